@@ -1,0 +1,80 @@
+"""Evaluation: captions of the evaluation split, their scores, and an experiment's result over its seeds."""
+
+
+rule predict:
+    input:
+        unpack(lambda w: below(w.dataset, experiment(w).prediction_inputs())),
+        model="results/{dataset}/{experiment}/seed-{seed}/model.safetensors",
+        description="results/{dataset}/{experiment}/seed-{seed}/model.json",
+    output:
+        "results/{dataset}/{experiment}/seed-{seed}/captions.csv",
+    params:
+        options=lambda w: experiment(w).model_dump(exclude={"seeds"}),
+    log:
+        "logs/{dataset}/{experiment}/seed-{seed}/predict.log",
+    benchmark:
+        "logs/{dataset}/{experiment}/seed-{seed}/predict.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    script:
+        "../workflow/scripts/predict.py"
+
+
+rule score:
+    input:
+        captions="results/{dataset}/{experiment}/seed-{seed}/captions.csv",
+        corpus=multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv", "report.json"),
+    output:
+        scores="results/{dataset}/{experiment}/seed-{seed}/scores.csv",
+        metrics="results/{dataset}/{experiment}/seed-{seed}/metrics.json",
+    log:
+        "logs/{dataset}/{experiment}/seed-{seed}/score.log",
+    benchmark:
+        "logs/{dataset}/{experiment}/seed-{seed}/score.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../workflow/scripts/score.py"
+
+
+rule trivial:
+    input:
+        multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv"),
+    output:
+        "results/{dataset}/corpus/trivial.json",
+    log:
+        "logs/{dataset}/trivial.log",
+    benchmark:
+        "logs/{dataset}/trivial.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../workflow/scripts/trivial.py"
+
+
+rule result:
+    input:
+        metrics=lambda w: [f"{folder}/metrics.json" for folder in seed_folders(w)],
+        models=lambda w: [f"{folder}/model.json" for folder in seed_folders(w)],
+        store="results/mlflow-store.json",
+    output:
+        result="results/{dataset}/{experiment}/metrics.json",
+        tracking="results/{dataset}/{experiment}/tracking.json",
+    params:
+        system=lambda w: experiment(w).system,
+        seeds=lambda w: experiment(w).seeds,
+        folders=seed_folders,
+        uri=CONFIG.tracking.uri,
+    log:
+        "logs/{dataset}/{experiment}/result.log",
+    benchmark:
+        "logs/{dataset}/{experiment}/result.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    script:
+        "../workflow/scripts/result.py"

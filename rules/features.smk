@@ -1,0 +1,21 @@
+"""Features: one file for each split, made in shards by worker processes."""
+
+
+rule features:
+    input:
+        clips="results/{dataset}/corpus/clips.csv",
+    output:
+        "results/{dataset}/features/{feature}/{split}.h5",
+    params:
+        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(),
+        root=audio_root,
+    log:
+        "logs/{dataset}/features/{feature}/{split}.log",
+    benchmark:
+        "logs/{dataset}/features/{feature}/{split}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=240,
+    script:
+        "../workflow/scripts/features.py"

@@ -1,0 +1,243 @@
+"""Says whether a recording is whole and sound, before hours are spent on it.
+
+libsndfile reads a truncated wav, ogg or mp3 without a word, so what the containers promise is checked beside decoding.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import soundfile
+
+from earwitness.audio.decode import AudioError, library_message, open_sound, unreadable
+from earwitness.audio.formats import FORMATS
+from earwitness.files import sha256
+
+MAX_CHANNELS = 2
+BLOCK = 1 << 16  # samples decoded at a time
+STREAMED = 0x7FFFF000  # sox, ffmpeg and others put this or more where a wav's length was not known beforehand
+OGG_TAIL = 1 << 17  # two of the longest possible pages
+MP3_SLACK = 8192  # samples of encoder delay and padding that a decoder leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """What was found in a recording: ``frames`` counts the samples of each channel, ``sha256`` is the file's digest."""
+
+    seconds: float
+    sample_rate: int  # Hz
+    channels: int
+    frames: int
+    sha256: str
+    silent: bool  # every sample is exactly 0
+
+
+def inspect(path: str | os.PathLike) -> AudioFacts:
+    """Decode a recording once, in blocks, and return what it holds.
+
+    Raises AudioError with a plain reason when it is missing, empty, truncated or damaged, when it has more than two
+    channels or samples that are not finite, and when its extension is unknown or belongs to another format.
+    """
+    path = Path(path)
+    try:
+        claimed = _check_kind(path)
+        declared = _PROMISES[claimed](path) if claimed in _PROMISES else 0
+        digest = sha256(path)
+    except OSError as error:
+        raise AudioError(path, unreadable(error)) from error
+    with open_sound(path) as sound:
+        _check_header(path, sound)
+        rate, channels = sound.samplerate, sound.channels
+        if claimed == "FLAC":
+            declared = sound.frames
+        frames, silent = _decode(path, sound)
+    if not frames:
+        raise AudioError(path, "is empty: its header is there, but no samples" + _why_no_samples(claimed))
+    if frames < declared:
+        raise AudioError(path, f"is truncated: {frames} of {declared} samples are there")
+    return AudioFacts(frames / rate, rate, channels, frames, digest, silent)
+
+
+def _check_kind(path: Path) -> str:
+    """The format that the extension names; refused when the file is absent or empty, or its contents are another's."""
+    if not path.exists():
+        raise AudioError(path, "is missing")
+    if not path.is_file():
+        raise AudioError(path, "is not a file")
+    if not path.stat().st_size:
+        raise AudioError(path, "is empty (0 bytes)")
+    claimed = FORMATS.get(path.suffix.lower())
+    if claimed is None:
+        raise AudioError(path, f"has the extension {path.suffix!r}; known are {', '.join(FORMATS)}")
+    with path.open("rb") as file:
+        found = contents(file)
+    if found not in (claimed, None):
+        raise AudioError(path, f"is called {path.suffix}, but its contents are {found}; rename or convert it")
+    return claimed
+
+
+def contents(file: BinaryIO) -> str | None:
+    """The name of the format that a file's first bytes show, None when they show none."""
+    file.seek(_after_id3(file))
+    head = file.read(16)
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
+        return "WAV"
+    for magic, offset, name in _MAGIC:
+        if head[offset:].startswith(magic):
+            return name
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+        return "MP3" if head[1] & 0x06 else "AAC"  # the layer is never 0 in MPEG audio, always in ADTS
+    return None
+
+
+_MAGIC = (
+    (b"fLaC", 0, "FLAC"),
+    (b"OggS", 0, "Ogg"),
+    (b"FORM", 0, "AIFF"),
+    (b"caff", 0, "CAF"),
+    (b".snd", 0, "AU"),
+    (b"RIFF", 0, "RIFF, but not WAVE"),
+    (b"riff", 0, "Wave64"),
+    (b"ftyp", 4, "MP4 (m4a, AAC)"),
+    (b"\x1aE\xdf\xa3", 0, "Matroska or WebM"),
+    (b"PK\x03\x04", 0, "a zip archive"),
+    (b"7z\xbc\xaf", 0, "a 7z archive"),
+    (b"<", 0, "a web page or XML"),
+)
+
+
+def _after_id3(file: BinaryIO) -> int:
+    """Where the contents begin behind an ID3v2 tag, 0 without one."""
+    file.seek(0)
+    head = file.read(10)
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    return 10 + size + (10 if head[5] & 0x10 else 0)  # the flag tells of a footer as long as the header
+
+
+def _check_header(path: Path, sound: soundfile.SoundFile) -> None:
+    if sound.channels > MAX_CHANNELS:
+        raise AudioError(path, f"has {sound.channels} channels; mono or stereo is needed")
+    if sound.samplerate <= 0:
+        raise AudioError(path, f"has a sample rate of {sound.samplerate} Hz")
+
+
+def _decode(path: Path, sound: soundfile.SoundFile) -> tuple[int, bool]:
+    """Number of frames and whether all are exactly 0."""
+    frames, silent = 0, True
+    buffer = np.empty((BLOCK, sound.channels), dtype=np.float32)
+    try:
+        while len(block := sound.read(out=buffer)):
+            finite = np.isfinite(block)
+            if not finite.all():
+                first = frames + int(np.argmin(finite.all(axis=1)))
+                place = f"sample {first}, at {first / sound.samplerate:.3f} s"
+                raise AudioError(path, f"holds samples that are not a number or infinite (the first is {place})")
+            frames += len(block)
+            silent = silent and not block.any()
+    except soundfile.SoundFileError as error:
+        raise AudioError(path, f"is truncated or damaged ({library_message(error)})") from error
+    return frames, silent
+
+
+def _why_no_samples(claimed: str) -> str:
+    return " (a wav that was streamed or never finished says 0 in its header; convert it)" if claimed == "WAV" else ""
+
+
+def _wav_promise(path: Path) -> int:
+    """Refuse a wav whose data chunk is longer than the file; nothing is promised in samples."""
+    with path.open("rb") as file:
+        riff = file.read(12)
+        order = ">" if riff[:4] == b"RIFX" else "<"
+        end = path.stat().st_size
+        long_size = None  # RF64 keeps its sizes in a chunk of their own
+        while len(header := file.read(8)) == 8:
+            name, size = header[:4], struct.unpack(order + "I", header[4:])[0]
+            if name == b"ds64" and len(sizes := file.read(16)) == 16:
+                long_size = struct.unpack(order + "QQ", sizes)[1]
+                size -= 16
+            if name == b"data":
+                _check_data(path, _data_size(size, long_size), end - file.tell())
+                return 0
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return 0  # a header that breaks off: the decoder finds no samples either
+
+
+def _data_size(size: int, long_size: int | None) -> int:
+    """The declared bytes of a data chunk, 0 where the writer could not know them."""
+    if size == 0xFFFFFFFF and long_size is not None:
+        return 0 if long_size >= 1 << 63 else long_size
+    return 0 if size >= STREAMED else size
+
+
+def _check_data(path: Path, declared: int, there: int) -> None:
+    if declared > there:
+        raise AudioError(path, f"is truncated: {max(there, 0)} of {declared} bytes of samples are there")
+
+
+class _Page(NamedTuple):
+    end: int  # within the tail that was looked at
+    is_last: bool
+
+
+def _ogg_promise(path: Path) -> int:
+    """Refuse an Ogg file that does not end with a whole page marked as the last."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - OGG_TAIL))
+        tail = file.read()
+    start = len(tail)
+    page = None
+    while (start := tail.rfind(b"OggS", 0, start)) >= 0:
+        page = _page(tail[start:], start)
+        # The four letters may stand inside a page by chance; only what ends with the file is taken for the last page.
+        if page and page.end == len(tail):
+            if page.is_last:
+                return 0
+            raise AudioError(path, "is truncated: its last page is not marked as the end of the stream")
+    raise AudioError(path, "is truncated: it does not end with a whole Ogg page")
+
+
+def _page(data: bytes, start: int) -> _Page | None:
+    """The Ogg page at the beginning of ``data``, which stands at ``start``; None when its header is cut."""
+    if len(data) < 27 or len(data) < 27 + data[26]:
+        return None
+    segments = data[26]
+    return _Page(start + 27 + segments + sum(data[27 : 27 + segments]), bool(data[5] & 4))
+
+
+def _mp3_promise(path: Path) -> int:
+    """The samples that an mp3's Xing or Info header tells of, less what decoders cut; refuse one that lacks bytes."""
+    with path.open("rb") as file:
+        start = _after_id3(file)
+        file.seek(start)
+        frame = file.read(192)
+    place = _xing_place(frame)
+    if place is None or frame[place : place + 4] not in (b"Xing", b"Info"):
+        return 0
+    flags = int.from_bytes(frame[place + 4 : place + 8], "big")
+    words = [int.from_bytes(frame[place + 8 + 4 * i : place + 12 + 4 * i], "big") for i in range(2)]
+    frames = words.pop(0) if flags & 1 else 0
+    declared = words[0] if flags & 2 else 0
+    there = path.stat().st_size - start
+    if declared > there:
+        raise AudioError(path, f"is truncated: {there} of {declared} bytes of sound are there")
+    return max(0, frames * (1152 if frame[1] & 0x08 else 576) - MP3_SLACK)  # the bit is MPEG-1 against 2 and 2.5
+
+
+def _xing_place(frame: bytes) -> int | None:
+    """Where in an MPEG layer III frame a Xing header would stand: behind the side information."""
+    if len(frame) < 64 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:
+        return None
+    mono, mpeg1 = frame[3] >> 6 == 3, bool(frame[1] & 0x08)
+    side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
+    return 4 + side + (0 if frame[1] & 0x01 else 2)  # a checksum of two bytes stands before it when the bit is 0
+
+
+_PROMISES: dict[str, Callable[[Path], int]] = {"WAV": _wav_promise, "Ogg": _ogg_promise, "MP3": _mp3_promise}

@@ -1,0 +1,236 @@
+"""The configuration: one validated model, the source of every default and of ``config/schema.json``.
+
+:class:`Config` takes the mapping Snakemake read, or raises one ConfigError that lists everything that is wrong, each with its place, its value and the nearest valid names.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from earwitness import registry
+from earwitness.errors import ConfigError, listed, nearest
+from earwitness.options import DatasetOptions, ExperimentOptions, FeatureOptions, Name, Options, TextOptions, TrackingOptions
+
+RESERVED = ("audio", "corpus", "features", "text", "clap")  # folders beside the experiments' own
+
+
+@cache
+def model() -> type[Options]:
+    """The pydantic model of the whole configuration, over everything registered."""
+    dataset = _one_of(registry.LAYOUTS, "layout")
+    feature = _one_of(registry.EXTRACTORS, "extractor")
+    experiment = _one_of(registry.SYSTEMS, "system")
+    return create_model(
+        "Config",
+        __base__=Options,
+        datasets=(dict[Name, dataset], ...),
+        features=(dict[Name, feature], ...),
+        texts=(dict[Name, TextOptions], ...),
+        experiments=(dict[Name, experiment], ...),
+        tracking=(TrackingOptions, TrackingOptions()),
+    )
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the configuration, for editors; ``config/schema.json`` holds it."""
+    return model().model_json_schema()
+
+
+def _one_of(entries: dict[str, registry.Entry], kind: str) -> Any:
+    """The union of the option models of a registry, told apart by the key ``kind``."""
+    choices = registry.options_of(entries)
+    if len(choices) == 1:
+        return choices[0]
+    return Annotated[Union[choices], Field(discriminator=kind)]  # noqa: UP007 (made at run time)
+
+
+class Config:
+    """The validated configuration, answering what each rule asks of it.
+
+    Attributes: ``datasets``, ``features``, ``texts`` and ``experiments`` (name -> options), ``tracking``.
+    """
+
+    def __init__(self, content: Mapping[str, Any]):
+        self._raw = copy.deepcopy(dict(content))
+        validated = _validate(model(), self._raw, "")
+        self.datasets: dict[str, DatasetOptions] = validated.datasets
+        self.features: dict[str, FeatureOptions] = validated.features
+        self.texts: dict[str, TextOptions] = validated.texts
+        self.experiments: dict[str, ExperimentOptions] = validated.experiments
+        self.tracking: TrackingOptions = validated.tracking
+        if problems := list(self._bad_names()):
+            raise ConfigError(listed("The configuration names what it does not define:", problems))
+        self._check_overrides()
+
+    def feature(self, dataset: str, name: str) -> FeatureOptions:
+        """A feature's options on one data set."""
+        return self._merged("features", dataset, name)
+
+    def text(self, dataset: str, name: str) -> TextOptions:
+        """A text's options on one data set."""
+        return self._merged("texts", dataset, name)
+
+    def experiment(self, dataset: str, name: str) -> ExperimentOptions:
+        """An experiment's options on one data set: the system's overrides there, under the entry's own keys."""
+        own = self._raw["experiments"][name]
+        below = self.datasets[dataset].overrides.systems.get(own["system"], {})
+        return _validate(type(self.experiments[name]), _merge(below, own), f"experiments.{name} on {dataset}")
+
+    def experiments_of(self, dataset: str) -> list[str]:
+        """The experiments that are compared on a data set."""
+        chosen = self.datasets[dataset].experiments
+        return list(self.experiments) if chosen is None else chosen
+
+    def check_target(self, target: str) -> None:
+        """Raise ConfigError when a target under results/ names a data set or an experiment that is not configured."""
+        parts = target.strip("/").split("/")
+        if parts[0] != "results" or len(parts) < 3:
+            return
+        dataset, below = parts[1:3]
+        problems = []
+        if dataset not in self.datasets:
+            problems.append(f"data set {dataset!r}: {nearest(dataset, self.datasets)}")
+        if len(parts) > 3 and below not in (*RESERVED, *self.experiments):
+            problems.append(f"experiment {below!r}: {nearest(below, self.experiments)}")
+        if problems:
+            known = f"Data sets: {', '.join(self.datasets)}. Experiments: {', '.join(self.experiments)}."
+            raise ConfigError(listed(f"{target} is not configured:", problems, known))
+
+    def unknown_targets(self) -> str:
+        """A regular expression of what stands after ``results/`` in targets that :meth:`check_target` refuses."""
+        datasets = "|".join(map(re.escape, self.datasets))
+        below = "|".join(map(re.escape, (*RESERVED, *self.experiments)))
+        return rf"(?!(?:{datasets})/)[^/]+/.+|(?:{datasets})/(?!(?:{below})/)[^/]+/.+"
+
+    def _merged(self, kind: Literal["features", "texts"], dataset: str, name: str) -> Any:
+        over = getattr(self.datasets[dataset].overrides, kind).get(name, {})
+        place = f"datasets.{dataset}.overrides.{kind}.{name}"
+        return _validate(type(getattr(self, kind)[name]), _merge(self._raw[kind][name] or {}, over), place)
+
+    def _bad_names(self) -> Iterator[str]:
+        for name, entry in self.experiments.items():
+            if name in RESERVED:
+                yield f"experiments.{name}: this name is taken by a folder under results/; choose another"
+            for kind, known in (("feature", self.features), ("text", self.texts)):
+                if (value := getattr(entry, kind)) not in known:
+                    yield f"experiments.{name}.{kind}: {value!r}; {nearest(value, known)}"
+        for dataset, entry in self.datasets.items():
+            for value in entry.experiments or []:
+                if value not in self.experiments:
+                    yield f"datasets.{dataset}.experiments: {value!r}; {nearest(value, self.experiments)}"
+            overrides = entry.overrides
+            known_by_kind = {"features": self.features, "texts": self.texts, "systems": registry.SYSTEMS}
+            for kind, known in known_by_kind.items():
+                for value in getattr(overrides, kind):
+                    if value not in known:
+                        yield f"datasets.{dataset}.overrides.{kind}: {value!r}; {nearest(value, known)}"
+
+    def _check_overrides(self) -> None:
+        problems = []
+        for dataset, entry in self.datasets.items():
+            checks = [
+                *((self.feature, name) for name in entry.overrides.features),
+                *((self.text, name) for name in entry.overrides.texts),
+                *((self.experiment, name) for name, e in self.experiments.items() if e.system in entry.overrides.systems),
+            ]
+            for check, name in checks:
+                try:
+                    check(dataset, name)
+                except ConfigError as error:
+                    problems.extend(line[4:] for line in str(error).splitlines()[1:])
+        if problems:
+            raise ConfigError(listed(_HEADING, list(dict.fromkeys(problems))))
+
+
+def validated(kind: Literal["datasets", "features", "experiments"], content: Mapping[str, Any]) -> Any:
+    """Options of one entry from plain content, as a rule hands it to its script."""
+    registries = {
+        "datasets": (registry.LAYOUTS, "layout"),
+        "features": (registry.EXTRACTORS, "extractor"),
+        "experiments": (registry.SYSTEMS, "system"),
+    }
+    entries, key = registries[kind]
+    return _validate(registry.load(entries[content[key]].options), content, kind)
+
+
+_HEADING = "The configuration is not valid:"
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings merged key by key; ``above`` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _validate(kind: type[BaseModel], content: Mapping[str, Any], place: str) -> Any:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(problem, kind, place) for problem in error.errors(include_url=False)]
+        raise ConfigError(listed(_HEADING, problems)) from None
+
+
+def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> str:
+    """One line of a validation error: place, value, what is wrong, the nearest valid names."""
+    location = ".".join(str(part) for part in _without_tags(problem["loc"]))
+    where = ".".join(part for part in (place, location) if part)
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "extra_forbidden":
+            siblings = _fields_at(kind, problem["loc"][:-1])
+            return f"{where}: no such key; {nearest(str(problem['loc'][-1]), siblings)}"
+        case "missing":
+            return f"{where}: this key is needed and absent"
+        case "union_tag_invalid":
+            tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+            key = context["discriminator"].strip("'")
+            return f"{where}.{key}: {context['tag']!r}; {nearest(context['tag'], tags)}"
+        case "literal_error":
+            return f"{where}: {problem['input']!r}; expected {context['expected']}"
+        case _:
+            return f"{where}: {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _without_tags(location: tuple) -> list:
+    """A location without the union tags that pydantic puts in (``datasets.mini.mini.clips``)."""
+    if len(location) > 2 and location[0] in ("datasets", "features", "experiments"):
+        names = {"datasets": registry.LAYOUTS, "features": registry.EXTRACTORS, "experiments": registry.SYSTEMS}
+        if len(names[location[0]]) > 1 and location[2] in names[location[0]]:
+            return [*location[:2], *location[3:]]
+    return list(location)
+
+
+def _fields_at(kind: Any, location: tuple) -> list[str]:
+    """The valid keys at a location inside a model."""
+    for part in location:
+        kind = _step(kind, part)
+        if kind is None:
+            return []
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _step(kind: Any, part: str | int) -> Any:
+    """The type that stands under ``part`` of ``kind``: a field, a value of a mapping, or a member of a union."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        if field is None:
+            return None
+        return Annotated[field.annotation, field] if field.discriminator else field.annotation
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is dict:
+        return get_args(kind)[1]
+    for member in get_args(kind):
+        for field in getattr(member, "model_fields", {}).values():
+            if part in get_args(field.annotation):
+                return member
+    return None

@@ -1,0 +1,118 @@
+"""Scores as stages: of one seed (``scores.csv``, ``metrics.json``), and of an experiment over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from earwitness.corpora.tables import captions_by_clip, clips_of, read_table, write_table
+from earwitness.files import SCHEMA, provenance, read_json, sha256, write_json
+from earwitness.metrics.bootstrap import summarise
+from earwitness.metrics.captions import evaluate, tokenize
+from earwitness.metrics.trivial import best_constant, constant_score, human_bound
+
+SPLIT = "evaluation"
+
+
+def score_captions(captions: Path, corpus: Path, out_scores: Path, out_metrics: Path) -> None:
+    """Score one seed's captions against the references of the evaluation split.
+
+    Args:
+        captions: ``captions.csv`` of the seed; corpus: the folder of the corpus' tables.
+    """
+    predicted = read_table(captions, ["clip_id", "caption"])
+    clips = clips_of(corpus / "clips.csv", SPLIT, "scoring")
+    references = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
+    candidates = dict(zip(predicted["clip_id"], predicted["caption"], strict=True))
+    scored = evaluate(candidates, references)
+    table = pd.DataFrame({"clip_id": scored.ids, "caption": [candidates[clip_id] for clip_id in scored.ids], **scored.items})
+    write_table(out_scores, table)
+    content = {
+        "schema": SCHEMA,
+        "metrics": scored.metrics,
+        "counts": counts(corpus, len(scored.ids), sum(not text for text in scored.candidate_tokens)),
+        "provenance": provenance("score", {"captions": captions, "references": corpus / "captions.csv"}),
+    }
+    write_json(out_metrics, content)
+
+
+def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
+    """What the scored split held and what of it was scored."""
+    report = read_json(corpus / "report.json")
+    split = report["clips"][SPLIT]
+    return {
+        "clips_listed": split["listed"],
+        "clips_found": split["found"],
+        "clips_refused": split["refused"],
+        "clips_scored": scored,
+        "captions_empty": empty,
+        "ids_sha256": report["ids_sha256"][SPLIT],
+    }
+
+
+def summarise_experiment(
+    dataset: str, experiment: str, system: str, seeds: Sequence[int], folders: Sequence[Path], out: Path
+) -> None:
+    """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts and provenance.
+
+    Args:
+        folders: for each seed, the folder with its ``scores.csv``, ``metrics.json`` and ``model.json``.
+    """
+    per_seed = [_seed_scores(folder) for folder in folders]
+    first = read_json(folders[0] / "metrics.json")
+    models = [read_json(folder / "model.json") for folder in folders]
+    content = {
+        "schema": SCHEMA,
+        "dataset": dataset,
+        "experiment": experiment,
+        "system": system,
+        "seeds": list(seeds),
+        "metrics": summarise(per_seed),
+        "counts": first["counts"],
+        "provenance": {
+            **provenance("result"),
+            "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],
+            "run_keys": [model["run_key"] for model in models],
+            "checkpoints": models[0]["checkpoints"],
+            "encoder_weights": models[0]["checkpoints"].get("encoder.weights", "none"),
+            "options": models[0]["options"],
+        },
+    }
+    write_json(out, content)
+
+
+def _seed_scores(folder: Path) -> SimpleNamespace:
+    table = pd.read_csv(folder / "scores.csv", keep_default_na=False)
+    items = {name: table[name].to_numpy() for name in table.columns if name not in ("clip_id", "caption")}
+    return SimpleNamespace(metrics=read_json(folder / "metrics.json")["metrics"], items=items, ids=list(table["clip_id"]))
+
+
+def trivial_baselines(corpus: Path, out: Path) -> None:
+    """Write what any captioner must beat, and a human-like bound, in CIDEr-D on the evaluation split.
+
+    The constant caption is the training caption with the highest CIDEr-D on validation, given to every clip. The bound
+    scores each clip's first reference against its other ones.
+    """
+    captions = {}
+    for split in ("development", "validation", SPLIT):
+        clips = clips_of(corpus / "clips.csv", split, "the constant caption")
+        captions[split] = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
+    training = [text for texts in captions["development"].values() for text in texts]
+    training, validation = tokenize(training, list(captions["validation"].values()))
+    _, references = tokenize([], list(captions[SPLIT].values()))
+    caption = best_constant(training, validation)
+    several = [texts for texts in references if len(texts) > 1]
+    content = {
+        "schema": SCHEMA,
+        "constant_caption": {"caption": caption, "cider_d": constant_score(caption, references)},
+        "one_reference_against_the_others": {
+            "clips": len(several),
+            "cider_d": human_bound(several) if len(several) > 1 else None,
+        },
+        "provenance": provenance("trivial", {"captions": corpus / "captions.csv"}),
+    }
+    write_json(out, content)

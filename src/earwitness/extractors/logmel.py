@@ -1,0 +1,138 @@
+"""Log-mel spectrograms: the front end of CL4AC, and of anything else that reads mel bands (cl4ac.md, section 3)."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from earwitness.options import FeatureOptions
+
+AMIN = 1e-10  # what the power is floored at before the logarithm
+
+
+class LogMelOptions(FeatureOptions):
+    """Settings of a log-mel feature; the defaults are CL4AC's."""
+
+    extractor: Literal["logmel"]
+    sample_rate: PositiveInt = 44100
+    n_fft: PositiveInt = 1024  # also the length of the Hann window
+    hop: PositiveInt = 512
+    mels: PositiveInt = 64
+    fmin: NonNegativeFloat = 50.0
+    fmax: PositiveFloat = 14000.0
+    log: Literal["db", "natural"] = "db"
+    top_db: PositiveFloat | None = Field(None, description="floor below the clip's loudest value; null: none")
+    seconds: PositiveFloat | None = Field(None, description="length every clip is brought to; null: as it is")
+    on_longer: Literal["refuse", "cut"] = "refuse"
+    fill: Literal["floor", "zero"] = "floor"  # what stands beyond a clip's end: the log of silence, or 0.0
+
+    @model_validator(mode="after")
+    def _bands_below_nyquist(self) -> LogMelOptions:
+        if not self.fmin < self.fmax <= self.sample_rate / 2:
+            raise ValueError(
+                f"fmin < fmax <= sample_rate / 2 must hold; they are {self.fmin}, {self.fmax} and {self.sample_rate / 2}"
+            )
+        if self.top_db is not None and self.log != "db":
+            raise ValueError("top_db is a level in decibels and needs log: db")
+        return self
+
+
+class LogMel:
+    """Waveform -> log-mel frames, on one clip at a time.
+
+    ``frames_per_clip`` is the length every clip has when it is read back, or None where clips keep their own.
+    """
+
+    def __init__(self, options: LogMelOptions):
+        self.options = options
+        self.sample_rate = options.sample_rate
+        self.dimension = options.mels
+        seconds = options.seconds
+        self.frames_per_clip = None if seconds is None else 1 + self._samples(seconds) // options.hop
+
+    @property
+    def fill(self) -> float:
+        """What a frame beyond the clip's end holds."""
+        if self.options.fill == "zero":
+            return 0.0
+        return 10 * math.log10(AMIN) if self.options.log == "db" else math.log(AMIN)
+
+    @property
+    def window_seconds(self) -> float:
+        """Length of one analysis window in seconds."""
+        return self.options.n_fft / self.sample_rate
+
+    def too_long(self, seconds: float) -> bool:
+        """Whether a clip is longer than ``seconds`` allows; one hop is left for the rounding of a resampler."""
+        limit = self.options.seconds
+        return limit is not None and seconds > limit + self.options.hop / self.sample_rate
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """Log-mel of one clip.
+
+        Args:
+            waveform: float32 [samples], mono, at ``sample_rate``.
+
+        Returns:
+            float32 [frames, mels]. With ``seconds`` set, the clip is taken to go on in zeros up to there, and only the
+            frames whose window touches the sound are returned; the reader fills in the rest.
+        """
+        options = self.options
+        if options.seconds is None:
+            shortest = options.n_fft // 2 + 1  # what reflection at the edges needs
+            return self._spectrogram(_zeros_to(waveform, max(len(waveform), shortest)))
+        full = self._samples(options.seconds)
+        waveform = waveform[:full]
+        if options.top_db is not None:  # the cap acts on silence too, and differs from clip to clip
+            return self._spectrogram(_zeros_to(waveform, full))
+        touching = min(math.ceil((len(waveform) + options.n_fft / 2) / options.hop), self.frames_per_clip)
+        extended = _zeros_to(waveform, min(full, len(waveform) + 2 * options.n_fft))
+        return self._spectrogram(extended)[:touching]
+
+    def _spectrogram(self, waveform: np.ndarray) -> np.ndarray:
+        import torch
+
+        options = self.options
+        spectrum = torch.stft(
+            torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32)),
+            n_fft=options.n_fft,
+            hop_length=options.hop,
+            window=torch.hann_window(options.n_fft),
+            center=True,
+            pad_mode="reflect",
+            return_complex=True,
+        )  # [bins, frames]
+        power = self._filters @ spectrum.abs().square()  # [mels, frames]
+        power = power.clamp_min(AMIN)
+        levels = 10 * power.log10() if options.log == "db" else power.log()
+        if options.top_db is not None:
+            levels = levels.clamp_min(levels.max() - options.top_db)
+        return levels.T.contiguous().numpy()
+
+    @cached_property
+    def _filters(self):
+        import librosa
+        import torch
+
+        options = self.options
+        filters = librosa.filters.mel(
+            sr=options.sample_rate,
+            n_fft=options.n_fft,
+            n_mels=options.mels,
+            fmin=options.fmin,
+            fmax=options.fmax,
+            htk=False,
+            norm="slaney",
+        )
+        return torch.from_numpy(filters)  # [mels, bins]
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self.sample_rate)
+
+
+def _zeros_to(waveform: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(waveform, (0, max(0, length - len(waveform))))

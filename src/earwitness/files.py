@@ -1,0 +1,127 @@
+"""Files that are whole or absent, and that say where they came from.
+
+Every output is written under a temporary name beside its place and renamed, so that a file that exists is whole. JSON
+files carry a ``provenance`` object, HDF5 files a ``provenance`` attribute with the same content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from earwitness import __version__
+from earwitness.errors import EarwitnessError, MismatchError, disk_full_is_plain, listed
+
+SCHEMA = 1
+
+
+@contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path to write to; rename it to ``path`` on success, remove it on any failure.
+
+    Raises EarwitnessError when the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with disk_full_is_plain(path):
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@cache
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text with line feeds, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write indented, strict JSON (NaN is refused), atomically."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file; a damaged one is named."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise EarwitnessError(f"{path} is not valid JSON: {error}. Remove it and run again to have it remade.") from error
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(content: Any) -> str:
+    """Hex digest of anything JSON can hold, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """The package's version and a digest of its sources: recorded with every file, never a reason to refuse one."""
+    sources = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        sources.update(path.relative_to(root).as_posix().encode())
+        sources.update(path.read_bytes())
+    return f"{__version__}+{sources.hexdigest()[:12]}"
+
+
+def provenance(made_by: str, inputs: dict[str, str | os.PathLike] | None = None, **settings: Any) -> dict[str, Any]:
+    """What made a file: the maker's name, its settings, the digests of its input files, the code's version."""
+    return {
+        "schema": SCHEMA,
+        "made_by": made_by,
+        "settings": settings,
+        "inputs": {name: sha256(path) for name, path in (inputs or {}).items()},
+        "code": code_version(),
+    }
+
+
+def checkpoint_digests(paths: dict[str, str]) -> dict[str, str]:
+    """Digests of checkpoint files by the key that names them; absent ones are refused together."""
+    if absent := [f"{key}: {path} does not exist" for key, path in paths.items() if not Path(path).is_file()]:
+        advice = "Put the public file there, or say `none` to train from scratch."
+        raise EarwitnessError(listed("Weights that the configuration names are not there:", absent, advice))
+    return {key: sha256(path) for key, path in paths.items()}
+
+
+def require_match(path: str | os.PathLike, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a file whose schema, maker, settings or inputs differ from what its reader needs.
+
+    Only the keys that ``expected`` names are compared; the code's version never is.
+    """
+    differences = []
+    for key in ("schema", "made_by"):
+        if key in expected and found.get(key) != expected[key]:
+            differences.append(f"{key}: the file has {found.get(key)!r}, {expected[key]!r} is needed")
+    for group in ("settings", "inputs"):
+        for key, value in expected.get(group, {}).items():
+            if (has := found.get(group, {}).get(key)) != value:
+                differences.append(f"{group}.{key}: the file has {has!r}, {value!r} is needed")
+    if differences:
+        details = "; ".join(differences)
+        raise MismatchError(f"{path} was made otherwise than needed here: {details}. Remove it and run again.")

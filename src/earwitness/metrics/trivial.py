@@ -1,0 +1,55 @@
+"""What a captioner must beat, and what it can hope for, in CIDEr-D. All texts are PTB-tokenised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from earwitness.errors import EarwitnessError
+from earwitness.metrics.cider import CiderD
+
+
+def best_constant(training_captions: Sequence[str], validation_references: Sequence[Sequence[str]]) -> str:
+    """The training caption with the highest CIDEr-D on validation when given to every clip; the first of equals.
+
+    Exact over all distinct captions, whatever their number: ``CiderD.constant`` needs no shortlist. Raises
+    EarwitnessError when there is no training caption, or no reference.
+    """
+    captions = list(dict.fromkeys(training_captions))
+    if not captions:
+        raise EarwitnessError("The best constant caption is chosen from training captions, and there are none.")
+    return captions[int(np.argmax(CiderD(validation_references).constant(captions)))]
+
+
+def constant_score(caption: str, references: Sequence[Sequence[str]]) -> float:
+    """CIDEr-D, in 0 to 10, of one caption given to every clip."""
+    return float(CiderD(references).constant([caption])[0])
+
+
+def human_bound(references: Sequence[Sequence[str]]) -> float:
+    """CIDEr-D, in 0 to 10, of each clip's first reference against its others, whose document frequencies are used.
+
+    Raises EarwitnessError when a clip has fewer than two references.
+    """
+    single = sum(len(texts) < 2 for texts in references)
+    if single or not references:
+        raise EarwitnessError(
+            "One reference is scored against the others of its clip, which takes at least two references a clip: "
+            f"{single} of {len(references)} clips have fewer."
+        )
+    return float(CiderD([texts[1:] for texts in references]).score([texts[0] for texts in references]).mean())
+
+
+def shuffled(candidates: Mapping[str, str], seed: int) -> dict[str, str]:
+    """The captions handed to wrong clips: each clip gets another clip's caption, each caption is given once.
+
+    The clips are put on a random ring, and each takes its neighbour's caption. Raises EarwitnessError for fewer than
+    two clips.
+    """
+    if len(candidates) < 2:
+        raise EarwitnessError(f"Captions can be handed to wrong clips from two clips on; there are {len(candidates)}.")
+    clips = list(candidates)
+    ring = np.random.default_rng(seed).permutation(len(clips))
+    source = dict(zip(ring.tolist(), np.roll(ring, 1).tolist(), strict=True))
+    return {clip: candidates[clips[source[place]]] for place, clip in enumerate(clips)}

@@ -1,0 +1,25 @@
+"""SpecAugment without time warping: stripes of time and of frequency set to zero, drawn for each example."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def spec_augment(x: Tensor, time_stripes: int, time_width: int, mel_stripes: int, mel_width: int) -> Tensor:
+    """Zero stripes of x [batch, 1, time, mels]; after BatchNorm, zero is the batch mean (cl4ac.md, section 4).
+
+    Each stripe's width is uniform in 0 .. width - 1 and its start uniform in what then fits.
+    """
+    batch, _, time, mels = x.shape
+    kept = _kept(batch, time, time_stripes, time_width, x.device)[:, None, :, None]
+    kept = kept & _kept(batch, mels, mel_stripes, mel_width, x.device)[:, None, None, :]
+    return x * kept
+
+
+def _kept(batch: int, length: int, stripes: int, width: int, device: torch.device) -> Tensor:
+    """True where no stripe lies, [batch, length]."""
+    widths = torch.randint(0, min(width, length), (batch, stripes, 1), device=device)
+    starts = (torch.rand(batch, stripes, 1, device=device) * (length - widths)).long()
+    positions = torch.arange(length, device=device)
+    return ~((positions >= starts) & (positions < starts + widths)).any(dim=1)

@@ -1,0 +1,122 @@
+"""The manners that all option models share, and the options that are not peculiar to one layout, extractor or system."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+)
+
+SPLITS = ("development", "validation", "evaluation")
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Options(BaseModel):
+    """Unknown keys are refused, values are not converted beyond int to float, and nothing changes after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Overrides(Options):
+    """Settings that hold for one data set only: entries by name, systems by kind.
+
+    ``features`` and ``texts`` win over the entry they name. ``systems`` gives defaults to every experiment of that
+    system; what an experiment says itself wins.
+    """
+
+    features: dict[Name, dict[str, Any]] = {}
+    texts: dict[Name, dict[str, Any]] = {}
+    systems: dict[Name, dict[str, Any]] = {}
+
+
+class DatasetOptions(Options):
+    """What every data set has, whatever its layout."""
+
+    experiments: list[Name] | None = None  # what comparison.html and `make demo` ask for; null: all
+    on_bad_audio: Literal["fail", "skip"] = "fail"
+    overrides: Overrides = Overrides()
+
+
+class FeatureOptions(Options):
+    """What every feature has, whatever its extractor."""
+
+    clips_per_shard: PositiveInt = 256  # what a killed extraction loses at most, for each worker
+
+
+class Word2VecOptions(Options):
+    """gensim's skip-less CBOW as CL4AC trains it (cl4ac.md, section 5.1)."""
+
+    size: PositiveInt = 128
+    window: PositiveInt = 5
+    passes: PositiveInt = 1000
+    negatives: PositiveInt = 5
+    sample: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 0.025
+    seed: int = 1
+
+
+class TextOptions(Options):
+    """How captions become word ids (cl4ac.md, sections 2.3 to 2.5)."""
+
+    cleaning: Literal["cl4ac"] = "cl4ac"
+    punct_replacement: Literal["", " "] = ""
+    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as published
+    word2vec: Word2VecOptions = Word2VecOptions()
+
+
+class ExperimentOptions(Options):
+    """What every experiment has, whatever its system."""
+
+    feature: Name
+    text: Name
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+
+    def training_inputs(self) -> dict[str, str]:
+        """The files training reads, by name, below the data set's results."""
+        raise NotImplementedError
+
+    def prediction_inputs(self) -> dict[str, str]:
+        """The files prediction reads beside the model, by name, below the data set's results."""
+        raise NotImplementedError
+
+    def checkpoints(self) -> dict[str, str]:
+        """Paths of the public checkpoints that training starts from, by the key that names them."""
+        return {}
+
+
+class DecodingOptions(Options):
+    """How captions are generated (cl4ac.md, section 10)."""
+
+    beam: PositiveInt = 1  # 1: greedy
+    max_words: PositiveInt | None = None  # null: as many as the longest training caption has
+    length_penalty: NonNegativeFloat = 0.0  # scores are divided by (words + 1) to this power
+    block_ngrams: NonNegativeInt = 0  # no n-gram of this length twice in a caption; 0: off
+
+
+class TrainingOptions(Options):
+    """How the training loop runs, whatever the system."""
+
+    batch_size: PositiveInt = 16
+    epochs: PositiveInt = 30
+    patience: PositiveInt | None = None  # epochs without a better `monitor` before training stops; null: never
+    monitor: Literal["cider_d", "spider"] = "cider_d"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    devices: PositiveInt = 1
+    workers: NonNegativeInt = 0  # processes that load batches
+    gradient_clip: PositiveFloat = 2.0
+
+
+class TrackingOptions(Options):
+    """Where MLflow keeps the runs; the environment variable MLFLOW_TRACKING_URI wins over ``uri``."""
+
+    uri: str = "sqlite:///results/mlflow.db"

@@ -1,0 +1,135 @@
+"""Greedy and beam decoding, batched: the memory is encoded once, each step costs one position (cl4ac.md, section 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from earwitness.options import DecodingOptions
+
+
+class StepwiseDecoder(Protocol):
+    """What decoding needs of a network."""
+
+    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> Any:
+        """A cache for rows that listen to the memory [clips, length, width] of their clip."""
+
+    def next_logits(self, ids: Tensor, cache: Any, position: int) -> Tensor:
+        """Word logits [rows, words] after the words ids [rows] at ``position``."""
+
+    def reorder(self, cache: Any, rows: Tensor) -> None:
+        """Let each row go on from the cache of the given row."""
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The ids decoding must know."""
+
+    sos: int
+    eos: int
+    forbidden: Sequence[int]  # never generated
+
+
+@dataclass
+class Hypotheses:
+    """The rows of a search, ``beam`` for each clip, best first."""
+
+    ids: Tensor  # [clips * beam, 1 + steps], from <sos> on
+    scores: Tensor  # [clips, beam], sum of log-probabilities
+    ended: Tensor  # [clips, beam]
+
+
+@torch.inference_mode()
+def decode(
+    decoder: StepwiseDecoder, memory: Tensor, symbols: Symbols, options: DecodingOptions, max_words: int
+) -> tuple[list[list[int]], list[float]]:
+    """Generate one caption for each clip.
+
+    Args:
+        memory: encoded clips [clips, length, width].
+        max_words: most words of a caption, unless ``options.max_words`` says otherwise.
+
+    Returns:
+        For each clip, the ids of its words (without ``<sos>`` and ``<eos>``) and the caption's score: the sum of its
+        log-probabilities, ``<eos>`` included. Without a length penalty a clip is done as soon as its best hypothesis
+        has ended, since scores can only fall.
+    """
+    clips, beam = len(memory), options.beam
+    steps = (options.max_words or max_words) + 1  # the last one is for <eos>
+    clip_of_row = torch.arange(clips, device=memory.device).repeat_interleave(beam)
+    cache = decoder.start(memory, clip_of_row, steps)
+    found = Hypotheses(
+        ids=torch.full((clips * beam, 1), symbols.sos, device=memory.device),
+        scores=torch.full((clips, beam), -torch.inf, device=memory.device).index_fill_(1, _first(memory), 0.0),
+        ended=torch.zeros(clips, beam, dtype=torch.bool, device=memory.device),
+    )
+    for position in range(steps):
+        logits = decoder.next_logits(found.ids[:, -1], cache, position)
+        found, origin = _extend(found, _log_probabilities(logits, found, symbols, options), symbols)
+        if _done(found, options):
+            break
+        if beam > 1:
+            decoder.reorder(cache, origin)
+    return _best(found, symbols, options)
+
+
+def _first(memory: Tensor) -> Tensor:
+    return torch.zeros(1, dtype=torch.long, device=memory.device)
+
+
+def _log_probabilities(logits: Tensor, found: Hypotheses, symbols: Symbols, options: DecodingOptions) -> Tensor:
+    """Log-probabilities [rows, words] of what may come next; a row that has ended goes on in ``<eos>`` at no cost."""
+    log_probabilities = logits.float().log_softmax(dim=-1)
+    log_probabilities[:, list(symbols.forbidden)] = -torch.inf
+    if options.block_ngrams:
+        _block_repeats(log_probabilities, found.ids, options.block_ngrams)
+    ended = found.ended.flatten()
+    log_probabilities[ended] = -torch.inf
+    log_probabilities[ended, symbols.eos] = 0.0
+    return log_probabilities
+
+
+def _extend(found: Hypotheses, log_probabilities: Tensor, symbols: Symbols) -> tuple[Hypotheses, Tensor]:
+    """The best ``beam`` continuations of each clip's hypotheses, and the row each of them comes from."""
+    clips, beam = found.scores.shape
+    words = log_probabilities.shape[-1]
+    totals = (found.scores.flatten()[:, None] + log_probabilities).view(clips, beam * words)
+    scores, choice = totals.topk(beam, dim=-1)  # [clips, beam]
+    first_row = torch.arange(clips, device=choice.device)[:, None] * beam
+    origin = (first_row + choice // words).flatten()
+    chosen = choice % words
+    ended = found.ended.flatten()[origin].view(clips, beam) | (chosen == symbols.eos)
+    ids = torch.cat([found.ids[origin], chosen.view(-1, 1)], dim=1)
+    return Hypotheses(ids, scores, ended), origin
+
+
+def _done(found: Hypotheses, options: DecodingOptions) -> bool:
+    if options.length_penalty:
+        return bool(found.ended.all())
+    return bool(found.ended[:, 0].all())
+
+
+def _best(found: Hypotheses, symbols: Symbols, options: DecodingOptions) -> tuple[list[list[int]], list[float]]:
+    clips, beam = found.scores.shape
+    ids = found.ids[:, 1:].view(clips, beam, -1)
+    lengths = (ids != symbols.eos).cumprod(dim=-1).sum(dim=-1)  # words before the first <eos>
+    ranking = found.scores / (lengths + 1) ** options.length_penalty
+    # A hypothesis that has ended is preferred to an open one, as published.
+    ranking = torch.where(found.ended | ~found.ended.any(dim=1, keepdim=True), ranking, -torch.inf)
+    best = ranking.argmax(dim=1)
+    rows = torch.arange(clips, device=best.device)
+    words = [row[:length].tolist() for row, length in zip(ids[rows, best], lengths[rows, best], strict=True)]
+    return words, found.scores[rows, best].tolist()
+
+
+def _block_repeats(log_probabilities: Tensor, ids: Tensor, size: int) -> None:
+    """Forbid every word that would complete an n-gram which its row has already."""
+    for row, sequence in enumerate(ids[:, 1:].tolist()):
+        tail = sequence[len(sequence) - size + 1 :] if size > 1 else []
+        for start in range(len(sequence) - size + 1):
+            if sequence[start : start + size - 1] == tail:
+                log_probabilities[row, sequence[start + size - 1]] = -torch.inf

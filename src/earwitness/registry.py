@@ -1,0 +1,40 @@
+"""Every layout, extractor and system by name: the one line each of them adds outside its own module.
+
+A value names what a user may set (a pydantic model, cheap to import: the configuration is checked before anything
+else) and what does the work (imported only when it is used).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where to find the two halves of a registered thing, each as ``module:name``."""
+
+    options: str
+    implementation: str
+
+
+LAYOUTS = {
+    "mini": Entry("earwitness.corpora.mini:MiniOptions", "earwitness.corpora.mini:Mini"),
+    "clotho": Entry("earwitness.corpora.clotho:ClothoOptions", "earwitness.corpora.clotho:Clotho"),
+}
+EXTRACTORS = {
+    "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel:LogMel"),
+}
+SYSTEMS = {
+    "cl4ac": Entry("earwitness.systems.cl4ac.options:Cl4acOptions", "earwitness.systems.cl4ac.task:Cl4acTask"),
+}
+
+
+def load(place: str) -> Any:
+    """Import what ``module:name`` points to."""
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
+
+
+def options_of(registry: dict[str, Entry]) -> tuple[type, ...]:
+    """The option models of all entries of one registry."""
+    return tuple(load(entry.options) for entry in registry.values())

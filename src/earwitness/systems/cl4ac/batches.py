@@ -1,0 +1,162 @@
+"""Batches of clips and captions; every draw comes from (seed, epoch) and from nothing else.
+
+An epoch's order of examples and their unpaired captions are the same for any number of worker processes, and after a
+resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from earwitness.extractors.store import FeatureStore
+from earwitness.systems.cl4ac.options import Cl4acOptions
+from earwitness.text.vocabulary import Vocabulary, padded
+
+
+class Batch(NamedTuple):
+    """What a training step reads. Rows are captions; ``ids`` are ``<sos> words <eos>`` and padding."""
+
+    frames: Tensor  # float32 [clips, time, mels]
+    clip_of_row: Tensor  # [rows]
+    ids: Tensor  # [rows, length + 1]
+    words: Tensor  # [rows], words of each caption
+    negative_ids: Tensor | None  # [rows, length + 1]; None where no unpaired caption is drawn here
+    negative_words: Tensor | None  # [rows]
+    source: Tensor  # [rows], number of the clip in its split: rows of one clip never serve one another as negatives
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Encoded captions of one split, those of a clip side by side.
+
+    Attributes:
+        ids: for each caption, its ids from ``<sos>`` to ``<eos>``.
+        clip: number of each caption's clip; first, count: where a clip's captions begin, and how many there are.
+    """
+
+    clip_ids: list[str]
+    ids: list[list[int]]
+    clip: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+
+    @classmethod
+    def of(cls, captions: dict[str, list[str]], vocabulary: Vocabulary, max_words: int | None = None) -> Captions:
+        """Encode the captions of clips, in the mapping's order, each cut after ``max_words`` words."""
+        count = np.array([len(texts) for texts in captions.values()])
+        return cls(
+            clip_ids=list(captions),
+            ids=[vocabulary.encode(text, max_words) for texts in captions.values() for text in texts],
+            clip=np.repeat(np.arange(len(count)), count),
+            first=np.concatenate([[0], count.cumsum()[:-1]]),
+            count=count,
+        )
+
+    def of_clips(self, clips: np.ndarray) -> np.ndarray:
+        """The captions of the given clips, in order."""
+        return np.concatenate([np.arange(self.first[clip], self.first[clip] + self.count[clip]) for clip in clips])
+
+
+class EpochSampler(Sampler):
+    """Yields (epoch, number of the batch), shared out among processes that train together."""
+
+    def __init__(self, batches: int):
+        self.batches, self.epoch = batches, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the training loop before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.batches // _world()[1])
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rank, world = _world()
+        # Every process takes equally many steps: the first batches are repeated where the number does not divide.
+        return iter((self.epoch, (rank + world * step) % self.batches) for step in range(len(self)))
+
+
+def _world() -> tuple[int, int]:
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+class TrainingBatches(Dataset):
+    """Batch number i of an epoch: ``self[epoch, i]``."""
+
+    def __init__(self, store: FeatureStore, captions: Captions, vocabulary: Vocabulary, options: Cl4acOptions, seed: int):
+        self.store, self.captions, self.vocabulary, self.seed = store, captions, vocabulary, seed
+        self.grouped = options.train.batching == "grouped"
+        self.batch_size = options.train.batch_size
+        self.negatives = options.contrastive.negatives if options.loss.contrastive_weight else None
+        # One position more where the state at <eos> is asked for; a fixed length where padding counts in the loss.
+        self.extra = 1 if options.contrastive.pool == "eos" else 0
+        self.fixed = options.loss.padded_length
+
+    def __len__(self) -> int:
+        examples = len(self.captions.clip_ids) if self.grouped else len(self.captions.ids)
+        return -(-examples // self.batch_size)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, number = key
+        order, negatives = self._epoch(epoch)
+        chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
+        rows = self.captions.of_clips(chosen) if self.grouped else chosen
+        sources = self.captions.clip[rows]
+        clips = chosen if self.grouped else sources
+        clip_of_row = np.repeat(np.arange(len(chosen)), self.captions.count[chosen]) if self.grouped else np.arange(len(rows))
+        ids = [self.captions.ids[row] for row in rows]
+        unpaired = None if negatives is None else [self.captions.ids[row] for row in negatives[rows]]
+        length = self.fixed + 1 if self.fixed else max(map(len, ids + (unpaired or []))) + self.extra
+        frames = np.stack([self.store[self.captions.clip_ids[clip]] for clip in clips])
+        return Batch(
+            torch.from_numpy(frames),
+            torch.from_numpy(clip_of_row),
+            *self._padded(ids, length),
+            *(self._padded(unpaired, length) if unpaired else (None, None)),
+            torch.from_numpy(sources),
+        )
+
+    def _padded(self, ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
+        words = torch.tensor([len(row) - 2 for row in ids])
+        return torch.from_numpy(padded(ids, self.vocabulary.pad, length)), words
+
+    @lru_cache(maxsize=2)  # noqa: B019 (two epochs' orders, for as long as the data set lives)
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """The order of clips or captions, and the unpaired caption of every caption."""
+        examples = len(self.captions.clip_ids) if self.grouped else len(self.captions.ids)
+        order = np.random.default_rng([self.seed, epoch, 0]).permutation(examples)
+        rng = np.random.default_rng([self.seed, epoch, 1])
+        match self.negatives:
+            case "random":
+                return order, draw_unpaired(self.captions, rng)
+            case "epoch_constant":
+                return order, one_for_all(self.captions, rng)
+        return order, None  # chosen within the batch, or not needed
+
+
+def draw_unpaired(captions: Captions, rng: np.random.Generator) -> np.ndarray:
+    """For each caption, one drawn uniformly from all captions of other clips."""
+    total = len(captions.ids)
+    own, first = captions.count[captions.clip], captions.first[captions.clip]
+    drawn = rng.integers(0, total - own)
+    return np.where(drawn >= first, drawn + own, drawn)  # step over the clip's own captions
+
+
+def one_for_all(captions: Captions, rng: np.random.Generator) -> np.ndarray:
+    """As published: the first of a shuffled list serves every example that is not of its clip; that clip takes the next."""
+    order = rng.permutation(len(captions.ids))
+    constant = np.full(len(order), order[0])
+    owner = captions.clip[order[0]]
+    constant[captions.clip == owner] = order[np.argmax(captions.clip[order] != owner)]
+    return constant

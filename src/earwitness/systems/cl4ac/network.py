@@ -1,0 +1,150 @@
+"""CL4AC: a Cnn10 encoder, a Transformer decoder, and two heads on it (cl4ac.md, sections 4 to 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from earwitness.extractors.cnn10 import Cnn10Trunk, load_panns
+from earwitness.nn.decoder import LayerCache, TransformerDecoder, WordEmbedding
+from earwitness.nn.spec_augment import spec_augment
+from earwitness.systems.cl4ac.options import Cl4acOptions, EncoderOptions, LossOptions
+
+UNMATCHED, MATCHED = 0, 1  # classes of the contrastive head
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the network's shape takes from the data: bands of the feature, words, and their vectors' width."""
+
+    mels: int
+    words: int
+    width: int
+
+
+class Encoder(Cnn10Trunk):
+    """Log-mel frames -> one vector for every 16 frames."""
+
+    def __init__(self, options: EncoderOptions, sizes: Sizes):
+        super().__init__(sizes.mels, options.channels)
+        self.options = options
+        channels = options.channels[-1]
+        self.fc1 = nn.Linear(channels, channels)
+        self.fc2 = nn.Linear(channels, sizes.width)
+        for linear in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        if options.weights != "none":
+            load_panns(self, options.weights, ("bn0", "conv_block", "fc1") if options.load_fc1 else ("bn0", "conv_block"))
+        if options.freeze != "none":
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_("fc" in name)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[clips, time, mels] -> memory [clips, time // 16, width], all values >= 0."""
+        x = self.normalise(frames)
+        if self.training:
+            x = spec_augment(x, **self.options.spec_augment.model_dump())
+        x = self.convolve(x, self.options.dropout).transpose(1, 2)  # [clips, time // 16, channels]
+        x = functional.dropout(functional.relu(self.fc1(x)), self.options.dropout, self.training)
+        return functional.relu(self.fc2(x))
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As usual, except that frozen BatchNorm statistics stay what they are."""
+        super().train(mode)
+        if self.options.freeze == "conv+bn_stats":
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+
+class Cl4ac(nn.Module):
+    """The captioner. ``encode`` once, then ``hidden`` for training, or ``start`` and ``next_logits`` for decoding."""
+
+    def __init__(self, options: Cl4acOptions, sizes: Sizes, vectors: Tensor | None = None):
+        super().__init__()
+        decoder = options.decoder
+        self.encoder = Encoder(options.encoder, sizes)
+        self.embedding = WordEmbedding(sizes.words, sizes.width, decoder.dropout)
+        self.decoder = TransformerDecoder(
+            sizes.width, decoder.heads, decoder.feedforward, decoder.layers, decoder.dropout, decoder.identical_layers
+        )
+        self.word_head = nn.Linear(sizes.width, sizes.words)
+        self.match_head = nn.Linear(sizes.width, 2)
+        nn.init.uniform_(self.word_head.weight, -0.1, 0.1)
+        nn.init.zeros_(self.word_head.bias)
+        nn.init.uniform_(self.embedding.table.weight, -0.1, 0.1)
+        if vectors is not None:
+            self.embedding.table.weight.data.copy_(vectors)
+        self.embedding.table.weight.requires_grad_(options.embedding.trainable)
+        self.pool = options.contrastive.pool
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames [clips, time, mels] -> memory [clips, time // 16, width]."""
+        return self.encoder(frames)
+
+    def hidden(self, ids: Tensor, memory: Tensor, clip_of_row: Tensor) -> Tensor:
+        """Decoder states [rows, length, width] for the captions ``ids`` [rows, length], which begin with ``<sos>``."""
+        return self.decoder(self.embedding(ids), memory, clip_of_row)
+
+    def match_logits(self, hidden: Tensor, words: Tensor) -> Tensor:
+        """Scores [rows, 2] of "unmatched" and "matched" from the pooled states of captions of ``words`` [rows] words."""
+        return self.match_head(pooled(hidden, words, self.pool))
+
+    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> list[LayerCache]:
+        """Empty caches for stepwise decoding."""
+        return self.decoder.start(memory, clip_of_row, capacity)
+
+    def next_logits(self, ids: Tensor, cache: list[LayerCache], position: int) -> Tensor:
+        """Word logits [rows, words] after the words ``ids`` [rows] at ``position``."""
+        hidden = self.decoder.step(self.embedding(ids[:, None], position), cache, position)
+        return self.word_head(hidden[:, 0])
+
+    def reorder(self, cache: list[LayerCache], rows: Tensor) -> None:
+        """Let each row go on from another row of its clip."""
+        self.decoder.reorder(cache, rows)
+
+
+def pooled(hidden: Tensor, words: Tensor, pool: str) -> Tensor:
+    """One state for each caption, [rows, width].
+
+    ``last_word``: at the last word, from which ``<eos>`` is predicted; ``eos``: one position later; ``mean`` and
+    ``max``: over ``<sos>`` and the words.
+    """
+    rows = torch.arange(len(hidden), device=hidden.device)
+    match pool:
+        case "last_word":
+            return hidden[rows, words]
+        case "eos":
+            return hidden[rows, words + 1]
+    real = (torch.arange(hidden.shape[1], device=hidden.device) <= words[:, None])[..., None]  # [rows, length, 1]
+    if pool == "mean":
+        return (hidden * real).sum(dim=1) / real.sum(dim=1)
+    return hidden.masked_fill(~real, -torch.inf).amax(dim=1)
+
+
+def caption_loss(logits: Tensor, targets: Tensor, words: Tensor, options: LossOptions) -> Tensor:
+    """Cross-entropy of the next word, over words and ``<eos>``, or over all positions where padding counts.
+
+    Args:
+        logits: [rows, length, words]; targets: [rows, length]; words: [rows], words of each caption.
+    """
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=options.label_smoothing
+    ).view_as(targets)
+    if not options.mask_padding:
+        return losses.mean()
+    real = torch.arange(targets.shape[1], device=targets.device) <= words[:, None]
+    return (losses * real).sum() / real.sum()
+
+
+def contrastive_loss(matched: Tensor, unmatched: Tensor) -> Tensor:
+    """Cross-entropy of "is this caption of this audio" over as many matched as unmatched rows, each [rows, 2]."""
+    logits = torch.cat([matched, unmatched])
+    labels = torch.full((len(logits),), UNMATCHED, device=logits.device)
+    labels[: len(matched)] = MATCHED
+    return functional.cross_entropy(logits, labels)

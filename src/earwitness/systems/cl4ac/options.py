@@ -1,0 +1,129 @@
+"""What a user may set of CL4AC. Defaults are the "default for us" column of cl4ac.md, section 12."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from earwitness.options import DecodingOptions, ExperimentOptions, Options, Probability, TrainingOptions
+
+
+class SpecAugmentOptions(Options):
+    """Stripes of time and frequency that training sets to zero; widths are exclusive upper bounds."""
+
+    time_stripes: NonNegativeInt = 2
+    time_width: PositiveInt = 64  # frames
+    mel_stripes: NonNegativeInt = 2
+    mel_width: PositiveInt = 8  # bands
+
+
+class EncoderOptions(Options):
+    """Cnn10 and two linear layers."""
+
+    weights: str = Field("none", description="`none`, or the path of PANNs' Cnn10_mAP=0.380.pth")
+    load_fc1: bool = False  # take the checkpoint's fc1 over too
+    freeze: Literal["none", "conv", "conv+bn_stats"] = "none"
+    channels: Annotated[list[PositiveInt], Field(min_length=4, max_length=4)] = [64, 128, 256, 512]
+    dropout: Probability = 0.2
+    spec_augment: SpecAugmentOptions = SpecAugmentOptions()
+
+
+class DecoderOptions(Options):
+    """The Transformer decoder; its width is the size of the word vectors."""
+
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    feedforward: PositiveInt = 2048
+    dropout: Probability = 0.2
+    identical_layers: bool = False  # all layers start from the same weights, as published
+
+
+class EmbeddingOptions(Options):
+    """Where word embeddings start from, and whether they are trained on."""
+
+    init: Literal["word2vec", "uniform"] = "word2vec"
+    trainable: bool = True
+
+
+class ContrastiveOptions(Options):
+    """The matched/unmatched head (cl4ac.md, section 7)."""
+
+    negatives: Literal["random", "in_batch", "hardest", "epoch_constant"] = "random"
+    pool: Literal["last_word", "eos", "mean", "max"] = "last_word"
+    share_encoder: bool = True  # false: a second, independently augmented encoder pass for the unpaired caption
+
+
+class LossOptions(Options):
+    """Weights of the two losses, and what the caption loss counts (cl4ac.md, section 8)."""
+
+    contrastive_weight: NonNegativeFloat = 1.0  # 0 leaves the second caption out
+    mask_padding: bool = True
+    padded_length: PositiveInt | None = None  # positions of the caption loss without the mask; published: 35
+    label_smoothing: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _unmasked_needs_a_length(self) -> LossOptions:
+        if self.mask_padding == (self.padded_length is not None):
+            raise ValueError("padded_length goes with mask_padding: false, and only with it (published: 35)")
+        return self
+
+
+class OptimiserOptions(Options):
+    """Adam with warm-up by epochs, then a step decay (cl4ac.md, section 9)."""
+
+    lr: PositiveFloat = 5e-4
+    weight_decay: NonNegativeFloat = 1e-6  # L2, in the gradient
+    warmup_epochs: NonNegativeInt = 5
+    decay_every: PositiveInt = 10  # epochs
+    decay: PositiveFloat = 0.1
+
+    def at(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        number = epoch + 1
+        if number <= self.warmup_epochs:
+            return self.lr * number / self.warmup_epochs
+        return self.lr * self.decay ** ((number - self.warmup_epochs) // self.decay_every)
+
+
+class Cl4acTrainingOptions(TrainingOptions):
+    """As for every system, and how captions are put into batches."""
+
+    batching: Literal["pairs", "grouped"] = "pairs"  # grouped: batch_size counts clips, each with all its captions
+
+
+class Cl4acOptions(ExperimentOptions):
+    """An experiment of the system CL4AC."""
+
+    system: Literal["cl4ac"]
+    encoder: EncoderOptions = EncoderOptions()
+    decoder: DecoderOptions = DecoderOptions()
+    embedding: EmbeddingOptions = EmbeddingOptions()
+    contrastive: ContrastiveOptions = ContrastiveOptions()
+    loss: LossOptions = LossOptions()
+    optimiser: OptimiserOptions = OptimiserOptions()
+    train: Cl4acTrainingOptions = Cl4acTrainingOptions()
+    decode: DecodingOptions = DecodingOptions()
+
+    def training_inputs(self) -> dict[str, str]:
+        """The files training reads, by name, below the data set's results."""
+        return {
+            "captions": "corpus/captions.csv",
+            "clips": "corpus/clips.csv",
+            "development": f"features/{self.feature}/development.h5",
+            "validation": f"features/{self.feature}/validation.h5",
+            "vocabulary": f"text/{self.text}/vocabulary.json",
+            "word2vec": f"text/{self.text}/word2vec.bin",
+        }
+
+    def checkpoints(self) -> dict[str, str]:
+        """Cnn10's weights, where they are asked for."""
+        return {} if self.encoder.weights == "none" else {"encoder.weights": self.encoder.weights}
+
+    def prediction_inputs(self) -> dict[str, str]:
+        """The files prediction reads beside the model, by name, below the data set's results."""
+        return {
+            "clips": "corpus/clips.csv",
+            "features": f"features/{self.feature}/evaluation.h5",
+            "vocabulary": f"text/{self.text}/vocabulary.json",
+        }

@@ -1,0 +1,149 @@
+"""The ordered vocabulary and the ids of captions (cl4ac.md, sections 2.4 and 2.5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earwitness.errors import EarwitnessError, listed
+from earwitness.files import read_json, require_match, write_json
+from earwitness.options import TextOptions
+from earwitness.text.cleaning import clean
+
+PAD, UNK, SOS, EOS = "<pad>", "<unk>", "<sos>", "<eos>"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words and their ids, in order of first occurrence in the training captions, after the special tokens.
+
+    Attributes:
+        tokens: id -> token.
+        max_words: words of the longest training caption.
+        options: the text entry it was made by.
+    """
+
+    tokens: tuple[str, ...]
+    max_words: int
+    options: TextOptions
+
+    @classmethod
+    def of(cls, sentences: Sequence[Sequence[str]], options: TextOptions) -> Vocabulary:
+        """The vocabulary of cleaned training captions."""
+        specials = (SOS, EOS) if options.pad_is_eos else (PAD, UNK, SOS, EOS)
+        words = dict.fromkeys(word for sentence in sentences for word in sentence)
+        if reserved := sorted(set(specials) & set(words)):
+            raise EarwitnessError(f"Training captions hold the reserved words {', '.join(reserved)}.")
+        return cls((*specials, *words), max(map(len, sentences)), options)
+
+    @classmethod
+    def read(cls, path: str | Path, expected: dict[str, Any] | None = None) -> Vocabulary:
+        """Read ``vocabulary.json``; ``expected`` names what its provenance must say."""
+        content = read_json(path)
+        require_match(path, content["provenance"], expected or {})
+        return cls(tuple(content["tokens"]), content["max_words"], TextOptions.model_validate(content["options"]))
+
+    def write(self, path: str | Path, provenance: dict[str, Any], counts: dict[str, Any]) -> None:
+        """Write ``vocabulary.json``: tokens in order, the longest training caption, the text entry, what was counted."""
+        content = {
+            "tokens": list(self.tokens),
+            "max_words": self.max_words,
+            "options": self.options.model_dump(),
+            "counts": counts,
+            "provenance": provenance,
+        }
+        write_json(path, content)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Token -> id."""
+        return {token: number for number, token in enumerate(self.tokens)}
+
+    @property
+    def sos(self) -> int:
+        """Id that starts every caption."""
+        return self.ids[SOS]
+
+    @property
+    def eos(self) -> int:
+        """Id that ends every caption."""
+        return self.ids[EOS]
+
+    @property
+    def pad(self) -> int:
+        """Id that fills a row up: ``<pad>``, or ``<eos>`` as published (``pad_is_eos``)."""
+        return self.ids.get(PAD, self.eos)
+
+    @property
+    def never_generated(self) -> list[int]:
+        """Ids that decoding must not choose."""
+        return [self.ids[token] for token in (PAD, UNK) if token in self.ids]
+
+    def clean(self, caption: str) -> list[str]:
+        """The words of a caption, cleaned as this vocabulary's captions were."""
+        return clean(caption, self.options.punct_replacement)
+
+    def encode(self, caption: str, max_words: int | None = None) -> list[int]:
+        """Ids of ``<sos> words <eos>``, cut after ``max_words`` words; unknown words become ``<unk>``.
+
+        Raises:
+            EarwitnessError: a word is unknown and there is no ``<unk>`` (``pad_is_eos``).
+        """
+        words = self.clean(caption)[:max_words]
+        unknown = self.ids.get(UNK)
+        if unknown is None and (strange := [word for word in words if word not in self.ids]):
+            raise EarwitnessError(
+                f"{caption!r} has words that no training caption has ({', '.join(strange)}), and `pad_is_eos: true` "
+                "leaves no <unk> for them. Set `pad_is_eos: false`, or leave the caption out."
+            )
+        return [self.sos, *(self.ids.get(word, unknown) for word in words), self.eos]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words up to the first ``<eos>``, without special tokens, joined by blanks."""
+        words = []
+        for number in ids:
+            if number == self.eos:
+                break
+            words.append(self.tokens[number])
+        return " ".join(word for word in words if word not in (PAD, UNK, SOS))
+
+    def count(self, captions: Sequence[str]) -> dict[str, int]:
+        """Of captions outside the training split: how many have unknown words, or are longer than any of training."""
+        cleaned = [self.clean(caption) for caption in captions]
+        return {
+            "captions": len(cleaned),
+            "with_unknown_words": sum(any(word not in self.ids for word in words) for words in cleaned),
+            "longer_than_training": sum(len(words) > self.max_words for words in cleaned),
+        }
+
+
+def sentences_of(captions: Sequence[str], options: TextOptions) -> list[list[str]]:
+    """Cleaned training captions; those that cleaning empties are refused together."""
+    sentences = [clean(caption, options.punct_replacement) for caption in captions]
+    if empty := [repr(caption) for caption, words in zip(captions, sentences, strict=True) if not words]:
+        raise EarwitnessError(listed("Captions without a word after cleaning:", empty))
+    return sentences
+
+
+def frequencies(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary) -> dict[str, int]:
+    """Occurrences of every token of wrapped training captions, in the vocabulary's order."""
+    counts = Counter(word for sentence in sentences for word in sentence)
+    counts[SOS] = counts[EOS] = len(sentences)
+    return {token: counts[token] for token in vocabulary.tokens if counts[token]}
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int, length: int | None = None) -> np.ndarray:
+    """Rows of ids as one array, int64 [rows, length], filled with ``pad``; ``length`` defaults to the longest row."""
+    array = np.full((len(rows), length or max(map(len, rows))), pad, dtype=np.int64)
+    for number, row in enumerate(rows):
+        array[number, : len(row)] = row
+    return array

@@ -1,0 +1,65 @@
+"""Word vectors trained on the training captions alone (cl4ac.md, section 5.1), stored without pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from earwitness.errors import MismatchError
+from earwitness.files import atomic
+from earwitness.text.vocabulary import EOS, PAD, SOS, UNK, Vocabulary, frequencies
+
+
+def train(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, out: Path) -> None:
+    """Train CBOW vectors over ``<sos> words <eos>`` and write them in the word2vec binary format.
+
+    One worker and a fixed seed: the same captions and options give the same bytes.
+    """
+    from gensim.models import Word2Vec
+    from gensim.models.callbacks import CallbackAny2Vec
+
+    options = vocabulary.options.word2vec
+    wrapped = [[SOS, *sentence, EOS] for sentence in sentences]
+    model = Word2Vec(
+        vector_size=options.size,
+        window=options.window,
+        negative=options.negatives,
+        sample=options.sample,
+        alpha=options.learning_rate,
+        min_alpha=1e-4,
+        seed=options.seed,
+        min_count=1,
+        sg=0,
+        cbow_mean=1,
+        workers=1,
+        sorted_vocab=0,
+    )
+    model.build_vocab_from_freq(frequencies(sentences, vocabulary), corpus_count=len(wrapped))
+
+    class Progress(CallbackAny2Vec):
+        def on_epoch_end(self, _) -> None:
+            bar.update()
+
+    with tqdm(total=options.passes, desc="word2vec", unit="pass", mininterval=1) as bar:
+        model.train(wrapped, total_examples=len(wrapped), epochs=options.passes, callbacks=[Progress()])
+    with atomic(out) as temporary:
+        model.wv.save_word2vec_format(str(temporary), binary=True)
+
+
+def read(path: Path, vocabulary: Vocabulary) -> np.ndarray:
+    """Vectors in the vocabulary's order, float32 [tokens, size]; ``<pad>`` is zero, ``<unk>`` the mean of all words."""
+    from gensim.models import KeyedVectors
+
+    vectors = KeyedVectors.load_word2vec_format(str(path), binary=True)
+    if missing := [token for token in vocabulary.tokens if token not in vectors and token not in (PAD, UNK)]:
+        raise MismatchError(f"{path} lacks vectors of {', '.join(missing[:10])}: it was made from another vocabulary.")
+    table = np.zeros((len(vocabulary), vectors.vector_size), dtype=np.float32)
+    for number, token in enumerate(vocabulary.tokens):
+        if token in vectors:
+            table[number] = vectors[token]
+        elif token == UNK:
+            table[number] = vectors.vectors.mean(axis=0)
+    return table

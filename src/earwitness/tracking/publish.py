@@ -1,0 +1,159 @@
+"""Publish finished runs to MLflow: an experiment for a data set, a parent run for an experiment, a child for a seed.
+
+A run is found again by its run key, so publishing twice changes nothing. A tracker that is down never fails a result:
+what could not be published is recorded, and published at the next opportunity.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from earwitness.files import digest, read_json, sha256, write_json
+from earwitness.training.events import read_events
+
+KEY = "earwitness.run_key"
+METRIC_BATCH = 1000  # MLflow's limit for one call
+PARAM_LENGTH = 500
+
+
+def store_uri(configured: str) -> str:
+    """The tracking store: the environment's, or the configured one."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or configured
+
+
+def prepare_store(uri: str, datasets: Sequence[str], out: Path) -> None:
+    """Make the store's schema and an experiment for each data set, before parallel jobs would race in doing so."""
+    record: dict[str, Any] = {"ready": True, "datasets": list(datasets)}
+    try:
+        client = _client(uri)
+        for dataset in datasets:
+            if client.get_experiment_by_name(dataset) is None:
+                client.create_experiment(dataset, artifact_location=_artifacts(uri))
+    except Exception as error:  # publishing will try again
+        record = {"ready": False, "reason": f"{type(error).__name__}: {error}"}
+    write_json(out, record)
+
+
+def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
+    """Publish an experiment's result and its seeds' runs; write what became of it to ``out`` and return success.
+
+    Args:
+        result: the experiment's ``metrics.json``; folders: its seeds' folders.
+    """
+    record: dict[str, Any] = {"result_sha256": sha256(result), "uri_scheme": uri.split(":", 1)[0]}
+    try:
+        run_ids = _publish(uri, result, folders)
+        record |= {"published": True, "runs": run_ids}
+    except Exception as error:  # whatever the tracker's trouble is, the result stands
+        record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
+    write_json(out, record)
+    return record["published"]
+
+
+def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
+    client = _client(uri)
+    content = read_json(result)
+    experiment = client.get_experiment_by_name(content["dataset"])
+    place = experiment.experiment_id if experiment else client.create_experiment(content["dataset"], _artifacts(uri))
+    keys = content["provenance"]["run_keys"]
+    parent = _run(client, place, digest(keys), content["experiment"], {"earwitness.system": content["system"]})
+    if parent is not None:
+        _log_result(client, parent, content, result)
+    parent_id = parent or _find(client, place, digest(keys)).info.run_id
+    children = {}
+    for seed, key, folder in zip(content["seeds"], keys, folders, strict=True):
+        name = f"{content['experiment']} seed {seed}"
+        tags = {"mlflow.parentRunId": parent_id, "earwitness.seed": str(seed)}
+        child = _run(client, place, key, name, tags)
+        if child is not None:
+            _log_seed(client, child, folder)
+        children[str(seed)] = child or _find(client, place, key).info.run_id
+    return {"parent": parent_id, **children}
+
+
+def _run(client: Any, place: str, key: str, name: str, tags: dict[str, str]) -> str | None:
+    """A new run for ``key``, or None where a finished one is there; an unfinished one of an earlier try is removed."""
+    found = _find(client, place, key)
+    if found is not None:
+        if found.info.status == "FINISHED":
+            return None
+        client.delete_run(found.info.run_id)
+    return client.create_run(place, run_name=name, tags={KEY: key, **tags}).info.run_id
+
+
+def _find(client: Any, place: str, key: str) -> Any:
+    runs = client.search_runs([place], filter_string=f"tags.`{KEY}` = '{key}'", max_results=1)
+    return runs[0] if runs else None
+
+
+def _log_result(client: Any, run_id: str, content: dict[str, Any], result: Path) -> None:
+    for name, metric in content["metrics"].items():
+        if metric["value"] is not None:
+            client.log_metric(run_id, name, metric["value"])
+        for end, value in zip(("low", "high"), metric.get("ci95") or (), strict=False):
+            client.log_metric(run_id, f"{name}_ci95_{end}", value)
+    _log_params(client, run_id, content["provenance"]["options"])
+    client.log_artifact(run_id, str(result))
+    client.set_terminated(run_id)
+
+
+def _log_seed(client: Any, run_id: str, folder: Path) -> None:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    points = []
+    for event in read_events(folder / "events.jsonl"):
+        for name, value in event.get("metrics", {}).items():
+            points.append(Metric(name, value, now, event["step"]))
+        if "params" in event:
+            _log_params(client, run_id, event["params"])
+    for name, metric in read_json(folder / "metrics.json")["metrics"].items():
+        if metric["value"] is not None:
+            points.append(Metric(name, metric["value"], now, 0))
+    for start in range(0, len(points), METRIC_BATCH):
+        client.log_batch(run_id, metrics=points[start : start + METRIC_BATCH])
+    for name in ("model.json", "metrics.json", "scores.csv", "captions.csv", "events.jsonl"):
+        client.log_artifact(run_id, str(folder / name))
+    client.set_terminated(run_id)
+
+
+def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    flat = [Param(name, str(value)[:PARAM_LENGTH]) for name, value in _flat(params)]
+    for start in range(0, len(flat), 100):
+        client.log_batch(run_id, params=flat[start : start + 100])
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested settings as dotted names, lists as JSON."""
+    pairs: list[tuple[str, Any]] = []
+    for name, value in content.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}.")
+        else:
+            pairs.append((prefix + name, json.dumps(value) if isinstance(value, list) else value))
+    return pairs
+
+
+def _artifacts(uri: str) -> str | None:
+    """Artifacts of a local SQLite store lie beside its file; another store knows its own place."""
+    prefix = "sqlite:///"
+    if not uri.startswith(prefix):
+        return None
+    return (Path(uri.removeprefix(prefix)).resolve().parent / "mlflow-artifacts").as_uri()
+
+
+def _client(uri: str) -> Any:
+    # Telemetry would look up an outside host at every use.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri=uri)

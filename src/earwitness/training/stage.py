@@ -1,0 +1,76 @@
+"""Training as a stage: from the files of a data set to ``model.safetensors``, ``model.json`` and ``events.jsonl``."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from earwitness import registry
+from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
+from earwitness.options import ExperimentOptions
+from earwitness.training.events import EventLog
+from earwitness.training.loop import train
+
+
+def train_model(
+    dataset: str,
+    experiment: str,
+    options: ExperimentOptions,
+    seed: int,
+    files: Mapping[str, Path],
+    out: Mapping[str, Path],
+    work_root: Path,
+    threads: int,
+) -> None:
+    """Train one experiment with one seed; a killed training goes on where it stopped.
+
+    Args:
+        files: inputs by name, as ``options.training_inputs()`` names them.
+        out: places of ``weights``, ``description`` (model.json) and ``events``.
+        work_root: where the work folder lives, which is named by the run key and outlasts a failed run.
+        threads: of computation; results are the same only for the same number.
+    """
+    _be_quiet()
+    torch.set_num_threads(threads)
+    content = {
+        "rule": "train",
+        "dataset": dataset,
+        "experiment": experiment,
+        "seed": seed,
+        "options": options.model_dump(exclude={"seeds"}),
+        "inputs": {name: sha256(path) for name, path in files.items()},
+        "checkpoints": checkpoint_digests(options.checkpoints()),
+    }
+    run_key = digest({**content, "code": code_version()})
+    work = work_root / run_key[:16]
+    task = registry.load(registry.SYSTEMS[options.system].implementation)(options, files, seed)
+    events = EventLog(work / "events.jsonl")
+    if not events.path.exists():
+        events.append(params=content)
+    chosen = train(task, options.train, seed, work)
+    description = {
+        "run_key": run_key,
+        "system": options.system,
+        "options": content["options"],
+        "seed": seed,
+        "checkpoints": content["checkpoints"],
+        "chosen": chosen,
+        "network": task.description(),
+        "provenance": provenance("train", files, dataset=dataset, experiment=experiment, seed=seed, threads=threads),
+    }
+    for name, source in (("weights", work / "best.safetensors"), ("events", work / "events.jsonl")):
+        with atomic(out[name]) as temporary:
+            shutil.copyfile(source, temporary)
+    write_json(out["description"], description)
+    shutil.rmtree(work)
+
+
+def _be_quiet() -> None:
+    """Lightning's advice on workers and devices is for people who write loops, not for those who run experiments."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.*")

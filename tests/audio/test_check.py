@@ -1,0 +1,232 @@
+"""Every way in which a recording can be unfit, made on tiny files."""
+
+import shutil
+import struct
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from earwitness.audio.check import AudioFacts, inspect
+from earwitness.audio.decode import AudioError
+from earwitness.files import sha256
+
+RATE = 22050
+SUFFIXES = [".wav", ".flac", ".ogg", ".mp3"]
+SOUNDSCAPES = Path(__file__).parents[3] / "shared" / "data" / "soundscapes"
+
+
+def noise(seconds=1.0, channels=1, seed=0):
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, (round(seconds * RATE), channels))
+    return samples.astype(np.float32)
+
+
+def write(path, samples=None, **options):
+    soundfile.write(path, noise() if samples is None else samples, RATE, **options)
+    return path
+
+
+def cut(path, keep):
+    """Keep only the first bytes of a file: a share of them, or all but some."""
+    data = path.read_bytes()
+    path.write_bytes(data[: round(len(data) * keep) if 0 < keep < 1 else int(keep)])
+    return path
+
+
+def refusal(path):
+    with pytest.raises(AudioError) as caught:
+        inspect(path)
+    assert str(caught.value) == f"{path}: {caught.value.reason}"
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".WAV"])
+def test_good_files(tmp_path, suffix, channels):
+    path = write(tmp_path / f"a{suffix}", noise(channels=channels))
+    assert inspect(path) == AudioFacts(1.0, RATE, channels, RATE, sha256(path), silent=False)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_longer_than_one_block(tmp_path, suffix):
+    assert inspect(write(tmp_path / f"a{suffix}", noise(7))).frames == 7 * RATE
+
+
+def test_opus_in_ogg(tmp_path):
+    soundfile.write(tmp_path / "a.ogg", noise(), 48000, format="OGG", subtype="OPUS")
+    assert inspect(tmp_path / "a.ogg").sample_rate == 48000
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_silent_is_told_not_refused(tmp_path, suffix):
+    assert inspect(write(tmp_path / f"a{suffix}", np.zeros(RATE))).silent
+    almost = np.zeros(RATE)
+    almost[-1] = 2**-15
+    assert not inspect(write(tmp_path / f"b{suffix}", almost)).silent
+
+
+def test_one_sample_is_enough(tmp_path):
+    assert inspect(write(tmp_path / "a.wav", noise()[:1])).frames == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_missing_and_empty(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    assert refusal(path) == "is missing"
+    path.touch()
+    assert refusal(path) == "is empty (0 bytes)"
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_a_header_without_samples(tmp_path, suffix):
+    assert refusal(write(tmp_path / f"a{suffix}", np.zeros(0))).startswith("is empty")
+
+
+def test_a_folder(tmp_path):
+    (tmp_path / "a.wav").mkdir()
+    assert refusal(tmp_path / "a.wav") == "is not a file"
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_truncated(tmp_path, suffix, keep):
+    assert refusal(cut(write(tmp_path / f"a{suffix}"), keep)).startswith("is truncated")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_byte_short(tmp_path, suffix):
+    assert refusal(cut(write(tmp_path / f"a{suffix}"), -1)).startswith("is truncated")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("keep", [20, 30, 43])
+def test_cut_inside_the_header(tmp_path, suffix, keep):
+    assert refusal(cut(write(tmp_path / f"a{suffix}"), keep))
+
+
+def test_truncated_rf64_and_float(tmp_path):
+    assert "264600" in refusal(cut(write(tmp_path / "a.wav", noise(6), format="RF64"), 0.5))
+    assert refusal(cut(write(tmp_path / "b.wav", subtype="FLOAT"), 0.5)).startswith("is truncated")
+
+
+def test_ogg_cut_between_pages(tmp_path):
+    path = write(tmp_path / "a.ogg", noise(5))
+    last_page = path.read_bytes().rfind(b"OggS")
+    assert "end of the stream" in refusal(cut(path, last_page))
+
+
+def test_stereo_mp3_with_a_tag_is_truncated(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(channels=2))
+    path.write_bytes(b"ID3\x04\0\0\0\0\x01\x00" + bytes(128) + path.read_bytes())
+    assert inspect(path).channels == 2
+    assert refusal(cut(path, 0.5)).startswith("is truncated")
+
+
+def test_mp3_that_promises_more_frames(tmp_path):
+    path = write(tmp_path / "a.mp3")
+    data = bytearray(path.read_bytes())
+    place = data.find(b"Xing") if b"Xing" in data else data.find(b"Info")
+    data[place + 4 : place + 12] = struct.pack(">II", 1, 10 * RATE // 576)  # frames only, no bytes
+    path.write_bytes(data)
+    assert "samples are there" in refusal(path)
+
+
+def wav_with_sizes(path, riff, data_size):
+    data = bytearray(write(path, noise()).read_bytes())
+    data[4:8], data[40:44] = struct.pack("<I", riff), struct.pack("<I", data_size)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36])
+def test_streamed_wav(tmp_path, size):
+    assert inspect(wav_with_sizes(tmp_path / "a.wav", 0xFFFFFFFF, size)).frames == RATE
+
+
+def test_wav_that_was_never_finished(tmp_path):
+    assert "never finished" in refusal(wav_with_sizes(tmp_path / "a.wav", 0, 0))
+
+
+def test_wav_with_chunks_around_the_samples(tmp_path):
+    data = write(tmp_path / "a.wav").read_bytes()
+    odd = b"junk" + struct.pack("<I", 3) + b"abc\0"
+    body = data[8:36] + odd + data[36:] + odd
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert inspect(tmp_path / "a.wav").frames == RATE
+
+
+def test_flac_without_its_length(tmp_path):
+    path = write(tmp_path / "a.flac")
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    assert refusal(path).startswith("does not tell its length")
+
+
+def test_flac_with_damage_in_the_middle(tmp_path):
+    path = write(tmp_path / "a.flac", noise(5))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
+    path.write_bytes(data)
+    assert refusal(path).startswith("is truncated or damaged")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_that_are_no_numbers(tmp_path, value, subtype):
+    samples = noise(4, channels=2)
+    samples[70_000, 1] = value
+    reason = refusal(write(tmp_path / "a.wav", samples, subtype=subtype))
+    assert "not a number or infinite" in reason and "sample 70000, at 3.175 s" in reason
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_more_than_two_channels(tmp_path, suffix):
+    assert refusal(write(tmp_path / f"a{suffix}", noise(channels=3))).startswith("has 3 channels")
+
+
+@pytest.mark.parametrize(("claimed", "real"), permutations(SUFFIXES, 2))
+def test_an_extension_that_lies(tmp_path, claimed, real):
+    names = {".wav": "WAV", ".flac": "FLAC", ".ogg": "Ogg", ".mp3": "MP3"}
+    shutil.move(write(tmp_path / f"a{real}"), tmp_path / f"b{claimed}")
+    assert refusal(tmp_path / f"b{claimed}") == (
+        f"is called {claimed}, but its contents are {names[real]}; rename or convert it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "named"),
+    [
+        (b"<!DOCTYPE html><html>not found</html>", "web page"),
+        (b"\0\0\0\x20ftypM4A \0\0\0\0", "MP4"),
+        (b"\xff\xf1\x50\x80\x02\x1f\xfc", "AAC"),
+        (b"RIFF\x10\0\0\0AVI LIST", "not WAVE"),
+        (b"PK\x03\x04" + bytes(30), "zip"),
+    ],
+)
+def test_contents_of_other_kinds(tmp_path, head, named):
+    (tmp_path / "a.wav").write_bytes(head)
+    reason = refusal(tmp_path / "a.wav")
+    assert named in reason and ".wav" in reason
+
+
+def test_contents_of_no_kind(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"hello" * 100)
+    assert "damaged or no audio" in refusal(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("name", ["a.m4a", "a.aiff", "a"])
+def test_unknown_extension(tmp_path, name):
+    write(tmp_path / name, format="WAV")
+    assert "known are .wav, .flac, .ogg, .mp3" in refusal(tmp_path / name)
+
+
+def test_real_recordings_are_whole():
+    if not SOUNDSCAPES.is_dir():
+        pytest.skip(f"{SOUNDSCAPES} is absent")
+    for path in sorted((SOUNDSCAPES / "evaluation").glob("*.ogg"))[:20]:
+        facts = inspect(path)
+        assert (facts.sample_rate, facts.channels, round(facts.seconds)) == (32000, 1, 10)

@@ -1,0 +1,264 @@
+"""The corpus stage: tables, report and refusals, on sounds of a fraction of a second."""
+
+import csv
+import hashlib
+import json
+import os
+import threading
+from errno import ENOSPC
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from earwitness.corpora import stage
+from earwitness.corpora.clotho import Clotho, ClothoOptions
+from earwitness.corpora.stage import build
+from earwitness.corpora.tables import CAPTIONS, CLIPS, EVENTS, PHRASES, ListedClip, Listing, read_table
+from earwitness.errors import CorpusError, EarwitnessError
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+RATE = 8000
+FILES = ["captions.csv", "clips.csv", "events.csv", "phrases.csv", "report.json"]
+
+
+def write(path, seconds=0.25, value=None, rate=RATE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate))
+    soundfile.write(path, samples if value is None else np.full_like(samples, value), rate, subtype="FLOAT")
+
+
+def corpus(root, captions):
+    """A folder in the Clotho layout: split -> clip -> its captions."""
+    for split, clips in captions.items():
+        for name in clips:
+            write(root / split / f"{name}.wav")
+        with (root / f"clotho_captions_{split}.csv").open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["file_name", "caption_1", "caption_2"])
+            rows.writerows([f"{name}.wav", *texts] for name, texts in clips.items())
+    return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    development = {" a": ["Rain falls.", "A dog's bark"], "b": ["NA"]}
+    return corpus(
+        tmp_path / "data",
+        {
+            "development": development,
+            "validation": {"c": ["The rain falls", "a dog"]},
+            "evaluation": {"d": ["Wind, wind and RAIN", "rain"], "e": ["well-known bark"]},
+        },
+    )
+
+
+def run(root, out, on_bad_audio="fail", workers=2):
+    options = ClothoOptions(layout="clotho", audio="data", on_bad_audio=on_bad_audio)
+    build(Clotho(options), options, root, out, workers)
+    return json.loads((out / "report.json").read_text(encoding="utf-8"))
+
+
+def refused(root, out, **options):
+    with pytest.raises(CorpusError) as caught:
+        run(root, out, **options)
+    assert not out.exists() or not list(out.iterdir())
+    return str(caught.value)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_tables(root, tmp_path):
+    run(root, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    clips = read_table(tmp_path / "out" / "clips.csv", CLIPS)
+    names = ["development/ a", "development/b", "validation/c", "evaluation/d", "evaluation/e"]
+    assert list(clips["clip_id"]) == [f"{name}.wav" for name in names]
+    first = clips.iloc[0].to_dict()
+    digest = hashlib.sha256((root / "development" / " a.wav").read_bytes()).hexdigest()
+    assert first == {
+        "clip_id": "development/ a.wav",
+        "split": "development",
+        "path": "development/ a.wav",
+        "seconds": 0.25,
+        "sample_rate": RATE,
+        "channels": 1,
+        "sha256": digest,
+    }
+    captions = read_table(tmp_path / "out" / "captions.csv", CAPTIONS)
+    assert captions.values.tolist()[:3] == [
+        ["development/ a.wav#1", "development/ a.wav", "Rain falls."],
+        ["development/ a.wav#2", "development/ a.wav", "A dog's bark"],
+        ["development/b.wav#1", "development/b.wav", "NA"],
+    ]
+    assert read_table(tmp_path / "out" / "phrases.csv", PHRASES).empty
+    assert read_table(tmp_path / "out" / "events.csv", EVENTS).empty
+
+
+def test_report(root, tmp_path, capfd):
+    write(root / "development" / "b.wav", value=0, rate=16000)
+    write(root / "evaluation" / "e.wav", seconds=0.02)
+    report = run(root, tmp_path / "out")
+    assert report["schema"] == 1
+    assert report["clips"]["development"] == {"listed": 2, "found": 2, "refused": 0, "seconds": 0.5}
+    assert report["captions"] == {"development": 3, "validation": 2, "evaluation": 3}
+    assert (report["refused"], report["silent"], report["short"]) == ([], ["development/b.wav"], ["evaluation/e.wav"])
+    # development has: rain falls a dog's bark na
+    assert report["unseen_words"] == {
+        "validation": {"captions": 2, "words": 2},  # the, dog
+        "evaluation": {"captions": 2, "words": 3},  # wind, and, well-known
+    }
+    assert report["sample_rates"] == {"8000": 4, "16000": 1}
+    ids = b"development/ a.wav\ndevelopment/b.wav"
+    assert report["ids_sha256"]["development"] == hashlib.sha256(ids).hexdigest()
+    assert report["notes"]["unlisted_audio"] == {"development": 0, "validation": 0, "evaluation": 0}
+    assert report["provenance"]["made_by"] == "corpus"
+    assert report["provenance"]["settings"] == {"layout": "clotho", "audio": "data", "on_bad_audio": "fail"}
+    said = capfd.readouterr()
+    assert said.out == "" and "Checking audio" in said.err
+    assert "development        2       2       0         3" in said.err
+
+
+@pytest.mark.parametrize(("seconds", "short"), [(1023 / 44100, True), (1024 / 44100, False)])
+def test_short_is_less_than_one_window(root, tmp_path, seconds, short):
+    write(root / "development" / "b.wav", seconds=seconds, rate=44100)
+    assert bool(run(root, tmp_path / "out")["short"]) is short
+
+
+def test_without_development_no_words_are_unseen(tmp_path):
+    report = run(corpus(tmp_path / "data", {"evaluation": {"a": ["Rain"]}}), tmp_path / "out")
+    assert "unseen_words" not in report and list(report["clips"]) == ["evaluation"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_all_formats(tmp_path, suffix):
+    root = tmp_path / "data"
+    (root / "evaluation").mkdir(parents=True)
+    soundfile.write(root / "evaluation" / f"a{suffix}", np.random.default_rng(0).uniform(-0.5, 0.5, (RATE, 2)), RATE)
+    (root / "clotho_captions_evaluation.csv").write_text(f"file_name,caption_1\na{suffix},Rain\n")
+    run(root, tmp_path / "out")
+    clip = read_table(tmp_path / "out" / "clips.csv", CLIPS).iloc[0]
+    assert (clip["seconds"], clip["channels"]) == (1.0, 2)
+
+
+def test_workers_and_repeats_change_nothing(root, tmp_path):
+    for name, workers in (("one", 1), ("three", 3), ("again", 3)):
+        run(root, tmp_path / name, workers=workers)
+    for file in FILES:
+        assert len({(tmp_path / name / file).read_bytes() for name in ("one", "three", "again")}) == 1
+
+
+def test_bad_audio_is_refused_all_at_once(root, tmp_path):
+    truncate(root / "development" / "b.wav")
+    write(root / "evaluation" / "d.wav", value=np.nan)
+    message = refused(root, tmp_path / "out")
+    assert "2 of 5 recordings cannot be used" in message and "on_bad_audio: skip" in message
+    assert f"{root / 'development' / 'b.wav'}: is truncated" in message
+    assert f"{root / 'evaluation' / 'd.wav'}: holds samples that are not a number" in message
+
+
+def test_bad_audio_is_skipped_and_counted(root, tmp_path):
+    truncate(root / "development" / "b.wav")
+    (root / "evaluation" / "d.wav").write_bytes(b"")
+    report = run(root, tmp_path / "out", on_bad_audio="skip")
+    assert report["clips"]["development"] == {"listed": 2, "found": 1, "refused": 1, "seconds": 0.25}
+    assert [entry["clip_id"] for entry in report["refused"]] == ["development/b.wav", "evaluation/d.wav"]
+    assert report["refused"][1]["reason"] == "is empty (0 bytes)"
+    assert report["captions"] == {"development": 2, "validation": 2, "evaluation": 1}
+    assert report["ids_sha256"]["development"] == hashlib.sha256(b"development/ a.wav").hexdigest()
+    assert len(read_table(tmp_path / "out" / "clips.csv", CLIPS)) == 3
+    captions = read_table(tmp_path / "out" / "captions.csv", CAPTIONS)
+    assert not set(captions["clip_id"]) & {"development/b.wav", "evaluation/d.wav"}
+
+
+def test_a_split_without_any_good_clip_is_refused(root, tmp_path):
+    truncate(root / "validation" / "c.wav")
+    message = refused(root, tmp_path / "out", on_bad_audio="skip")
+    assert "no clip is left in validation" in message and "c.wav: is truncated" in message
+
+
+def test_a_bad_table_is_refused_before_anything_is_written(root, tmp_path):
+    with (root / "clotho_captions_validation.csv").open("a") as file:
+        file.write("c.wav,again\n")
+    assert "clotho_captions_validation.csv, row 2: 'c.wav' is listed 2 times" in refused(root, tmp_path / "out")
+
+
+class Annotated:
+    """A layout with phrases and events, one clip of which is bad."""
+
+    def listing(self, root):
+        clips = [ListedClip(f"development/{n}.wav", "development", f"{n}.wav", ("a dog", "rain")) for n in "ab"]
+        names = [f"{clip.clip_id}#1" for clip in clips]
+        phrases = pd.DataFrame([[f"{name}.1", name, "a dog", 0, 2] for name in names], columns=PHRASES)
+        events = pd.DataFrame([[f"{name}.1", t, t + 0.1] for name in names for t in (0.0, 0.2)], columns=EVENTS)
+        return Listing(clips, phrases, events)
+
+
+def test_phrases_and_events_go_with_their_clips(tmp_path):
+    write(tmp_path / "a.wav")
+    write(tmp_path / "b.wav", value=np.inf)
+    options = ClothoOptions(layout="clotho", audio=".", on_bad_audio="skip")
+    build(Annotated(), options, tmp_path, tmp_path / "out", 1)
+    phrases = read_table(tmp_path / "out" / "phrases.csv", PHRASES)
+    events = read_table(tmp_path / "out" / "events.csv", EVENTS)
+    assert phrases.values.tolist() == [["development/a.wav#1.1", "development/a.wav#1", "a dog", 0, 2]]
+    assert events["phrase_id"].unique().tolist() == ["development/a.wav#1.1"] and len(events) == 2
+
+
+@pytest.mark.parametrize("written_before", range(5))
+def test_a_full_disk_leaves_nothing(root, tmp_path, monkeypatch, written_before):
+    left, replace = [written_before], os.replace
+
+    def full(*args):
+        if not left[0]:
+            raise OSError(ENOSPC, "No space left on device")
+        left[0] -= 1
+        return replace(*args)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(EarwitnessError, match="disk is full"):
+        run(root, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_interrupt_ends_at_once(root, tmp_path, monkeypatch):
+    begun, go_on = [], threading.Event()
+    clips = [ListedClip(f"development/{n}", "development", f"{n}", ("rain",)) for n in range(1000)]
+
+    class Bar(stage.tqdm):
+        def update(self, count=1):
+            go_on.set()
+            raise KeyboardInterrupt
+
+    def slow(clip, root):
+        begun.append(clip)
+        if len(begun) > 2 * stage.CHUNK:
+            go_on.wait(5)
+        return clip, "is bad"
+
+    monkeypatch.setattr(stage, "tqdm", Bar)
+    monkeypatch.setattr(stage, "_inspect", slow)
+    monkeypatch.setattr(Clotho, "listing", lambda self, root: Listing(clips))
+    with pytest.raises(KeyboardInterrupt):
+        run(root, tmp_path / "out")
+    assert len(begun) < 500 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "clips", "captions"),
+    [
+        ("soundscapes", {"development": 300, "validation": 60, "evaluation": 100}, (1500, 300, 500)),
+        ("clotho_real", {"evaluation": 25}, (125,)),
+    ],
+)
+def test_the_real_folders(tmp_path, name, clips, captions):
+    if not (DATA / name).is_dir():
+        pytest.skip(f"{DATA / name} is absent")
+    report = run(DATA / name, tmp_path / "out")
+    assert {split: counts["found"] for split, counts in report["clips"].items()} == clips
+    assert report["captions"] == dict(zip(clips, captions, strict=True))
+    assert len(read_table(tmp_path / "out" / "clips.csv", CLIPS)) == sum(clips.values())

@@ -1,0 +1,127 @@
+"""Files are whole or absent, and what goes wrong is said plainly."""
+
+import os
+import stat
+from errno import ENOSPC
+from pathlib import Path
+
+import pytest
+
+from earwitness.errors import EarwitnessError, MismatchError, disk_full_is_plain, listed, nearest
+from earwitness.files import atomic, digest, provenance, read_json, require_match, sha256, write_json, write_text
+
+
+def full(*args, **kwargs):
+    raise OSError(ENOSPC, "No space left on device")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_atomic_shows_the_file_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists() and temporary.parent == path.parent
+        temporary.write_text("whole")
+    assert path.read_text() == "whole" and names(path.parent) == ["a.txt"]
+
+
+def test_atomic_respects_the_umask(tmp_path):
+    before = os.umask(0o022)
+    os.umask(before)
+    write_text(tmp_path / "a.txt", "x")
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o666 & ~before
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_what_was_there(tmp_path, failure):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(failure), atomic(path) as temporary:
+        temporary.write_text("new")
+        raise failure
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_may_have_removed_the_temporary_file(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.txt") as temporary:
+        temporary.unlink()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("owner", "call"), [(os, "replace"), (Path, "write_text")])
+def test_a_full_disk(tmp_path, monkeypatch, owner, call):
+    monkeypatch.setattr(owner, call, full)
+    with pytest.raises(EarwitnessError, match=r"The disk is full: .*a\.json could not be written"):
+        write_json(tmp_path / "a.json", {"a": 1})
+    assert names(tmp_path) == []
+
+
+def test_a_full_disk_told_by_a_library():
+    with pytest.raises(EarwitnessError, match="disk is full"), disk_full_is_plain("a.h5"):
+        raise OSError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')")
+
+
+def test_other_system_errors_are_left_alone():
+    with pytest.raises(PermissionError), disk_full_is_plain("a.h5"):
+        raise PermissionError("no")
+
+
+def test_json_there_and_back(tmp_path):
+    content = {"é": [1, 2.5, None], "b": {"c": "d"}}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == content
+    assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_json_holds_no_nan(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe{}"])
+def test_damaged_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(EarwitnessError, match=r"a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_provenance_and_digests(tmp_path):
+    write_text(tmp_path / "a.txt", "abc")
+    found = provenance("maker", {"a": tmp_path / "a.txt"}, size=3)
+    assert found["inputs"]["a"] == sha256(tmp_path / "a.txt")
+    assert found["inputs"]["a"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (found["made_by"], found["settings"]) == ("maker", {"size": 3})
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_a_match_of_what_is_asked_for():
+    found = {"schema": 1, "made_by": "x", "settings": {"a": 1, "b": 2}, "inputs": {"c": "d"}, "code": "old"}
+    require_match("a.h5", found, {"schema": 1, "settings": {"a": 1}, "code": "new"})
+
+
+def test_all_differences_are_listed():
+    found = {"schema": 1, "made_by": "x", "settings": {"a": 1, "b": 2}, "inputs": {}}
+    expected = {"schema": 2, "made_by": "y", "settings": {"a": 3, "b": 2}, "inputs": {"c": "d"}}
+    with pytest.raises(MismatchError) as caught:
+        require_match("a.h5", found, expected)
+    message = str(caught.value)
+    assert message.startswith("a.h5 ")
+    for said in ("schema: the file has 1, 2", "made_by: the file has 'x', 'y'", "settings.a: the file has 1, 3"):
+        assert said in message
+    assert "inputs.c: the file has None, 'd'" in message and "settings.b" not in message
+
+
+def test_long_lists_are_counted():
+    message = listed("Bad:", [f"row {n}" for n in range(25)], "Mend them.")
+    assert message.splitlines()[1] == "  - row 0" and "row 19" in message and "row 20" not in message
+    assert message.endswith("  ... and 5 more\nMend them.")
+
+
+def test_nearest_names():
+    assert nearest("clothi", ["clotho", "mini"]) == "did you mean 'clotho'?"
+    assert nearest("zzz", ["clotho", "mini"]) == "valid names: clotho, mini"
+    assert nearest("zzz", []) == "there are none"

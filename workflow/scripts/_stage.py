@@ -1,0 +1,50 @@
+"""What every script shares: a log file beside the terminal, and plain messages instead of tracebacks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from earwitness.errors import EarwitnessError
+
+
+class _Both:
+    """Writes to the terminal and to the log."""
+
+    def __init__(self, terminal: TextIO, log: TextIO):
+        self.terminal, self.log = terminal, log
+
+    def write(self, text: str) -> int:
+        self.log.write(text)
+        return self.terminal.write(text)
+
+    def flush(self) -> None:
+        self.log.flush()
+        self.terminal.flush()
+
+    def isatty(self) -> bool:
+        return self.terminal.isatty()
+
+    def fileno(self) -> int:
+        return self.terminal.fileno()
+
+
+@contextmanager
+def stage(snakemake) -> Iterator[None]:
+    """Run a rule's work: standard error goes to the rule's log too, bad input ends it with a message and exit code 1."""
+    terminal = sys.stderr
+    with Path(snakemake.log[0]).open("w", encoding="utf-8") as log:
+        sys.stderr = _Both(terminal, log)
+        try:
+            yield
+        except EarwitnessError as error:
+            print(f"\n{error}\n", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("\nInterrupted: nothing half-written was kept. Run the same command to go on.\n", file=sys.stderr)
+            sys.exit(130)
+        finally:
+            sys.stderr = terminal

@@ -1,0 +1,14 @@
+"""Extract one feature of one split."""
+
+from pathlib import Path
+
+from _stage import stage
+
+from earwitness.config import validated
+from earwitness.extractors.stage import extract
+
+if __name__ == "__main__":
+    with stage(snakemake):
+        options = validated("features", snakemake.params.options)
+        clips, root, out = (Path(p) for p in (snakemake.input.clips, snakemake.params.root, snakemake.output[0]))
+        extract(options, clips, snakemake.wildcards.split, root, out, snakemake.threads)

@@ -1,0 +1,18 @@
+"""Summarise an experiment over its seeds, and publish it."""
+
+import sys
+from pathlib import Path
+
+from _stage import stage
+
+from earwitness.evaluation import summarise_experiment
+from earwitness.tracking.publish import publish, store_uri
+
+if __name__ == "__main__":
+    with stage(snakemake):
+        params, wildcards = snakemake.params, snakemake.wildcards
+        folders = [Path(folder) for folder in params.folders]
+        result, tracking = Path(snakemake.output.result), Path(snakemake.output.tracking)
+        summarise_experiment(wildcards.dataset, wildcards.experiment, params.system, params.seeds, folders, result)
+        if not publish(store_uri(params.uri), result, folders, tracking):
+            print(f"The run could not be published to MLflow ({tracking} says why).", file=sys.stderr)

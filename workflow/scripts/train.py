@@ -1,0 +1,21 @@
+"""Train one experiment with one seed."""
+
+from pathlib import Path
+
+from _stage import stage
+
+from earwitness.config import validated
+from earwitness.training.stage import train_model
+
+if __name__ == "__main__":
+    with stage(snakemake):
+        train_model(
+            dataset=snakemake.wildcards.dataset,
+            experiment=snakemake.wildcards.experiment,
+            options=validated("experiments", snakemake.params.options),
+            seed=int(snakemake.wildcards.seed),
+            files={name: Path(path) for name, path in snakemake.input.items()},
+            out={name: Path(path) for name, path in snakemake.output.items()},
+            work_root=Path(snakemake.params.work),
+            threads=snakemake.threads,
+        )
