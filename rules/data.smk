@@ -4,15 +4,17 @@
 rule synthesise:
     output:
         directory("results/{dataset}/audio"),
-    params:
-        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude={"experiments", "overrides"}),
     log:
         "logs/{dataset}/synthesise.log",
     benchmark:
         "logs/{dataset}/synthesise.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude={"experiments", "overrides"}),
     script:
         "../workflow/scripts/synthesise.py"
 
@@ -22,16 +24,18 @@ rule corpus:
         corpus_inputs,
     output:
         multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv", "phrases.csv", "events.csv", "report.json"),
-    params:
-        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude={"experiments", "overrides"}),
-        root=audio_root,
     log:
         "logs/{dataset}/corpus.log",
     benchmark:
         "logs/{dataset}/corpus.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     threads: 8
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude={"experiments", "overrides"}),
+        root=audio_root,
     script:
         "../workflow/scripts/corpus.py"

@@ -8,16 +8,18 @@ rule predict:
         description="results/{dataset}/{experiment}/seed-{seed}/model.json",
     output:
         "results/{dataset}/{experiment}/seed-{seed}/captions.csv",
-    params:
-        options=lambda w: experiment(w).model_dump(exclude={"seeds"}),
     log:
         "logs/{dataset}/{experiment}/seed-{seed}/predict.log",
     benchmark:
         "logs/{dataset}/{experiment}/seed-{seed}/predict.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=120,
+    params:
+        options=lambda w: experiment(w).model_dump(exclude={"seeds"}),
     script:
         "../workflow/scripts/predict.py"
 
@@ -33,6 +35,8 @@ rule score:
         "logs/{dataset}/{experiment}/seed-{seed}/score.log",
     benchmark:
         "logs/{dataset}/{experiment}/seed-{seed}/score.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -49,6 +53,8 @@ rule trivial:
         "logs/{dataset}/trivial.log",
     benchmark:
         "logs/{dataset}/trivial.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -64,17 +70,19 @@ rule result:
     output:
         result="results/{dataset}/{experiment}/metrics.json",
         tracking="results/{dataset}/{experiment}/tracking.json",
+    log:
+        "logs/{dataset}/{experiment}/result.log",
+    benchmark:
+        "logs/{dataset}/{experiment}/result.tsv"
+    conda:
+        "../envs/earwitness.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         system=lambda w: experiment(w).system,
         seeds=lambda w: experiment(w).seeds,
         folders=seed_folders,
         uri=CONFIG.tracking.uri,
-    log:
-        "logs/{dataset}/{experiment}/result.log",
-    benchmark:
-        "logs/{dataset}/{experiment}/result.tsv"
-    resources:
-        mem_mb=2000,
-        runtime=30,
     script:
         "../workflow/scripts/result.py"

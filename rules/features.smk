@@ -6,16 +6,18 @@ rule features:
         clips="results/{dataset}/corpus/clips.csv",
     output:
         "results/{dataset}/features/{feature}/{split}.h5",
-    params:
-        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(),
-        root=audio_root,
     log:
         "logs/{dataset}/features/{feature}/{split}.log",
     benchmark:
         "logs/{dataset}/features/{feature}/{split}.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=240,
+    params:
+        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(),
+        root=audio_root,
     script:
         "../workflow/scripts/features.py"

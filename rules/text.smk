@@ -8,14 +8,16 @@ rule text:
     output:
         vocabulary="results/{dataset}/text/{text}/vocabulary.json",
         word2vec="results/{dataset}/text/{text}/word2vec.bin",
-    params:
-        options=lambda w: CONFIG.text(w.dataset, w.text).model_dump(),
     log:
         "logs/{dataset}/text/{text}.log",
     benchmark:
         "logs/{dataset}/text/{text}.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        options=lambda w: CONFIG.text(w.dataset, w.text).model_dump(),
     script:
         "../workflow/scripts/text.py"

@@ -4,13 +4,15 @@
 rule tracking_store:
     output:
         "results/mlflow-store.json",
-    params:
-        uri=CONFIG.tracking.uri,
-        datasets=list(CONFIG.datasets),
     log:
         "logs/tracking_store.log",
+    conda:
+        "../envs/earwitness.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        uri=CONFIG.tracking.uri,
+        datasets=list(CONFIG.datasets),
     script:
         "../workflow/scripts/tracking_store.py"

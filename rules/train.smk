@@ -8,17 +8,19 @@ rule train:
         weights="results/{dataset}/{experiment}/seed-{seed}/model.safetensors",
         description="results/{dataset}/{experiment}/seed-{seed}/model.json",
         events="results/{dataset}/{experiment}/seed-{seed}/events.jsonl",
-    params:
-        options=lambda w: experiment(w).model_dump(exclude={"seeds"}),
-        checkpoints=lambda w: plain(checkpoint_digests, experiment(w).checkpoints()),
-        work="results/.work",
     log:
         "logs/{dataset}/{experiment}/seed-{seed}/train.log",
     benchmark:
         "logs/{dataset}/{experiment}/seed-{seed}/train.tsv"
-    threads: 8
+    conda:
+        "../envs/earwitness.yaml"
+    threads: lambda w: experiment(w).train.threads
     resources:
         mem_mb=16000,
         runtime=1440,
+    params:
+        options=lambda w: experiment(w).model_dump(exclude={"seeds", "decode"}),
+        checkpoints=lambda w: plain(checkpoint_digests, experiment(w).checkpoints()),
+        work="results/.work",
     script:
         "../workflow/scripts/train.py"

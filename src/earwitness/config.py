@@ -1,11 +1,14 @@
 """The configuration: one validated model, the source of every default and of ``config/schema.json``.
 
-:class:`Config` takes the mapping Snakemake read, or raises one ConfigError that lists everything that is wrong, each with its place, its value and the nearest valid names.
+:class:`Config` takes the mapping Snakemake read, or raises one ConfigError that lists everything that is wrong, each
+with its place, its value and the nearest valid names. ``python -m earwitness.config > config/schema.json`` writes the
+schema anew.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -15,7 +18,15 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from earwitness import registry
 from earwitness.errors import ConfigError, listed, nearest
-from earwitness.options import DatasetOptions, ExperimentOptions, FeatureOptions, Name, Options, TextOptions, TrackingOptions
+from earwitness.options import (
+    DatasetOptions,
+    ExperimentOptions,
+    FeatureOptions,
+    Name,
+    Options,
+    TextOptions,
+    TrackingOptions,
+)
 
 RESERVED = ("audio", "corpus", "features", "text", "clap")  # folders beside the experiments' own
 
@@ -64,9 +75,8 @@ class Config:
         self.texts: dict[str, TextOptions] = validated.texts
         self.experiments: dict[str, ExperimentOptions] = validated.experiments
         self.tracking: TrackingOptions = validated.tracking
-        if problems := list(self._bad_names()):
-            raise ConfigError(listed("The configuration names what it does not define:", problems))
-        self._check_overrides()
+        if problems := list(dict.fromkeys([*self._bad_names(), *self._bad_overrides()])):
+            raise ConfigError(listed(_HEADING, problems))
 
     def feature(self, dataset: str, name: str) -> FeatureOptions:
         """A feature's options on one data set."""
@@ -80,7 +90,8 @@ class Config:
         """An experiment's options on one data set: the system's overrides there, under the entry's own keys."""
         own = self._raw["experiments"][name]
         below = self.datasets[dataset].overrides.systems.get(own["system"], {})
-        return _validate(type(self.experiments[name]), _merge(below, own), f"experiments.{name} on {dataset}")
+        place = f"datasets.{dataset}.overrides.systems.{own['system']}"  # each entry is valid by itself
+        return _validate(type(self.experiments[name]), _merge(below, own), place)
 
     def experiments_of(self, dataset: str) -> list[str]:
         """The experiments that are compared on a data set."""
@@ -131,21 +142,19 @@ class Config:
                     if value not in known:
                         yield f"datasets.{dataset}.overrides.{kind}: {value!r}; {nearest(value, known)}"
 
-    def _check_overrides(self) -> None:
-        problems = []
+    def _bad_overrides(self) -> Iterator[str]:
         for dataset, entry in self.datasets.items():
+            overrides = entry.overrides
             checks = [
-                *((self.feature, name) for name in entry.overrides.features),
-                *((self.text, name) for name in entry.overrides.texts),
-                *((self.experiment, name) for name, e in self.experiments.items() if e.system in entry.overrides.systems),
+                *((self.feature, name) for name in overrides.features if name in self.features),
+                *((self.text, name) for name in overrides.texts if name in self.texts),
+                *((self.experiment, name) for name, own in self.experiments.items() if own.system in overrides.systems),
             ]
             for check, name in checks:
                 try:
                     check(dataset, name)
                 except ConfigError as error:
-                    problems.extend(line[4:] for line in str(error).splitlines()[1:])
-        if problems:
-            raise ConfigError(listed(_HEADING, list(dict.fromkeys(problems))))
+                    yield from (line.removeprefix("  - ") for line in str(error).splitlines()[1:])
 
 
 def validated(kind: Literal["datasets", "features", "experiments"], content: Mapping[str, Any]) -> Any:
@@ -190,12 +199,17 @@ def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> s
             return f"{where}: no such key; {nearest(str(problem['loc'][-1]), siblings)}"
         case "missing":
             return f"{where}: this key is needed and absent"
+        case "union_tag_not_found":
+            key = context["discriminator"].strip("'")
+            return f"{where}.{key}: this key is needed and absent"
         case "union_tag_invalid":
             tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
             key = context["discriminator"].strip("'")
             return f"{where}.{key}: {context['tag']!r}; {nearest(context['tag'], tags)}"
         case "literal_error":
             return f"{where}: {problem['input']!r}; expected {context['expected']}"
+        case "value_error":
+            return f"{where}: {context['error']}"
         case _:
             return f"{where}: {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
@@ -234,3 +248,7 @@ def _step(kind: Any, part: str | int) -> Any:
             if part in get_args(field.annotation):
                 return member
     return None
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))

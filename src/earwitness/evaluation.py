@@ -29,7 +29,9 @@ def score_captions(captions: Path, corpus: Path, out_scores: Path, out_metrics: 
     references = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
     candidates = dict(zip(predicted["clip_id"], predicted["caption"], strict=True))
     scored = evaluate(candidates, references)
-    table = pd.DataFrame({"clip_id": scored.ids, "caption": [candidates[clip_id] for clip_id in scored.ids], **scored.items})
+    table = pd.DataFrame(
+        {"clip_id": scored.ids, "caption": [candidates[clip_id] for clip_id in scored.ids], **scored.items}
+    )
     write_table(out_scores, table)
     content = {
         "schema": SCHEMA,
@@ -88,7 +90,9 @@ def summarise_experiment(
 def _seed_scores(folder: Path) -> SimpleNamespace:
     table = pd.read_csv(folder / "scores.csv", keep_default_na=False)
     items = {name: table[name].to_numpy() for name in table.columns if name not in ("clip_id", "caption")}
-    return SimpleNamespace(metrics=read_json(folder / "metrics.json")["metrics"], items=items, ids=list(table["clip_id"]))
+    return SimpleNamespace(
+        metrics=read_json(folder / "metrics.json")["metrics"], items=items, ids=list(table["clip_id"])
+    )
 
 
 def trivial_baselines(corpus: Path, out: Path) -> None:

@@ -65,7 +65,9 @@ def read_json(path: str | os.PathLike) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise EarwitnessError(f"{path} is not valid JSON: {error}. Remove it and run again to have it remade.") from error
+        raise EarwitnessError(
+            f"{path} is not valid JSON: {error}. Remove it and run again to have it remade."
+        ) from error
 
 
 def sha256(path: str | os.PathLike) -> str:

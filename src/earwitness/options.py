@@ -1,4 +1,4 @@
-"""The manners that all option models share, and the options that are not peculiar to one layout, extractor or system."""
+"""The manners that all option models share, and the options that no single layout, extractor or system owns."""
 
 from __future__ import annotations
 
@@ -112,6 +112,7 @@ class TrainingOptions(Options):
     monitor: Literal["cider_d", "spider"] = "cider_d"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     devices: PositiveInt = 1
+    threads: PositiveInt = 8  # of computation on a CPU, at most as many as --cores; other numbers, other last digits
     workers: NonNegativeInt = 0  # processes that load batches
     gradient_clip: PositiveFloat = 2.0
 

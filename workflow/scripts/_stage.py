@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from earwitness.errors import EarwitnessError
+# An environment that conda made holds what the library needs, not the library.
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+
+from earwitness.errors import EarwitnessError  # noqa: E402
 
 
 class _Both:
@@ -34,7 +37,7 @@ class _Both:
 
 @contextmanager
 def stage(snakemake) -> Iterator[None]:
-    """Run a rule's work: standard error goes to the rule's log too, bad input ends it with a message and exit code 1."""
+    """Run a rule's work: standard error goes to its log too, bad input ends it with a message and exit code 1."""
     terminal = sys.stderr
     with Path(snakemake.log[0]).open("w", encoding="utf-8") as log:
         sys.stderr = _Both(terminal, log)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from _stage import stage
-
 from earwitness.config import validated
 from earwitness.prediction.stage import predict
 

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from _stage import stage
-
 from earwitness.evaluation import summarise_experiment
+from earwitness.files import read_json
+from earwitness.report.terminal import table
 from earwitness.tracking.publish import publish, store_uri
 
 if __name__ == "__main__":
@@ -14,5 +15,6 @@ if __name__ == "__main__":
         folders = [Path(folder) for folder in params.folders]
         result, tracking = Path(snakemake.output.result), Path(snakemake.output.tracking)
         summarise_experiment(wildcards.dataset, wildcards.experiment, params.system, params.seeds, folders, result)
+        print(f"\n{table([read_json(result)])}\n", file=sys.stderr)
         if not publish(store_uri(params.uri), result, folders, tracking):
             print(f"The run could not be published to MLflow ({tracking} says why).", file=sys.stderr)

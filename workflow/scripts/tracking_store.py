@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from _stage import stage
-
 from earwitness.tracking.publish import prepare_store, store_uri
 
 if __name__ == "__main__":

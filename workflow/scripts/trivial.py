@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from _stage import stage
-
 from earwitness.evaluation import trivial_baselines
 
 if __name__ == "__main__":

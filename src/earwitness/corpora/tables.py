@@ -69,7 +69,9 @@ def clips_of(path: str | Path, split: str, needed_for: str) -> pd.DataFrame:
     clips = read_table(path, CLIPS)
     chosen = clips[clips["split"] == split].reset_index(drop=True)
     if chosen.empty:
-        have = ", ".join(f"{name} ({count} clips)" for name, count in clips["split"].value_counts().items()) or "no clips"
+        have = (
+            ", ".join(f"{name} ({count} clips)" for name, count in clips["split"].value_counts().items()) or "no clips"
+        )
         raise CorpusError(
             f"{needed_for} needs the {split} split, and this data set has none. It has {have}. "
             f"Add {split} clips with captions to the data set, or ask for a result that does not need them."

@@ -76,6 +76,8 @@ def load_panns(trunk: nn.Module, path: str | Path, names: Sequence[str] = ("bn0"
     for name, value in own.items():
         if name not in entries:
             problems.append(f"{name}: missing")
+        elif not isinstance(entries[name], Tensor):
+            problems.append(f"{name}: no tensor")
         elif entries[name].shape != value.shape:
             problems.append(f"{name}: shape {list(entries[name].shape)}, {list(value.shape)} is needed")
     if problems:
@@ -92,7 +94,9 @@ def _panns_entries(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for truncated and foreign files
-        raise EarwitnessError(f"encoder.weights: {path} is not a PyTorch checkpoint, or is truncated: {error}") from error
+        raise EarwitnessError(
+            f"encoder.weights: {path} is not a PyTorch checkpoint, or is truncated: {error}"
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise EarwitnessError(f"encoder.weights: {path} holds no `model` entry, which every PANNs checkpoint has.")
     return content["model"]

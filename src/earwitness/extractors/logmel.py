@@ -31,11 +31,12 @@ class LogMelOptions(FeatureOptions):
     fill: Literal["floor", "zero"] = "floor"  # what stands beyond a clip's end: the log of silence, or 0.0
 
     @model_validator(mode="after")
-    def _bands_below_nyquist(self) -> LogMelOptions:
+    def _sizes_go_together(self) -> LogMelOptions:
         if not self.fmin < self.fmax <= self.sample_rate / 2:
-            raise ValueError(
-                f"fmin < fmax <= sample_rate / 2 must hold; they are {self.fmin}, {self.fmax} and {self.sample_rate / 2}"
-            )
+            values = f"{self.fmin}, {self.fmax} and {self.sample_rate / 2}"
+            raise ValueError(f"fmin < fmax <= sample_rate / 2 must hold; they are {values}")
+        if self.seconds is not None and self.seconds * self.sample_rate <= self.n_fft / 2:
+            raise ValueError(f"seconds must be longer than half a window of {self.n_fft} samples; it is {self.seconds}")
         if self.top_db is not None and self.log != "db":
             raise ValueError("top_db is a level in decibels and needs log: db")
         return self

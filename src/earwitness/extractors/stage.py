@@ -129,7 +129,9 @@ def _make(shard: Shard) -> None:
 
     torch.set_num_threads(1)  # the processes are the parallelism
     extractor = registry.load(registry.EXTRACTORS[shard.options.extractor].implementation)(shard.options)
-    clips = ((i, extractor(load(path, extractor.sample_rate))) for i, path in zip(shard.clip_ids, shard.audio, strict=True))
+    clips = (
+        (i, extractor(load(path, extractor.sample_rate))) for i, path in zip(shard.clip_ids, shard.audio, strict=True)
+    )
     write(shard.path, clips, extractor.dimension, shard.provenance)
 
 

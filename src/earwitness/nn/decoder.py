@@ -80,7 +80,9 @@ class DecoderLayer(nn.Module):
     def step(self, x: Tensor, cache: LayerCache, position: int) -> Tensor:
         """One position: x [rows, 1, width]; its keys and values are added to the cache."""
         attention = self.self_attn
-        cache.keys[:, :, position : position + 1], cache.values[:, :, position : position + 1] = attention.keys_values(x)
+        cache.keys[:, :, position : position + 1], cache.values[:, :, position : position + 1] = attention.keys_values(
+            x
+        )
         seen = slice(0, position + 1)
         own = attention.attend(attention.queries(x), cache.keys[:, :, seen], cache.values[:, :, seen])
         return self._rest(x, own, (cache.memory_keys, cache.memory_values))
@@ -111,7 +113,7 @@ class TransformerDecoder(nn.Module):
         """
         for layer in self.layers:
             keys, values = layer.multihead_attn.keys_values(memory)  # once for each clip, not for each caption
-            x = layer(x, (keys[clip_of_row], values[clip_of_row]))
+            x = layer(x, (keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
         return x
 
     def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> list[LayerCache]:
@@ -121,7 +123,7 @@ class TransformerDecoder(nn.Module):
             keys, values = layer.multihead_attn.keys_values(memory)
             rows, (_, heads, _, size) = len(clip_of_row), keys.shape
             own = [keys.new_zeros(rows, heads, capacity, size) for _ in range(2)]
-            caches.append(LayerCache(*own, keys[clip_of_row], values[clip_of_row]))
+            caches.append(LayerCache(*own, keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
         return caches
 
     def step(self, x: Tensor, caches: list[LayerCache], position: int) -> Tensor:
@@ -134,7 +136,7 @@ class TransformerDecoder(nn.Module):
     def reorder(caches: list[LayerCache], rows: Tensor) -> None:
         """Let each row go on from the cache of another row of the same clip."""
         for cache in caches:
-            cache.keys, cache.values = cache.keys[rows], cache.values[rows]
+            cache.keys, cache.values = cache.keys.index_select(0, rows), cache.values.index_select(0, rows)
 
 
 class WordEmbedding(nn.Module):

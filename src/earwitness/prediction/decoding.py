@@ -1,4 +1,4 @@
-"""Greedy and beam decoding, batched: the memory is encoded once, each step costs one position (cl4ac.md, section 10)."""
+"""Greedy and beam decoding, batched: clips are encoded once, a step costs one position (cl4ac.md, section 10)."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def decode(
 
     Returns:
         For each clip, the ids of its words (without ``<sos>`` and ``<eos>``) and the caption's score: the sum of its
-        log-probabilities, ``<eos>`` included. Without a length penalty a clip is done as soon as its best hypothesis
-        has ended, since scores can only fall.
+        log-probabilities, ``<eos>`` included, also where the most words are reached and nothing else may follow.
+        Without a length penalty a clip is done as soon as its best hypothesis has ended, since scores can only fall.
     """
     clips, beam = len(memory), options.beam
-    steps = (options.max_words or max_words) + 1  # the last one is for <eos>
+    steps = (options.max_words or max_words) + 1  # the last one can only end a caption
     clip_of_row = torch.arange(clips, device=memory.device).repeat_interleave(beam)
     cache = decoder.start(memory, clip_of_row, steps)
     found = Hypotheses(
@@ -69,7 +69,10 @@ def decode(
     )
     for position in range(steps):
         logits = decoder.next_logits(found.ids[:, -1], cache, position)
-        found, origin = _extend(found, _log_probabilities(logits, found, symbols, options), symbols)
+        log_probabilities = _log_probabilities(logits, found, symbols, options)
+        if position == steps - 1:
+            _forbid_all_but(symbols.eos, log_probabilities)
+        found, origin = _extend(found, log_probabilities, symbols)
         if _done(found, options):
             break
         if beam > 1:
@@ -91,6 +94,11 @@ def _log_probabilities(logits: Tensor, found: Hypotheses, symbols: Symbols, opti
     log_probabilities[ended] = -torch.inf
     log_probabilities[ended, symbols.eos] = 0.0
     return log_probabilities
+
+
+def _forbid_all_but(word: int, log_probabilities: Tensor) -> None:
+    kept = log_probabilities[:, word].clone()
+    log_probabilities.fill_(-torch.inf)[:, word] = kept
 
 
 def _extend(found: Hypotheses, log_probabilities: Tensor, symbols: Symbols) -> tuple[Hypotheses, Tensor]:
@@ -118,8 +126,6 @@ def _best(found: Hypotheses, symbols: Symbols, options: DecodingOptions) -> tupl
     ids = found.ids[:, 1:].view(clips, beam, -1)
     lengths = (ids != symbols.eos).cumprod(dim=-1).sum(dim=-1)  # words before the first <eos>
     ranking = found.scores / (lengths + 1) ** options.length_penalty
-    # A hypothesis that has ended is preferred to an open one, as published.
-    ranking = torch.where(found.ended | ~found.ended.any(dim=1, keepdim=True), ranking, -torch.inf)
     best = ranking.argmax(dim=1)
     rows = torch.arange(clips, device=best.device)
     words = [row[:length].tolist() for row, length in zip(ids[rows, best], lengths[rows, best], strict=True)]

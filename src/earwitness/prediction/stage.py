@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from earwitness import registry
-from earwitness.corpora.tables import write_table
+from earwitness.corpora.tables import clips_of, write_table
 from earwitness.files import read_json
 from earwitness.options import ExperimentOptions
 
@@ -25,5 +25,6 @@ def predict(
     torch.set_num_threads(threads)
     task = registry.load(registry.SYSTEMS[options.system].implementation)
     made = task.predict(options, read_json(description)["network"], load_file(model), files)
-    rows = list(tqdm(made, desc="Captioning", unit="clip", mininterval=1))
+    total = len(clips_of(files["clips"], "evaluation", "captioning"))
+    rows = list(tqdm(made, total=total, desc="Captioning", unit="clip", mininterval=1))
     write_table(out, pd.DataFrame(rows, columns=PREDICTIONS))

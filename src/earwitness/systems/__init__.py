@@ -1,1 +1,1 @@
-"""The published systems. Each gives its options, and a task that the training loop and prediction know what to do with."""
+"""The published systems. Each gives its options, and a task that training and prediction can work with."""

@@ -12,14 +12,16 @@ from earwitness.text.vocabulary import Vocabulary, sentences_of
 
 
 def prepare_text(options: TextOptions, clips: Path, captions: Path, vocabulary_out: Path, word2vec_out: Path) -> None:
-    """Make the vocabulary and the word vectors of the training captions; count what the other splits have beyond them."""
+    """Make vocabulary and word vectors of the training captions; count what the other splits have beyond them."""
     training = clips_of(clips, "development", "the vocabulary")
     sentences = sentences_of(_texts(captions, list(training["clip_id"])), options)
     vocabulary = Vocabulary.of(sentences, options)
     word2vec.train(sentences, vocabulary, word2vec_out)
     every = read_table(clips, ["clip_id", "split"])
     others = [split for split in SPLITS if split != "development" and split in set(every["split"])]
-    counts = {split: vocabulary.count(_texts(captions, list(every["clip_id"][every["split"] == split]))) for split in others}
+    counts = {
+        split: vocabulary.count(_texts(captions, list(every["clip_id"][every["split"] == split]))) for split in others
+    }
     made_by = provenance("text", {"captions": captions}, **options.model_dump())
     vocabulary.write(vocabulary_out, made_by, {"training_captions": len(sentences), **counts})
 

@@ -38,7 +38,7 @@ class Vocabulary:
         """The vocabulary of cleaned training captions."""
         specials = (SOS, EOS) if options.pad_is_eos else (PAD, UNK, SOS, EOS)
         words = dict.fromkeys(word for sentence in sentences for word in sentence)
-        if reserved := sorted(set(specials) & set(words)):
+        if reserved := sorted({PAD, UNK, SOS, EOS} & set(words)):
             raise EarwitnessError(f"Training captions hold the reserved words {', '.join(reserved)}.")
         return cls((*specials, *words), max(map(len, sentences)), options)
 
@@ -50,7 +50,7 @@ class Vocabulary:
         return cls(tuple(content["tokens"]), content["max_words"], TextOptions.model_validate(content["options"]))
 
     def write(self, path: str | Path, provenance: dict[str, Any], counts: dict[str, Any]) -> None:
-        """Write ``vocabulary.json``: tokens in order, the longest training caption, the text entry, what was counted."""
+        """Write ``vocabulary.json``: tokens in order, longest training caption, the text entry, what was counted."""
         content = {
             "tokens": list(self.tokens),
             "max_words": self.max_words,

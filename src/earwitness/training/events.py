@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from earwitness.files import write_text
+
 
 class EventLog:
     """Appends events to a file that a kill can at most leave with a torn last line.
@@ -21,7 +23,7 @@ class EventLog:
     def cut_back(self, step: int) -> None:
         """Forget everything after ``step``: what a resumed training is going to do again."""
         kept = [event for event in read_events(self.path) if event.get("step", 0) <= step]
-        self.path.write_text("".join(_line(event) for event in kept), encoding="utf-8")
+        write_text(self.path, "".join(_line(event) for event in kept))
 
     def append(self, **event: Any) -> None:
         """Add one event, at once on disk."""

@@ -51,9 +51,7 @@ def train(task: Task, options: TrainingOptions, seed: int, work: Path) -> dict[s
         weights are in ``work/best.safetensors``.
     """
     if options.monitor == "spider":
-        raise EarwitnessError(
-            "train.monitor: spider needs SPICE, whose models are not installed. Use cider_d, the published figure's kin."
-        )
+        raise EarwitnessError("train.monitor: spider needs SPICE, whose models are not installed. Use cider_d.")
     work.mkdir(parents=True, exist_ok=True)
     selection = Selection(work, f"validation_{options.monitor}", options.patience)
     last = work / "last.ckpt"
@@ -88,7 +86,9 @@ def _callback_state(checkpoint: Path) -> dict[str, Any]:
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][Selection.state_key]
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise EarwitnessError(f"{checkpoint} cannot be resumed from: {error}. Remove its folder to start anew.") from error
+        raise EarwitnessError(
+            f"{checkpoint} cannot be resumed from: {error}. Remove its folder to start anew."
+        ) from error
 
 
 def _existing(path: Path) -> Path | None:
@@ -134,7 +134,8 @@ class Loop(LightningModule):
             )
         if self.trainer.is_global_zero and self.global_step % EVENTS_EVERY == 0:
             values = {name: value.item() for name, value in losses.items()}
-            self.events.metrics(self.global_step, self.current_epoch, **values)
+            # Steps count from 1: the checkpoint of an epoch that ended after n steps covers exactly those up to n.
+            self.events.metrics(self.global_step + 1, self.current_epoch, **values)
         return losses["loss"]
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -186,7 +187,9 @@ class Selection(Callback):
         if value > self.best:
             self.best, self.best_epoch = value, self.epoch
             if trainer.is_global_zero:
-                weights = {name: tensor.detach().cpu().contiguous() for name, tensor in loop.network.state_dict().items()}
+                weights = {
+                    name: tensor.detach().cpu().contiguous() for name, tensor in loop.network.state_dict().items()
+                }
                 with atomic(self.work / "best.safetensors") as temporary:
                     save_file(weights, temporary)
         trainer.should_stop = trainer.should_stop or self._out_of_patience()
@@ -215,7 +218,9 @@ class Progress(Callback):
         )
         self.figures: dict[str, str] = {}
 
-    def on_train_batch_end(self, trainer: Trainer, loop: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, loop: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.bar.update()
         if batch_idx % EVENTS_EVERY == 0:
             self.figures["loss"] = f"{float(outputs['loss']):.3f}"

@@ -42,7 +42,7 @@ def train_model(
         "dataset": dataset,
         "experiment": experiment,
         "seed": seed,
-        "options": options.model_dump(exclude={"seeds"}),
+        "options": options.model_dump(exclude={"seeds", "decode"}),
         "inputs": {name: sha256(path) for name, path in files.items()},
         "checkpoints": checkpoint_digests(options.checkpoints()),
     }

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from earwitness.errors import EarwitnessError
 from earwitness.extractors.store import FeatureStore
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.text.vocabulary import Vocabulary, padded
@@ -94,7 +95,9 @@ def _world() -> tuple[int, int]:
 class TrainingBatches(Dataset):
     """Batch number i of an epoch: ``self[epoch, i]``."""
 
-    def __init__(self, store: FeatureStore, captions: Captions, vocabulary: Vocabulary, options: Cl4acOptions, seed: int):
+    def __init__(
+        self, store: FeatureStore, captions: Captions, vocabulary: Vocabulary, options: Cl4acOptions, seed: int
+    ):
         self.store, self.captions, self.vocabulary, self.seed = store, captions, vocabulary, seed
         self.grouped = options.train.batching == "grouped"
         self.batch_size = options.train.batch_size
@@ -102,6 +105,8 @@ class TrainingBatches(Dataset):
         # One position more where the state at <eos> is asked for; a fixed length where padding counts in the loss.
         self.extra = 1 if options.contrastive.pool == "eos" else 0
         self.fixed = options.loss.padded_length
+        if self.fixed and (needed := max(map(len, captions.ids)) - 1 + self.extra) > self.fixed:
+            raise EarwitnessError(f"loss.padded_length: {self.fixed} is too short; these captions need {needed}.")
 
     def __len__(self) -> int:
         examples = len(self.captions.clip_ids) if self.grouped else len(self.captions.ids)
@@ -114,7 +119,9 @@ class TrainingBatches(Dataset):
         rows = self.captions.of_clips(chosen) if self.grouped else chosen
         sources = self.captions.clip[rows]
         clips = chosen if self.grouped else sources
-        clip_of_row = np.repeat(np.arange(len(chosen)), self.captions.count[chosen]) if self.grouped else np.arange(len(rows))
+        clip_of_row = (
+            np.repeat(np.arange(len(chosen)), self.captions.count[chosen]) if self.grouped else np.arange(len(rows))
+        )
         ids = [self.captions.ids[row] for row in rows]
         unpaired = None if negatives is None else [self.captions.ids[row] for row in negatives[rows]]
         length = self.fixed + 1 if self.fixed else max(map(len, ids + (unpaired or []))) + self.extra
@@ -146,15 +153,21 @@ class TrainingBatches(Dataset):
 
 
 def draw_unpaired(captions: Captions, rng: np.random.Generator) -> np.ndarray:
-    """For each caption, one drawn uniformly from all captions of other clips."""
+    """For each caption, one of another clip, all equally probable.
+
+    They are a permutation, so that nearly all of an epoch differ, except where it gives a clip a caption of its own:
+    there one is drawn from those of all other clips.
+    """
     total = len(captions.ids)
+    permuted = rng.permutation(total)
     own, first = captions.count[captions.clip], captions.first[captions.clip]
     drawn = rng.integers(0, total - own)
-    return np.where(drawn >= first, drawn + own, drawn)  # step over the clip's own captions
+    drawn = np.where(drawn >= first, drawn + own, drawn)  # step over the clip's own captions
+    return np.where(captions.clip[permuted] == captions.clip, drawn, permuted)
 
 
 def one_for_all(captions: Captions, rng: np.random.Generator) -> np.ndarray:
-    """As published: the first of a shuffled list serves every example that is not of its clip; that clip takes the next."""
+    """As published: the first of a shuffled list serves every example but its own clip's, which take the next."""
     order = rng.permutation(len(captions.ids))
     constant = np.full(len(order), order[0])
     owner = captions.clip[order[0]]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from earwitness.errors import EarwitnessError
 from earwitness.extractors.cnn10 import Cnn10Trunk, load_panns
 from earwitness.nn.decoder import LayerCache, TransformerDecoder, WordEmbedding
 from earwitness.nn.spec_augment import spec_augment
@@ -38,10 +39,13 @@ class Encoder(Cnn10Trunk):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
         if options.weights != "none":
-            load_panns(self, options.weights, ("bn0", "conv_block", "fc1") if options.load_fc1 else ("bn0", "conv_block"))
+            load_panns(
+                self, options.weights, ("bn0", "conv_block", "fc1") if options.load_fc1 else ("bn0", "conv_block")
+            )
         if options.freeze != "none":
             for name, parameter in self.named_parameters():
                 parameter.requires_grad_("fc" in name)
+        self.train()  # stops frozen statistics from the first step on
 
     def forward(self, frames: Tensor) -> Tensor:
         """[clips, time, mels] -> memory [clips, time // 16, width], all values >= 0."""
@@ -68,6 +72,10 @@ class Cl4ac(nn.Module):
     def __init__(self, options: Cl4acOptions, sizes: Sizes, vectors: Tensor | None = None):
         super().__init__()
         decoder = options.decoder
+        if sizes.width % decoder.heads:
+            raise EarwitnessError(
+                f"decoder.heads: {decoder.heads} does not divide the size of the word vectors, {sizes.width}"
+            )
         self.encoder = Encoder(options.encoder, sizes)
         self.embedding = WordEmbedding(sizes.words, sizes.width, decoder.dropout)
         self.decoder = TransformerDecoder(
@@ -81,6 +89,7 @@ class Cl4ac(nn.Module):
         if vectors is not None:
             self.embedding.table.weight.data.copy_(vectors)
         self.embedding.table.weight.requires_grad_(options.embedding.trainable)
+        self.match_head.requires_grad_(options.loss.contrastive_weight > 0)
         self.pool = options.contrastive.pool
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -92,7 +101,7 @@ class Cl4ac(nn.Module):
         return self.decoder(self.embedding(ids), memory, clip_of_row)
 
     def match_logits(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """Scores [rows, 2] of "unmatched" and "matched" from the pooled states of captions of ``words`` [rows] words."""
+        """Scores [rows, 2] of "unmatched" and "matched", from the states of captions of ``words`` [rows] words."""
         return self.match_head(pooled(hidden, words, self.pool))
 
     def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> list[LayerCache]:

@@ -16,6 +16,7 @@ from earwitness.errors import EarwitnessError
 from earwitness.extractors.store import FeatureStore
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
+from earwitness.options import DecodingOptions
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.batches import Batch, Captions, EpochSampler, TrainingBatches
 from earwitness.systems.cl4ac.network import MATCHED, Cl4ac, Sizes, caption_loss, contrastive_loss
@@ -70,7 +71,7 @@ class Cl4acTask:
         """Adam over all trainable parameters; the learning rate is set at each epoch's start."""
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         options = self.options.optimiser
-        return torch.optim.Adam(parameters, lr=options.lr, weight_decay=options.weight_decay)
+        return torch.optim.Adam(parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True)
 
     def learning_rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
@@ -98,7 +99,9 @@ class Cl4acTask:
         if not self.options.contrastive.share_encoder:
             memory = torch.cat([memory, self.network.encode(batch.frames)])
         offset = 0 if self.options.contrastive.share_encoder else len(batch.frames)
-        both = self.network.hidden(torch.cat([inputs, negative_ids[:, :-1]]), memory, torch.cat([clips, clips + offset]))
+        both = self.network.hidden(
+            torch.cat([inputs, negative_ids[:, :-1]]), memory, torch.cat([clips, clips + offset])
+        )
         paired, unpaired = both.chunk(2)
         caption = caption_loss(self.network.word_head(paired), targets, batch.words, loss)
         matched = self.network.match_logits(paired, batch.words)
@@ -114,8 +117,8 @@ class Cl4acTask:
         others = batch.source[:, None] != batch.source  # [rows, rows]
         if not bool(others.any(dim=1).all()):
             raise EarwitnessError(
-                f"contrastive.negatives: {self.options.contrastive.negatives} needs captions of two clips in every batch, "
-                "and one batch holds a single clip. Change train.batch_size, or use `random`."
+                f"contrastive.negatives: {self.options.contrastive.negatives} needs captions of two clips in every "
+                "batch, and one batch holds a single clip. Change train.batch_size, or use `random`."
             )
         if self.options.contrastive.negatives == "hardest":
             scores = self._match_scores(batch, memory).masked_fill(~others, -torch.inf)
@@ -153,7 +156,9 @@ class Cl4acTask:
                 source=torch.from_numpy(captions.clip[rows]),
             )
 
-        blocks = np.split(np.arange(len(captions.clip_ids)), range(VALIDATION_CLIPS, len(captions.clip_ids), VALIDATION_CLIPS))
+        blocks = np.split(
+            np.arange(len(captions.clip_ids)), range(VALIDATION_CLIPS, len(captions.clip_ids), VALIDATION_CLIPS)
+        )
         return DataLoader(blocks, batch_size=None, collate_fn=batch_of)
 
     def validation_step(self, batch: Batch) -> dict[str, Any]:
@@ -162,7 +167,8 @@ class Cl4acTask:
         hidden = self.network.hidden(batch.ids[:, :-1], memory, batch.clip_of_row)
         masked = self.options.loss.model_copy(update={"mask_padding": True, "padded_length": None})
         loss = caption_loss(self.network.word_head(hidden), batch.ids[:, 1:], batch.words, masked)
-        words, _ = caption_memory(self.network, self.vocabulary, self.options, memory)
+        # Greedy whatever `decode` says: how captions are generated in the end must not call for another training.
+        words, _ = caption_memory(self.network, self.vocabulary, DecodingOptions(), memory)
         return {"words": words, "loss": float(loss), "captions": len(batch.ids)}
 
     def validation_metrics(self, outputs: list[dict[str, Any]]) -> dict[str, float]:
@@ -207,17 +213,17 @@ class Cl4acTask:
                 frames = torch.from_numpy(np.stack([store[clip_id] for clip_id in part]))
                 with torch.inference_mode():
                     memory = network.encode(frames)
-                words, scores = caption_memory(network, vocabulary, options, memory)
+                words, scores = caption_memory(network, vocabulary, options.decode, memory)
                 for clip_id, word_ids, score in zip(part, words, scores, strict=True):
                     yield clip_id, vocabulary.decode(word_ids), score
 
 
 def caption_memory(
-    network: Cl4ac, vocabulary: Vocabulary, options: Cl4acOptions, memory: Tensor
+    network: Cl4ac, vocabulary: Vocabulary, options: DecodingOptions, memory: Tensor
 ) -> tuple[list[list[int]], list[float]]:
     """Decode one caption for each encoded clip: word ids and scores."""
     symbols = Symbols(vocabulary.sos, vocabulary.eos, vocabulary.never_generated)
-    return decode(network, memory, symbols, options.decode, vocabulary.max_words)
+    return decode(network, memory, symbols, options, vocabulary.max_words)
 
 
 def _store(path: Path, expected: Mapping[str, Any] | None = None) -> FeatureStore:

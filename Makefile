@@ -1,0 +1,39 @@
+# make demo, make test, make ui: each installs what it needs first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CORES ?= all
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help install demo test lint ui
+
+help:
+	@echo "make demo   install, then train and score two captioners on the miniature data set (about 10 minutes)"
+	@echo "make test   install, then check style and run the tests (about 10 minutes)"
+	@echo "make ui     compare runs in MLflow, in the browser"
+
+install: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else "Earwitness needs Python 3.11; $(PYTHON) is %d.%d. Say: make PYTHON=/path/to/python3.11" % v)'
+	@echo "Installing into .venv (about 2 GB; some minutes) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	snakemake --cores $(CORES) --quiet rules -- results/mini/comparison.html
+	@earwitness show mini
+
+test: install lint
+	python -m pytest
+
+lint: install
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+
+ui: install
+	earwitness ui

@@ -1,0 +1,87 @@
+"""The command line: ``earwitness show``, ``earwitness publish``, ``earwitness ui``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from earwitness import __version__
+from earwitness.errors import EarwitnessError, nearest
+from earwitness.files import read_json
+from earwitness.options import TrackingOptions
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; bad input is a plain message and exit code 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except EarwitnessError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="earwitness", description="Results of the DAG, and where to look at them.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the DAG's results (default: results)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    show = commands.add_parser("show", help="print the metrics of a data set's experiments")
+    show.add_argument("dataset")
+    show.set_defaults(run=_show)
+
+    publish = commands.add_parser("publish", help="publish to MLflow what could not be published when it was made")
+    publish.set_defaults(run=_publish)
+
+    ui = commands.add_parser("ui", help="compare runs in MLflow, in the browser")
+    ui.add_argument("--port", type=int, default=5000)
+    ui.set_defaults(run=_ui)
+    for command in (publish, ui):
+        command.add_argument("--uri", default=TrackingOptions().uri, help="MLflow's store (default: %(default)s)")
+    return parser
+
+
+def _show(options: argparse.Namespace) -> int:
+    from earwitness.report.terminal import experiments_of, table
+
+    folder = options.results / options.dataset
+    found = experiments_of(folder)
+    if not found:
+        made = sorted({path.parent.parent.name for path in options.results.glob("*/*/metrics.json")})
+        raise EarwitnessError(f"{folder} holds no result yet; {nearest(options.dataset, made)}")
+    print(table(found, folder / "corpus" / "trivial.json"))
+    page = folder / "comparison.html"
+    if page.exists():
+        print(f"\nThe page with plots and clips to hear: {page}")
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from earwitness.tracking.publish import publish, store_uri
+
+    failed = 0
+    for tracking in sorted(options.results.glob("*/*/tracking.json")):
+        if read_json(tracking)["published"]:
+            continue
+        result = tracking.with_name("metrics.json")
+        folders = [tracking.with_name(f"seed-{seed}") for seed in read_json(result)["seeds"]]
+        done = publish(store_uri(options.uri), result, folders, tracking)
+        failed += not done
+        print(f"{result.parent}: {'published' if done else read_json(tracking)['reason']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _ui(options: argparse.Namespace) -> int:
+    from earwitness.tracking.publish import store_uri
+
+    _publish(options)
+    uri = store_uri(options.uri)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise EarwitnessError("There are no runs yet. `make demo` makes the first ones.")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    print(f"MLflow opens at http://127.0.0.1:{options.port} (Ctrl-C ends it).", file=sys.stderr)
+    server = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(options.port)]
+    os.execv(sys.executable, [sys.executable, *server, "--workers", "1"])

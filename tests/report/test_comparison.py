@@ -1,0 +1,218 @@
+"""The comparison page, from results made by hand."""
+
+import json
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from earwitness.corpora.tables import CAPTIONS, CLIPS
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.report import clips, comparison, plots
+from earwitness.report.comparison import CLIPS_SHOWN, METRICS, write_comparison
+
+CLIP_IDS = [f"evaluation/{number:02} ü&'s.wav" for number in range(23)]
+EVIL = "<script>alert('a bird')</script>"
+REASON = "Java is <not> there."
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and what a reader sees of table rows."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.tags, self.rows = text, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("th", "td") and self.rows:
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def row(self, name):
+        return next(row for row in self.rows if row and row[0].startswith(name))
+
+
+def write_json(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_experiment(results, name, cider, seeds=(0,), without=(), encoder="none"):
+    metrics = {metric: {"value": 0.25, "ci95": None, "per_seed": [0.25] * len(seeds)} for metric in METRICS}
+    per_seed = [cider + 0.01 * seed for seed in seeds]
+    value = sum(per_seed) / len(seeds)
+    metrics["cider_d"] = {"value": value, "ci95": [value - 0.1, value + 0.1], "per_seed": per_seed}
+    metrics |= {metric: {"value": None, "reason": REASON} for metric in without}
+    options = {"encoder": {"weights": "some/where/Cnn10.pth"}}
+    content = {"schema": 1, "dataset": results.name, "experiment": name, "seeds": list(seeds), "metrics": metrics}
+    content |= {"counts": {"ids_sha256": "abc", "captions_empty": 1}}
+    content |= {"provenance": {"encoder_weights": encoder, "options": options}}
+    write_json(results / name / "metrics.json", content)
+    for seed in seeds:
+        folder = results / name / f"seed-{seed}"
+        folder.mkdir()
+        texts = [EVIL, "", *["a dog barks"] * (len(CLIP_IDS) - 2)]
+        scores = [cider * (number % 7) for number in range(len(CLIP_IDS))]
+        table = {"clip_id": CLIP_IDS, "caption": texts, "cider_d": scores}
+        pd.DataFrame(table).to_csv(folder / "scores.csv", index=False)
+        steps = [{"step": step, "epoch": step // 2, "metrics": {"loss": 3.0 - step}} for step in range(4)]
+        steps += [{"step": 4, "epoch": 1, "metrics": {"validation_cider_d": cider, "validation_loss": 1.5}}]
+        lines = [json.dumps(event) for event in [{"params": {}}, *steps]]
+        (folder / "events.jsonl").write_text("\n".join(lines) + '\n{"torn', encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    (folder / "evaluation").mkdir()
+    generator = np.random.default_rng(0)
+    for clip_id in CLIP_IDS:
+        soundfile.write(folder / clip_id, 0.1 * generator.standard_normal(800), 8000)
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path):
+    return make_results(tmp_path / "some-data")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, root):
+    return made(make_results(tmp_path_factory.mktemp("results") / "some-data"), root)
+
+
+def make_results(folder):
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    rows = [(clip_id, "evaluation", clip_id, 0.1, 8000, 1, "") for clip_id in CLIP_IDS]
+    pd.DataFrame(rows, columns=CLIPS).to_csv(corpus / "clips.csv", index=False)
+    texts = [
+        (f"{clip_id}#1", clip_id, f"A reference & more <b>{number}</b>.") for number, clip_id in enumerate(CLIP_IDS)
+    ]
+    pd.DataFrame(texts, columns=CAPTIONS).to_csv(corpus / "captions.csv", index=False)
+    counts = {"listed": len(CLIP_IDS) + 1, "found": len(CLIP_IDS), "refused": 1, "seconds": 2.3}
+    refused = [{"clip_id": "evaluation/bad.wav", "reason": "is empty (0 samples)"}]
+    report = {"clips": {"evaluation": counts}, "refused": refused, "captions": {"evaluation": len(texts)}}
+    write_json(corpus / "report.json", report | {"ids_sha256": {"evaluation": "abc"}})
+    constant = {"caption": EVIL, "cider_d": 0.111}
+    write_json(corpus / "trivial.json", {"constant_caption": constant, **bound(None)})
+    write_experiment(folder, "first", 0.4, seeds=(0, 3), without=["spice", "spider"])
+    write_experiment(folder, "second", 0.3, encoder="0123456789abcdef")
+    return folder
+
+
+def bound(value):
+    return {"one_reference_against_the_others": {"clips": 0, "cider_d": value}}
+
+
+def made(results, root, experiments=("first", "second")):
+    out = results / "comparison.html"
+    write_comparison(results, list(experiments), root, out)
+    return Page(out.read_text(encoding="utf-8"))
+
+
+def test_page_is_self_contained_and_escapes_what_users_wrote(page):
+    loaded = [
+        attributes[key] for tag, attributes in page.tags for key in ("src", "srcset", "data") if key in attributes
+    ]
+    assert loaded and all(address.startswith("data:") for address in loaded)
+    assert not page.of("link") and not re.search(r"url\((?!#)|@import", page.text)
+    targets = [attributes.get("href", attributes.get("xlink:href", "#")) for tag, attributes in page.tags if tag != "a"]
+    assert all(target.startswith("#") for target in targets)
+    assert len(page.of("script")) == 1 and "<b>" not in page.text
+    assert EVIL in unescape(page.text) and "A reference & more <b>0</b>." in unescape(page.text)
+
+
+def test_table_tells_values_intervals_seeds_and_the_best(page):
+    cider = 1 + list(METRICS).index("cider_d")
+    assert page.row("first")[cider].startswith("0.415 (best)0.315 – 0.515")
+    assert page.row("second")[cider].startswith("0.3000.200 – 0.400")
+    assert "<strong>0.415</strong>" in page.text and "<strong>0.300</strong>" not in page.text
+    assert {"title": "seed 0: 0.400, seed 3: 0.430"} in page.of("td")
+    assert page.row("Best constant caption")[cider].startswith("0.111")
+    assert "encoder from scratch · mean of 2 seeds · empty captions: 1" in page.row("first")[0]
+    assert "encoder from Cnn10.pth (01234567)" in page.row("second")[0]
+
+
+def test_absent_scores_have_their_reasons(page):
+    spice = 1 + list(METRICS).index("spice")
+    assert page.row("first")[spice].startswith("—1")
+    assert page.of("td").count({"title": REASON}) == 2
+    assert page.text.count('<li id="reason-1">Java is &lt;not&gt; there.</li>') == 1
+    assert "Too few clips have more than one reference." in page.text
+
+
+def test_what_was_refused_is_said(page):
+    assert "1 of 24 evaluation clips" in page.text and "evaluation/bad.wav: is empty (0 samples)" in page.text
+
+
+def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monkeypatch):
+    results = make_results(tmp_path / "clotho-cl4ac")
+    page = made(results, root)
+    assert "Published" not in page.text
+    assert "CL4AC baseline is left out: its figures are of 1045 clips, these of 23." in page.text
+    edited = comparison.PUBLISHED.read_text(encoding="utf-8").replace("clips: 1045", "clips: 23")
+    monkeypatch.setattr(comparison, "PUBLISHED", tmp_path / "published.yaml")
+    comparison.PUBLISHED.write_text(edited, encoding="utf-8")
+    page = made(results, root)
+    assert [cell.strip() for cell in page.row("CL4AC baseline")[1:]] == (
+        ["0.550", "0.345", "0.222", "0.139", "0.372", "0.169", "0.356", "0.115", "0.235"]
+    )
+    assert "poster" in page.row("CL4AC baseline")[0]
+    other = {"clips": {"evaluation": {"found": 23}}}
+    assert comparison._published("some-data", other) == comparison._published("clotho", other) == ([], [])
+
+
+def test_clips_to_hear_go_from_the_best_to_the_worst(page):
+    assert len(page.of("audio")) == len(page.of("img")) == CLIPS_SHOWN
+    assert all(image["alt"] for image in page.of("img"))
+    scores = [float(row[2]) for row in page.rows if len(row) == 3 and row[0] == "first"]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(2.4) and scores[-1] == 0
+
+
+def test_same_inputs_give_the_same_bytes(page, results, root):
+    assert made(results, root).text == page.text
+
+
+def test_results_that_do_not_belong_here_are_refused(results, root):
+    path = results / "second" / "metrics.json"
+    content = json.loads(path.read_text())
+    write_json(path, content | {"counts": {"ids_sha256": "other"}, "dataset": "cloto"})
+    with pytest.raises(MismatchError, match=r"(?s)second.*'cloto', 'some-data' is needed; it scored other evaluation"):
+        made(results, root)
+    path.unlink()
+    with pytest.raises(EarwitnessError, match=r"second/metrics\.json"):
+        made(results, root)
+    assert not (results / "comparison.html").exists()
+
+
+def test_a_long_clip_is_cut_and_a_silent_one_is_dark(tmp_path):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros((31 * 8000, 2)), 8000)
+    found = clips.excerpt(path)
+    assert found.cut and found.seconds == clips.SECONDS
+    assert not clips._levels(np.zeros(16000, dtype=np.float32), 16000).any()
+
+
+def test_curves_are_means_of_epochs_and_nothing_is_drawn_of_nothing(results):
+    curves = plots.read_curves(results / "first" / "seed-0" / "events.jsonl")
+    assert curves == {"loss": {1: 2.5, 2: 0.5}, "validation_cider_d": {2: 0.4}, "validation_loss": {2: 1.5}}
+    assert plots.curve_plot("x", "Loss", {"loss_caption": "-"}, [[curves]]) is None
+    drawn = plots.curve_plot("x", 'A "title"', {"loss": "-"}, [[curves]])
+    assert drawn.startswith('<svg role="img" aria-label="A &quot;title&quot;"') and "var(--c0)" in drawn
+    assert "http" not in drawn and "#00000" not in drawn

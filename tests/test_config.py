@@ -1,0 +1,292 @@
+"""What a wrong configuration is answered with, and which settings win."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from earwitness import config as module
+from earwitness.config import RESERVED, Config, schema, validated
+from earwitness.errors import ConfigError
+from earwitness.systems.cl4ac.options import Cl4acOptions
+
+ROOT = Path(__file__).parents[1]
+ENTRIES = {
+    "datasets": {"mini": {"layout": "mini"}, "clotho": {"layout": "clotho", "audio": "resources/clotho"}},
+    "features": {"logmel-cl4ac": {"extractor": "logmel", "seconds": 30}},
+    "texts": {"cl4ac": {"word2vec": {"size": 64, "passes": 10}}},
+    "experiments": {
+        "cl4ac": {"system": "cl4ac", "feature": "logmel-cl4ac", "text": "cl4ac", "optimiser": {"lr": 0.1}},
+        "cl4ac-baseline": {"system": "cl4ac", "feature": "logmel-cl4ac", "text": "cl4ac"},
+    },
+}
+
+
+def changed(**sections):
+    """A copy of the entries, with some sections replaced."""
+    return copy.deepcopy(ENTRIES | sections)
+
+
+def set_at(content, path, value):
+    for key in path[:-1]:
+        content = content.setdefault(key, {})
+    content[path[-1]] = value
+
+
+def problems_of(content):
+    with pytest.raises(ConfigError) as caught:
+        Config(content)
+    heading, *lines = str(caught.value).splitlines()
+    assert heading == "The configuration is not valid:"
+    return [line.removeprefix("  - ") for line in lines]
+
+
+def test_the_entries_are_valid():
+    assert list(Config(ENTRIES).experiments) == ["cl4ac", "cl4ac-baseline"]
+
+
+def test_the_repository_config_is_valid():
+    config = Config(yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8")))
+    assert {"mini", "clotho"} <= set(config.datasets)
+    for dataset in config.datasets:
+        for name in config.experiments_of(dataset):
+            experiment = config.experiment(dataset, name)
+            assert config.feature(dataset, experiment.feature).seconds
+            assert config.text(dataset, experiment.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "answer"),
+    [
+        ("datsets", {}, "datsets: no such key; did you mean 'datasets' or"),
+        ("features.logmel-cl4ac.fmn", 5, "features.logmel-cl4ac.fmn: no such key; did you mean 'fmin' or 'fmax'?"),
+        ("datasets.clotho.audoi", 5, "datasets.clotho.audoi: no such key; did you mean 'audio'?"),
+        (
+            "experiments.cl4ac.loss.contrastive_wieght",
+            0,
+            "experiments.cl4ac.loss.contrastive_wieght: no such key; did you mean 'contrastive_weight'?",
+        ),
+        ("texts.cl4ac.word2vec.passes", "ten", "texts.cl4ac.word2vec.passes: 'ten'; input should be a valid integer"),
+        ("texts.cl4ac.pad_is_eos", 1, "texts.cl4ac.pad_is_eos: 1; input should be a valid boolean"),
+        ("experiments.cl4ac.train.epochs", 0, "experiments.cl4ac.train.epochs: 0; input should be greater than 0"),
+        ("experiments.cl4ac.decoder.dropout", 1, "experiments.cl4ac.decoder.dropout: 1; input should be less than 1"),
+        ("experiments.cl4ac.optimiser.lr", float("nan"), "input should be a finite number"),
+        (
+            "experiments.cl4ac.contrastive.pool",
+            "last",
+            "experiments.cl4ac.contrastive.pool: 'last'; expected 'last_word', 'eos', 'mean' or 'max'",
+        ),
+        ("datasets.clotho.layout", "cloto", "datasets.clotho.layout: 'cloto'; did you mean 'clotho'?"),
+        ("datasets.cl otho", {"layout": "mini"}, "datasets.cl otho"),
+        ("datasets.other", {"audio": "x"}, "datasets.other.layout: this key is needed and absent"),
+        ("datasets.other", {"layout": "clotho"}, "datasets.other.audio: this key is needed and absent"),
+        ("experiments.cl4ac.encoder.channels", [1, 2, 3], "experiments.cl4ac.encoder.channels: [1, 2, 3]; list should"),
+        ("features.logmel-cl4ac.fmax", 40000, "features.logmel-cl4ac: fmin < fmax <= sample_rate / 2 must hold"),
+        ("features.logmel-cl4ac.seconds", 0.01, "features.logmel-cl4ac: seconds must be longer than half a window"),
+        ("experiments.cl4ac.loss.mask_padding", False, "padded_length goes with mask_padding: false"),
+        ("experiments.cl4ac.loss.padded_length", 35, "padded_length goes with mask_padding: false"),
+        ("experiments.cl4ac.feature", "logmel", "experiments.cl4ac.feature: 'logmel'; did you mean 'logmel-cl4ac'?"),
+        ("experiments.cl4ac.text", "x", "experiments.cl4ac.text: 'x'; valid names: cl4ac"),
+        ("datasets.mini.experiments", ["cl4acc"], "datasets.mini.experiments: 'cl4acc'; did you mean 'cl4ac'"),
+        (
+            "datasets.mini.overrides.features",
+            {"log-mel": {}},
+            "datasets.mini.overrides.features: 'log-mel'; did you mean 'logmel-cl4ac'?",
+        ),
+        ("datasets.mini.overrides.texts", {"x": {}}, "datasets.mini.overrides.texts: 'x'; valid names: cl4ac"),
+        ("datasets.mini.overrides.systems", {"cl4a": {}}, "datasets.mini.overrides.systems: 'cl4a'; did you mean"),
+        (
+            "datasets.mini.overrides.systems.cl4ac.decoder.layer",
+            1,
+            "datasets.mini.overrides.systems.cl4ac.decoder.layer: no such key; did you mean 'layers'?",
+        ),
+        (
+            "datasets.mini.overrides.features.logmel-cl4ac.mels",
+            0,
+            "datasets.mini.overrides.features.logmel-cl4ac.mels: 0; input should be greater than 0",
+        ),
+    ],
+)
+def test_a_wrong_entry_is_answered_with_its_place_and_what_would_be_right(path, value, answer):
+    content = changed()
+    set_at(content, path.split("."), value)
+    (problem,) = problems_of(content)
+    assert answer in problem
+
+
+def test_a_missing_section_is_named():
+    content = changed()
+    del content["texts"]
+    assert problems_of(content) == ["texts: this key is needed and absent"]
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_an_experiment_may_not_take_the_name_of_a_stage_folder(name):
+    content = changed()
+    content["experiments"][name] = ENTRIES["experiments"]["cl4ac"]
+    (problem,) = problems_of(content)
+    assert problem.startswith(f"experiments.{name}: this name is taken")
+
+
+def test_everything_wrong_is_listed_at_once():
+    content = changed()
+    content["features"]["logmel-cl4ac"] |= {"hopp": 1, "mels": "x"}
+    content["experiments"]["cl4ac"]["decode"] = {"beam": 0}
+    assert [line.split(":")[0] for line in problems_of(content)] == [
+        "features.logmel-cl4ac.mels",
+        "features.logmel-cl4ac.hopp",
+        "experiments.cl4ac.decode.beam",
+    ]
+
+
+def test_wrong_names_and_wrong_overrides_are_listed_at_once():
+    content = changed()
+    content["experiments"]["cl4ac"]["text"] = "x"
+    content["datasets"]["mini"]["overrides"] = {"texts": {"y": {}, "cl4ac": {"cleaning": "none"}}}
+    content["datasets"]["clotho"]["overrides"] = {"systems": {"cl4ac": {"train": {"epochs": -1}}}}
+    assert [line.split(":")[0] for line in problems_of(content)] == [
+        "experiments.cl4ac.text",
+        "datasets.mini.overrides.texts",
+        "datasets.mini.overrides.texts.cl4ac.cleaning",
+        "datasets.clotho.overrides.systems.cl4ac.train.epochs",
+    ]
+
+
+def test_a_data_set_wins_over_the_feature_and_the_text_it_overrides():
+    content = changed()
+    content["datasets"]["mini"]["overrides"] = {
+        "features": {"logmel-cl4ac": {"sample_rate": 16000, "fmax": 8000, "seconds": 6}},
+        "texts": {"cl4ac": {"word2vec": {"passes": 3}}},
+    }
+    config = Config(content)
+    feature, text = config.feature("mini", "logmel-cl4ac"), config.text("mini", "cl4ac")
+    assert (feature.sample_rate, feature.seconds, feature.hop) == (16000, 6, 512)
+    assert (text.word2vec.passes, text.word2vec.size) == (3, 64)
+    assert config.feature("clotho", "logmel-cl4ac").seconds == 30
+    assert config.text("clotho", "cl4ac").word2vec.passes == 10
+
+
+def test_an_experiment_wins_over_its_systems_overrides():
+    content = changed()
+    overrides = {"optimiser": {"lr": 0.5, "warmup_epochs": 1}, "train": {"epochs": 2}}
+    content["datasets"]["mini"]["overrides"] = {"systems": {"cl4ac": overrides}}
+    config = Config(content)
+    experiment, baseline = config.experiment("mini", "cl4ac"), config.experiment("mini", "cl4ac-baseline")
+    assert (experiment.optimiser.lr, experiment.optimiser.warmup_epochs, experiment.train.epochs) == (0.1, 1, 2)
+    assert baseline.optimiser.lr == 0.5
+    assert config.experiment("clotho", "cl4ac").train.epochs == Cl4acOptions.model_fields["train"].default.epochs
+
+
+def test_a_data_set_compares_all_experiments_unless_it_names_some():
+    content = changed()
+    content["datasets"]["mini"]["experiments"] = ["cl4ac-baseline"]
+    config = Config(content)
+    assert config.experiments_of("mini") == ["cl4ac-baseline"]
+    assert config.experiments_of("clotho") == ["cl4ac", "cl4ac-baseline"]
+
+
+def test_the_content_handed_in_is_left_alone():
+    content = changed()
+    Config(content)
+    assert content == ENTRIES
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "results/mini/cl4ac/metrics.json",
+        "results/clotho/comparison.html",
+        "results/mini/corpus/clips.csv",
+        "results/mini/features/logmel-cl4ac/development.h5",
+        "results/clotho/cl4ac-baseline/seed-0/model.safetensors",
+        "docs/cloto/x/y",
+    ],
+)
+def test_configured_targets_pass(target):
+    Config(ENTRIES).check_target(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "answers"),
+    [
+        ("results/cloto/cl4ac/metrics.json", ["data set 'cloto': did you mean 'clotho'?"]),
+        ("results/cloto/comparison.html", ["data set 'cloto': did you mean 'clotho'?"]),
+        ("results/mini/cl4acc/metrics.json", ["experiment 'cl4acc': did you mean 'cl4ac'"]),
+        (
+            "results/zzz/yyy/metrics.json",
+            ["data set 'zzz': valid names: clotho, mini", "experiment 'yyy': valid names"],
+        ),
+    ],
+)
+def test_a_target_that_is_not_configured_is_answered_with_what_there_is(target, answers):
+    with pytest.raises(ConfigError) as caught:
+        Config(ENTRIES).check_target(target)
+    message = str(caught.value)
+    assert message.startswith(f"{target} is not configured:")
+    assert all(answer in message for answer in answers)
+    assert message.endswith("Data sets: mini, clotho. Experiments: cl4ac, cl4ac-baseline.")
+
+
+def test_the_schema_file_is_up_to_date():
+    """``python -m earwitness.config > config/schema.json`` brings it up to date."""
+    assert json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8")) == schema()
+
+
+def test_the_schema_is_printed_by_the_module():
+    printed = subprocess.run([sys.executable, "-m", module.__name__], capture_output=True, text=True, check=True)
+    assert json.loads(printed.stdout) == schema()
+
+
+def test_options_of_one_entry_are_validated_by_themselves():
+    assert validated("features", {"extractor": "logmel"}).sample_rate == 44100
+    with pytest.raises(ConfigError, match=r"features\.hopp: no such key; did you mean 'hop'"):
+        validated("features", {"extractor": "logmel", "hopp": 1})
+
+
+def test_defaults_of_cl4ac():
+    """The column "default for us" of cl4ac.md, section 12, and the tables of its sections 4 to 10."""
+    options = Cl4acOptions(system="cl4ac", feature="f", text="t")
+    assert options.seeds == [0]
+    assert options.encoder.model_dump() == {
+        "weights": "none",
+        "load_fc1": False,
+        "freeze": "none",
+        "channels": [64, 128, 256, 512],
+        "dropout": 0.2,
+        "spec_augment": {"time_stripes": 2, "time_width": 64, "mel_stripes": 2, "mel_width": 8},
+    }
+    decoder = {"layers": 2, "heads": 4, "feedforward": 2048, "dropout": 0.2, "identical_layers": False}
+    assert options.decoder.model_dump() == decoder
+    assert options.embedding.model_dump() == {"init": "word2vec", "trainable": True}
+    contrastive = {"negatives": "random", "pool": "last_word", "share_encoder": True}
+    assert options.contrastive.model_dump() == contrastive
+    assert options.loss.model_dump() == {
+        "contrastive_weight": 1.0,
+        "mask_padding": True,
+        "padded_length": None,
+        "label_smoothing": 0.0,
+    }
+    assert (options.optimiser.lr, options.optimiser.weight_decay, options.optimiser.warmup_epochs) == (5e-4, 1e-6, 5)
+    train = options.train
+    assert (train.batch_size, train.epochs, train.gradient_clip, train.precision) == (16, 30, 2.0, "32-true")
+    assert (train.monitor, train.batching) == ("cider_d", "pairs")
+    assert (options.decode.beam, options.decode.length_penalty, options.decode.block_ngrams) == (1, 0.0, 0)
+
+
+def test_defaults_of_the_text_and_of_the_log_mel():
+    """cl4ac.md, sections 2.4, 5.1 and 3."""
+    logmel = validated("features", {"extractor": "logmel"})
+    assert (logmel.n_fft, logmel.hop, logmel.mels, logmel.fmin, logmel.fmax, logmel.log) == (
+        1024,
+        512,
+        64,
+        50,
+        14000,
+        "db",
+    )
+    word2vec = Config(changed(texts={"cl4ac": {}})).texts["cl4ac"].word2vec
+    assert (word2vec.size, word2vec.window, word2vec.passes, word2vec.negatives) == (128, 5, 1000, 5)

@@ -1,0 +1,75 @@
+"""What keeps the repository's parts in step with one another."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def pinned(path: Path) -> dict[str, str]:
+    """Name -> version of the lines ``name==version``."""
+    return dict(re.findall(r"^\s*-?\s*([\w.-]+)==([\w.]+)$", path.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def required() -> list[str]:
+    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    return [re.split(r"[=<>]", line)[0] for line in lines if line and not line.startswith("#")]
+
+
+def test_lock_pins_everything_that_is_required():
+    assert set(required()) <= pinned(ROOT / "requirements.lock").keys()
+
+
+def test_lock_names_no_machine():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "+cpu" not in text and "file:" not in text and "--" not in text
+
+
+def test_conda_environment_is_in_step_with_the_lock():
+    lock, environment = pinned(ROOT / "requirements.lock"), pinned(ROOT / "envs" / "earwitness.yaml")
+    assert environment, "the environment pins nothing"
+    assert environment == {name: lock[name] for name in environment}
+    assert set(required()) - environment.keys() == {"ruff", "snakefmt", "pytest", "pytest-timeout"}
+
+
+def test_every_rule_has_a_script_a_log_and_an_environment():
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in re.split(r"^rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            name = rule.split(":")[0]
+            if name == "not_configured":
+                continue
+            for directive in ("script:", "log:", "conda:", "resources:"):
+                assert directive in rule, f"{path.name}: rule {name} lacks {directive}"
+            script = re.search(r'"\.\./(workflow/scripts/\w+\.py)"', rule)
+            assert script and (ROOT / script[1]).exists(), name
+
+
+def test_profile_reruns_what_was_interrupted():
+    assert yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())["rerun-incomplete"] is True
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_no_data_and_no_large_file_is_in_git(tracked):
+    for path in tracked:
+        assert path.stat().st_size < 1_000_000, path
+        assert path.suffix not in {".wav", ".ogg", ".flac", ".mp3", ".h5", ".npz", ".pth", ".safetensors", ".pkl"}, path
+
+
+def test_shared_data_is_pointed_at_from_tests_and_benchmarks_only(tracked):
+    for path in tracked:
+        inside = path.relative_to(ROOT).parts[0]
+        if inside not in ("tests", "benchmarks") and path.suffix in {".py", ".smk", ".yaml", ".md", ".toml", ""}:
+            assert "../shared" not in path.read_text(encoding="utf-8"), path

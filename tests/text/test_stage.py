@@ -1,0 +1,49 @@
+"""The text stage: vocabulary of the training captions alone, and what the other splits have beyond it."""
+
+import pandas as pd
+import pytest
+
+from earwitness.corpora.tables import CAPTIONS, CLIPS, write_table
+from earwitness.errors import CorpusError
+from earwitness.files import read_json
+from earwitness.options import TextOptions
+from earwitness.text import word2vec
+from earwitness.text.stage import prepare_text
+from earwitness.text.vocabulary import Vocabulary
+
+TEXTS = {
+    "development": ["A dog barks.", "rain, NA rain"],
+    "validation": ["a cat barks"],
+    "evaluation": ["rain rain rain rain", "a dog"],
+}
+OPTIONS = TextOptions.model_validate({"word2vec": {"size": 4, "passes": 1}})
+
+
+def prepare(folder, splits):
+    clips = [[f"{split}/1", split, "1.wav", 1.0, 8000, 1, "x"] for split in splits]
+    captions = [[f"{split}/1#{i}", f"{split}/1", text] for split in splits for i, text in enumerate(TEXTS[split])]
+    write_table(folder / "clips.csv", pd.DataFrame(clips, columns=CLIPS))
+    write_table(folder / "captions.csv", pd.DataFrame(captions, columns=CAPTIONS))
+    prepare_text(OPTIONS, folder / "clips.csv", folder / "captions.csv", folder / "v.json", folder / "w.bin")
+    return Vocabulary.read(folder / "v.json")
+
+
+def test_only_training_captions_give_words(tmp_path):
+    vocabulary = prepare(tmp_path, list(TEXTS))
+    assert vocabulary.tokens[4:] == ("a", "dog", "barks", "rain", "na")
+    assert word2vec.read(tmp_path / "w.bin", vocabulary).shape == (9, 4)
+
+
+def test_what_other_splits_have_beyond_training_is_counted(tmp_path):
+    prepare(tmp_path, list(TEXTS))
+    assert read_json(tmp_path / "v.json")["counts"] == {
+        "training_captions": 2,
+        "validation": {"captions": 1, "with_unknown_words": 1, "longer_than_training": 0},
+        "evaluation": {"captions": 2, "with_unknown_words": 0, "longer_than_training": 1},
+    }
+
+
+def test_other_splits_may_be_absent_and_training_may_not(tmp_path):
+    prepare(tmp_path, ["development"])
+    with pytest.raises(CorpusError, match="the vocabulary needs the development split"):
+        prepare(tmp_path, ["evaluation"])

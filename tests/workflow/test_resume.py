@@ -1,0 +1,81 @@
+"""A training that is killed goes on to the same weights, bit for bit, as one that is left alone."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from earwitness.files import sha256
+from earwitness.training.events import read_events
+
+TARGET = "results/tiny/cl4ac/seed-0/model.safetensors"
+EPOCHS = 6
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_ready, tiny_config, tmp_path_factory) -> str:
+    """Digest of the weights of a training that nobody killed."""
+    workflow = tiny_ready.copy(tmp_path_factory.mktemp("undisturbed") / "run")
+    workflow.run(TARGET, configfile=tiny_config)
+    return sha256(workflow / TARGET)
+
+
+def wait_for_epoch(workflow, epoch: int) -> Path:
+    """Wait until training is inside the given epoch (counted from 0), and return its work folder."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for events in (workflow / "results/.work").glob("*/events.jsonl"):
+            if any(event.get("epoch", -1) >= epoch for event in read_events(events)):
+                return events.parent
+        time.sleep(0.02)
+    raise AssertionError(f"training did not reach epoch {epoch}")
+
+
+def training_process(snakemake: int) -> psutil.Process:
+    """The process that runs the training script."""
+    children = psutil.Process(snakemake).children(recursive=True)
+    return next(child for child in children if any("train.py" in part for part in child.cmdline()))
+
+
+@pytest.fixture
+def epoch() -> int:
+    """A random epoch to kill in; never the last, which might be over by then."""
+    chosen = random.SystemRandom().randrange(EPOCHS - 1)
+    print(f"killed in epoch {chosen}")
+    return chosen
+
+
+def test_killed_training_process_resumes_to_the_same_weights(tiny_ready, tiny_config, tmp_path, undisturbed, epoch):
+    workflow = tiny_ready.copy(tmp_path / "run")
+    with workflow.start(TARGET, configfile=tiny_config) as process:
+        work = wait_for_epoch(workflow, epoch)
+        training_process(process.pid).kill()
+        process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not (workflow / TARGET).exists()
+    assert (work / "last.ckpt").exists() == (epoch > 0) or epoch == 0
+    workflow.run(TARGET, configfile=tiny_config)
+    assert sha256(workflow / TARGET) == undisturbed
+    steps = [event["step"] for event in read_events(workflow / "results/tiny/cl4ac/seed-0/events.jsonl") if "epoch" in event]
+    assert steps == sorted(steps), "events of the killed part were written twice"
+
+
+def test_killed_process_group_resumes_after_unlock(tiny_ready, tiny_config, tmp_path, undisturbed, epoch):
+    workflow = tiny_ready.copy(tmp_path / "run")
+    with workflow.start(TARGET, configfile=tiny_config) as process:
+        wait_for_epoch(workflow, epoch)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=120)
+    locked = workflow.run(TARGET, configfile=tiny_config, fails=True)
+    assert "--unlock" in locked
+    workflow.run("--unlock", configfile=tiny_config)
+    workflow.run(TARGET, configfile=tiny_config)
+    assert sha256(workflow / TARGET) == undisturbed
