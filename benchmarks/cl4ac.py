@@ -53,6 +53,7 @@ CAPTIONS_OF_A_CLIP = 5
 LENGTHS = (10, 12, 14, 12)  # words of the generated captions, clip after clip
 QUICK_STEPS = 5
 UNMASKED = LossOptions(mask_padding=False, padded_length=published.WORDS)  # the published caption loss
+MEMORY_SCALE = 10
 MARGIN = 1.0  # by which <eos> loses before a caption's end and wins at it
 
 
@@ -153,10 +154,10 @@ class Bench:
     # --- decoding -----------------------------------------------------------------------------------------------
 
     def prepare_decoding(self) -> Tensor:
-        """Settle BatchNorm's statistics, let captions end after ``LENGTHS`` words; the clips to caption."""
+        """Let captions follow the audio and end after ``LENGTHS`` words; the clips to caption."""
         frames = self.batch().frames
         network, vocabulary = self.task.network, self.task.vocabulary
-        settle(network, frames)
+        let_audio_matter(network, frames)
         with torch.inference_mode():
             memory = network.encode(frames)
         lengths = torch.tensor([LENGTHS[clip % len(LENGTHS)] for clip in range(len(frames))])
@@ -176,24 +177,23 @@ class Bench:
         rows = published.greedy(self.published, frames, vocabulary.sos, vocabulary.eos, steps).tolist()
         return [row[: row.index(vocabulary.eos)] if vocabulary.eos in row else row for row in rows]
 
-    def check_logits(self, frames: Tensor) -> float:
-        """Our stepwise logits after <sos> are the published ones; the largest difference found."""
-        vocabulary = self.task.vocabulary
-        start = torch.full((len(frames),), vocabulary.sos)
+    def check_logits(self) -> float:
+        """Word and match logits of a batch of captions agree at all positions; the largest difference found."""
+        batch, network = self.batch(), self.task.network
+        inputs = batch.ids[:, :-1]
         with torch.inference_mode():
-            memory = self.task.network.encode(frames)
-            cache = self.task.network.start(memory, torch.arange(len(frames)), 1)
-            ours = self.task.network.next_logits(start, cache, 0)
-            theirs, _ = self.published(frames, start[:, None], vocabulary.eos)
-        torch.testing.assert_close(ours, theirs[:, 0], rtol=1e-3, atol=1e-3)
-        return float((ours - theirs[:, 0]).abs().max())
+            hidden = network.hidden(inputs, network.encode(batch.frames), batch.clip_of_row)
+            ours = network.word_head(hidden), network.match_logits(hidden, batch.words)
+            theirs = self.published(batch.frames, inputs, self.task.vocabulary.eos)
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+        return max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
 
     def decoding(self, repetitions: int, steps: int = published.WORDS) -> tuple[Row, list[list[int]]]:
         """Time greedy decoding of each side, the published one for ``steps`` steps, scaled to 35; and our captions."""
         frames = self.prepare_decoding()
         self.task.network.eval()
         self.published.eval()
-        self.check_logits(frames)
+        self.check_logits()
         row, ours, theirs = side_by_side(
             "decoding",
             lambda: self.ours_greedy(frames),
@@ -276,8 +276,8 @@ def stepper(
 
 
 @torch.no_grad()
-def settle(network: Cl4ac, frames: Tensor) -> None:
-    """Take BatchNorm's statistics from the clips, so that random weights tell the clips apart."""
+def let_audio_matter(network: Cl4ac, frames: Tensor) -> None:
+    """Take BatchNorm's statistics from the clips and enlarge the memory, so that random weights tell clips apart."""
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -286,6 +286,7 @@ def settle(network: Cl4ac, frames: Tensor) -> None:
     network.eval()
     for norm in norms:
         norm.momentum = 0.1
+    network.encoder.fc2.weight *= MEMORY_SCALE
 
 
 @torch.no_grad()

@@ -28,6 +28,8 @@ rule comparison:
         "logs/{dataset}/comparison.log",
     benchmark:
         "logs/{dataset}/comparison.tsv"
+    conda:
+        "../envs/earwitness.yaml"
     resources:
         mem_mb=4000,
         runtime=30,

@@ -35,7 +35,7 @@ def test_conda_environment_is_in_step_with_the_lock():
     lock, environment = pinned(ROOT / "requirements.lock"), pinned(ROOT / "envs" / "earwitness.yaml")
     assert environment, "the environment pins nothing"
     assert environment == {name: lock[name] for name in environment}
-    assert set(required()) - environment.keys() == {"ruff", "snakefmt", "pytest", "pytest-timeout"}
+    assert set(required()) - environment.keys() == {"ruff", "snakefmt", "pytest", "pytest-timeout", "psutil"}
 
 
 def test_every_rule_has_a_script_a_log_and_an_environment():

@@ -36,7 +36,9 @@ def test_unknown_experiment_is_answered_with_the_nearest(workflow):
 
 
 def test_configuration_is_checked_before_the_dag_is_built(workflow, tmp_path):
-    wrong = configured(tmp_path / "wrong.yaml", experiments={"mine": {"system": "cl4ac", "feature": "logmel", "txt": "cl4ac"}})
+    wrong = configured(
+        tmp_path / "wrong.yaml", experiments={"mine": {"system": "cl4ac", "feature": "logmel", "txt": "cl4ac"}}
+    )
     printed = workflow.run("--dry-run", configfile=wrong, fails=True)
     assert "experiments.mine.txt: no such key; did you mean 'text'?" in printed
     assert "Building DAG" not in printed

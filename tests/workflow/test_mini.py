@@ -72,7 +72,12 @@ def test_runs_are_tracked_once(mini):
 
     client = MlflowClient(f"sqlite:///{mini / 'results/mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("mini").experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["cl4ac", "cl4ac seed 0", "cl4ac-baseline", "cl4ac-baseline seed 0"]
+    assert sorted(run.info.run_name for run in runs) == [
+        "cl4ac",
+        "cl4ac seed 0",
+        "cl4ac-baseline",
+        "cl4ac-baseline seed 0",
+    ]
     child = next(run for run in runs if run.info.run_name == "cl4ac seed 0")
     parent = next(run for run in runs if run.info.run_name == "cl4ac")
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id

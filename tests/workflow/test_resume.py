@@ -64,7 +64,9 @@ def test_killed_training_process_resumes_to_the_same_weights(tiny_ready, tiny_co
     assert (work / "last.ckpt").exists() == (epoch > 0) or epoch == 0
     workflow.run(TARGET, configfile=tiny_config)
     assert sha256(workflow / TARGET) == undisturbed
-    steps = [event["step"] for event in read_events(workflow / "results/tiny/cl4ac/seed-0/events.jsonl") if "epoch" in event]
+    steps = [
+        event["step"] for event in read_events(workflow / "results/tiny/cl4ac/seed-0/events.jsonl") if "epoch" in event
+    ]
     assert steps == sorted(steps), "events of the killed part were written twice"
 
 

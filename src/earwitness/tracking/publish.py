@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,7 @@ def prepare_store(uri: str, datasets: Sequence[str], out: Path) -> None:
     try:
         client = _client(uri)
         for dataset in datasets:
-            if client.get_experiment_by_name(dataset) is None:
-                client.create_experiment(dataset, artifact_location=_artifacts(uri))
+            _experiment(client, uri, dataset)
     except Exception as error:  # publishing will try again
         record = {"ready": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
@@ -55,12 +53,17 @@ def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
     return record["published"]
 
 
+def run_key(folder: Path) -> str:
+    """The key of a seed's run: of its training, and of what its evaluation gave (other decoding is another run)."""
+    training = read_json(folder / "model.json")["run_key"]
+    return digest({"training": training, "evaluation": sha256(folder / "metrics.json")})
+
+
 def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
     client = _client(uri)
     content = read_json(result)
-    experiment = client.get_experiment_by_name(content["dataset"])
-    place = experiment.experiment_id if experiment else client.create_experiment(content["dataset"], _artifacts(uri))
-    keys = content["provenance"]["run_keys"]
+    place = _experiment(client, uri, content["dataset"])
+    keys = [run_key(folder) for folder in folders]
     parent = _run(client, place, digest(keys), content["experiment"], {"earwitness.system": content["system"]})
     if parent is not None:
         _log_result(client, parent, content, result)
@@ -69,21 +72,33 @@ def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
     for seed, key, folder in zip(content["seeds"], keys, folders, strict=True):
         name = f"{content['experiment']} seed {seed}"
         tags = {"mlflow.parentRunId": parent_id, "earwitness.seed": str(seed)}
-        child = _run(client, place, key, name, tags)
+        events = list(read_events(folder / "events.jsonl"))
+        child = _run(client, place, key, name, tags, start=_milliseconds(events[0]))
         if child is not None:
-            _log_seed(client, child, folder)
+            _log_seed(client, child, folder, events)
         children[str(seed)] = child or _find(client, place, key).info.run_id
     return {"parent": parent_id, **children}
 
 
-def _run(client: Any, place: str, key: str, name: str, tags: dict[str, str]) -> str | None:
+def _experiment(client: Any, uri: str, dataset: str) -> str:
+    """The id of a data set's experiment, made where it is not there yet."""
+    found = client.get_experiment_by_name(dataset)
+    if found is not None:
+        return found.experiment_id
+    # The kind opens the page on runs and curves rather than on traces of language models.
+    return client.create_experiment(
+        dataset, _artifacts(uri), tags={"mlflow.experimentKind": "custom_model_development"}
+    )
+
+
+def _run(client: Any, place: str, key: str, name: str, tags: dict[str, str], start: int | None = None) -> str | None:
     """A new run for ``key``, or None where a finished one is there; an unfinished one of an earlier try is removed."""
     found = _find(client, place, key)
     if found is not None:
         if found.info.status == "FINISHED":
             return None
         client.delete_run(found.info.run_id)
-    return client.create_run(place, run_name=name, tags={KEY: key, **tags}).info.run_id
+    return client.create_run(place, start_time=start, run_name=name, tags={KEY: key, **tags}).info.run_id
 
 
 def _find(client: Any, place: str, key: str) -> Any:
@@ -102,24 +117,28 @@ def _log_result(client: Any, run_id: str, content: dict[str, Any], result: Path)
     client.set_terminated(run_id)
 
 
-def _log_seed(client: Any, run_id: str, folder: Path) -> None:
+def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any]]) -> None:
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
     points = []
-    for event in read_events(folder / "events.jsonl"):
+    for event in events:
         for name, value in event.get("metrics", {}).items():
-            points.append(Metric(name, value, now, event["step"]))
+            points.append(Metric(name, value, _milliseconds(event), event["step"]))
         if "params" in event:
             _log_params(client, run_id, event["params"])
     for name, metric in read_json(folder / "metrics.json")["metrics"].items():
         if metric["value"] is not None:
-            points.append(Metric(name, metric["value"], now, 0))
+            points.append(Metric(name, metric["value"], _milliseconds(events[-1]), 0))
     for start in range(0, len(points), METRIC_BATCH):
         client.log_batch(run_id, metrics=points[start : start + METRIC_BATCH])
     for name in ("model.json", "metrics.json", "scores.csv", "captions.csv", "events.jsonl"):
         client.log_artifact(run_id, str(folder / name))
-    client.set_terminated(run_id)
+    client.set_terminated(run_id, end_time=_milliseconds(events[-1]))
+
+
+def _milliseconds(event: dict[str, Any]) -> int:
+    """The time of an event as MLflow counts it."""
+    return round(event["time"] * 1000)
 
 
 def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ class EventLog:
         write_text(self.path, "".join(_line(event) for event in kept))
 
     def append(self, **event: Any) -> None:
-        """Add one event, at once on disk."""
+        """Add one event with the time of day in seconds, at once on disk."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(event))
+            file.write(_line({"time": round(time.time(), 3), **event}))
 
     def metrics(self, step: int, epoch: int, **values: float) -> None:
         """Add metrics at a step of an epoch (counted from 0)."""

@@ -1,0 +1,583 @@
+"""CL4AC's network, losses, batches and task, on tiny networks and clips (acceptance checks: cl4ac.md, section 14)."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.extractors.store import FeatureStore, write
+from earwitness.options import TextOptions
+from earwitness.systems.cl4ac.batches import Captions, EpochSampler, TrainingBatches, draw_unpaired, one_for_all
+from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled
+from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions, OptimiserOptions
+from earwitness.systems.cl4ac.task import Cl4acTask
+from earwitness.text.vocabulary import Vocabulary, padded
+
+SMALL = {
+    "system": "cl4ac",
+    "feature": "f",
+    "text": "t",
+    "encoder": {"channels": [2, 3, 4, 5]},
+    "decoder": {"feedforward": 16},
+    "train": {"batch_size": 4},
+}
+SIZES = Sizes(mels=64, words=30, width=16)
+PUBLISHED_LOSS = {"mask_padding": False, "padded_length": 35}
+
+
+@pytest.fixture(scope="session")
+def settings(merged):
+    """Options of a tiny network, with changes."""
+    return lambda **changes: Cl4acOptions.model_validate(merged(SMALL, changes))
+
+
+def parameters(*modules):
+    return sum(parameter.numel() for module in modules for parameter in module.parameters() if parameter.requires_grad)
+
+
+# --- the network -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def full():
+    """The network in its published size, V = 4375."""
+    torch.manual_seed(0)
+    options = Cl4acOptions(system="cl4ac", feature="f", text="t")
+    return Cl4ac(options, Sizes(mels=64, words=4375, width=128)).eval()
+
+
+def test_parameter_counts_are_the_published_ones(full):
+    assert parameters(full.encoder) == 5_014_592
+    assert parameters(full.embedding, full.decoder, full.word_head, full.match_head) == 2_443_289
+    assert parameters(full) == 7_457_881
+
+
+def test_shapes_of_thirty_seconds(full):
+    with torch.inference_mode():
+        memory = full.encode(torch.randn(2, 2584, 64))
+        hidden = full.hidden(torch.ones(3, 7, dtype=torch.long), memory, torch.tensor([0, 0, 1]))
+        logits = full.word_head(hidden)
+        matches = full.match_logits(hidden, torch.tensor([5, 1, 3]))
+    assert (memory.shape, hidden.shape) == ((2, 161, 128), (3, 7, 128))
+    assert (logits.shape, matches.shape) == ((3, 7, 4375), (3, 2))
+    assert memory.min() >= 0
+
+
+def test_losses_of_an_untrained_network_are_those_of_a_guess(full):
+    """ln V for a word, ln 2 for a match."""
+    torch.manual_seed(0)
+    ids = torch.randint(2, 4375, (8, 12))
+    with torch.inference_mode():
+        memory = full.encode(torch.randn(2, 64, 64))
+        hidden = full.hidden(ids, memory, torch.arange(8) % 2)
+        words = torch.full((8,), 11)
+        caption = caption_loss(full.word_head(hidden), torch.randint(2, 4375, (8, 12)), words, LossOptions())
+        matches = full.match_logits(hidden, words)
+    assert caption.item() == pytest.approx(math.log(4375), abs=0.3)
+    assert contrastive_loss(matches[:4], matches[4:]).item() == pytest.approx(math.log(2), abs=0.3)
+
+
+def test_word_vectors_start_the_embedding(settings):
+    vectors = torch.randn(30, 16)
+    assert torch.equal(Cl4ac(settings(), SIZES, vectors).embedding.table.weight, vectors)
+    assert Cl4ac(settings(), SIZES).embedding.table.weight.abs().max() <= 0.1
+
+
+def test_the_word_embedding_may_be_left_untrained(settings):
+    assert Cl4ac(settings(), SIZES).embedding.table.weight.requires_grad
+    assert not Cl4ac(settings(embedding={"trainable": False}), SIZES).embedding.table.weight.requires_grad
+
+
+def test_heads_that_do_not_divide_the_width_are_refused(settings):
+    with pytest.raises(EarwitnessError, match=r"decoder\.heads: 3 does not divide the size of the word vectors, 16"):
+        Cl4ac(settings(decoder={"heads": 3}), SIZES)
+
+
+@pytest.mark.parametrize("pad", [0, 3])  # apart from <eos>, and the same
+@pytest.mark.parametrize("words", [1, 8, 20])
+def test_the_last_word_is_where_eos_is_predicted_from(pad, words):
+    sos, eos = 2, 3
+    ids = torch.from_numpy(padded([[sos, *range(4, 4 + words), eos], [sos, *range(4, 26), eos]], pad))
+    hidden = ids[:, :-1, None].float()  # states that tell their word
+    counts = torch.tensor([words, 22])
+    assert pooled(hidden, counts, "last_word")[:, 0].tolist() == [3 + words, 25]
+    assert ids[0, words + 1] == eos
+    position = (hidden[0, :, 0] == pooled(hidden, counts, "last_word")[0]).nonzero().item()
+    assert position == words
+
+
+def test_other_poolings():
+    hidden = torch.tensor([[[4.0], [1.0], [7.0], [99.0]], [[-3.0], [-5.0], [-4.0], [-2.0]]])
+    words = torch.tensor([1, 2])
+    assert pooled(hidden, words, "eos")[:, 0].tolist() == [7, -2]
+    assert pooled(hidden, words, "mean")[:, 0].tolist() == [2.5, -4]
+    assert pooled(hidden, words, "max")[:, 0].tolist() == [4, -3]
+
+
+def test_the_masked_loss_ignores_padding():
+    logits, targets = torch.randn(2, 5, 9), torch.tensor([[4, 5, 3, 0, 0], [4, 5, 6, 7, 3]])
+    words = torch.tensor([2, 4])
+    loss = caption_loss(logits, targets, words, LossOptions())
+    changed = logits.clone()
+    changed[0, 3:] += 100 * torch.randn(2, 9)
+    assert caption_loss(changed, targets, words, LossOptions()) == loss
+    real = torch.tensor([True] * 3 + [False] * 2 + [True] * 5)
+    expected = functional.cross_entropy(logits.flatten(0, 1)[real], targets.flatten()[real])
+    torch.testing.assert_close(loss, expected)
+
+
+def test_the_published_loss_counts_padding():
+    logits, targets = torch.randn(2, 5, 9), torch.randint(0, 9, (2, 5))
+    loss = caption_loss(logits, targets, torch.tensor([2, 3]), LossOptions(**PUBLISHED_LOSS))
+    torch.testing.assert_close(loss, functional.cross_entropy(logits.flatten(0, 1), targets.flatten()))
+
+
+def test_label_smoothing():
+    logits, targets = torch.randn(2, 5, 9), torch.randint(0, 9, (2, 5))
+    loss = caption_loss(logits, targets, torch.tensor([4, 4]), LossOptions(label_smoothing=0.1))
+    expected = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=0.1)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_learning_rates_are_the_published_ones():
+    """cl4ac.md, section 9, epochs 1 to 30."""
+    warm_up, steady = [1e-4, 2e-4, 3e-4, 4e-4, 5e-4], [5e-4] * 9
+    expected = [*warm_up, *steady, *[5e-5] * 10, *[5e-6] * 6]
+    assert [OptimiserOptions().at(epoch) for epoch in range(30)] == pytest.approx(expected, rel=1e-12)
+    assert OptimiserOptions(warmup_epochs=0, decay_every=2).at(0) == 5e-4
+
+
+# --- freezing and public weights -------------------------------------------------------------------------------------
+
+
+def statistics(encoder):
+    return {name: value.clone() for name, value in encoder.state_dict().items() if "running" in name}
+
+
+@pytest.mark.parametrize(("freeze", "statistics_move"), [("none", True), ("conv", True), ("conv+bn_stats", False)])
+@pytest.mark.parametrize("told_to_train", [False, True])
+def test_freezing(settings, freeze, statistics_move, told_to_train):
+    network = Cl4ac(settings(encoder={"freeze": freeze}), SIZES)
+    if told_to_train:
+        network.eval()
+        network.train()
+    trained = {name for name, parameter in network.encoder.named_parameters() if parameter.requires_grad}
+    every = {name for name, _ in network.encoder.named_parameters()}
+    assert trained == (every if freeze == "none" else {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"})
+    before = statistics(network.encoder)
+    network.encode(torch.randn(2, 48, 64))
+    after = statistics(network.encoder)
+    assert any(not torch.equal(before[name], after[name]) for name in before) is statistics_move
+
+
+@pytest.fixture
+def checkpoint(settings, tmp_path):
+    """A file in the layout of PANNs' Cnn10, of the tiny network's widths."""
+    torch.manual_seed(5)
+    encoder = Encoder(settings().encoder, SIZES)
+    for value in encoder.state_dict().values():
+        if value.is_floating_point():
+            value.normal_().abs_()
+    unused = {"fc2.weight", "fc2.bias"}
+    entries = {name: value for name, value in encoder.state_dict().items() if name not in unused}
+    entries |= {"fc_audioset.weight": torch.zeros(527, 5), "logmel_extractor.melW": torch.zeros(513, 64)}
+
+    def save(changed=None, name="Cnn10.pth", **content):
+        kept = {key: value for key, value in (entries | (changed or {})).items() if value is not None}
+        torch.save({"iteration": 1, "model": kept, "sampler": {}} | content, tmp_path / name)
+        return str(tmp_path / name), entries
+
+    return save
+
+
+@pytest.mark.parametrize("load_fc1", [False, True])
+def test_public_weights_fill_the_convolutions_and_fc1_only_where_asked_for(settings, checkpoint, load_fc1):
+    path, entries = checkpoint()
+    torch.manual_seed(9)
+    fresh = Encoder(settings().encoder, SIZES).state_dict()
+    torch.manual_seed(9)
+    loaded = Encoder(settings(encoder={"weights": path, "load_fc1": load_fc1}).encoder, SIZES).state_dict()
+    for name, value in loaded.items():
+        taken = name.startswith(("bn0", "conv_block")) or (load_fc1 and name.startswith("fc1"))
+        assert torch.equal(value, entries[name] if taken else fresh[name]), name
+
+
+def test_an_absent_checkpoint_is_an_error(settings, tmp_path):
+    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*absent\.pth does not exist.*weights: none"):
+        Cl4ac(settings(encoder={"weights": str(tmp_path / "absent.pth")}), SIZES)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 3000])
+def test_a_truncated_checkpoint_is_refused(settings, checkpoint, tmp_path, kept):
+    path, _ = checkpoint()
+    content = (tmp_path / "Cnn10.pth").read_bytes()
+    (tmp_path / "Cnn10.pth").write_bytes(content[:kept])
+    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*Cnn10\.pth is no PyTorch checkpoint, or is trunc"):
+        Cl4ac(settings(encoder={"weights": path}), SIZES)
+
+
+def test_a_foreign_file_is_refused(settings, checkpoint, tmp_path):
+    (tmp_path / "weights.pth").write_text("no checkpoint")
+    with pytest.raises(EarwitnessError, match=r"weights\.pth is no PyTorch checkpoint"):
+        Cl4ac(settings(encoder={"weights": str(tmp_path / "weights.pth")}), SIZES)
+    for content in ([1, 2], {"state_dict": {}}, {"model": torch.zeros(2)}):
+        torch.save(content, tmp_path / "other.pth")
+        with pytest.raises(EarwitnessError, match=r"other\.pth holds no `model` entry"):
+            Cl4ac(settings(encoder={"weights": str(tmp_path / "other.pth")}), SIZES)
+
+
+def test_entries_that_do_not_fit_are_named_together(settings, checkpoint):
+    changed = {"bn0.bias": None, "conv_block4.conv2.weight": torch.zeros(5, 5, 1, 1), "conv_block1.bn1.weight": "x"}
+    path, _ = checkpoint(changed)
+    with pytest.raises(EarwitnessError) as caught:
+        Cl4ac(settings(encoder={"weights": path}), SIZES)
+    heading, *problems, advice = str(caught.value).splitlines()
+    assert heading == f"{path} does not fit Cnn10:"
+    assert sorted(problems) == [
+        "  - bn0.bias: missing",
+        "  - conv_block1.bn1.weight: no tensor",
+        "  - conv_block4.conv2.weight: shape [5, 5, 1, 1], [5, 5, 3, 3] is needed",
+    ]
+    assert "PANNs" in advice
+
+
+# --- batches and unpaired captions -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Captions of 300 clips, one to five each."""
+    texts = {f"clip {i}": [f"w{i} x{j}" for j in range(1 + i % 5)] for i in range(300)}
+    words = [text.split() for captions in texts.values() for text in captions]
+    return Captions.of(texts, Vocabulary.of(words, TextOptions()))
+
+
+def test_captions_of_a_clip_stand_side_by_side(many):
+    assert many.clip.tolist() == [i for i in range(300) for _ in range(1 + i % 5)]
+    assert many.of_clips(np.array([4, 0])).tolist() == [10, 11, 12, 13, 14, 0]
+
+
+def test_an_unpaired_caption_is_never_of_its_own_clip_and_nearly_all_differ(many):
+    for seed in range(20):
+        drawn = draw_unpaired(many, np.random.default_rng(seed))
+        assert (many.clip[drawn] != many.clip).all()
+        assert len(np.unique(drawn)) > 0.97 * len(drawn)
+
+
+def test_unpaired_captions_are_drawn_uniformly_from_other_clips():
+    texts = {"a": ["x", "y", "z"], "b": ["x"], "c": ["x", "y"]}
+    captions = Captions.of(texts, Vocabulary.of([["x", "y", "z"]], TextOptions()))
+    rng = np.random.default_rng(0)
+    drawn = np.stack([draw_unpaired(captions, rng) for _ in range(6000)])
+    for row, clip in enumerate(captions.clip):
+        counts = np.bincount(drawn[:, row], minlength=6)
+        others = captions.clip != clip
+        assert counts[~others].sum() == 0
+        share = 6000 / others.sum()
+        assert np.abs(counts[others] - share).max() < 5 * share**0.5
+
+
+def test_the_published_negative_is_one_caption_for_all_but_its_own_clip(many):
+    for seed in range(20):
+        chosen = one_for_all(many, np.random.default_rng(seed))
+        values, counts = np.unique(chosen, return_counts=True)
+        owner = many.clip[values[counts.argmax()]]
+        assert len(values) == 2
+        assert counts.min() == many.count[owner]
+        assert (many.clip[chosen] != many.clip).all()
+
+
+@pytest.fixture
+def batches(corpus, settings):
+    """Training batches of the small data set: 7 clips, 16 captions."""
+
+    def batches(seed=0, **changes):
+        options, vocabulary = settings(**changes), Vocabulary.read(corpus["vocabulary"])
+        texts = Cl4acTask._captions(None, corpus, "development")
+        captions = Captions.of(texts, vocabulary)
+        return TrainingBatches(FeatureStore(corpus["development"]), captions, vocabulary, options, seed)
+
+    return batches
+
+
+def contents(batch):
+    return [None if value is None else value.tolist() for value in batch]
+
+
+def test_pairs_hold_each_caption_once_an_epoch(batches):
+    data = batches()
+    assert len(data) == 4
+    rows = [tuple(row) for i in range(4) for row in data[0, i].ids.tolist()]
+    trimmed = sorted(tuple(word for word in row if word) for row in rows)
+    assert trimmed == sorted(map(tuple, data.captions.ids))
+
+
+def test_groups_hold_each_clip_once_an_epoch_with_all_its_captions(batches):
+    data = batches(train={"batching": "grouped", "batch_size": 3})
+    assert len(data) == 3
+    seen = []
+    for i in range(3):
+        batch = data[0, i]
+        clips = batch.source[
+            torch.unique_consecutive(batch.clip_of_row, return_inverse=True)[1].diff(prepend=torch.tensor([-1])) > 0
+        ]
+        seen += clips.tolist()
+        assert len(batch.frames) == len(clips)
+        for row, clip in enumerate(batch.clip_of_row.tolist()):
+            expected = data.store[data.captions.clip_ids[int(batch.source[row])]]
+            assert np.array_equal(batch.frames[clip].numpy(), expected)
+        assert len(batch.ids) == sum(data.captions.count[clips])
+    assert sorted(seen) == list(range(7))
+
+
+@pytest.mark.parametrize("batching", ["pairs", "grouped"])
+def test_a_row_has_its_own_words_and_an_unpaired_caption_of_another_clip(batches, batching):
+    data = batches(train={"batching": batching})
+    clips_with = {}
+    for ids, clip in zip(data.captions.ids, data.captions.clip, strict=True):
+        clips_with.setdefault(tuple(ids), set()).add(clip)
+    for i in range(len(data)):
+        batch = data[0, i]
+        for ids, words, clip in zip(batch.ids.tolist(), batch.words, batch.source, strict=True):
+            assert clip.item() in clips_with[tuple(ids[: words + 2])] and not any(ids[words + 2 :])
+        for ids, words, clip in zip(batch.negative_ids.tolist(), batch.negative_words, batch.source, strict=True):
+            assert clips_with[tuple(ids[: words + 2])] - {clip.item()}
+
+
+@pytest.mark.parametrize("negatives", ["random", "epoch_constant"])
+def test_batches_depend_on_seed_and_epoch_alone(batches, negatives):
+    changes = {"contrastive": {"negatives": negatives}}
+    data, again = batches(**changes), batches(**changes)
+    in_order = [contents(data[1, i]) for i in range(4)]
+    assert [contents(again[1, i]) for i in (3, 2, 1, 0)][::-1] == in_order
+    assert [contents(data[2, i]) for i in range(4)] != in_order
+    assert [contents(batches(seed=1, **changes)[1, i]) for i in range(4)] != in_order
+
+
+def test_batches_are_the_same_for_any_number_of_workers(batches):
+    data = batches()
+    epochs = []
+    for workers in (0, 2):
+        sampler = EpochSampler(len(data))
+        sampler.set_epoch(3)
+        loader = torch.utils.data.DataLoader(data, batch_size=None, sampler=sampler, num_workers=workers)
+        epochs.append([contents(batch) for batch in loader])
+    assert epochs[0] == epochs[1] == [contents(data[3, i]) for i in range(4)]
+
+
+def test_rows_are_padded_to_the_longest_or_to_the_published_length(batches):
+    data = batches()
+    for i in range(4):
+        batch = data[0, i]
+        assert batch.ids.shape[1] == batch.negative_ids.shape[1] == max(*batch.words, *batch.negative_words) + 2
+    assert batches(contrastive={"pool": "eos"})[0, 0].ids.shape[1] == data[0, 0].ids.shape[1] + 1
+    assert batches(loss=PUBLISHED_LOSS)[0, 0].ids.shape == (4, 36)
+
+
+def test_a_published_length_that_is_too_short_is_refused(batches):
+    assert batches(loss={"mask_padding": False, "padded_length": 6})[0, 0].ids.shape[1] == 7
+    with pytest.raises(EarwitnessError, match=r"loss\.padded_length: 5 is too short; these captions need 6"):
+        batches(loss={"mask_padding": False, "padded_length": 5})
+
+
+@pytest.mark.parametrize("changes", [{"loss": {"contrastive_weight": 0}}, {"contrastive": {"negatives": "hardest"}}])
+def test_no_caption_is_drawn_where_none_is_needed(batches, changes):
+    batch = batches(**changes)[0, 0]
+    assert batch.negative_ids is None and batch.negative_words is None
+
+
+# --- the task --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_task(corpus, settings, monkeypatch):
+    """A task on the small data set; captions are tokenised by blanks."""
+    monkeypatch.setattr("earwitness.systems.cl4ac.task.ptb_tokenize", lambda texts: list(texts))
+    return lambda seed=0, **changes: Cl4acTask(settings(**changes), corpus, seed)
+
+
+def gradients(task, batch):
+    task.network.zero_grad()
+    torch.manual_seed(0)
+    losses = task.losses(batch)
+    losses["loss"].backward()
+    return losses, {name: value.grad for name, value in task.network.named_parameters() if value.grad is not None}
+
+
+def count_encoded(task, monkeypatch):
+    """How many clips each call of the encoder is given."""
+    calls, encode = [], task.network.encode
+    monkeypatch.setattr(task.network, "encode", lambda frames: (calls.append(len(frames)), encode(frames))[1])
+    return calls
+
+
+def count_decoded(task, monkeypatch):
+    """How many rows each call of the decoder is given."""
+    calls, hidden = [], task.network.hidden
+    monkeypatch.setattr(task.network, "hidden", lambda ids, *rest: (calls.append(len(ids)), hidden(ids, *rest))[1])
+    return calls
+
+
+@pytest.mark.parametrize("pool", ["last_word", "eos", "mean", "max"])
+def test_both_losses_train_the_whole_network(make_task, pool):
+    task = make_task(contrastive={"pool": pool})
+    losses, grads = gradients(task, task.batches[0, 0])
+    assert set(grads) == {name for name, _ in task.network.named_parameters()}
+    assert losses["loss"].item() == pytest.approx((losses["loss_caption"] + losses["loss_contrastive"]).item())
+
+
+def test_the_contrastive_weight_scales_its_loss(make_task):
+    batch = make_task().batches[0, 0]
+    once, thrice = (gradients(make_task(loss={"contrastive_weight": w}), batch)[0] for w in (1.0, 3.0))
+    assert (thrice["loss"] - once["loss"]).item() == pytest.approx(2 * once["loss_contrastive"].item(), rel=1e-4)
+
+
+def test_the_baseline_runs_no_second_caption(make_task, monkeypatch):
+    task = make_task(loss={"contrastive_weight": 0})
+    encoded, decoded = count_encoded(task, monkeypatch), count_decoded(task, monkeypatch)
+    losses, grads = gradients(task, task.batches[0, 0])
+    assert (encoded, decoded) == ([4], [4])
+    assert set(losses) == {"loss", "loss_caption"}
+    rest = {name for name, _ in task.network.named_parameters() if not name.startswith("match_head")}
+    assert set(grads) == rest
+    assert {id(p) for group in task.optimiser().param_groups for p in group["params"]} == {
+        id(parameter) for name, parameter in task.network.named_parameters() if name in rest
+    }
+
+
+def test_the_encoder_runs_once_for_both_captions_or_twice_as_published(make_task, monkeypatch):
+    for shared, expected in [(True, [4]), (False, [4, 4])]:
+        task = make_task(contrastive={"share_encoder": shared})
+        encoded, decoded = count_encoded(task, monkeypatch), count_decoded(task, monkeypatch)
+        task.losses(task.batches[0, 0])
+        assert (encoded, decoded) == (expected, [8])
+
+
+def test_one_pass_and_two_give_the_same_losses_without_chance(make_task):
+    """In evaluation mode two encoder passes are the same pass."""
+    found = []
+    for shared in (True, False):
+        task = make_task(contrastive={"share_encoder": shared})
+        task.network.eval()
+        found.append(task.losses(task.batches[0, 0])["loss"].item())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_grouped_batches_encode_each_clip_once(make_task, monkeypatch):
+    task = make_task(train={"batching": "grouped"})
+    encoded, decoded = count_encoded(task, monkeypatch), count_decoded(task, monkeypatch)
+    batch = task.batches[0, 0]
+    task.losses(batch)
+    assert (encoded, decoded) == ([4], [2 * len(batch.ids)])
+
+
+def test_grouped_rows_and_pairs_have_the_same_loss(make_task):
+    """A grouped batch is its captions one by one, each with its clip."""
+    task = make_task(train={"batching": "grouped"})
+    task.network.eval()
+    batch = task.batches[0, 0]
+    pairs = batch._replace(frames=batch.frames[batch.clip_of_row], clip_of_row=torch.arange(len(batch.ids)))
+    assert task.losses(batch)["loss"].item() == pytest.approx(task.losses(pairs)["loss"].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("negatives", ["in_batch", "hardest"])
+@pytest.mark.parametrize("batching", ["pairs", "grouped"])
+def test_negatives_of_the_batch_are_captions_of_other_clips(make_task, negatives, batching):
+    task = make_task(contrastive={"negatives": negatives}, train={"batching": batching})
+    batch = task.batches[0, 0]
+    rows = [tuple(row) for row in batch.ids.tolist()]
+    for seed in range(5):
+        torch.manual_seed(seed)
+        ids, words = task._negatives(batch, task.network.encode(batch.frames))
+        for row, (caption, count) in enumerate(zip(ids.tolist(), words.tolist(), strict=True)):
+            sources = {
+                (int(s), int(w)) for s, w, r in zip(batch.source, batch.words, rows, strict=True) if r == tuple(caption)
+            }
+            assert any(source != batch.source[row] and count == length for source, length in sources)
+
+
+def test_the_hardest_negative_is_the_one_that_matches_best(make_task):
+    task = make_task(contrastive={"negatives": "hardest"})
+    task.network.eval()
+    batch = task.batches[0, 0]
+    with torch.no_grad():
+        memory = task.network.encode(batch.frames)
+        ids, _ = task._negatives(batch, memory)
+        for row in range(4):
+            scores = {}
+            for other in range(4):
+                if batch.source[other] != batch.source[row]:
+                    hidden = task.network.hidden(batch.ids[other : other + 1, :-1], memory, torch.tensor([row]))
+                    logits = task.network.match_logits(hidden, batch.words[other : other + 1])
+                    scores[tuple(batch.ids[other].tolist())] = logits.softmax(dim=-1)[0, 1].item()
+            assert scores[tuple(ids[row].tolist())] == pytest.approx(max(scores.values()), abs=1e-6)
+
+
+def test_a_batch_of_a_single_clip_has_no_negative_of_its_own(make_task):
+    task = make_task(contrastive={"negatives": "in_batch"}, train={"batch_size": 1})
+    with pytest.raises(EarwitnessError, match=r"contrastive\.negatives: in_batch needs captions of two clips"):
+        task.losses(task.batches[0, 0])
+
+
+def test_the_seed_settles_the_network_and_the_batches(make_task):
+    first, again, other = make_task(seed=1), make_task(seed=1), make_task(seed=2)
+    weights = [task.network.state_dict() for task in (first, again, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["word_head.weight"], weights[2]["word_head.weight"])
+    assert contents(first.batches[0, 0]) == contents(again.batches[0, 0]) != contents(other.batches[0, 0])
+
+
+def test_validation_gives_one_caption_a_clip_and_the_loss_of_its_references(make_task):
+    task = make_task()
+    task.network.eval()
+    with torch.inference_mode():
+        outputs = [task.validation_step(batch) for batch in task.validation_loader()]
+    metrics = task.validation_metrics(outputs)
+    assert sum(len(output["words"]) for output in outputs) == 3
+    assert set(metrics) == {"validation_cider_d", "validation_loss"}
+    assert 0 < metrics["validation_loss"] < 10
+
+
+def test_perfect_captions_score_high_in_validation(make_task):
+    task = make_task()
+    first = [task._validation_captions.ids[row][1:-1] for row in task._validation_captions.first]
+    perfect = task.validation_metrics([{"words": first, "loss": 1.0, "captions": 6}])
+    shuffled = task.validation_metrics([{"words": first[1:] + first[:1], "loss": 1.0, "captions": 6}])
+    assert perfect["validation_cider_d"] > 1 > shuffled["validation_cider_d"]
+
+
+def test_prediction_rebuilds_the_network_and_captions_the_evaluation_clips(make_task, corpus, settings):
+    task = make_task()
+    files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}
+    weights = task.network.state_dict()
+    rows = list(Cl4acTask.predict(settings(), task.description(), weights, files))
+    assert [clip_id for clip_id, _, _ in rows] == [f"evaluation/{i}" for i in range(4)]
+    assert all(isinstance(caption, str) and score < 0 for _, caption, score in rows)
+    again = list(Cl4acTask.predict(settings(), task.description(), weights, files))
+    assert rows == again
+
+
+def test_prediction_needs_no_checkpoint_that_training_started_from(make_task, corpus, settings):
+    task = make_task()
+    files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}
+    options = settings(encoder={"weights": "resources/absent.pth"})
+    assert len(list(Cl4acTask.predict(options, task.description(), task.network.state_dict(), files))) == 4
+
+
+def test_features_of_other_settings_are_refused_in_prediction(make_task, corpus, settings):
+    task = make_task()
+    description = task.description()
+    description["feature"]["settings"] = {"hop": 320}
+    files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}
+    with pytest.raises(MismatchError, match=r"evaluation\.h5 was made otherwise.*settings\.hop"):
+        list(Cl4acTask.predict(settings(), description, task.network.state_dict(), files))
+
+
+def test_clips_of_different_lengths_are_refused(corpus, settings, tmp_path):
+    clips = [(f"development/{i}", np.zeros((40 + i, 64))) for i in range(7)]
+    write(tmp_path / "free.h5", clips, 64, {})
+    with pytest.raises(EarwitnessError, match=r"free\.h5 keeps each clip's own\. Set `seconds`"):
+        Cl4acTask(settings(), corpus | {"development": tmp_path / "free.h5"}, 0)

@@ -1,0 +1,91 @@
+"""The benchmarks in miniature: both sides compute the same thing, every part runs. Nothing here looks at a clock."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TINY = {"batch": 3, "frames": 160, "mels": 16, "vocabulary": 60, "channels": (2, 4, 4, 8), "inner": 32}
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Import a benchmark the way it runs as a script, beside its siblings."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield import_module
+    for path in BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def bench(module, tmp_path):
+    cl4ac = module("cl4ac")
+    bench = cl4ac.Bench(cl4ac.Sizes(**TINY), tmp_path)
+    yield bench
+    bench.task.development.close()
+
+
+def test_both_sides_have_the_same_loss_gradients_and_captions(bench):
+    assert bench.check_training() < 1e-4
+    row, captions = bench.decoding(repetitions=1)  # raises when the captions differ
+    assert [len(caption) for caption in captions] == [10, 12, 14]
+    assert len({tuple(caption[:10]) for caption in captions}) == 3  # the clips are told apart
+    assert not row.note
+    assert bench.check_logits() < 1e-3
+
+
+def test_a_difference_between_the_sides_is_found(bench):
+    with torch.no_grad():
+        bench.published.encoder.fc2.weight[0] += 0.1
+    with pytest.raises(AssertionError):
+        bench.check_training()
+    bench.prepare_decoding()  # shares the weights again
+    bench.published.eval()
+    bench.check_logits()
+    with torch.no_grad():
+        bench.published.word_head.bias[5] += 0.1
+    with pytest.raises(AssertionError):
+        bench.check_logits()
+
+
+def test_grouped_and_paired_steps_train_on_what_they_say(bench):
+    pairs, grouped = bench.batch(), bench.batch(batching="grouped")
+    assert (len(pairs.frames), len(pairs.ids)) == (3, 3)
+    assert (len(grouped.frames), len(grouped.ids)) == (3, 15)
+    before = [parameter.clone() for parameter in bench.published.parameters()]
+    bench.training("grouped", repetitions=1)
+    after = list(bench.published.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_the_table_has_every_part_and_says_what_was_scaled(module):
+    cl4ac = module("cl4ac")
+    rows = cl4ac.run(cl4ac.Sizes(**TINY), list(cl4ac.PARTS), repetitions=1, steps=cl4ac.QUICK_STEPS)
+    table = cl4ac.table(rows)
+    assert all(name in table for name in cl4ac.PARTS.values())
+    assert "5 of 35 steps measured, scaled" in table
+
+
+def test_memory_of_every_stage(module):
+    memory = module("memory")
+    assert memory.share(500, "development", "validation", "evaluation") == 500
+    rows = [memory.Row(stage.__name__, 100.0, 130.0, 300) for stage in memory.STAGES]
+    assert rows[0].growth == pytest.approx(102.4)
+    assert memory.table(rows, 500, 2000).count("grows") == len(rows)
+
+
+def test_the_stages_run_one_after_another(module, tmp_path):
+    memory = module("memory")
+    memory.make_corpus(tmp_path / "audio", 10)
+    first, *others = memory.STAGES
+    if Path("/proc/self/status").exists():
+        assert 10 < memory.peak_of(first, tmp_path) < 1000  # MB, of a process of its own
+    else:
+        first(tmp_path)
+    for stage in others:
+        stage(tmp_path)
+    captions = (tmp_path / "captions.csv").read_text(encoding="utf-8").splitlines()
+    assert len(captions) == 1 + memory.share(10, "evaluation")
