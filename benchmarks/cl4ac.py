@@ -38,7 +38,9 @@ import torch
 from torch import Tensor
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, caption_id, write_table
+from earwitness.extractors.stage import audio_digest
 from earwitness.extractors.store import write
+from earwitness.files import provenance
 from earwitness.options import DecodingOptions, TextOptions
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.batches import Batch, TrainingBatches
@@ -230,20 +232,22 @@ def changed(options: Cl4acOptions, loss: LossOptions | None = None, **train: Any
 def make_data(sizes: Sizes, folder: Path, rng: np.random.Generator) -> dict[str, Path]:
     """The files that training reads: random clips and captions, two batches of clips and one for validation."""
     tokens = (SOS, EOS, *(f"word{number}" for number in range(sizes.vocabulary - 2)))
-    vocabulary = Vocabulary(tokens, max_words=20, options=TextOptions(pad_is_eos=True))
-    names = ("clips.csv", "captions.csv", "development.h5", "validation.h5", "vocabulary.json", "word2vec.bin")
+    names = ("clips.csv", "captions.csv", "development.h5", "validation.h5", "vocabulary.json")
     files = {name.split(".")[0]: folder / name for name in names}
-    vocabulary.write(files["vocabulary"], {}, {})
-    clips, captions = [], []
-    for split, count in (("development", 2 * sizes.batch), ("validation", 1)):
-        ids = [f"{split}/{number}" for number in range(count)]
-        frames = ((clip, random_clip(sizes, rng)) for clip in ids)
-        write(files[split], frames, sizes.mels, {}, frames_per_clip=sizes.frames)
-        clips += [[clip, split, f"{clip}.wav", 30.0, 44100, 1, ""] for clip in ids]
-        numbered = ((clip, number) for clip in ids for number in range(1, CAPTIONS_OF_A_CLIP + 1))
-        captions += [[caption_id(clip, number), clip, random_caption(tokens, rng)] for clip, number in numbered]
-    write_table(files["clips"], pd.DataFrame(clips, columns=CLIPS))
+    splits = {"development": 2 * sizes.batch, "validation": 1}
+    clip_ids = [(f"{split}/{number}", split) for split, count in splits.items() for number in range(count)]
+    clips = pd.DataFrame([[clip, split, f"{clip}.wav", 30.0, 44100, 1, clip] for clip, split in clip_ids], columns=CLIPS)
+    numbered = [(clip, number) for clip, _ in clip_ids for number in range(1, CAPTIONS_OF_A_CLIP + 1)]
+    captions = [[caption_id(clip, number), clip, random_caption(tokens, rng)] for clip, number in numbered]
+    write_table(files["clips"], clips)
     write_table(files["captions"], pd.DataFrame(captions, columns=CAPTIONS))
+    for split in splits:
+        of_split = clips[clips["split"] == split]
+        made_from = provenance("random") | {"inputs": {"audio": audio_digest(of_split)}}
+        frames = ((clip, random_clip(sizes, rng)) for clip in of_split["clip_id"])
+        write(files[split], frames, sizes.mels, made_from, frames_per_clip=sizes.frames)
+    vocabulary = Vocabulary(tokens, max_words=20, options=TextOptions(pad_is_eos=True))
+    vocabulary.write(files["vocabulary"], provenance("random", {"captions": files["captions"]}), {})
     return files
 
 

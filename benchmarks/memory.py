@@ -7,7 +7,7 @@ network, and prediction, each in a process of its own, and reads that process's 
 
 Most of each figure is the libraries themselves. The last columns tell what matters: how much the peak grew for each
 clip more that the stage worked on, beside what one clip's features take. A stage that kept its clips would show at
-least the latter; captions and tables, which are kept, come to a few kilobytes a clip.
+least the latter; captions and tables, which are kept, come to some kilobytes a clip.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ EXPERIMENT = {
 RATE = FEATURE["sample_rate"]
 CLIP_KB = (1 + FEATURE["seconds"] * RATE // FEATURE["hop"]) * 64 * 4 / 1024  # features of one clip
 LIMIT = 1.1
-THREADS = 2
+THREADS = 1  # more would only wait for one another where the machine has other work
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from earwitness.corpora.tables import CAPTIONS, CLIPS, caption_id, write_table
+from earwitness.corpora.tables import CAPTIONS, CLIPS, caption_id, clips_of, write_table
+from earwitness.extractors.stage import audio_digest
 from earwitness.extractors.store import write
-from earwitness.files import provenance
 from earwitness.options import TextOptions
-from earwitness.text import word2vec
-from earwitness.text.vocabulary import Vocabulary, sentences_of
+from earwitness.text.stage import prepare_text
 
 FRAMES, MELS = 48, 64
-MADE = {"schema": 1, "made_by": "logmel", "settings": {"hop": 512}, "inputs": {}}
+MADE = {"schema": 1, "made_by": "logmel", "settings": {"hop": 512}}
 NOUNS = ["dog", "cat", "car", "bird", "door", "rain", "wind", "bell", "horn"]
 SPLITS = {"development": 7, "validation": 3, "evaluation": 4}
 
@@ -37,15 +36,16 @@ def corpus(tmp_path_factory):
     write_table(folder / "captions.csv", pd.DataFrame(rows, columns=CAPTIONS))
     rng = np.random.default_rng(0)
     for split in SPLITS:
-        frames = [(clip, rng.normal(size=(FRAMES, MELS))) for clip, its_split, _ in clips if its_split == split]
-        write(folder / f"{split}.h5", frames, MELS, MADE, fill=-100.0, frames_per_clip=FRAMES)
+        table = clips_of(folder / "clips.csv", split, "the test")
+        made = MADE | {"inputs": {"audio": audio_digest(table)}}
+        frames = [(clip, rng.normal(size=(FRAMES, MELS))) for clip in table["clip_id"]]
+        write(folder / f"{split}.h5", frames, MELS, made, fill=-100.0, frames_per_clip=FRAMES)
     options = TextOptions.model_validate({"word2vec": {"size": 16, "passes": 1}})
-    sentences = sentences_of(
-        [text for clip, texts in captions.items() if "development" in clip for text in texts], options
+    tables, texts = (
+        (folder / "clips.csv", folder / "captions.csv"),
+        (folder / "vocabulary.json", folder / "word2vec.bin"),
     )
-    vocabulary = Vocabulary.of(sentences, options)
-    vocabulary.write(folder / "vocabulary.json", provenance("text"), {})
-    word2vec.train(sentences, vocabulary, folder / "word2vec.bin")
+    prepare_text(options, *tables, *texts)
     return {
         "captions": folder / "captions.csv",
         "clips": folder / "clips.csv",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.extractors.store import FeatureStore, write
 from earwitness.options import TextOptions
@@ -296,8 +297,8 @@ def batches(corpus, settings):
 
     def batches(seed=0, **changes):
         options, vocabulary = settings(**changes), Vocabulary.read(corpus["vocabulary"])
-        texts = Cl4acTask._captions(None, corpus, "development")
-        captions = Captions.of(texts, vocabulary)
+        clips = clips_of(corpus["clips"], "development", "the test")["clip_id"]
+        captions = Captions.of(captions_by_clip(corpus["captions"], list(clips)), vocabulary)
         return TrainingBatches(FeatureStore(corpus["development"]), captions, vocabulary, options, seed)
 
     return batches
@@ -321,11 +322,8 @@ def test_groups_hold_each_clip_once_an_epoch_with_all_its_captions(batches):
     seen = []
     for i in range(3):
         batch = data[0, i]
-        clips = batch.source[
-            torch.unique_consecutive(batch.clip_of_row, return_inverse=True)[1].diff(prepend=torch.tensor([-1])) > 0
-        ]
-        seen += clips.tolist()
-        assert len(batch.frames) == len(clips)
+        clips = [batch.source[batch.clip_of_row == clip].unique().item() for clip in range(len(batch.frames))]
+        seen += clips
         for row, clip in enumerate(batch.clip_of_row.tolist()):
             expected = data.store[data.captions.clip_ids[int(batch.source[row])]]
             assert np.array_equal(batch.frames[clip].numpy(), expected)

@@ -29,7 +29,7 @@ class Workflow:
         options += ["--workflow-profile", str(ROOT / "profiles" / "default")]
         if configfile:
             options += ["--configfile", str(configfile)]
-        return [sys.executable, "-m", "snakemake", *options, *arguments]
+        return [sys.executable, "-m", "snakemake", *arguments, *options]  # --configfile takes all that follows it
 
     def start(self, *arguments: str, configfile: Path | None = None) -> subprocess.Popen:
         """Start a run in a process group of its own."""

@@ -93,9 +93,9 @@ def _panns_entries(path: str | Path) -> dict[str, Tensor]:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for truncated and foreign files
+    except Exception as error:  # torch raises many kinds, and its words advise to load files unsafely
         raise EarwitnessError(
-            f"encoder.weights: {path} is not a PyTorch checkpoint, or is truncated: {error}"
+            f"encoder.weights: {path} is no PyTorch checkpoint, or is truncated ({Path(path).stat().st_size} bytes)."
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise EarwitnessError(f"encoder.weights: {path} holds no `model` entry, which every PANNs checkpoint has.")

@@ -64,8 +64,13 @@ def extract(options: FeatureOptions, clips_csv: Path, split: str, root: Path, ou
 def feature_provenance(options: FeatureOptions, clips: pd.DataFrame) -> dict[str, Any]:
     """What a feature file of these clips must say of itself: the extractor, its settings, the digest of the audio."""
     settings = options.model_dump(exclude={"clips_per_shard"})
-    audio = digest(clips[["clip_id", "sha256"]].values.tolist())
-    return {"schema": SCHEMA, "made_by": options.extractor, "settings": settings, "inputs": {"audio": audio}}
+    inputs = {"audio": audio_digest(clips)}
+    return {"schema": SCHEMA, "made_by": options.extractor, "settings": settings, "inputs": inputs}
+
+
+def audio_digest(clips: pd.DataFrame) -> str:
+    """Digest of the ids and the audio of clips, in order: what a feature file says it was made from."""
+    return digest(clips[["clip_id", "sha256"]].values.tolist())
 
 
 def _counts(extractor: Any, options: FeatureOptions, clips: pd.DataFrame) -> dict[str, int]:
@@ -89,7 +94,7 @@ def _shards(
         part = clips.iloc[start : start + options.clips_per_shard]
         ids = tuple(part["clip_id"])
         own = {key: provenance[key] for key in ("schema", "made_by", "settings")}
-        own["inputs"] = {"audio": digest(part[["clip_id", "sha256"]].values.tolist())}
+        own["inputs"] = {"audio": audio_digest(part)}
         yield Shard(folder / f"{start:07d}.h5", ids, tuple(root / path for path in part["path"]), options, own)
 
 

@@ -30,7 +30,7 @@ EVENTS_EVERY = 10  # steps
 
 
 class Task(Protocol):
-    """What a system gives to the loop."""
+    """What a system gives to the loop. The training loader's sampler has ``set_epoch``."""
 
     network: nn.Module
 
@@ -58,7 +58,8 @@ def train(task: Task, options: TrainingOptions, seed: int, work: Path) -> dict[s
     if last.exists():
         selection.load_state_dict(_callback_state(last))
     if not selection.finished(options.epochs):
-        _trainer(options, work, [selection]).fit(Loop(task, seed, work), ckpt_path=_existing(last), weights_only=True)
+        loop = Loop(task, seed, work, first_epoch=selection.epoch + 1)
+        _trainer(options, work, [selection]).fit(loop, ckpt_path=_existing(last), weights_only=True)
     return {"epoch": selection.best_epoch, "metric": selection.monitor, "value": selection.best}
 
 
@@ -87,7 +88,7 @@ def _callback_state(checkpoint: Path) -> dict[str, Any]:
         return torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][Selection.state_key]
     except Exception as error:  # torch raises many kinds for a damaged file
         raise EarwitnessError(
-            f"{checkpoint} cannot be resumed from: {error}. Remove its folder to start anew."
+            f"{checkpoint} is damaged and cannot be resumed from. Remove {checkpoint.parent} to start anew."
         ) from error
 
 
@@ -98,9 +99,9 @@ def _existing(path: Path) -> Path | None:
 class Loop(LightningModule):
     """Lets Lightning drive a task."""
 
-    def __init__(self, task: Task, seed: int, work: Path):
+    def __init__(self, task: Task, seed: int, work: Path, first_epoch: int = 0):
         super().__init__()
-        self.task, self.seed = task, seed
+        self.task, self.seed, self.first_epoch = task, seed, first_epoch
         self.network = task.network  # registered, so that its weights are moved and saved
         self.events = EventLog(work / "events.jsonl")
         self.outputs: list[Any] = []
@@ -109,7 +110,10 @@ class Loop(LightningModule):
         return self.task.optimiser()
 
     def train_dataloader(self) -> DataLoader:
-        return self.task.training_loader()
+        loader = self.task.training_loader()
+        # Lightning tells the sampler the epoch too, but after the first epoch's workers were asked for their batches.
+        loader.sampler.set_epoch(self.first_epoch)
+        return loader
 
     def val_dataloader(self) -> DataLoader:
         return self.task.validation_loader()

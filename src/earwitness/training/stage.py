@@ -13,7 +13,7 @@ import torch
 from earwitness import registry
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
 from earwitness.options import ExperimentOptions
-from earwitness.training.events import EventLog
+from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
 
 
@@ -50,7 +50,8 @@ def train_model(
     work = work_root / run_key[:16]
     task = registry.load(registry.SYSTEMS[options.system].implementation)(options, files, seed)
     events = EventLog(work / "events.jsonl")
-    if not events.path.exists():
+    if not any("params" in event for event in read_events(events.path)):
+        events.cut_back(0)  # a kill may have torn the line
         events.append(params=content)
     chosen = train(task, options.train, seed, work)
     description = {

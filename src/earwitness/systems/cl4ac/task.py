@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.extractors.stage import audio_digest
 from earwitness.extractors.store import FeatureStore
+from earwitness.files import SCHEMA, sha256
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
 from earwitness.options import DecodingOptions
@@ -37,25 +40,28 @@ class Cl4acTask:
 
     def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int):
         self.options = options
-        self.vocabulary = Vocabulary.read(files["vocabulary"])
+        self._files = files
+        made_from = {"schema": SCHEMA, "inputs": {"captions": sha256(files["captions"])}}
+        self.vocabulary = Vocabulary.read(files["vocabulary"], made_from)
         vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
-        self.development = _store(files["development"])
-        self.validation = _store(files["validation"])
-        training = self._captions(files, "development")
+        clips = {split: clips_of(files["clips"], split, "training CL4AC") for split in ("development", "validation")}
+        self.development = _store(files["development"], clips["development"])
+        front_end = {key: self.development.provenance[key] for key in ("made_by", "settings")}
+        self.validation = _store(files["validation"], clips["validation"], front_end)
+        captions = {
+            split: captions_by_clip(files["captions"], list(table["clip_id"])) for split, table in clips.items()
+        }
+        training = captions["development"]
         if len(training) < 2 and options.loss.contrastive_weight:
             raise EarwitnessError("The contrastive loss needs captions of at least two training clips.")
         self.batches = TrainingBatches(
             self.development, Captions.of(training, self.vocabulary), self.vocabulary, options, seed
         )
         self.training_batches = len(self.batches)
-        self._prepare_validation(self._captions(files, "validation"))
+        self._prepare_validation(captions["validation"])
         torch.manual_seed(seed)
         sizes = Sizes(self.development.dimension, len(self.vocabulary), self.vocabulary.options.word2vec.size)
         self.network = Cl4ac(options, sizes, None if vectors is None else torch.from_numpy(vectors))
-
-    def _captions(self, files: Mapping[str, Path], split: str) -> dict[str, list[str]]:
-        clips = clips_of(files["clips"], split, "training CL4AC")
-        return captions_by_clip(files["captions"], list(clips["clip_id"]))
 
     def _prepare_validation(self, references: dict[str, list[str]]) -> None:
         """Tokenise references once; words of a generated caption are tokenised by a table of the vocabulary."""
@@ -192,7 +198,8 @@ class Cl4acTask:
                 "words": len(self.vocabulary),
                 "width": self.vocabulary.options.word2vec.size,
             },
-            "feature": {key: development.provenance[key] for key in ("schema", "made_by", "settings")},
+            "feature": {key: development.provenance[key] for key in ("made_by", "settings")},
+            "vocabulary_sha256": sha256(self._files["vocabulary"]),
             "classes": {"unmatched": 0, "matched": MATCHED},
         }
 
@@ -201,18 +208,24 @@ class Cl4acTask:
         options: Cl4acOptions, description: Mapping[str, Any], weights: dict[str, Tensor], files: Mapping[str, Path]
     ) -> Iterator[tuple[str, str, float]]:
         """Yield (clip_id, caption, score) for every clip of the evaluation split; see :func:`decode` for the score."""
+        if sha256(files["vocabulary"]) != description["vocabulary_sha256"]:
+            raise MismatchError(
+                f"The model was trained with another vocabulary than {files['vocabulary']}. Train it again."
+            )
         vocabulary = Vocabulary.read(files["vocabulary"])
         bare = options.model_copy(update={"encoder": options.encoder.model_copy(update={"weights": "none"})})
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network = Cl4ac(bare, Sizes(**description["sizes"]))
         network.load_state_dict(weights)
-        network.eval()
-        with _store(files["features"], description["feature"]) as store:
-            ids = list(clips_of(files["clips"], "evaluation", "captioning")["clip_id"])
+        network.to(device).eval()
+        clips = clips_of(files["clips"], "evaluation", "captioning")
+        with _store(files["features"], clips, description["feature"]) as store:
+            ids = list(clips["clip_id"])
             for start in range(0, len(ids), VALIDATION_CLIPS):
                 part = ids[start : start + VALIDATION_CLIPS]
                 frames = torch.from_numpy(np.stack([store[clip_id] for clip_id in part]))
                 with torch.inference_mode():
-                    memory = network.encode(frames)
+                    memory = network.encode(frames.to(device))
                 words, scores = caption_memory(network, vocabulary, options.decode, memory)
                 for clip_id, word_ids, score in zip(part, words, scores, strict=True):
                     yield clip_id, vocabulary.decode(word_ids), score
@@ -226,8 +239,10 @@ def caption_memory(
     return decode(network, memory, symbols, options, vocabulary.max_words)
 
 
-def _store(path: Path, expected: Mapping[str, Any] | None = None) -> FeatureStore:
-    store = FeatureStore(path, dict(expected or {}))
+def _store(path: Path, clips: pd.DataFrame, front_end: Mapping[str, Any] | None = None) -> FeatureStore:
+    """Features of exactly these clips, all of one length, and of the front end that is needed."""
+    expected = {"schema": SCHEMA, "inputs": {"audio": audio_digest(clips)}, **(front_end or {})}
+    store = FeatureStore(path, expected)
     if store.frames_per_clip is None:
         raise EarwitnessError(
             f"CL4AC needs clips of one length, and {path} keeps each clip's own. Set `seconds` of the feature "

@@ -1,0 +1,273 @@
+"""The training loop on a toy task: bit-identical after kills, no duplicate events, patience, plain errors."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from earwitness.errors import EarwitnessError
+from earwitness.options import TrainingOptions
+from earwitness.training.events import read_events
+from earwitness.training.loop import step_seed, train
+
+STEPS, EPOCHS = 5, 4
+
+
+class Killed(Exception):
+    pass
+
+
+class Numbers(Dataset):
+    def __getitem__(self, number):
+        return torch.full((4, 3), float(number))
+
+
+class Order(Sampler):
+    """Batches in an order that (seed, epoch) settles."""
+
+    def __init__(self):
+        self.epoch = 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return STEPS
+
+    def __iter__(self):
+        return iter(np.random.default_rng([7, self.epoch]).permutation(STEPS).tolist())
+
+
+class Toy:
+    """A linear network with dropout and BatchNorm, on noisy data; scores by epoch as told."""
+
+    def __init__(self, scores=None, kill_at=None, dropout=0.3, loss_at=None):
+        torch.manual_seed(3)
+        layers = [torch.nn.Linear(3, 6), torch.nn.BatchNorm1d(6), torch.nn.Dropout(dropout), torch.nn.Linear(6, 1)]
+        self.network = torch.nn.Sequential(*layers)
+        self.scores, self.kill_at, self.loss_at = scores or [], kill_at, loss_at or {}
+        self.step = self.validated = 0
+        self.seen = []
+
+    def optimiser(self):
+        return torch.optim.Adam(self.network.parameters(), lr=1.0)
+
+    def learning_rate(self, epoch):
+        return 0.01 * 0.5**epoch
+
+    def training_loader(self):
+        return DataLoader(Numbers(), batch_size=None, sampler=Order())
+
+    def validation_loader(self):
+        return DataLoader([torch.ones(2, 3), torch.zeros(2, 3)], batch_size=None)
+
+    def losses(self, batch):
+        self.step += 1
+        if self.step == self.kill_at:
+            raise Killed
+        self.seen.append(int(batch[0, 0]))
+        x = batch + torch.randn_like(batch)
+        loss = (self.network(x) - x.sum(dim=1, keepdim=True)).square().mean()
+        return {"loss": loss + self.loss_at.get(self.step, 0.0), "part": loss.detach()}
+
+    def validation_step(self, batch):
+        return float(self.network(batch).sum())
+
+    def validation_metrics(self, outputs):
+        assert len(outputs) == 2
+        self.validated += 1
+        steps = float(self.network[1].num_batches_tracked)  # better from epoch to epoch
+        return {"validation_cider_d": steps + 1e-3 * sum(outputs), "validation_loss": 1.0}
+
+
+class Scored(Toy):
+    """Validation scores by epoch, whatever the weights; ``epochs_before`` have passed in an earlier process."""
+
+    def __init__(self, scores, epochs_before=0, **options):
+        super().__init__(scores, **options)
+        self.validated = epochs_before
+
+    def validation_metrics(self, outputs):
+        super().validation_metrics(outputs)
+        return {"validation_cider_d": self.scores[self.validated - 1], "validation_loss": 1.0}
+
+
+def options(**changes):
+    return TrainingOptions(**{"epochs": EPOCHS} | changes)
+
+
+def weights(work):
+    return (work / "best.safetensors").read_bytes()
+
+
+def events(work):
+    """The record, without the times of day."""
+    return [{key: event[key] for key in event if key != "time"} for event in read_events(work / "events.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What an undisturbed training gives: its answer, weights and events."""
+    work = tmp_path_factory.mktemp("undisturbed")
+    return train(Toy(), options(), 0, work), weights(work), events(work)
+
+
+def test_the_chosen_epoch_is_the_best_of_validation(tmp_path):
+    chosen = train(Scored([0.1, 0.5, 0.3, 0.5]), options(), 0, tmp_path / "all")
+    assert chosen == {"epoch": 1, "metric": "validation_cider_d", "value": 0.5}
+    train(Scored([0.1, 0.5]), options(epochs=2), 0, tmp_path / "two")
+    assert weights(tmp_path / "all") == weights(tmp_path / "two")
+
+
+def test_the_weights_are_the_network_under_its_own_names(tmp_path):
+    task = Scored([0.1])
+    train(task, options(epochs=1), 0, tmp_path)
+    saved = load_file(tmp_path / "best.safetensors")
+    assert {name: value.tolist() for name, value in saved.items()} == {
+        name: value.tolist() for name, value in task.network.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("kill_at", [1, 3, 5, 6, 11, 13, 16, 20])
+def test_a_killed_training_gives_the_same_weights_bit_for_bit(tmp_path, undisturbed, kill_at):
+    """Killed in a first epoch, at an epoch's first step, in its middle, and at its last step."""
+    with pytest.raises(Killed):
+        train(Toy(kill_at=kill_at), options(), 0, tmp_path)
+    resumed = Toy()
+    torch.manual_seed(kill_at)  # the state of the generator does not matter
+    assert train(resumed, options(), 0, tmp_path) == undisturbed[0]
+    assert weights(tmp_path) == undisturbed[1]
+    assert events(tmp_path) == undisturbed[2]
+    assert resumed.step == EPOCHS * STEPS - (kill_at - 1) // STEPS * STEPS
+
+
+def test_a_training_killed_twice_gives_the_same_weights(tmp_path, undisturbed):
+    for kill_at in (8, 7):  # the second time in the third epoch
+        with pytest.raises(Killed):
+            train(Toy(kill_at=kill_at), options(), 0, tmp_path)
+    train(Toy(), options(), 0, tmp_path)
+    assert (weights(tmp_path), events(tmp_path)) == undisturbed[1:]
+
+
+def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(tmp_path, undisturbed, monkeypatch):
+    from lightning.pytorch import Trainer
+
+    save = Trainer.save_checkpoint
+
+    def torn(trainer, path, *args, **kwargs):
+        if trainer.current_epoch == 2:
+            path.write_bytes(b"torn")
+            raise Killed
+        save(trainer, path, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", torn)
+    with pytest.raises(Killed):
+        train(Toy(), options(), 0, tmp_path)
+    monkeypatch.undo()
+    assert train(Toy(), options(), 0, tmp_path) == undisturbed[0]
+    assert (weights(tmp_path), events(tmp_path)) == undisturbed[1:]
+
+
+def test_batches_come_in_the_epochs_order_after_a_kill_too(tmp_path):
+    whole, first, second = Toy(), Toy(kill_at=8), Toy()
+    train(whole, options(), 0, tmp_path / "whole")
+    assert whole.seen == [n for epoch in range(EPOCHS) for n in np.random.default_rng([7, epoch]).permutation(STEPS)]
+    with pytest.raises(Killed):
+        train(first, options(), 0, tmp_path / "killed")
+    train(second, options(), 0, tmp_path / "killed")
+    assert first.seen[:STEPS] + second.seen == whole.seen
+
+
+def test_another_seed_gives_other_weights(tmp_path, undisturbed):
+    train(Toy(), options(), 1, tmp_path)
+    assert weights(tmp_path) != undisturbed[1]
+
+
+def test_training_does_not_depend_on_what_was_drawn_before(tmp_path, undisturbed):
+    task = Toy()
+    torch.manual_seed(99)
+    train(task, options(), 0, tmp_path)
+    assert weights(tmp_path) == undisturbed[1]
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path, undisturbed):
+    train(Toy(), options(), 0, tmp_path)
+    again = Toy()
+    assert train(again, options(), 0, tmp_path) == undisturbed[0]
+    assert again.step == 0
+    assert (weights(tmp_path), events(tmp_path)) == undisturbed[1:]
+
+
+def test_patience_ends_training(tmp_path):
+    task = Scored([0.1, 0.5, 0.3, 0.5, 0.4, 0.9])
+    chosen = train(task, options(epochs=6, patience=3), 0, tmp_path)
+    assert (chosen["epoch"], task.validated, task.step) == (1, 5, 5 * STEPS)
+    again = Scored([0.9] * 6)
+    assert train(again, options(epochs=6, patience=3), 0, tmp_path) == chosen
+    assert again.step == 0
+
+
+def test_patience_counts_on_after_a_kill(tmp_path):
+    scores = [0.5, 0.4, 0.4, 0.4, 0.9]
+    with pytest.raises(Killed):
+        train(Scored(scores, kill_at=12), options(epochs=5, patience=3), 0, tmp_path)
+    task = Scored(scores, epochs_before=2)
+    assert train(task, options(epochs=5, patience=3), 0, tmp_path)["epoch"] == 0
+    assert task.step == 2 * STEPS
+
+
+def test_events_tell_every_epoch_once_with_its_learning_rate(undisturbed):
+    validations = [event for event in undisturbed[2] if "validation_loss" in event["metrics"]]
+    assert [(event["step"], event["epoch"]) for event in validations] == [(5, 0), (10, 1), (15, 2), (20, 3)]
+    rates = [event["metrics"]["learning_rate"] for event in validations]
+    assert rates == pytest.approx([0.01, 0.005, 0.0025, 0.00125])
+    steps = [event for event in undisturbed[2] if "loss" in event["metrics"]]
+    assert [(event["step"], event["epoch"]) for event in steps] == [(1, 0), (11, 2)]
+    assert set(steps[0]["metrics"]) == {"loss", "part"}
+
+
+def test_the_learning_rate_of_the_epoch_is_the_one_used(tmp_path):
+    used = []
+
+    class Watched(Toy):
+        def optimiser(self):
+            self.made = super().optimiser()
+            return self.made
+
+        def losses(self, batch):
+            used.append(self.made.param_groups[0]["lr"])
+            return super().losses(batch)
+
+    with pytest.raises(Killed):
+        train(Watched(kill_at=8), options(), 0, tmp_path)
+    del used[STEPS:]
+    train(Watched(), options(), 0, tmp_path)
+    assert used == [0.01 * 0.5**epoch for epoch in range(EPOCHS) for _ in range(STEPS)]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_is_a_plain_error(tmp_path, value):
+    with pytest.raises(
+        EarwitnessError, match=r"The loss became (nan|inf) in epoch 2, step 3\. A smaller learning rate"
+    ):
+        train(Toy(loss_at={8: value}), options(), 0, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"torn")
+    with pytest.raises(EarwitnessError, match=r"last\.ckpt is damaged and cannot be resumed from\. Remove .* to start"):
+        train(Toy(), options(), 0, tmp_path)
+
+
+def test_spider_needs_its_models(tmp_path):
+    with pytest.raises(EarwitnessError, match=r"train\.monitor: spider needs SPICE"):
+        train(Toy(), options(monitor="spider"), 0, tmp_path)
+
+
+def test_seeds_of_steps_differ_and_stay():
+    seeds = {step_seed(seed, epoch, step, 0) for seed in range(3) for epoch in range(20) for step in range(20)}
+    assert len(seeds) == 1200 and all(0 <= seed < 2**63 for seed in seeds)
+    assert step_seed(0, 1, 2, 0) == step_seed(0, 1, 2, 0) != step_seed(0, 12, 0)
