@@ -134,8 +134,8 @@ def test_losses_on_random_scores(golden, rnd):
     assert (caption + contrastive).item() == pytest.approx(reference["loss_total"].item(), rel=1e-5)
 
 
-def test_greedy_decoding_follows_the_published_argmax(network, memory, reference):
-    """Decoding with caches chooses what one pass over its own output chooses."""
+def test_greedy_decoding_chooses_what_a_full_pass_chooses(network, memory):
+    """With caches, one word after the other, and the whole caption at once."""
     captions, _ = decode(network, memory, Symbols(SOS, EOS, []), DecodingOptions(), max_words=12)
     for clip, words in enumerate(captions):
         inputs = torch.tensor([[SOS, *words]])

@@ -514,10 +514,15 @@ def test_the_hardest_negative_is_the_one_that_matches_best(make_task):
             assert scores[tuple(ids[row].tolist())] == pytest.approx(max(scores.values()), abs=1e-6)
 
 
-def test_a_batch_of_a_single_clip_has_no_negative_of_its_own(make_task):
+def test_a_batch_of_a_single_clip_takes_its_negatives_from_elsewhere(make_task):
     task = make_task(contrastive={"negatives": "in_batch"}, train={"batch_size": 1})
-    with pytest.raises(EarwitnessError, match=r"contrastive\.negatives: in_batch needs captions of two clips"):
-        task.losses(task.batches[0, 0])
+    batch = task.batches[0, 0]
+    drawn = batch.negative_ids[0].tolist()
+    captions = task.batches.captions
+    own = [captions.ids[row] for row in captions.of_clips(batch.source.numpy())]
+    assert batch.negative_ids is not None
+    assert drawn[: int(batch.negative_words[0]) + 2] not in own
+    assert task.losses(batch)["loss"].isfinite()
 
 
 def test_the_seed_settles_the_network_and_the_batches(make_task):
@@ -574,8 +579,32 @@ def test_features_of_other_settings_are_refused_in_prediction(make_task, corpus,
         list(Cl4acTask.predict(settings(), description, task.network.state_dict(), files))
 
 
-def test_clips_of_different_lengths_are_refused(corpus, settings, tmp_path):
-    clips = [(f"development/{i}", np.zeros((40 + i, 64))) for i in range(7)]
-    write(tmp_path / "free.h5", clips, 64, {})
+@pytest.fixture
+def store_of(corpus, tmp_path):
+    """A feature file like the one of training, changed as told; frames that grow from clip to clip."""
+
+    def store_of(name, frames_per_clip=None, **provenance):
+        made = FeatureStore(corpus["development"]).provenance | provenance
+        clips = [(f"development/{i}", np.zeros((40 + i, 64))) for i in range(7)]
+        write(tmp_path / name, clips, 64, made, frames_per_clip=frames_per_clip)
+        return corpus | {"development": tmp_path / name}
+
+    return store_of
+
+
+def test_clips_of_different_lengths_are_refused(settings, store_of):
     with pytest.raises(EarwitnessError, match=r"free\.h5 keeps each clip's own\. Set `seconds`"):
-        Cl4acTask(settings(), corpus | {"development": tmp_path / "free.h5"}, 0)
+        Cl4acTask(settings(), store_of("free.h5"), 0)
+
+
+def test_features_of_other_audio_or_of_two_front_ends_are_refused(settings, store_of):
+    with pytest.raises(MismatchError, match=r"old\.h5 was made otherwise.*inputs\.audio"):
+        Cl4acTask(settings(), store_of("old.h5", 48, inputs={"audio": "other"}), 0)
+    with pytest.raises(MismatchError, match=r"validation\.h5 was made otherwise.*settings\.hop: the file has 512, 320"):
+        Cl4acTask(settings(), store_of("hop.h5", 48, settings={"hop": 320}), 0)
+
+
+def test_a_vocabulary_of_other_captions_is_refused(settings, corpus, tmp_path):
+    (tmp_path / "captions.csv").write_text(corpus["captions"].read_text().replace("dog", "god"))
+    with pytest.raises(MismatchError, match=r"vocabulary\.json was made otherwise.*inputs\.captions"):
+        Cl4acTask(settings(), corpus | {"captions": tmp_path / "captions.csv"}, 0)

@@ -21,6 +21,8 @@ from earwitness.extractors.store import FeatureStore
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.text.vocabulary import Vocabulary, padded
 
+DRAWN = ("random", "epoch_constant")  # ways to find unpaired captions that look at no batch
+
 
 class Batch(NamedTuple):
     """What a training step reads. Rows are captions; ``ids`` are ``<sos> words <eos>`` and padding."""
@@ -29,7 +31,7 @@ class Batch(NamedTuple):
     clip_of_row: Tensor  # [rows]
     ids: Tensor  # [rows, length + 1]
     words: Tensor  # [rows], words of each caption
-    negative_ids: Tensor | None  # [rows, length + 1]; None where no unpaired caption is drawn here
+    negative_ids: Tensor | None  # [rows, length + 1]; None where none is needed, or it is chosen within the batch
     negative_words: Tensor | None  # [rows]
     source: Tensor  # [rows], number of the clip in its split: rows of one clip never serve one another as negatives
 
@@ -123,7 +125,9 @@ class TrainingBatches(Dataset):
             np.repeat(np.arange(len(chosen)), self.captions.count[chosen]) if self.grouped else np.arange(len(rows))
         )
         ids = [self.captions.ids[row] for row in rows]
-        unpaired = None if negatives is None else [self.captions.ids[row] for row in negatives[rows]]
+        # A batch of a single clip has nothing to choose from, whatever way of choosing is asked for.
+        drawn = negatives is not None and (self.negatives in DRAWN or len(set(sources)) == 1)
+        unpaired = [self.captions.ids[row] for row in negatives[rows]] if drawn else None
         length = self.fixed + 1 if self.fixed else max(map(len, ids + (unpaired or []))) + self.extra
         frames = np.stack([self.store[self.captions.clip_ids[clip]] for clip in clips])
         return Batch(
@@ -144,12 +148,10 @@ class TrainingBatches(Dataset):
         examples = len(self.captions.clip_ids) if self.grouped else len(self.captions.ids)
         order = np.random.default_rng([self.seed, epoch, 0]).permutation(examples)
         rng = np.random.default_rng([self.seed, epoch, 1])
-        match self.negatives:
-            case "random":
-                return order, draw_unpaired(self.captions, rng)
-            case "epoch_constant":
-                return order, one_for_all(self.captions, rng)
-        return order, None  # chosen within the batch, or not needed
+        if self.negatives is None:
+            return order, None
+        draw = one_for_all if self.negatives == "epoch_constant" else draw_unpaired
+        return order, draw(self.captions, rng)
 
 
 def draw_unpaired(captions: Captions, rng: np.random.Generator) -> np.ndarray:

@@ -121,11 +121,6 @@ class Cl4acTask:
         if batch.negative_ids is not None:
             return batch.negative_ids, batch.negative_words
         others = batch.source[:, None] != batch.source  # [rows, rows]
-        if not bool(others.any(dim=1).all()):
-            raise EarwitnessError(
-                f"contrastive.negatives: {self.options.contrastive.negatives} needs captions of two clips in every "
-                "batch, and one batch holds a single clip. Change train.batch_size, or use `random`."
-            )
         if self.options.contrastive.negatives == "hardest":
             scores = self._match_scores(batch, memory).masked_fill(~others, -torch.inf)
             chosen = scores.argmax(dim=1)
