@@ -9,8 +9,8 @@ export PYTHONNOUSERSITE := 1
 .PHONY: help install demo test lint ui
 
 help:
-	@echo "make demo   install, then train and score two captioners on the miniature data set (about 10 minutes)"
-	@echo "make test   install, then check style and run the tests (about 10 minutes)"
+	@echo "make demo   install, then train and score two captioners on the miniature data set"
+	@echo "make test   install, then check style and run the tests (some minutes)"
 	@echo "make ui     compare runs in MLflow, in the browser"
 
 install: .venv/installed
@@ -24,7 +24,7 @@ install: .venv/installed
 	@touch $@
 
 demo: install
-	snakemake --cores $(CORES) --quiet rules -- results/mini/comparison.html
+	snakemake --cores $(CORES) --quiet rules host -- results/mini/comparison.html
 	@earwitness show mini
 
 test: install lint

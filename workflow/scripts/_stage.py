@@ -11,7 +11,7 @@ from typing import TextIO
 # An environment that conda made holds what the library needs, not the library.
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from earwitness.errors import EarwitnessError  # noqa: E402
+from earwitness.errors import EarwitnessError
 
 
 class _Both:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ def train_model(
         events.cut_back(0)  # a kill may have torn the line
         events.append(params=content)
     chosen = train(task, options.train, seed, work)
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        return  # of several processes, the first one writes the outputs
     description = {
         "run_key": run_key,
         "system": options.system,
