@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -81,13 +82,13 @@ class ExperimentOptions(Options):
     text: Name
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
 
+    @abstractmethod
     def training_inputs(self) -> dict[str, str]:
         """The files training reads, by name, below the data set's results."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prediction_inputs(self) -> dict[str, str]:
         """The files prediction reads beside the model, by name, below the data set's results."""
-        raise NotImplementedError
 
     def checkpoints(self) -> dict[str, str]:
         """Paths of the public checkpoints that training starts from, by the key that names them."""
