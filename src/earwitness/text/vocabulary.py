@@ -93,19 +93,13 @@ class Vocabulary:
         return clean(caption, self.options.punct_replacement)
 
     def encode(self, caption: str, max_words: int | None = None) -> list[int]:
-        """Ids of ``<sos> words <eos>``, cut after ``max_words`` words; unknown words become ``<unk>``.
+        """Ids of ``<sos> words <eos>``, cut after ``max_words`` words.
 
-        Raises:
-            EarwitnessError: a word is unknown and there is no ``<unk>`` (``pad_is_eos``).
+        A word that no training caption has becomes ``<unk>``, or is left out where there is none (``pad_is_eos``);
+        ``vocabulary.json`` counts the captions it happens to.
         """
-        words = self.clean(caption)[:max_words]
-        unknown = self.ids.get(UNK)
-        if unknown is None and (strange := [word for word in words if word not in self.ids]):
-            raise EarwitnessError(
-                f"{caption!r} has words that no training caption has ({', '.join(strange)}), and `pad_is_eos: true` "
-                "leaves no <unk> for them. Set `pad_is_eos: false`, or leave the caption out."
-            )
-        return [self.sos, *(self.ids.get(word, unknown) for word in words), self.eos]
+        known = (self.ids.get(word, self.ids.get(UNK)) for word in self.clean(caption)[:max_words])
+        return [self.sos, *(number for number in known if number is not None), self.eos]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The words up to the first ``<eos>``, without special tokens, joined by blanks."""

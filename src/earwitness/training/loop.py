@@ -142,6 +142,12 @@ class Loop(LightningModule):
             self.events.metrics(self.global_step + 1, self.current_epoch, **values)
         return losses["loss"]
 
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        # Lightning refuses to clip for fused optimisers in mixed precision; bfloat16 needs no unscaling, so we can.
+        torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.outputs.append(self.task.validation_step(batch))
 
