@@ -14,6 +14,7 @@ include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/track.smk"
 include: "rules/report.smk"
+include: "rules/unknown.smk"
 
 
 rule all:

@@ -37,10 +37,9 @@ import published
 import torch
 from torch import Tensor
 
-from earwitness.corpora.tables import CAPTIONS, CLIPS, caption_id, write_table
-from earwitness.extractors.stage import audio_digest
+from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, write_table
 from earwitness.extractors.store import write
-from earwitness.files import provenance
+from earwitness.files import digest, provenance
 from earwitness.options import DecodingOptions, TextOptions
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.batches import Batch, TrainingBatches
@@ -143,7 +142,7 @@ class Bench:
         """Time a training step of each side: ``faithful`` or ``grouped``."""
         task = self.task
         batch, pairs = self.batch(batching="grouped" if part == "grouped" else "pairs"), self.batch(loss=UNMASKED)
-        rates = task.options.optimiser
+        rates = task.options.optim
         adam = torch.optim.Adam(self.published.parameters(), lr=rates.lr, weight_decay=rates.weight_decay)
         clip = task.options.train.gradient_clip
         ours = stepper(task.network, task.optimiser(), lambda: task.losses(batch)["loss"], clip)
@@ -234,7 +233,7 @@ def make_data(sizes: Sizes, folder: Path, rng: np.random.Generator) -> dict[str,
     tokens = (SOS, EOS, *(f"word{number}" for number in range(sizes.vocabulary - 2)))
     names = ("clips.csv", "captions.csv", "development.h5", "validation.h5", "vocabulary.json")
     files = {name.split(".")[0]: folder / name for name in names}
-    splits = {"development": 2 * sizes.batch, "validation": 1}
+    splits = {"development": 2 * sizes.batch, "validation": 2}
     clip_ids = [(f"{split}/{number}", split) for split, count in splits.items() for number in range(count)]
     rows = [[clip, split, f"{clip}.wav", 30.0, 44100, 1, clip] for clip, split in clip_ids]
     clips = pd.DataFrame(rows, columns=CLIPS)
@@ -248,7 +247,9 @@ def make_data(sizes: Sizes, folder: Path, rng: np.random.Generator) -> dict[str,
         frames = ((clip, random_clip(sizes, rng)) for clip in of_split["clip_id"])
         write(files[split], frames, sizes.mels, made_from, frames_per_clip=sizes.frames)
     vocabulary = Vocabulary(tokens, max_words=20, options=TextOptions(pad_is_eos=True))
-    vocabulary.write(files["vocabulary"], provenance("random", {"captions": files["captions"]}), {})
+    made_from = provenance("random", {"captions": files["captions"]})
+    made_from["inputs"]["training_clips"] = digest([clip for clip, split in clip_ids if split == "development"])
+    vocabulary.write(files["vocabulary"], made_from, {})
     return files
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from earwitness.config import Config
+from earwitness.corpora.state import audio_state
 from earwitness.errors import EarwitnessError
 from earwitness.files import checkpoint_digests
-from earwitness.options import SPLITS
+from earwitness.options import NOT_TRAINED, SPLITS
 from earwitness.registry import LAYOUTS, load as load_registered
+from earwitness.tracking.publish import store_uri
 
 
 def plain(function, *arguments):
@@ -48,7 +50,13 @@ def corpus_inputs(wildcards):
     root = audio_root(wildcards)
     if synthesised(wildcards.dataset):
         return root
-    return sorted(str(path) for path in Path(root).glob("*.csv"))
+    options = CONFIG.datasets[wildcards.dataset]
+    return [str(path) for path in load_registered(LAYOUTS[options.layout].implementation)(options).tables(Path(root))]
+
+
+def corpus_audio(wildcards):
+    """The state of a user's recordings, so that a changed one is noticed."""
+    return "synthesised" if synthesised(wildcards.dataset) else audio_state(Path(audio_root(wildcards)))
 
 
 def experiment(wildcards):
@@ -64,12 +72,3 @@ def seed_folders(wildcards):
     """The folders of an experiment's seeds."""
     folder = f"results/{wildcards.dataset}/{wildcards.experiment}"
     return [f"{folder}/seed-{seed}" for seed in experiment(wildcards).seeds]
-
-
-rule not_configured:
-    input:
-        lambda w: plain(CONFIG.check_target, f"results/{w.anything}"),
-    output:
-        "results/{anything}",
-    wildcard_constraints:
-        anything=CONFIG.unknown_targets(),

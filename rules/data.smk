@@ -8,13 +8,15 @@ rule synthesise:
         "logs/{dataset}/synthesise.log",
     benchmark:
         "logs/{dataset}/synthesise.tsv"
+    wildcard_constraints:
+        dataset="|".join(re.escape(name) for name in CONFIG.datasets if synthesised(name)) or "(?!)",
     conda:
         "../envs/earwitness.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude={"experiments", "overrides"}),
+        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude={"experiments", "overrides", "on_bad_audio"}),
     script:
         "../workflow/scripts/synthesise.py"
 
@@ -37,5 +39,6 @@ rule corpus:
     params:
         options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude={"experiments", "overrides"}),
         root=audio_root,
+        audio=corpus_audio,
     script:
         "../workflow/scripts/corpus.py"

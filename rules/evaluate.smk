@@ -1,5 +1,7 @@
 """Evaluation: captions of the evaluation split, their scores, and an experiment's result over its seeds."""
 
+SEED_FILES = ("model.safetensors", "model.json", "events.jsonl", "captions.csv", "scores.csv", "metrics.json")
+
 
 rule predict:
     input:
@@ -14,7 +16,7 @@ rule predict:
         "logs/{dataset}/{experiment}/seed-{seed}/predict.tsv"
     conda:
         "../envs/earwitness.yaml"
-    threads: 8
+    threads: lambda w: experiment(w).train.threads
     resources:
         mem_mb=8000,
         runtime=120,
@@ -64,9 +66,8 @@ rule trivial:
 
 rule result:
     input:
-        metrics=lambda w: [f"{folder}/metrics.json" for folder in seed_folders(w)],
-        models=lambda w: [f"{folder}/model.json" for folder in seed_folders(w)],
-        store="results/mlflow-store.json",
+        seeds=lambda w: [f"{folder}/{name}" for folder in seed_folders(w) for name in SEED_FILES],
+        store=ancient("results/mlflow-store.json"),
     output:
         result="results/{dataset}/{experiment}/metrics.json",
         tracking="results/{dataset}/{experiment}/tracking.json",
@@ -80,9 +81,9 @@ rule result:
         mem_mb=2000,
         runtime=30,
     params:
-        system=lambda w: experiment(w).system,
+        options=lambda w: experiment(w).model_dump(exclude={"seeds"}),
         seeds=lambda w: experiment(w).seeds,
         folders=seed_folders,
-        uri=CONFIG.tracking.uri,
+        uri=store_uri(CONFIG.tracking.uri),
     script:
         "../workflow/scripts/result.py"

@@ -16,8 +16,9 @@ rule features:
     resources:
         mem_mb=8000,
         runtime=240,
+        clips_per_shard=lambda w: CONFIG.feature(w.dataset, w.feature).clips_per_shard,  # changes no content
     params:
-        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(),
+        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(exclude={"clips_per_shard"}),
         root=audio_root,
     script:
         "../workflow/scripts/features.py"

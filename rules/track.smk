@@ -12,7 +12,7 @@ rule tracking_store:
         mem_mb=1000,
         runtime=10,
     params:
-        uri=CONFIG.tracking.uri,
+        uri=store_uri(CONFIG.tracking.uri),
         datasets=list(CONFIG.datasets),
     script:
         "../workflow/scripts/tracking_store.py"

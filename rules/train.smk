@@ -18,8 +18,9 @@ rule train:
     resources:
         mem_mb=16000,
         runtime=1440,
+        loaders=lambda w: experiment(w).train.workers,  # changes no content
     params:
-        options=lambda w: experiment(w).model_dump(exclude={"seeds", "decode"}),
+        options=lambda w: experiment(w).model_dump(exclude=NOT_TRAINED),
         checkpoints=lambda w: plain(checkpoint_digests, experiment(w).checkpoints()),
         work="results/.work",
     script:

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument("--port", type=int, default=5000)
     ui.set_defaults(run=_ui)
     for command in (publish, ui):
-        command.add_argument("--uri", default=TrackingOptions().uri, help="MLflow's store (default: %(default)s)")
+        command.add_argument("--uri", help="MLflow's store (default: the one the DAG published to)")
     return parser
 
 
@@ -60,7 +60,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from earwitness.tracking.publish import publish, store_uri
+    from earwitness.tracking.publish import publish
 
     failed = 0
     for tracking in sorted(options.results.glob("*/*/tracking.json")):
@@ -68,17 +68,23 @@ def _publish(options: argparse.Namespace) -> int:
             continue
         result = tracking.with_name("metrics.json")
         folders = [tracking.with_name(f"seed-{seed}") for seed in read_json(result)["seeds"]]
-        done = publish(store_uri(options.uri), result, folders, tracking)
+        done = publish(_uri(options), result, folders, tracking)
         failed += not done
         print(f"{result.parent}: {'published' if done else read_json(tracking)['reason']}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _ui(options: argparse.Namespace) -> int:
+def _uri(options: argparse.Namespace) -> str:
+    """The store that was named, or else that of the environment, of the last run of the DAG, or the default."""
     from earwitness.tracking.publish import store_uri
 
+    record = options.results / "mlflow-store.json"
+    return options.uri or store_uri(read_json(record)["uri"] if record.exists() else TrackingOptions().uri)
+
+
+def _ui(options: argparse.Namespace) -> int:
     _publish(options)
-    uri = store_uri(options.uri)
+    uri = _uri(options)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise EarwitnessError("There are no runs yet. `make demo` makes the first ones.")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

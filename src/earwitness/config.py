@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-import re
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -28,6 +28,7 @@ from earwitness.options import (
     TrackingOptions,
 )
 
+FILES = "results are called {dataset}/{experiment}/metrics.json and {dataset}/comparison.html"
 RESERVED = ("audio", "corpus", "features", "text", "clap")  # folders beside the experiments' own
 
 
@@ -98,26 +99,22 @@ class Config:
         chosen = self.datasets[dataset].experiments
         return list(self.experiments) if chosen is None else chosen
 
-    def check_target(self, target: str) -> None:
-        """Raise ConfigError when a target under results/ names a data set or an experiment that is not configured."""
-        parts = target.strip("/").split("/")
-        if parts[0] != "results" or len(parts) < 3:
-            return
-        dataset, below = parts[1:3]
+    def refuse_target(self, target: str) -> None:
+        """Raise ConfigError for a target under results/ that no rule makes, with the nearest names there are."""
+        dataset, below, name = [*target.strip("/").split("/")[1:], "", "", ""][:3]
         problems = []
         if dataset not in self.datasets:
             problems.append(f"data set {dataset!r}: {nearest(dataset, self.datasets)}")
-        if len(parts) > 3 and below not in (*RESERVED, *self.experiments):
+        named = {"features": ("feature", self.features), "text": ("text", self.texts)}
+        if below in named and name not in named[below][1]:
+            kind, known = named[below]
+            problems.append(f"{kind} {name!r}: {nearest(name, known)}")
+        elif below and name and below not in (*RESERVED, *self.experiments):
             problems.append(f"experiment {below!r}: {nearest(below, self.experiments)}")
-        if problems:
-            known = f"Data sets: {', '.join(self.datasets)}. Experiments: {', '.join(self.experiments)}."
-            raise ConfigError(listed(f"{target} is not configured:", problems, known))
-
-    def unknown_targets(self) -> str:
-        """A regular expression of what stands after ``results/`` in targets that :meth:`check_target` refuses."""
-        datasets = "|".join(map(re.escape, self.datasets))
-        below = "|".join(map(re.escape, (*RESERVED, *self.experiments)))
-        return rf"(?!(?:{datasets})/)[^/]+/.+|(?:{datasets})/(?!(?:{below})/)[^/]+/.+"
+        if not problems:
+            problems.append(f"no rule makes this file; {FILES}")
+        known = f"Data sets: {', '.join(self.datasets)}. Experiments: {', '.join(self.experiments)}."
+        raise ConfigError(listed(f"{target} is not configured:", problems, known))
 
     def _merged(self, kind: Literal["features", "texts"], dataset: str, name: str) -> Any:
         over = getattr(self.datasets[dataset].overrides, kind).get(name, {})
@@ -210,8 +207,17 @@ def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> s
             return f"{where}: {problem['input']!r}; expected {context['expected']}"
         case "value_error":
             return f"{where}: {context['error']}"
+        case "float_type" if _is_number(problem["input"]):
+            return f"{where}: {problem['input']!r} is text to YAML; write {float(problem['input'])!r}"
         case _:
             return f"{where}: {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _is_number(text: Any) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except (TypeError, ValueError):
+        return False
 
 
 def _without_tags(location: tuple) -> list:

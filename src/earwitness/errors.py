@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
 
-SHOWN = 20  # offenders listed one by one before the rest are only counted
-
 
 class EarwitnessError(Exception):
     """Bad input, told to the user as a plain message without a traceback."""
@@ -27,10 +25,11 @@ class MismatchError(EarwitnessError):
 
 
 def listed(heading: str, offenders: Sequence[str], advice: str = "") -> str:
-    """A message of a heading, the offenders one a line (the first 20, the rest counted), and what to do about it."""
-    lines = [heading, *(f"  - {offender}" for offender in offenders[:SHOWN])]
-    if len(offenders) > SHOWN:
-        lines.append(f"  ... and {len(offenders) - SHOWN} more")
+    """A message of a heading, every offender on a line of its own, and what to do about them.
+
+    However many there are, none is left out: what is not named now would be refused on the next run.
+    """
+    lines = [heading, *(f"  - {offender}" for offender in offenders)]
     return "\n".join([*lines, advice] if advice else lines)
 
 
@@ -48,11 +47,16 @@ def disk_full_is_plain(path):
     """Turn the operating system's "no space left" into a message that names the file that could not be written."""
     try:
         yield
-    except OSError as error:
-        # HDF5 reports the system's error number only inside its own message.
-        if error.errno == ENOSPC or f"errno = {ENOSPC}," in str(error):
-            raise EarwitnessError(
-                f"The disk is full: {path} could not be written. Nothing half-written was kept; "
-                "free some space and run the same command again."
-            ) from error
-        raise
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        raise EarwitnessError(
+            f"The disk is full: {path} could not be written. Nothing half-written was kept; "
+            "free some space and run the same command again."
+        ) from error
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """HDF5 and safetensors tell the operating system's error number in their messages only."""
+    told = (f"errno = {ENOSPC},", f"os error {ENOSPC}")
+    return getattr(error, "errno", None) == ENOSPC or any(words in str(error) for words in told)

@@ -57,31 +57,33 @@ def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
 
 
 def summarise_experiment(
-    dataset: str, experiment: str, system: str, seeds: Sequence[int], folders: Sequence[Path], out: Path
+    dataset: str, experiment: str, options: dict[str, Any], seeds: Sequence[int], folders: Sequence[Path], out: Path
 ) -> None:
     """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts and provenance.
 
     Args:
+        options: the experiment's resolved options, without its seeds.
         folders: for each seed, the folder with its ``scores.csv``, ``metrics.json`` and ``model.json``.
     """
     per_seed = [_seed_scores(folder) for folder in folders]
-    first = read_json(folders[0] / "metrics.json")
+    per_seed_counts = [read_json(folder / "metrics.json")["counts"] for folder in folders]
     models = [read_json(folder / "model.json") for folder in folders]
     content = {
         "schema": SCHEMA,
         "dataset": dataset,
         "experiment": experiment,
-        "system": system,
+        "system": options["system"],
         "seeds": list(seeds),
         "metrics": summarise(per_seed),
-        "counts": first["counts"],
+        "counts": per_seed_counts[0] | {"captions_empty": sum(counts["captions_empty"] for counts in per_seed_counts)},
         "provenance": {
             **provenance("result"),
             "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],
             "run_keys": [model["run_key"] for model in models],
             "checkpoints": models[0]["checkpoints"],
             "encoder_weights": models[0]["checkpoints"].get("encoder.weights", "none"),
-            "options": models[0]["options"],
+            "inputs": models[0]["provenance"]["inputs"],
+            "options": options,
         },
     }
     write_json(out, content)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,6 +21,12 @@ SPLITS = ("development", "validation", "evaluation")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _all_different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"each seed is one training, and {seeds} names one twice")
+    return seeds
 
 
 class Options(BaseModel):
@@ -55,7 +62,7 @@ class FeatureOptions(Options):
 
 
 class Word2VecOptions(Options):
-    """gensim's skip-less CBOW as CL4AC trains it (cl4ac.md, section 5.1)."""
+    """gensim's CBOW as CL4AC trains it (cl4ac.md, section 5.1)."""
 
     size: PositiveInt = 128
     window: PositiveInt = 5
@@ -80,7 +87,7 @@ class ExperimentOptions(Options):
 
     feature: Name
     text: Name
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_all_different)] = [0]
 
     @abstractmethod
     def training_inputs(self) -> dict[str, str]:
@@ -116,6 +123,10 @@ class TrainingOptions(Options):
     threads: PositiveInt = 8  # of computation on a CPU, at most as many as --cores; other numbers, other last digits
     workers: NonNegativeInt = 0  # processes that load batches
     gradient_clip: PositiveFloat = 2.0
+
+
+# Options of an experiment that have no part in its weights: of evaluation, and of how batches are loaded.
+NOT_TRAINED = {"seeds": True, "decode": True, "train": {"workers"}}
 
 
 class TrackingOptions(Options):

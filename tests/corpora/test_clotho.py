@@ -40,6 +40,13 @@ def listing(root):
 
 
 def refusal(root):
+    """What is wrong with a folder, one problem a line; whatever is listed nonetheless is there to be checked."""
+    found = listing(root)
+    assert found.problems and all((root / clip.path).is_file() for clip in found.clips)
+    return "".join(f"{problem}\n" for problem in found.problems)
+
+
+def nothing_listed(root):
     with pytest.raises(CorpusError) as caught:
         listing(root)
     return str(caught.value)
@@ -135,12 +142,12 @@ def test_audio_that_is_not_listed_is_counted(tmp_path):
 
 
 def test_no_folder(tmp_path):
-    assert "nowhere does not exist" in refusal(tmp_path / "nowhere")
+    assert "nowhere does not exist" in nothing_listed(tmp_path / "nowhere")
 
 
 def test_no_split(tmp_path):
     (tmp_path / "train").mkdir()
-    message = refusal(tmp_path)
+    message = nothing_listed(tmp_path)
     assert "Looked for: development/ with clotho_captions_development.csv" in message and "'train'" in message
 
 
@@ -160,6 +167,10 @@ def test_half_splits(tmp_path):
         ("filename,caption_1", "'file_name' is missing; the header has 'filename', 'caption_1'; did you mean"),
         ("file_name,caption", "'caption_1' is missing"),
         ("file_name,caption_1,caption_3", "the header goes up to caption_3, but caption_2 is missing"),
+        (
+            "file_name,caption_1,caption_3,caption_99999999",
+            "up to caption_99999999, but caption_2, caption_4 to caption_99999998 is missing",
+        ),
         ("file_name,caption_1,caption_1", "'caption_1' stands more than once"),
     ],
 )
@@ -267,6 +278,23 @@ def test_all_offenders_of_all_splits_in_one_message(tmp_path):
         assert said in message
     for said in ("validation.csv, row 2: 'a.wav' is listed 2 times", "evaluation.csv: the column 'file_name'"):
         assert said in message
+
+
+def test_rows_whose_audio_is_there_are_listed_beside_the_problems(tmp_path):
+    rows = [row("a.wav"), row("gone.wav"), "b.wav,...", row("a.wav"), row("../c.wav"), row("d.wav") + ",more"]
+    audio(corpus(tmp_path, development=rows, evaluation="x\ny"), "development", "a.wav", "b.wav", "c.wav", "d.wav")
+    found = listing(tmp_path)
+    assert [clip.clip_id for clip in found.clips] == ["development/a.wav", "development/b.wav"]
+    for number in (2, 3, 4, 6, 7):
+        assert any(f"clotho_captions_development.csv, row {number}: " in problem for problem in found.problems)
+
+
+def test_tables_are_those_that_are_there(tmp_path):
+    layout = Clotho(ClothoOptions(layout="clotho", audio="data"))
+    assert layout.tables(tmp_path) == layout.tables(tmp_path / "nowhere") == []
+    corpus(tmp_path, evaluation=[], development=[])
+    names = ["clotho_captions_development.csv", "clotho_captions_evaluation.csv"]
+    assert layout.tables(tmp_path) == [tmp_path / name for name in names]
 
 
 def test_options_are_strict():

@@ -250,6 +250,12 @@ def test_listing_reads_back_what_make_wrote(made):
         assert row.text in captions[row.caption_id].lower()
 
 
+def test_tables_are_the_annotations_and_the_captions_that_are_there(made, tmp_path):
+    names = ["annotations.json", "clotho_captions_development.csv", "clotho_captions_validation.csv"]
+    assert Mini(options()).tables(made) == [made / name for name in names]
+    assert Mini(options()).tables(tmp_path) == []
+
+
 def test_listing_refuses_what_other_options_made(made, tmp_path):
     with pytest.raises(MismatchError, match=r"settings\.seed"):
         Mini(options(seed=7)).listing(made)

@@ -104,7 +104,7 @@ def test_report(root, tmp_path, capfd):
     write(root / "evaluation" / "e.wav", seconds=0.02)
     report = run(root, tmp_path / "out")
     assert report["schema"] == 1
-    assert report["clips"]["development"] == {"listed": 2, "found": 2, "refused": 0, "seconds": 0.5}
+    assert report["clips"]["development"] == {"listed": 2, "found": 2, "missing": 0, "refused": 0, "seconds": 0.5}
     assert report["captions"] == {"development": 3, "validation": 2, "evaluation": 3}
     assert (report["refused"], report["silent"], report["short"]) == ([], ["development/b.wav"], ["evaluation/e.wav"])
     # development has: rain falls a dog's bark na
@@ -120,7 +120,8 @@ def test_report(root, tmp_path, capfd):
     assert report["provenance"]["settings"] == {"layout": "clotho", "audio": "data", "on_bad_audio": "fail"}
     said = capfd.readouterr()
     assert said.out == "" and "Checking audio" in said.err
-    assert "development        2       2       0         3" in said.err
+    assert "split         listed   found missing refused  captions" in said.err
+    assert "development        2       2       0       0         3" in said.err
 
 
 @pytest.mark.parametrize(("seconds", "short"), [(1023 / 44100, True), (1024 / 44100, False)])
@@ -165,7 +166,7 @@ def test_bad_audio_is_skipped_and_counted(root, tmp_path):
     truncate(root / "development" / "b.wav")
     (root / "evaluation" / "d.wav").write_bytes(b"")
     report = run(root, tmp_path / "out", on_bad_audio="skip")
-    assert report["clips"]["development"] == {"listed": 2, "found": 1, "refused": 1, "seconds": 0.25}
+    assert report["clips"]["development"] == {"listed": 2, "found": 2, "missing": 0, "refused": 1, "seconds": 0.25}
     assert [entry["clip_id"] for entry in report["refused"]] == ["development/b.wav", "evaluation/d.wav"]
     assert report["refused"][1]["reason"] == "is empty (0 bytes)"
     assert report["captions"] == {"development": 2, "validation": 2, "evaluation": 1}
@@ -173,6 +174,15 @@ def test_bad_audio_is_skipped_and_counted(root, tmp_path):
     assert len(read_table(tmp_path / "out" / "clips.csv", CLIPS)) == 3
     captions = read_table(tmp_path / "out" / "captions.csv", CAPTIONS)
     assert not set(captions["clip_id"]) & {"development/b.wav", "evaluation/d.wav"}
+
+
+def test_a_link_that_leads_nowhere_is_missing_audio(root, tmp_path):
+    (root / "development" / "b.wav").unlink()
+    (root / "development" / "b.wav").symlink_to(tmp_path / "nowhere.wav")
+    assert "b.wav: is missing" in refused(root, tmp_path / "out")
+    report = run(root, tmp_path / "out", on_bad_audio="skip")
+    assert report["clips"]["development"] == {"listed": 2, "found": 1, "missing": 1, "refused": 0, "seconds": 0.25}
+    assert (report["missing"], report["refused"]) == (["development/b.wav"], [])
 
 
 def test_a_split_without_any_good_clip_is_refused(root, tmp_path):
@@ -185,6 +195,36 @@ def test_a_bad_table_is_refused_before_anything_is_written(root, tmp_path):
     with (root / "clotho_captions_validation.csv").open("a") as file:
         file.write("c.wav,again\n")
     assert "clotho_captions_validation.csv, row 2: 'c.wav' is listed 2 times" in refused(root, tmp_path / "out")
+
+
+def spoil(root):
+    """A caption for absent audio, a name listed twice, a truncated recording and an empty one."""
+    with (root / "clotho_captions_development.csv").open("a") as file:
+        file.write("gone.wav,Rain\nb.wav,again\n")
+    truncate(root / "development" / "b.wav")
+    (root / "evaluation" / "d.wav").write_bytes(b"")
+
+
+def test_bad_tables_and_bad_audio_are_refused_in_one_message(root, tmp_path):
+    spoil(root)
+    message = refused(root, tmp_path / "out").splitlines()
+    tables = "  - clotho_captions_development.csv, row"
+    assert message[0] == f"The data set in {root} cannot be used:"
+    assert sorted(message[1:3]) == [
+        f"{tables} 3: 'b.wav' is listed 2 times, in rows 3, 5",
+        f"{tables} 4: 'gone.wav' is not in {root / 'development'}",
+    ]
+    assert message[3] == "2 of 5 recordings cannot be used:"
+    assert message[4].startswith(f"  - {root / 'development' / 'b.wav'}: is truncated")
+    assert message[5] == f"  - {root / 'evaluation' / 'd.wav'}: is empty (0 bytes)"
+    assert "on_bad_audio: skip" in message[6] and len(message) == 7
+
+
+def test_bad_tables_are_refused_where_bad_audio_is_skipped(root, tmp_path):
+    spoil(root)
+    message = refused(root, tmp_path / "out", on_bad_audio="skip")
+    assert "'b.wav' is listed 2 times" in message and "'gone.wav' is not in" in message
+    assert "truncated" not in message and "d.wav" not in message
 
 
 class Annotated:

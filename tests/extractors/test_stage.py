@@ -12,6 +12,7 @@ from earwitness.extractors import stage
 from earwitness.extractors.logmel import LogMelOptions
 from earwitness.extractors.stage import extract
 from earwitness.extractors.store import FeatureStore
+from earwitness.files import sha256
 
 RATE = 8000
 SECONDS = [0.5, 0.1, 0.01, 0.3, 0.47, 0.25, 0.5]  # 0.01 s: shorter than one window
@@ -28,7 +29,8 @@ def corpus(tmp_path):
     for number, seconds in enumerate(SECONDS):
         samples = np.random.default_rng(number).uniform(-0.5, 0.5, round(seconds * RATE))
         soundfile.write(tmp_path / f"{number}.wav", samples, RATE, subtype="FLOAT")
-        rows.append([f"development/{number}", "development", f"{number}.wav", seconds, RATE, 1, f"digest {number}"])
+        known = sha256(tmp_path / f"{number}.wav")
+        rows.append([f"development/{number}", "development", f"{number}.wav", seconds, RATE, 1, known])
     rows.append(["evaluation/9", "evaluation", "9.wav", 9.0, RATE, 1, "absent, and not asked for"])
     write_table(tmp_path / "clips.csv", pd.DataFrame(rows, columns=CLIPS))
     return tmp_path
@@ -133,6 +135,15 @@ def test_longer_clips_are_cut_by_choice_and_counted(corpus):
 
 def test_an_audio_file_that_cannot_be_read_leaves_no_feature_file(corpus):
     (corpus / "3.wav").unlink()
-    with pytest.raises(CorpusError, match=r"3\.wav: is missing"):
+    with pytest.raises(CorpusError, match=r"went away after(.|\n)*3\.wav"):
         run(corpus, options())
+    assert not (corpus / "out" / "development.h5").exists()
+
+
+def test_recordings_that_changed_after_the_corpus_was_read_are_refused(corpus):
+    for number in (0, 1):
+        soundfile.write(corpus / f"{number}.wav", np.zeros(800), RATE)
+    with pytest.raises(CorpusError, match=r"after the corpus was read") as caught:
+        run(corpus, options(clips_per_shard=10))
+    assert "0.wav" in str(caught.value) and "1.wav" in str(caught.value)
     assert not (corpus / "out" / "development.h5").exists()

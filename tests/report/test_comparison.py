@@ -104,7 +104,8 @@ def make_results(folder):
         (f"{clip_id}#1", clip_id, f"A reference & more <b>{number}</b>.") for number, clip_id in enumerate(CLIP_IDS)
     ]
     pd.DataFrame(texts, columns=CAPTIONS).to_csv(corpus / "captions.csv", index=False)
-    counts = {"listed": len(CLIP_IDS) + 1, "found": len(CLIP_IDS), "refused": 1, "seconds": 2.3}
+    kept = len(CLIP_IDS)
+    counts = {"listed": kept + 2, "found": kept + 1, "missing": 1, "refused": 1, "seconds": 2.3}
     refused = [{"clip_id": "evaluation/bad.wav", "reason": "is empty (0 samples)"}]
     report = {"clips": {"evaluation": counts}, "refused": refused, "captions": {"evaluation": len(texts)}}
     write_json(corpus / "report.json", report | {"ids_sha256": {"evaluation": "abc"}})
@@ -157,7 +158,9 @@ def test_absent_scores_have_their_reasons(page):
 
 
 def test_what_was_refused_is_said(page):
-    assert "1 of 24 evaluation clips" in page.text and "evaluation/bad.wav: is empty (0 samples)" in page.text
+    assert "<strong>23</strong> evaluation clips scored" in page.text
+    assert "<strong>1</strong> clips without audio on disk" in page.text
+    assert "1 of 24 evaluation clips found" in page.text and "evaluation/bad.wav: is empty (0 samples)" in page.text
 
 
 def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monkeypatch):
@@ -173,7 +176,7 @@ def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monk
         ["0.550", "0.345", "0.222", "0.139", "0.372", "0.169", "0.356", "0.115", "0.235"]
     )
     assert "poster" in page.row("CL4AC baseline")[0]
-    other = {"clips": {"evaluation": {"found": 23}}}
+    other = {"clips": {"evaluation": {"found": 24, "refused": 1}}}
     assert comparison._published("some-data", other) == comparison._published("clotho", other) == ([], [])
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from earwitness.corpora.tables import CAPTIONS, CLIPS, caption_id, clips_of, write_table
-from earwitness.extractors.stage import audio_digest
+from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, clips_of, write_table
 from earwitness.extractors.store import write
 from earwitness.options import TextOptions
 from earwitness.text.stage import prepare_text

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from tests.workflow.conftest import ROOT, Workflow
@@ -33,6 +35,12 @@ def test_unknown_data_set_is_answered_with_those_there_are(workflow):
 def test_unknown_experiment_is_answered_with_the_nearest(workflow):
     printed = workflow.run("--dry-run", "results/mini/cl4c/metrics.json", fails=True)
     assert "experiment 'cl4c': did you mean 'cl4ac'?" in printed
+
+
+@pytest.mark.parametrize("target", ["results/mini/cl4ac/metric.json", "results/clotho/audio"])
+def test_files_that_no_rule_makes_are_answered_with_what_results_are_called(workflow, target):
+    printed = workflow.run("--dry-run", target, fails=True)
+    assert "no rule makes this file; results are called {dataset}/{experiment}/metrics.json" in printed
 
 
 def test_configuration_is_checked_before_the_dag_is_built(workflow, tmp_path):
@@ -80,11 +88,20 @@ def test_bad_audio_is_refused_or_skipped_as_chosen(workflow, tmp_path):
     assert '"refused": 1' in (workflow / target).read_text()
 
 
+def test_a_changed_recording_is_noticed(workflow, tmp_path):
+    root = small_corpus(tmp_path / "audio")
+    config = configured(tmp_path / "mine.yaml", datasets={"mine": {"layout": "clotho", "audio": str(root)}})
+    target = "results/mine/corpus/clips.csv"
+    workflow.run(target, configfile=config)
+    before = (workflow / target).read_text()
+    assert "Nothing to be done" in workflow.run(target, configfile=config)
+    soundfile.write(root / "evaluation" / "a.wav", 0.1 * np.sin(np.arange(16000)), 8000)
+    workflow.run(target, configfile=config)
+    assert (workflow / target).read_text() != before
+
+
 def small_corpus(root: Path) -> Path:
     """Two evaluation clips in the Clotho layout."""
-    import numpy as np
-    import soundfile
-
     (root / "evaluation").mkdir(parents=True)
     for name in ("a.wav", "b.wav"):
         soundfile.write(root / "evaluation" / name, 0.1 * np.sin(np.arange(8000)), 8000)

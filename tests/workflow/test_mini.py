@@ -96,12 +96,11 @@ def test_publishing_again_changes_nothing(mini):
     assert read_json(folder / "again.json")["runs"] == before
 
 
-def test_a_tracker_that_is_down_fails_nothing(mini, tmp_path):
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////dev/null/mlflow.db"])
+def test_a_tracker_that_is_down_fails_nothing(mini, tmp_path, uri):
     from earwitness.tracking.publish import publish
 
     folder = mini / "results/mini/cl4ac"
-    (tmp_path / "file").touch()
     out = tmp_path / "tracking.json"
-    uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
     assert not publish(uri, folder / "metrics.json", [folder / "seed-0"], out)
     assert read_json(out)["reason"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -18,15 +19,20 @@ class _Both:
     """Writes to the terminal and to the log."""
 
     def __init__(self, terminal: TextIO, log: TextIO):
-        self.terminal, self.log = terminal, log
+        self.terminal, self.log, self.encoding = terminal, log, terminal.encoding
 
     def write(self, text: str) -> int:
-        self.log.write(text)
+        self._log(text)
         return self.terminal.write(text)
 
     def flush(self) -> None:
-        self.log.flush()
         self.terminal.flush()
+
+    def _log(self, text: str) -> None:
+        # On a full disk the message on the terminal is what counts.
+        with suppress(OSError):
+            self.log.write(text)
+            self.log.flush()
 
     def isatty(self) -> bool:
         return self.terminal.isatty()
@@ -39,15 +45,20 @@ class _Both:
 def stage(snakemake) -> Iterator[None]:
     """Run a rule's work: standard error goes to its log too, bad input ends it with a message and exit code 1."""
     terminal = sys.stderr
-    with Path(snakemake.log[0]).open("w", encoding="utf-8") as log:
-        sys.stderr = _Both(terminal, log)
-        try:
-            yield
-        except EarwitnessError as error:
-            print(f"\n{error}\n", file=sys.stderr)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            print("\nInterrupted: nothing half-written was kept. Run the same command to go on.\n", file=sys.stderr)
-            sys.exit(130)
-        finally:
-            sys.stderr = terminal
+    log = Path(snakemake.log[0]).open("w", encoding="utf-8")  # noqa: SIM115 (closing may fail on a full disk)
+    sys.stderr = _Both(terminal, log)
+    try:
+        yield
+    except EarwitnessError as error:
+        print(f"\n{error}\n", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nInterrupted: nothing half-written was kept. Run the same command to go on.\n", file=sys.stderr)
+        sys.exit(130)
+    except Exception:
+        traceback.print_exc(file=sys.stderr)  # into the log too: on a cluster there is no terminal
+        sys.exit(1)
+    finally:
+        sys.stderr = terminal
+        with suppress(OSError):
+            log.close()

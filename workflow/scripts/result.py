@@ -7,14 +7,14 @@ from _stage import stage
 from earwitness.evaluation import summarise_experiment
 from earwitness.files import read_json
 from earwitness.report.terminal import table
-from earwitness.tracking.publish import publish, store_uri
+from earwitness.tracking.publish import publish
 
 if __name__ == "__main__":
     with stage(snakemake):
         params, wildcards = snakemake.params, snakemake.wildcards
         folders = [Path(folder) for folder in params.folders]
         result, tracking = Path(snakemake.output.result), Path(snakemake.output.tracking)
-        summarise_experiment(wildcards.dataset, wildcards.experiment, params.system, params.seeds, folders, result)
+        summarise_experiment(wildcards.dataset, wildcards.experiment, params.options, params.seeds, folders, result)
         print(f"\n{table([read_json(result)])}\n", file=sys.stderr)
-        if not publish(store_uri(params.uri), result, folders, tracking):
+        if not publish(params.uri, result, folders, tracking):
             print(f"The run could not be published to MLflow ({tracking} says why).", file=sys.stderr)

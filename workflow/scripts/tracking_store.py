@@ -1,10 +1,12 @@
 """Make the MLflow store."""
 
+import sys
 from pathlib import Path
 
 from _stage import stage
-from earwitness.tracking.publish import prepare_store, store_uri
+from earwitness.tracking.publish import prepare_store
 
 if __name__ == "__main__":
     with stage(snakemake):
-        prepare_store(store_uri(snakemake.params.uri), snakemake.params.datasets, Path(snakemake.output[0]))
+        if not prepare_store(snakemake.params.uri, snakemake.params.datasets, Path(snakemake.output[0])):
+            print(f"MLflow's store cannot be reached ({snakemake.output[0]} says why).", file=sys.stderr)

@@ -8,10 +8,12 @@ from earwitness.training.stage import train_model
 
 if __name__ == "__main__":
     with stage(snakemake):
+        options = snakemake.params.options
+        options = {**options, "train": {**options["train"], "workers": snakemake.resources.loaders}}
         train_model(
             dataset=snakemake.wildcards.dataset,
             experiment=snakemake.wildcards.experiment,
-            options=validated("experiments", snakemake.params.options),
+            options=validated("experiments", options),
             seed=int(snakemake.wildcards.seed),
             files={name: Path(path) for name, path in snakemake.input.items()},
             out={name: Path(path) for name, path in snakemake.output.items()},

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soundfile
 
-from earwitness.audio.decode import AudioError, library_message, open_sound, unreadable
+from earwitness.audio.decode import MISSING, AudioError, library_message, open_sound, unreadable
 from earwitness.audio.formats import FORMATS
 from earwitness.files import sha256
 
@@ -67,7 +67,7 @@ def inspect(path: str | os.PathLike) -> AudioFacts:
 def _check_kind(path: Path) -> str:
     """The format that the extension names; refused when the file is absent or empty, or its contents are another's."""
     if not path.exists():
-        raise AudioError(path, "is missing")
+        raise AudioError(path, MISSING)
     if not path.is_file():
         raise AudioError(path, "is not a file")
     if not path.stat().st_size:

@@ -11,6 +11,7 @@ import soxr
 
 from earwitness.errors import CorpusError
 
+MISSING = "is missing"
 UNKNOWN_FRAMES = 1 << 48  # from here on libsndfile means "not told", and soundfile cannot read on
 
 
@@ -34,7 +35,7 @@ def open_sound(path: str | os.PathLike) -> soundfile.SoundFile:
             pass
         sound = soundfile.SoundFile(path)
     except OSError as error:
-        raise AudioError(path, "is missing" if isinstance(error, FileNotFoundError) else unreadable(error)) from error
+        raise AudioError(path, MISSING if isinstance(error, FileNotFoundError) else unreadable(error)) from error
     except soundfile.SoundFileError as error:
         raise AudioError(path, f"is damaged or no audio ({library_message(error)})") from error
     if sound.frames >= UNKNOWN_FRAMES:

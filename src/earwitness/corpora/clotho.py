@@ -8,14 +8,15 @@ import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from html import unescape
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import StringConstraints
 
-from earwitness.audio.formats import FORMATS
+from earwitness.audio.formats import is_audio
 from earwitness.corpora.csv_reader import Sheet, read_sheet, shown
-from earwitness.errors import CorpusError, listed
+from earwitness.errors import CorpusError
 from earwitness.files import sha256
 from earwitness.options import SPLITS, DatasetOptions
 
@@ -54,36 +55,23 @@ class Clotho:
     def listing(self, root: Path) -> Listing:
         """The clips of all splits that are there, in the tables' order; their audio is not opened.
 
-        Raises CorpusError that names every offending file, row and value of all splits at once.
+        Every offending file, row and value of all splits stands in the listing's ``problems``. Raises CorpusError when
+        there is nothing to list: no folder, or no split in it.
         """
-        from earwitness.corpora.tables import ListedClip, Listing
+        from earwitness.corpora.tables import Listing
 
         if not root.is_dir():
             raise CorpusError(f"The data set's folder {root} does not exist; set the entry's `audio` to where it is.")
-        clips: list[ListedClip] = []
-        problems: list[str] = []
-        notes: dict[str, dict] = {"tables": {}, "unlisted_audio": {}, "ignored_columns": {}}
+        found = Listing([], notes={"tables": {}, "unlisted_audio": {}, "ignored_columns": {}})
         for split in SPLITS:
-            table, on_disk = root / f"clotho_captions_{split}.csv", files_below(root / split)
-            if not table.is_file():
-                if count := sum(map(_is_audio, on_disk)):
-                    problems.append(f"{split}/ holds {count} recordings, but {table.name} is missing from {root}")
-                continue
-            sheet, rows = read_captions(table)
-            _check_presence(sheet, rows, root / split, on_disk)
-            problems.extend(sheet.problems)
-            clips.extend(ListedClip(f"{split}/{row.name}", split, f"{split}/{row.name}", row.captions) for row in rows)
-            if not sheet.columns:
-                continue  # not readable as a table: its problems are noted, there is nothing else to tell
-            notes["tables"][table.name] = sha256(table)
-            notes["unlisted_audio"][split] = sum(map(_is_audio, on_disk - {row.name for row in rows}))
-            if ignored := [name for name in sheet.columns if name != NAME and not _CAPTION.fullmatch(name)]:
-                notes["ignored_columns"][table.name] = ignored
-        if problems:
-            raise CorpusError(listed(f"The data set in {root} cannot be used:", problems))
-        if not clips:
+            _add_split(found, root, split)
+        if not found.clips and not found.problems:
             raise CorpusError(_nothing_found(root))
-        return Listing(clips, notes=notes)
+        return found
+
+    def tables(self, root: Path) -> list[Path]:
+        """The caption tables that are there."""
+        return [table for split in SPLITS if (table := _table(root, split)).is_file()]
 
 
 def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
@@ -97,8 +85,7 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
     if not sheet.columns:
         return sheet, rows
     numbers = sorted(int(match[1]) for column in sheet.columns if (match := _CAPTION.fullmatch(column)))
-    if gaps := sorted(set(range(1, numbers[-1])) - set(numbers)):
-        missing = ", ".join(f"caption_{number}" for number in gaps[:5])
+    if missing := _gaps(numbers):
         sheet.problems.append(f"{path.name}: the header goes up to caption_{numbers[-1]}, but {missing} is missing")
     name_at, caption_at = sheet.columns.index(NAME), [sheet.columns.index(f"caption_{number}") for number in numbers]
     for row in sheet.rows:
@@ -118,9 +105,44 @@ def files_below(folder: Path) -> set[str]:
     return names
 
 
-def _is_audio(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in FORMATS and not path.name.startswith("._")  # what macOS leaves beside each file
+def _table(root: Path, split: str) -> Path:
+    return root / f"clotho_captions_{split}.csv"
+
+
+def _add_split(found: Listing, root: Path, split: str) -> None:
+    """Add what one split holds, and what is wrong with its table; nothing when it is not there at all."""
+    table, on_disk = _table(root, split), files_below(root / split)
+    if not table.is_file():
+        if count := sum(map(is_audio, on_disk)):
+            found.problems.append(f"{split}/ holds {count} recordings, but {table.name} is missing from {root}")
+        return
+    sheet, rows = read_captions(table)
+    _check_presence(sheet, rows, root / split, on_disk)
+    found.problems.extend(sheet.problems)
+    found.clips.extend(_clips(split, rows, on_disk))
+    if not sheet.columns:
+        return  # not readable as a table: its problems are noted, there is nothing else to tell
+    found.notes["tables"][table.name] = sha256(table)
+    found.notes["unlisted_audio"][split] = sum(map(is_audio, on_disk - {row.name for row in rows}))
+    if ignored := [name for name in sheet.columns if name != NAME and not _CAPTION.fullmatch(name)]:
+        found.notes["ignored_columns"][table.name] = ignored
+
+
+def _clips(split: str, rows: list[CaptionedFile], on_disk: set[str]) -> list[ListedClip]:
+    """The rows whose audio is there, each name once: what remains to be checked, whatever else is wrong with them."""
+    from earwitness.corpora.tables import ListedClip
+
+    first: dict[str, CaptionedFile] = {}
+    for row in rows:
+        if row.name in on_disk:
+            first.setdefault(row.name, row)
+    return [ListedClip(f"{split}/{name}", split, f"{split}/{name}", row.captions) for name, row in first.items()]
+
+
+def _gaps(numbers: list[int]) -> str:
+    """The captions that ascending numbers leave out, a run of them by its ends; empty when there are none."""
+    runs = [(before + 1, after - 1) for before, after in pairwise([0, *numbers]) if after - before > 1]
+    return ", ".join(f"caption_{a}" if a == b else f"caption_{a} to caption_{b}" for a, b in runs)
 
 
 def _nothing_found(root: Path) -> str:
@@ -172,7 +194,7 @@ def _check_presence(sheet: Sheet, rows: list[CaptionedFile], folder: Path, on_di
     absent = [row for row in rows if row.name.strip() and row.name not in on_disk]
     if not absent:
         return
-    likely = {_loose(name): name for name in sorted(on_disk) if _is_audio(name)}
+    likely = {_loose(name): name for name in sorted(on_disk) if is_audio(name)}
     for row in absent:
         there = likely.get(_loose(row.name))
         hint = f"; {there!a} is there, but names must be equal byte for byte" if there else ""

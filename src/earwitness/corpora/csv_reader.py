@@ -40,11 +40,6 @@ class Sheet:
         """Note a problem of one row."""
         self.problems.append(f"{self.path.name}, row {row}: {what}")
 
-    def cells(self, column: str) -> Iterator[tuple[int, str]]:
-        """Row number and cell of every row in one column."""
-        place = self.columns.index(column)
-        return ((row.number, row.cells[place]) for row in self.rows)
-
 
 def shown(value: str) -> str:
     """A value as it stands in a message: quoted, with its odd characters escaped, cut when it is long."""

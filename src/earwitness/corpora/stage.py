@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from earwitness.audio.check import AudioFacts, inspect
-from earwitness.audio.decode import AudioError
+from earwitness.audio.decode import MISSING, AudioError
 from earwitness.corpora.tables import CAPTIONS, CLIPS, ListedClip, Listing, caption_id, write_table
 from earwitness.errors import CorpusError, listed
 from earwitness.files import provenance, write_json
@@ -34,7 +34,13 @@ class Layout(Protocol):
     """What the stage needs of a layout."""
 
     def listing(self, root: Path) -> Listing:
-        """All clips that the data set lists; raises CorpusError."""
+        """All clips that the data set lists, and every problem of its tables.
+
+        Raises CorpusError only where nothing can be listed.
+        """
+
+    def tables(self, root: Path) -> list[Path]:
+        """The files, audio aside, that the data set is read from, those that exist; a change of one is a new corpus."""
 
 
 @dataclass
@@ -43,7 +49,15 @@ class _Checked:
 
     listing: Listing
     good: list[tuple[ListedClip, AudioFacts]]
-    refused: list[tuple[ListedClip, str]]
+    bad: list[tuple[ListedClip, str]]
+
+    def missing(self) -> list[ListedClip]:
+        """The clips whose audio is not on disk."""
+        return [clip for clip, reason in self.bad if reason == MISSING]
+
+    def refused(self) -> list[tuple[ListedClip, str]]:
+        """The clips whose audio was found, but cannot be used, and why."""
+        return [(clip, reason) for clip, reason in self.bad if reason != MISSING]
 
     def splits(self) -> list[str]:
         there = {clip.split for clip in self.listing.clips}
@@ -54,13 +68,13 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
     """Check every recording of a data set and write ``clips``, ``captions``, ``phrases`` and ``events.csv`` and
     ``report.json`` to ``out``.
 
-    Raises CorpusError, with nothing written, when the listing is refused, when a recording is and
-    ``options.on_bad_audio`` is "fail", or when skipping the bad ones leaves a split without any clip.
+    Raises one CorpusError that names all offenders, with nothing written, when the tables have problems, when a
+    recording is bad and ``options.on_bad_audio`` is "fail", or when skipping the bad ones leaves a split without clips.
     """
     listing = layout.listing(root)
     checked = _check_audio(listing, root, workers)
-    if checked.refused:
-        _refuse_or_skip(checked, options.on_bad_audio, root)
+    if refusal := "\n".join(_refusals(checked, options.on_bad_audio, root)):
+        raise CorpusError(refusal)
     clips, captions = _clip_table(checked), _caption_table(checked)
     phrases = listing.phrases[listing.phrases["caption_id"].isin(captions["caption_id"])]
     events = listing.events[listing.events["phrase_id"].isin(phrases["phrase_id"])]
@@ -81,7 +95,7 @@ def _check_audio(listing: Listing, root: Path, workers: int) -> _Checked:
         try:
             for chunk in pool.map(lambda clips: [_inspect(clip, root) for clip in clips], _chunks(listing.clips)):
                 for clip, found in chunk:
-                    kept = checked.refused if isinstance(found, str) else checked.good
+                    kept = checked.bad if isinstance(found, str) else checked.good
                     kept.append((clip, found))
                 bar.update(len(chunk))
         finally:
@@ -103,17 +117,22 @@ def _chunks(clips: list[ListedClip]) -> Iterator[list[ListedClip]]:
         yield chunk
 
 
-def _refuse_or_skip(checked: _Checked, on_bad_audio: str, root: Path) -> None:
-    """Raise CorpusError unless the bad recordings may be left out and every split keeps some."""
-    offenders = [f"{root / clip.path}: {reason}" for clip, reason in checked.refused]
+def _refusals(checked: _Checked, on_bad_audio: str, root: Path) -> Iterator[str]:
+    """What forbids to go on, with its own heading each: the tables, and bad audio unless it may be left out."""
+    if checked.listing.problems:
+        yield listed(f"The data set in {root} cannot be used:", checked.listing.problems)
+    if not checked.bad:
+        return
+    offenders = [f"{root / clip.path}: {reason}" for clip, reason in checked.bad]
     count = f"{len(offenders)} of {len(checked.listing.clips)} recordings"
     if on_bad_audio == "fail":
         advice = "Replace them, or set on_bad_audio: skip in the data set's entry: they are then left out and counted."
-        raise CorpusError(listed(f"{count} cannot be used:", offenders, advice))
+        yield listed(f"{count} cannot be used:", offenders, advice)
+        return
     left = {clip.split for clip, _ in checked.good}
     if empty := [split for split in checked.splits() if split not in left]:
         heading = f"{count} cannot be used, and without them no clip is left in {' and '.join(empty)}:"
-        raise CorpusError(listed(heading, offenders))
+        yield listed(heading, offenders)
 
 
 def _clip_table(checked: _Checked) -> pd.DataFrame:
@@ -143,7 +162,8 @@ def _report(checked: _Checked, options: DatasetOptions) -> dict[str, Any]:
     return {
         "schema": REPORT_SCHEMA,
         "clips": {split: _counts(checked, split) for split in checked.splits()},
-        "refused": [{"clip_id": clip.clip_id, "reason": reason} for clip, reason in checked.refused],
+        "missing": [clip.clip_id for clip in checked.missing()],
+        "refused": [{"clip_id": clip.clip_id, "reason": reason} for clip, reason in checked.refused()],
         "captions": dict(captions),
         "silent": [clip.clip_id for clip, facts in checked.good if facts.silent],
         "short": [clip.clip_id for clip, facts in checked.good if facts.seconds < SHORT_SECONDS],
@@ -156,13 +176,18 @@ def _report(checked: _Checked, options: DatasetOptions) -> dict[str, Any]:
 
 
 def _counts(checked: _Checked, split: str) -> dict[str, int | float]:
-    seconds = [facts.seconds for clip, facts in checked.good if clip.split == split]
-    refused = sum(clip.split == split for clip, _ in checked.refused)
+    """Clips of a split: listed in the table, their audio found on disk or missing, found but refused.
+
+    What is kept, and what ``seconds`` sums up, is found less refused.
+    """
+    listed_there = sum(clip.split == split for clip in checked.listing.clips)
+    missing = sum(clip.split == split for clip in checked.missing())
     return {
-        "listed": len(seconds) + refused,
-        "found": len(seconds),
-        "refused": refused,
-        "seconds": round(sum(seconds), 3),
+        "listed": listed_there,
+        "found": listed_there - missing,
+        "missing": missing,
+        "refused": sum(clip.split == split for clip, _ in checked.refused()),
+        "seconds": round(sum(facts.seconds for clip, facts in checked.good if clip.split == split), 3),
     }
 
 
@@ -208,9 +233,10 @@ def _write_all(out: Path, tables: dict[str, pd.DataFrame], report: dict[str, Any
 
 def _summary(report: dict[str, Any]) -> str:
     """The report as a short table for people."""
-    lines = [f"{'split':<12} {'listed':>7} {'found':>7} {'refused':>7} {'captions':>9} {'minutes':>9}"]
+    columns = ("listed", "found", "missing", "refused")
+    lines = [f"{'split':<12} {' '.join(f'{name:>7}' for name in columns)} {'captions':>9} {'minutes':>9}"]
     for split, counts in report["clips"].items():
-        numbers = f"{counts['listed']:>7} {counts['found']:>7} {counts['refused']:>7}"
+        numbers = " ".join(f"{counts[name]:>7}" for name in columns)
         lines.append(f"{split:<12} {numbers} {report['captions'][split]:>9} {counts['seconds'] / 60:>9.1f}")
     for key, meaning in (("silent", "all silent"), ("short", "shorter than one analysis window")):
         if report[key]:

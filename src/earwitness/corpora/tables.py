@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from earwitness.errors import CorpusError
-from earwitness.files import atomic
+from earwitness.files import atomic, digest
 
 CLIPS = ["clip_id", "split", "path", "seconds", "sample_rate", "channels", "sha256"]
 CAPTIONS = ["caption_id", "clip_id", "text"]
@@ -34,12 +35,17 @@ class ListedClip:
 
 @dataclass
 class Listing:
-    """What a layout finds in a data set: the clips with their captions, and phrases and events where there are any."""
+    """What a layout finds in a data set: the clips with their captions, and phrases and events where there are any.
+
+    ``problems`` says what is wrong with the tables, one line for each offender. A listing with problems is refused in
+    the end; its ``clips`` are then all those whose audio is there to be checked, for one message to name all offenders.
+    """
 
     clips: list[ListedClip]
     phrases: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PHRASES))
     events: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EVENTS))
-    notes: dict[str, object] = field(default_factory=dict)  # what the report should tell beside the counts
+    notes: dict[str, Any] = field(default_factory=dict)  # what the report should tell beside the counts
+    problems: list[str] = field(default_factory=list)
 
 
 def caption_id(clip_id: str, number: int) -> str:
@@ -84,3 +90,8 @@ def captions_by_clip(path: str | Path, clip_ids: list[str]) -> dict[str, list[st
     captions = read_table(path, CAPTIONS)
     grouped = captions.groupby("clip_id", sort=False)["text"].agg(list)
     return {clip_id: grouped[clip_id] for clip_id in clip_ids}
+
+
+def audio_digest(clips: pd.DataFrame) -> str:
+    """Digest of the ids and the audio of clips, in order: what a feature file says it was made from."""
+    return digest(clips[["clip_id", "sha256"]].values.tolist())

@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from earwitness import registry
 from earwitness.audio.decode import load
-from earwitness.corpora.tables import clips_of
+from earwitness.corpora.tables import audio_digest, clips_of
 from earwitness.errors import CorpusError, EarwitnessError, listed
 from earwitness.extractors.store import FeatureStore, write
-from earwitness.files import SCHEMA, code_version, digest
+from earwitness.files import SCHEMA, code_version, sha256
 from earwitness.options import FeatureOptions
 
 
@@ -33,6 +33,7 @@ class Shard:
     path: Path
     clip_ids: tuple[str, ...]
     audio: tuple[Path, ...]
+    digests: tuple[str, ...]  # of the audio, as the corpus was read
     options: FeatureOptions
     provenance: dict[str, Any]
 
@@ -68,11 +69,6 @@ def feature_provenance(options: FeatureOptions, clips: pd.DataFrame) -> dict[str
     return {"schema": SCHEMA, "made_by": options.extractor, "settings": settings, "inputs": inputs}
 
 
-def audio_digest(clips: pd.DataFrame) -> str:
-    """Digest of the ids and the audio of clips, in order: what a feature file says it was made from."""
-    return digest(clips[["clip_id", "sha256"]].values.tolist())
-
-
 def _counts(extractor: Any, options: FeatureOptions, clips: pd.DataFrame) -> dict[str, int]:
     """How many clips are cut, filled up, or shorter than one window; refuses those that are too long."""
     too_long = [clip for clip in clips.itertuples() if extractor.too_long(clip.seconds)]
@@ -95,7 +91,8 @@ def _shards(
         ids = tuple(part["clip_id"])
         own = {key: provenance[key] for key in ("schema", "made_by", "settings")}
         own["inputs"] = {"audio": audio_digest(part)}
-        yield Shard(folder / f"{start:07d}.h5", ids, tuple(root / path for path in part["path"]), options, own)
+        audio = tuple(root / path for path in part["path"])
+        yield Shard(folder / f"{start:07d}.h5", ids, audio, tuple(part["sha256"]), options, own)
 
 
 def _made(shard: Shard) -> bool:
@@ -132,6 +129,10 @@ def _run(shards: list[Shard], total: int, workers: int, name: str) -> None:
 def _make(shard: Shard) -> None:
     import torch
 
+    recordings = zip(shard.audio, shard.digests, strict=True)
+    if changed := [str(path) for path, known in recordings if not path.is_file() or sha256(path) != known]:
+        advice = "Run again: the corpus is read anew when recordings change."
+        raise CorpusError(listed("Recordings that changed or went away after the corpus was read:", changed, advice))
     torch.set_num_threads(1)  # the processes are the parallelism
     extractor = registry.load(registry.EXTRACTORS[shard.options.extractor].implementation)(shard.options)
     clips = (

@@ -240,7 +240,8 @@ def _plain_cell(value: float | None, nothing: Cell) -> Cell:
 
 def _published(dataset: str, report: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """The published rows for this data set, and why others for it are left out."""
-    scored = report["clips"][SPLIT]["found"]
+    counts = report["clips"][SPLIT]
+    scored = counts["found"] - counts["refused"]
     rows, left_out = [], []
     for row in yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["rows"]:
         if row["dataset"] != dataset or not row["metrics"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
-from earwitness.files import provenance
+from earwitness.files import digest, provenance
 from earwitness.options import SPLITS, TextOptions
 from earwitness.text import word2vec
 from earwitness.text.vocabulary import Vocabulary, sentences_of
@@ -23,6 +23,7 @@ def prepare_text(options: TextOptions, clips: Path, captions: Path, vocabulary_o
         split: vocabulary.count(_texts(captions, list(every["clip_id"][every["split"] == split]))) for split in others
     }
     made_by = provenance("text", {"captions": captions}, **options.model_dump())
+    made_by["inputs"]["training_clips"] = digest(list(training["clip_id"]))
     vocabulary.write(vocabulary_out, made_by, {"training_captions": len(sentences), **counts})
 
 

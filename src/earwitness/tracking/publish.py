@@ -17,6 +17,8 @@ from earwitness.files import digest, read_json, sha256, write_json
 from earwitness.training.events import read_events
 
 KEY = "earwitness.run_key"
+RESULT = "earwitness.result_sha256"
+PARENT = "mlflow.parentRunId"
 METRIC_BATCH = 1000  # MLflow's limit for one call
 PARAM_LENGTH = 500
 
@@ -26,16 +28,20 @@ def store_uri(configured: str) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or configured
 
 
-def prepare_store(uri: str, datasets: Sequence[str], out: Path) -> None:
-    """Make the store's schema and an experiment for each data set, before parallel jobs would race in doing so."""
-    record: dict[str, Any] = {"ready": True, "datasets": list(datasets)}
+def prepare_store(uri: str, datasets: Sequence[str], out: Path) -> bool:
+    """Make the store's schema and an experiment for each data set, before parallel jobs would race in doing so.
+
+    Writes what became of it to ``out``, and returns success.
+    """
+    record: dict[str, Any] = {"uri": uri, "ready": True, "datasets": list(datasets)}
     try:
         client = _client(uri)
         for dataset in datasets:
             _experiment(client, uri, dataset)
     except Exception as error:  # publishing will try again
-        record = {"ready": False, "reason": f"{type(error).__name__}: {error}"}
+        record |= {"ready": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
+    return record["ready"]
 
 
 def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
@@ -64,41 +70,66 @@ def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
     client = _client(uri)
     content = read_json(result)
     place = _experiment(client, uri, content["dataset"])
-    keys = [run_key(folder) for folder in folders]
-    parent = _run(client, place, digest(keys), content["experiment"], {"earwitness.system": content["system"]})
-    if parent is not None:
-        _log_result(client, parent, content, result)
-    parent_id = parent or _find(client, place, digest(keys)).info.run_id
-    children = {}
-    for seed, key, folder in zip(content["seeds"], keys, folders, strict=True):
-        name = f"{content['experiment']} seed {seed}"
-        tags = {"mlflow.parentRunId": parent_id, "earwitness.seed": str(seed)}
-        events = list(read_events(folder / "events.jsonl"))
-        child = _run(client, place, key, name, tags, start=_milliseconds(events[0]))
-        if child is not None:
-            _log_seed(client, child, folder, events)
-        children[str(seed)] = child or _find(client, place, key).info.run_id
-    return {"parent": parent_id, **children}
+    parent = _parent_run(client, place, content, result)
+    seeds = zip(content["seeds"], folders, strict=True)
+    return {
+        "parent": parent,
+        **{str(seed): _seed_run(client, place, parent, content, seed, path) for seed, path in seeds},
+    }
+
+
+def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) -> str:
+    """The run of an experiment with its options and inputs, whatever its seeds; brought up to date with the result."""
+    made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
+    key = digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
+    found = _find(client, place, key)
+    if found is None:
+        run_id = _new_run(client, place, key, content["experiment"], {"earwitness.system": content["system"]})
+        _log_params(client, run_id, content["provenance"]["options"])
+    else:
+        run_id = found.info.run_id
+        if found.data.tags.get(RESULT) == sha256(result):
+            return run_id
+    _log_result(client, run_id, content, result)
+    client.set_tag(run_id, RESULT, sha256(result))
+    client.set_terminated(run_id)
+    return run_id
+
+
+def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], seed: int, folder: Path) -> str:
+    """The run of one seed under its parent; one that an earlier try left unfinished is made anew."""
+    found = _find(client, place, run_key(folder))
+    if found is not None and found.info.status == "FINISHED":
+        client.set_tag(found.info.run_id, PARENT, parent)
+        return found.info.run_id
+    if found is not None:
+        client.delete_run(found.info.run_id)
+    events = list(read_events(folder / "events.jsonl"))
+    tags = {PARENT: parent, "earwitness.seed": str(seed)}
+    name = f"{content['experiment']} seed {seed}"
+    run_id = _new_run(client, place, run_key(folder), name, tags, start=_milliseconds(events[0]))
+    _log_seed(client, run_id, folder, events)
+    return run_id
 
 
 def _experiment(client: Any, uri: str, dataset: str) -> str:
     """The id of a data set's experiment, made where it is not there yet."""
-    found = client.get_experiment_by_name(dataset)
-    if found is not None:
-        return found.experiment_id
+    from mlflow.exceptions import MlflowException
+
     # The kind opens the page on runs and curves rather than on traces of language models.
-    return client.create_experiment(
-        dataset, _artifacts(uri), tags={"mlflow.experimentKind": "custom_model_development"}
-    )
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    found = client.get_experiment_by_name(dataset)
+    if found is None:
+        try:
+            return client.create_experiment(dataset, _artifacts(uri), tags=kind)
+        except MlflowException:  # another job was quicker
+            found = client.get_experiment_by_name(dataset)
+            if found is None:
+                raise
+    return found.experiment_id
 
 
-def _run(client: Any, place: str, key: str, name: str, tags: dict[str, str], start: int | None = None) -> str | None:
-    """A new run for ``key``, or None where a finished one is there; an unfinished one of an earlier try is removed."""
-    found = _find(client, place, key)
-    if found is not None:
-        if found.info.status == "FINISHED":
-            return None
-        client.delete_run(found.info.run_id)
+def _new_run(client: Any, place: str, key: str, name: str, tags: dict[str, str], start: int | None = None) -> str:
     return client.create_run(place, start_time=start, run_name=name, tags={KEY: key, **tags}).info.run_id
 
 
@@ -113,9 +144,7 @@ def _log_result(client: Any, run_id: str, content: dict[str, Any], result: Path)
             client.log_metric(run_id, name, metric["value"])
         for end, value in zip(("low", "high"), metric.get("ci95") or (), strict=False):
             client.log_metric(run_id, f"{name}_ci95_{end}", value)
-    _log_params(client, run_id, content["provenance"]["options"])
     client.log_artifact(run_id, str(result))
-    client.set_terminated(run_id)
 
 
 def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any]]) -> None:
@@ -172,6 +201,9 @@ def _artifacts(uri: str) -> str | None:
 def _client(uri: str) -> Any:
     # Telemetry would look up an outside host at every use.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A server that is down shall cost seconds, not the minutes of MLflow's own patience.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from earwitness.errors import disk_full_is_plain
 from earwitness.files import write_text
 
 
 class EventLog:
     """Appends events to a file that a kill can at most leave with a torn last line.
 
-    Events: ``{"params": {...}}``, ``{"step": n, "epoch": n, "metrics": {...}}``, ``{"artifact": path}``.
+    Events: ``{"params": {...}}``, ``{"step": n, "epoch": n, "metrics": {...}}``.
     """
 
     def __init__(self, path: Path):
@@ -28,7 +29,7 @@ class EventLog:
 
     def append(self, **event: Any) -> None:
         """Add one event with the time of day in seconds, at once on disk."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with disk_full_is_plain(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(_line({"time": round(time.time(), 3), **event}))
 
     def metrics(self, step: int, epoch: int, **values: float) -> None:

@@ -43,8 +43,10 @@ class Task(Protocol):
     def validation_metrics(self, outputs: list[Any]) -> dict[str, float]: ...
 
 
-def train(task: Task, options: TrainingOptions, seed: int, work: Path) -> dict[str, Any]:
+def train(task: Task, options: TrainingOptions, seed: int, work: Path, name: str = "Training") -> dict[str, Any]:
     """Train, or go on from ``work/last.ckpt``, until the last epoch or until patience is at its end.
+
+    ``name`` stands beside the progress bar.
 
     Returns:
         ``{"epoch": the chosen epoch, counted from 0, "metric": its name, "value": its validation value}``. The chosen
@@ -59,18 +61,18 @@ def train(task: Task, options: TrainingOptions, seed: int, work: Path) -> dict[s
         selection.load_state_dict(_callback_state(last))
     if not selection.finished(options.epochs):
         loop = Loop(task, seed, work, first_epoch=selection.epoch + 1)
-        _trainer(options, work, [selection]).fit(loop, ckpt_path=_existing(last), weights_only=True)
+        _trainer(options, work, [selection], name).fit(loop, ckpt_path=_existing(last), weights_only=True)
     return {"epoch": selection.best_epoch, "metric": selection.monitor, "value": selection.best}
 
 
-def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback]) -> Trainer:
+def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback], name: str) -> Trainer:
     return Trainer(
         accelerator="auto",
         devices=options.devices if torch.cuda.is_available() else 1,
         precision=options.precision,
         max_epochs=options.epochs,
         gradient_clip_val=options.gradient_clip,
-        callbacks=[*callbacks, Progress()],
+        callbacks=[*callbacks, Progress(name)],
         default_root_dir=work,
         logger=False,
         enable_checkpointing=False,
@@ -215,13 +217,16 @@ class Selection(Callback):
 class Progress(Callback):
     """One bar over all epochs, with the time left and the latest figures."""
 
+    def __init__(self, name: str):
+        self.name = name
+
     def on_train_start(self, trainer: Trainer, loop: LightningModule) -> None:
         steps = int(trainer.num_training_batches)
         done = trainer.current_epoch * steps
         self.bar = tqdm(
             total=trainer.max_epochs * steps,
             initial=done,
-            desc="Training",
+            desc=self.name,
             unit="step",
             mininterval=0.5 if sys.stderr.isatty() else 10,
             disable=not trainer.is_global_zero,

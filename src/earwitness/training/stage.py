@@ -13,7 +13,7 @@ import torch
 
 from earwitness import registry
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
-from earwitness.options import ExperimentOptions
+from earwitness.options import NOT_TRAINED, ExperimentOptions
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
 
@@ -43,9 +43,10 @@ def train_model(
         "dataset": dataset,
         "experiment": experiment,
         "seed": seed,
-        "options": options.model_dump(exclude={"seeds", "decode"}),
+        "options": options.model_dump(exclude=NOT_TRAINED),
         "inputs": {name: sha256(path) for name, path in files.items()},
         "checkpoints": checkpoint_digests(options.checkpoints()),
+        "threads": threads,
     }
     run_key = digest({**content, "code": code_version()})
     work = work_root / run_key[:16]
@@ -54,7 +55,7 @@ def train_model(
     if not any("params" in event for event in read_events(events.path)):
         events.cut_back(0)  # a kill may have torn the line
         events.append(params=content)
-    chosen = train(task, options.train, seed, work)
+    chosen = train(task, options.train, seed, work, f"{experiment} seed {seed}")
     if int(os.environ.get("LOCAL_RANK", "0")):
         return  # of several processes, the first one writes the outputs
     description = {

@@ -76,6 +76,11 @@ class Mini:
         clips = [clip for split in splits for clip in _listed(root, split)]
         return Listing(clips, *_phrases_and_events(annotations["clips"]))
 
+    def tables(self, root: Path) -> list[Path]:
+        """The annotations and the caption tables that are there."""
+        candidates = [Path(root) / ANNOTATIONS, *(_captions_path(root, split) for split in SPLITS)]
+        return [path for path in candidates if path.is_file()]
+
     def _settings(self) -> dict[str, Any]:
         return self.options.model_dump(include={"clips", "seconds", "events", "sample_rate", "seed", "classes"})
 

@@ -101,7 +101,7 @@ class Cl4acOptions(ExperimentOptions):
     embedding: EmbeddingOptions = EmbeddingOptions()
     contrastive: ContrastiveOptions = ContrastiveOptions()
     loss: LossOptions = LossOptions()
-    optimiser: OptimiserOptions = OptimiserOptions()
+    optim: OptimiserOptions = OptimiserOptions()
     train: Cl4acTrainingOptions = Cl4acTrainingOptions()
     decode: DecodingOptions = DecodingOptions()
 

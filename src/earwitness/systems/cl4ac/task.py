@@ -12,22 +12,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from earwitness.corpora.tables import captions_by_clip, clips_of
+from earwitness.corpora.tables import audio_digest, captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.extractors.stage import audio_digest
 from earwitness.extractors.store import FeatureStore
-from earwitness.files import SCHEMA, sha256
+from earwitness.files import SCHEMA, digest, sha256
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
 from earwitness.options import DecodingOptions
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.batches import Batch, Captions, EpochSampler, TrainingBatches
-from earwitness.systems.cl4ac.network import MATCHED, Cl4ac, Sizes, caption_loss, contrastive_loss
+from earwitness.systems.cl4ac.network import MATCHED, UNMATCHED, Cl4ac, Sizes, caption_loss, contrastive_loss
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.text import word2vec
 from earwitness.text.vocabulary import Vocabulary, padded
 
-VALIDATION_CLIPS = 16  # encoded at once
+CLIPS_AT_ONCE = 16  # encoded together outside training
 
 
 class Cl4acTask:
@@ -41,10 +40,15 @@ class Cl4acTask:
     def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int):
         self.options = options
         self._files = files
-        made_from = {"schema": SCHEMA, "inputs": {"captions": sha256(files["captions"])}}
-        self.vocabulary = Vocabulary.read(files["vocabulary"], made_from)
-        vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
         clips = {split: clips_of(files["clips"], split, "training CL4AC") for split in ("development", "validation")}
+        if len(clips["validation"]) < 2:
+            raise EarwitnessError("Choosing an epoch by CIDEr-D needs at least two validation clips; there is one.")
+        made_from = {
+            "captions": sha256(files["captions"]),
+            "training_clips": digest(list(clips["development"]["clip_id"])),
+        }
+        self.vocabulary = Vocabulary.read(files["vocabulary"], {"schema": SCHEMA, "inputs": made_from})
+        vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
         self.development = _store(files["development"], clips["development"])
         front_end = {key: self.development.provenance[key] for key in ("made_by", "settings")}
         self.validation = _store(files["validation"], clips["validation"], front_end)
@@ -76,12 +80,12 @@ class Cl4acTask:
     def optimiser(self) -> torch.optim.Optimizer:
         """Adam over all trainable parameters; the learning rate is set at each epoch's start."""
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        options = self.options.optimiser
+        options = self.options.optim
         return torch.optim.Adam(parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True)
 
     def learning_rate(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""
-        return self.options.optimiser.at(epoch)
+        return self.options.optim.at(epoch)
 
     def training_loader(self) -> DataLoader:
         """Batches of an epoch, in an order that (seed, epoch) settles."""
@@ -158,7 +162,7 @@ class Cl4acTask:
             )
 
         blocks = np.split(
-            np.arange(len(captions.clip_ids)), range(VALIDATION_CLIPS, len(captions.clip_ids), VALIDATION_CLIPS)
+            np.arange(len(captions.clip_ids)), range(CLIPS_AT_ONCE, len(captions.clip_ids), CLIPS_AT_ONCE)
         )
         return DataLoader(blocks, batch_size=None, collate_fn=batch_of)
 
@@ -195,7 +199,7 @@ class Cl4acTask:
             },
             "feature": {key: development.provenance[key] for key in ("made_by", "settings")},
             "vocabulary_sha256": sha256(self._files["vocabulary"]),
-            "classes": {"unmatched": 0, "matched": MATCHED},
+            "classes": {"unmatched": UNMATCHED, "matched": MATCHED},
         }
 
     @staticmethod
@@ -216,8 +220,8 @@ class Cl4acTask:
         clips = clips_of(files["clips"], "evaluation", "captioning")
         with _store(files["features"], clips, description["feature"]) as store:
             ids = list(clips["clip_id"])
-            for start in range(0, len(ids), VALIDATION_CLIPS):
-                part = ids[start : start + VALIDATION_CLIPS]
+            for start in range(0, len(ids), CLIPS_AT_ONCE):
+                part = ids[start : start + CLIPS_AT_ONCE]
                 frames = torch.from_numpy(np.stack([store[clip_id] for clip_id in part]))
                 with torch.inference_mode():
                     memory = network.encode(frames.to(device))

@@ -1,0 +1,17 @@
+"""Targets that no other rule makes are answered with what there is; included last, since it looks at all the others."""
+
+
+def made_by_rules():
+    """A regular expression of what stands after results/ in every path that a rule makes."""
+    patterns = (output.regex().pattern for rule in workflow.rules for output in rule.output)
+    bare = (re.sub(r"\(\?P<\w+>", "(?:", pattern) for pattern in patterns)
+    return "|".join(pattern.removeprefix("results/").removesuffix("$") for pattern in bare)
+
+
+rule not_configured:
+    input:
+        lambda w: plain(CONFIG.refuse_target, f"results/{w.anything}"),
+    output:
+        "results/{anything}",
+    wildcard_constraints:
+        anything=rf"(?!(?:{made_by_rules()})$).+",
