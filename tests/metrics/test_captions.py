@@ -1,7 +1,6 @@
 """Caption metrics, their Java, and intervals: against the golden numbers and on worked examples."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -194,17 +193,6 @@ def _remember(started):
         return process
 
     return enter
-
-
-def test_java_comes_first_on_the_path_and_the_path_is_restored(monkeypatch):
-    monkeypatch.setenv("PATH", "/somewhere")
-    with java.environment():
-        assert os.environ["PATH"].split(os.pathsep) == [str(java.java().parent), "/somewhere"]
-    assert os.environ["PATH"] == "/somewhere"
-    monkeypatch.delenv("PATH")
-    with java.environment():
-        assert os.environ["PATH"] == str(java.java().parent)
-    assert "PATH" not in os.environ
 
 
 def test_missing_java_and_jars_are_plain_errors(monkeypatch, tmp_path):

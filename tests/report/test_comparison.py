@@ -12,6 +12,7 @@ import soundfile
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.files import read_json
 from earwitness.report import clips, comparison, plots
 from earwitness.report.comparison import CLIPS_SHOWN, METRICS, write_comparison
 
@@ -167,8 +168,11 @@ def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monk
     results = make_results(tmp_path / "clotho-cl4ac")
     page = made(results, root)
     assert "Published" not in page.text
-    assert "CL4AC baseline is left out: its figures are of 1045 clips, these of 23." in page.text
-    edited = comparison.PUBLISHED.read_text(encoding="utf-8").replace("clips: 1045", "clips: 23")
+    assert "CL4AC baseline is left out: its figures are of 4784 development clips" in page.text
+    assert "and 1045 evaluation clips, here 23." in page.text
+    kept = {split: c["found"] - c["refused"] for split, c in read_json(results / "corpus/report.json")["clips"].items()}
+    theirs = "{ development: 4784, validation: 100, evaluation: 1045 }"
+    edited = comparison.PUBLISHED.read_text(encoding="utf-8").replace(theirs, json.dumps(kept))
     monkeypatch.setattr(comparison, "PUBLISHED", tmp_path / "published.yaml")
     comparison.PUBLISHED.write_text(edited, encoding="utf-8")
     page = made(results, root)

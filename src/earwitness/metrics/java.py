@@ -36,20 +36,6 @@ def java() -> Path:
     return program
 
 
-@contextmanager
-def environment() -> Iterator[None]:
-    """Let programs that call a bare ``java`` find ours: its folder comes first on PATH, which is restored after."""
-    before = os.environ.get("PATH")
-    os.environ["PATH"] = os.pathsep.join([str(java().parent), *([before] if before else [])])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PATH"]
-        else:
-            os.environ["PATH"] = before
-
-
 def jar(name: str) -> Path:
     """A file of the pycocoevalcap wheel, by its path inside the package; EarwitnessError when it is absent."""
     spec = find_spec("pycocoevalcap")

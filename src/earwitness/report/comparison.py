@@ -240,14 +240,14 @@ def _plain_cell(value: float | None, nothing: Cell) -> Cell:
 
 def _published(dataset: str, report: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """The published rows for this data set, and why others for it are left out."""
-    counts = report["clips"][SPLIT]
-    scored = counts["found"] - counts["refused"]
+    kept = {split: counts["found"] - counts["refused"] for split, counts in report["clips"].items()}
     rows, left_out = [], []
     for row in yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["rows"]:
         if row["dataset"] != dataset or not row["metrics"]:
             continue
-        if row["clips"] not in (None, scored):
-            left_out.append(f"{row['system']} is left out: its figures are of {row['clips']} clips, these of {scored}.")
+        if others := [split for split, clips in row["clips"].items() if kept.get(split, 0) != clips]:
+            theirs = " and ".join(f"{row['clips'][split]} {split} clips, here {kept.get(split, 0)}" for split in others)
+            left_out.append(f"{row['system']} is left out: its figures are of {theirs}.")
             continue
         values = [row["metrics"].get(metric) for metric in METRICS]
         cells = [_plain_cell(value, Cell("—", title="not published")) for value in values]
