@@ -188,7 +188,10 @@ def checkpoint(settings, tmp_path):
 
     def save(changed=None, name="Cnn10.pth", **content):
         kept = {key: value for key, value in (entries | (changed or {})).items() if value is not None}
-        torch.save({"iteration": 1, "model": kept, "sampler": {"indexes": np.arange(3), "pointer": np.int64(1)}} | content, tmp_path / name)
+        torch.save(
+            {"iteration": 1, "model": kept, "sampler": {"indexes": np.arange(3), "pointer": np.int64(1)}} | content,
+            tmp_path / name,
+        )
         return str(tmp_path / name), entries
 
     return save
