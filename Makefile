@@ -24,7 +24,7 @@ install: .venv/installed
 	@touch $@
 
 demo: install
-	snakemake --cores $(CORES) --quiet rules host -- results/mini/comparison.html
+	snakemake --cores $(CORES) -- results/mini/comparison.html
 	@earwitness show mini
 
 test: install lint

@@ -42,7 +42,7 @@ def audio_root(wildcards):
     """The folder that the paths of a data set's clips start from."""
     if synthesised(wildcards.dataset):
         return f"results/{wildcards.dataset}/audio"
-    return CONFIG.datasets[wildcards.dataset].audio
+    return str(Path(CONFIG.datasets[wildcards.dataset].audio).expanduser())
 
 
 def corpus_inputs(wildcards):

@@ -67,7 +67,7 @@ rule trivial:
 rule result:
     input:
         seeds=lambda w: [f"{folder}/{name}" for folder in seed_folders(w) for name in SEED_FILES],
-        store=ancient("results/mlflow-store.json"),
+        store="results/mlflow-store.json",
     output:
         result="results/{dataset}/{experiment}/metrics.json",
         tracking="results/{dataset}/{experiment}/tracking.json",

@@ -13,6 +13,5 @@ rule tracking_store:
         runtime=10,
     params:
         uri=store_uri(CONFIG.tracking.uri),
-        datasets=list(CONFIG.datasets),
     script:
         "../workflow/scripts/tracking_store.py"

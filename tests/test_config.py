@@ -84,7 +84,7 @@ def test_the_repository_config_is_valid():
         ),
         ("datasets.clotho.layout", "cloto", "datasets.clotho.layout: 'cloto'; did you mean 'clotho'?"),
         ("datasets.cl otho", {"layout": "mini"}, "datasets.cl otho"),
-        ("datasets.other", {"audio": "x"}, "datasets.other.layout: this key is needed and absent"),
+        ("datasets.other", {"audio": "x"}, "datasets.other.layout: this key is needed and absent; the entry has audio"),
         ("datasets.other", {"layout": "clotho"}, "datasets.other.audio: this key is needed and absent"),
         ("experiments.cl4ac.encoder.channels", [1, 2, 3], "experiments.cl4ac.encoder.channels: [1, 2, 3]; list should"),
         ("features.logmel-cl4ac.fmax", 40000, "features.logmel-cl4ac: fmin < fmax <= sample_rate / 2 must hold"),

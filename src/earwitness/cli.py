@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -83,11 +84,18 @@ def _uri(options: argparse.Namespace) -> str:
 
 
 def _ui(options: argparse.Namespace) -> int:
+    from earwitness.tracking.publish import runs_pages
+
     _publish(options)
     uri = _uri(options)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise EarwitnessError("There are no runs yet. `make demo` makes the first ones.")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", options.port)) == 0:
+            raise EarwitnessError(f"Port {options.port} is taken. Another: earwitness ui --port {options.port + 1}")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    print(f"MLflow opens at http://127.0.0.1:{options.port} (Ctrl-C ends it).", file=sys.stderr)
+    print("MLflow starts; Ctrl-C ends it. The runs are at", file=sys.stderr)
+    for dataset, page in runs_pages(uri).items():
+        print(f"  {dataset}: http://127.0.0.1:{options.port}{page}", file=sys.stderr)
     server = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(options.port)]
     os.execv(sys.executable, [sys.executable, *server, "--workers", "1"])

@@ -104,7 +104,8 @@ class Config:
         dataset, below, name = [*target.strip("/").split("/")[1:], "", "", ""][:3]
         problems = []
         if dataset not in self.datasets:
-            problems.append(f"data set {dataset!r}: {nearest(dataset, self.datasets)}")
+            hint = "or is its --configfile missing from the command?"
+            problems.append(f"data set {dataset!r}: {nearest(dataset, self.datasets)} ({hint})")
         named = {"features": ("feature", self.features), "text": ("text", self.texts)}
         if below in named and name not in named[below][1]:
             kind, known = named[below]
@@ -198,7 +199,9 @@ def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> s
             return f"{where}: this key is needed and absent"
         case "union_tag_not_found":
             key = context["discriminator"].strip("'")
-            return f"{where}.{key}: this key is needed and absent"
+            return (
+                f"{where}.{key}: this key is needed and absent; the entry has {', '.join(map(str, problem['input']))}"
+            )
         case "union_tag_invalid":
             tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
             key = context["discriminator"].strip("'")

@@ -51,6 +51,7 @@ def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
         "clips_found": split["found"],
         "clips_refused": split["refused"],
         "clips_scored": scored,
+        "clips_refused_by_split": {name: counted["refused"] for name, counted in report["clips"].items()},
         "captions_empty": empty,
         "ids_sha256": report["ids_sha256"][SPLIT],
     }

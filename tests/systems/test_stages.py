@@ -89,6 +89,23 @@ def test_a_killed_training_gives_the_same_model(stages, monkeypatch, variant):
     assert kinds[0] == kinds[1]
 
 
+def test_a_training_that_still_runs_is_not_trained_twice(stages, monkeypatch):
+    """Where Snakemake alone was killed, its training goes on."""
+    refused = []
+    losses = Cl4acTask.losses
+
+    def once_more(task, batch):
+        if not refused:
+            refused.append(True)
+            with pytest.raises(EarwitnessError, match="Another process is training this already"):
+                stages.train("same", options())
+        return losses(task, batch)
+
+    monkeypatch.setattr(Cl4acTask, "losses", once_more)
+    stages.train("same", options())
+    assert refused
+
+
 def test_the_number_of_workers_does_not_change_the_weights(stages):
     weights = [stages.train(name, options(**VARIANTS[name]))["weights"].read_bytes() for name in ("pairs", "workers")]
     assert weights[0] == weights[1]

@@ -60,6 +60,14 @@ def test_nothing_is_left_to_do(mini):
     assert "Nothing to be done" in mini.run("--dry-run", "results/mini/comparison.html")
 
 
+def test_another_data_set_is_made_and_leaves_this_one_alone(mini, tmp_path):
+    config = tmp_path / "other.yaml"
+    config.write_text("datasets: {other: {layout: mini}}", encoding="utf-8")
+    assert "Nothing to be done" in mini.run("--dry-run", "results/mini/comparison.html", configfile=config)
+    planned = mini.run("--dry-run", "results/other/cl4ac/metrics.json", configfile=config)
+    assert re.search(r"^train +1$", planned, re.MULTILINE) and re.search(r"^result +1$", planned, re.MULTILINE)
+
+
 def test_page_needs_no_network(mini):
     page = (mini / "results/mini/comparison.html").read_text(encoding="utf-8")
     assert "cl4ac-baseline" in page
@@ -83,6 +91,8 @@ def test_runs_are_tracked_once(mini):
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     curve = client.get_metric_history(child.info.run_id, "validation_cider_d")
     assert len(curve) > 5
+    assert child.data.params["optim.lr"] == parent.data.params["optim.lr"] == "0.002"
+    assert child.data.params["decode.beam"] == "1"
     assert {"model.json", "captions.csv"} <= {artifact.path for artifact in client.list_artifacts(child.info.run_id)}
 
 

@@ -22,7 +22,7 @@ def test_a_further_seed_trains_alone_and_joins_the_others(tiny_ready, tiny_confi
         experiment = {"system": "cl4ac", "feature": "logmel-cl4ac", "text": "cl4ac", "seeds": seeds}
         config.write_text(yaml.safe_dump(content | {"experiments": {"cl4ac": experiment}}), encoding="utf-8")
         printed = workflow.run(target, configfile=config)
-        assert printed.count("localrule train") == 1
+        assert printed.count("(Rule: train)") == 1
     result = read_json(workflow / target)
     assert result["seeds"] == [3, 4]
     values = result["metrics"]["rouge_l"]["per_seed"]

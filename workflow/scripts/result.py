@@ -15,6 +15,6 @@ if __name__ == "__main__":
         folders = [Path(folder) for folder in params.folders]
         result, tracking = Path(snakemake.output.result), Path(snakemake.output.tracking)
         summarise_experiment(wildcards.dataset, wildcards.experiment, params.options, params.seeds, folders, result)
-        print(f"\n{table([read_json(result)])}\n", file=sys.stderr)
+        print(f"\n{table([read_json(result)])}\n\n{result}\n", file=sys.stderr)
         if not publish(params.uri, result, folders, tracking):
             print(f"The run could not be published to MLflow ({tracking} says why).", file=sys.stderr)

@@ -8,5 +8,5 @@ from earwitness.tracking.publish import prepare_store
 
 if __name__ == "__main__":
     with stage(snakemake):
-        if not prepare_store(snakemake.params.uri, snakemake.params.datasets, Path(snakemake.output[0])):
+        if not prepare_store(snakemake.params.uri, Path(snakemake.output[0])):
             print(f"MLflow's store cannot be reached ({snakemake.output[0]} says why).", file=sys.stderr)

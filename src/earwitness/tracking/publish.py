@@ -28,16 +28,11 @@ def store_uri(configured: str) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or configured
 
 
-def prepare_store(uri: str, datasets: Sequence[str], out: Path) -> bool:
-    """Make the store's schema and an experiment for each data set, before parallel jobs would race in doing so.
-
-    Writes what became of it to ``out``, and returns success.
-    """
-    record: dict[str, Any] = {"uri": uri, "ready": True, "datasets": list(datasets)}
+def prepare_store(uri: str, out: Path) -> bool:
+    """Make the store's schema before parallel jobs would race in doing so; write what became of it, return success."""
+    record: dict[str, Any] = {"uri": uri, "ready": True}
     try:
-        client = _client(uri)
-        for dataset in datasets:
-            _experiment(client, uri, dataset)
+        _client(uri).search_experiments(max_results=1)
     except Exception as error:  # publishing will try again
         record |= {"ready": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
@@ -58,6 +53,12 @@ def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
         record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
     return record["published"]
+
+
+def runs_pages(uri: str) -> dict[str, str]:
+    """For each data set with runs, the path of MLflow's page that lists them."""
+    found = _client(uri).search_experiments(filter_string="name != 'Default'")
+    return {experiment.name: f"/#/experiments/{experiment.experiment_id}/runs" for experiment in found}
 
 
 def run_key(folder: Path) -> str:
@@ -108,6 +109,7 @@ def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], see
     tags = {PARENT: parent, "earwitness.seed": str(seed)}
     name = f"{content['experiment']} seed {seed}"
     run_id = _new_run(client, place, run_key(folder), name, tags, start=_milliseconds(events[0]))
+    _log_params(client, run_id, content["provenance"]["options"] | {"seed": seed})
     _log_seed(client, run_id, folder, events)
     return run_id
 
@@ -154,8 +156,6 @@ def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any
     for event in events:
         for name, value in event.get("metrics", {}).items():
             points.append(Metric(name, value, _milliseconds(event), event["step"]))
-        if "params" in event:
-            _log_params(client, run_id, event["params"])
     for name, metric in read_json(folder / "metrics.json")["metrics"].items():
         if metric["value"] is not None:
             points.append(Metric(name, metric["value"], _milliseconds(events[-1]), 0))

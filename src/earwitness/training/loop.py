@@ -59,6 +59,7 @@ def train(task: Task, options: TrainingOptions, seed: int, work: Path, name: str
     last = work / "last.ckpt"
     if last.exists():
         selection.load_state_dict(_callback_state(last))
+        print(f"{name}: going on after epoch {selection.epoch + 1}", file=sys.stderr)
     if not selection.finished(options.epochs):
         loop = Loop(task, seed, work, first_epoch=selection.epoch + 1)
         _trainer(options, work, [selection], name).fit(loop, ckpt_path=_existing(last), weights_only=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from earwitness import registry
+from earwitness.errors import EarwitnessError
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
 from earwitness.options import NOT_TRAINED, ExperimentOptions
 from earwitness.training.events import EventLog, read_events
@@ -50,14 +54,32 @@ def train_model(
     }
     run_key = digest({**content, "code": code_version()})
     work = work_root / run_key[:16]
+    work.mkdir(parents=True, exist_ok=True)
+    with _alone(work):
+        _train_in(work, content, run_key, options, seed, files, out)
+    if _is_first_process():
+        shutil.rmtree(work)
+
+
+def _train_in(
+    work: Path,
+    content: dict[str, Any],
+    run_key: str,
+    options: ExperimentOptions,
+    seed: int,
+    files: Mapping[str, Path],
+    out: Mapping[str, Path],
+) -> None:
+    """Train in the work folder and write the outputs."""
     task = registry.load(registry.SYSTEMS[options.system].implementation)(options, files, seed)
     events = EventLog(work / "events.jsonl")
     if not any("params" in event for event in read_events(events.path)):
         events.cut_back(0)  # a kill may have torn the line
         events.append(params=content)
-    chosen = train(task, options.train, seed, work, f"{experiment} seed {seed}")
-    if int(os.environ.get("LOCAL_RANK", "0")):
-        return  # of several processes, the first one writes the outputs
+    chosen = train(task, options.train, seed, work, f"{content['experiment']} seed {seed}")
+    if not _is_first_process():
+        return  # of several processes that train together, the first one writes the outputs
+    made_by = {key: content[key] for key in ("dataset", "experiment", "seed", "threads")}
     description = {
         "run_key": run_key,
         "system": options.system,
@@ -66,13 +88,33 @@ def train_model(
         "checkpoints": content["checkpoints"],
         "chosen": chosen,
         "network": task.description(),
-        "provenance": provenance("train", files, dataset=dataset, experiment=experiment, seed=seed, threads=threads),
+        "provenance": provenance("train", files, **made_by),
     }
     for name, source in (("weights", work / "best.safetensors"), ("events", work / "events.jsonl")):
         with atomic(out[name]) as temporary:
             shutil.copyfile(source, temporary)
     write_json(out["description"], description)
-    shutil.rmtree(work)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Hold the work folder: where Snakemake was killed alone, its training may still be running."""
+    if not _is_first_process():
+        yield
+        return
+    with (work / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EarwitnessError(
+                f"Another process is training this already, in {work}. Wait until it has ended, or end it, "
+                "and run the same command again: the training goes on where it stopped."
+            ) from None
+        yield
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _be_quiet() -> None:
