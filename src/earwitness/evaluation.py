@@ -113,13 +113,14 @@ def trivial_baselines(corpus: Path, out: Path) -> None:
     _, references = tokenize([], list(captions[SPLIT].values()))
     caption = best_constant(training, validation)
     several = [texts for texts in references if len(texts) > 1]
+    if len(several) > 1:
+        bound = {"clips": len(several), "cider_d": human_bound(several)}
+    else:
+        bound = {"clips": len(several), "cider_d": None, "reason": "fewer than two clips have several references"}
     content = {
         "schema": SCHEMA,
         "constant_caption": {"caption": caption, "cider_d": constant_score(caption, references)},
-        "one_reference_against_the_others": {
-            "clips": len(several),
-            "cider_d": human_bound(several) if len(several) > 1 else None,
-        },
+        "one_reference_against_the_others": bound,
         "provenance": provenance("trivial", {"captions": corpus / "captions.csv"}),
     }
     write_json(out, content)
