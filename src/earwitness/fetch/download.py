@@ -1,0 +1,377 @@
+"""Brings a file from an address to a place: goes on where it was cut off, and hands out nothing unchecked.
+
+What has arrived lies in ``NAME.part`` beside the place, and ``NAME.part.json`` says which version of the file that is.
+A part outlives kills and broken connections; it is renamed only when size and digests are right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+
+import requests
+import urllib3
+from tqdm import tqdm
+
+from earwitness import __version__
+from earwitness.errors import EarwitnessError, listed
+from earwitness.fetch.lock import alone
+from earwitness.files import read_json, write_json
+
+CHUNK = 1 << 20  # bytes
+BACKOFF = 1.0  # seconds before the first retry, doubled with each further one
+LONGEST_WAIT = 60.0  # seconds
+TRANSIENT = (408, 429, 500, 502, 503, 504)  # statuses that a later request may not get any more
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """The size and the digests (hexadecimal) of a file that was brought and checked."""
+
+    bytes: int
+    md5: str
+    sha256: str
+
+
+class _Broken(Exception):
+    """The transfer broke off and may be tried again, ``wait`` seconds later at the earliest."""
+
+    def __init__(self, reason: str, wait: float = 0.0):
+        super().__init__(reason)
+        self.wait = wait
+
+
+def download(
+    url: str,
+    to: str | os.PathLike,
+    *,
+    digests: Mapping[str, str] | None = None,
+    size: int | None = None,
+    patience: float = 30.0,
+    attempts: int = 5,
+) -> Downloaded:
+    """Bring ``url`` (http, https, file or a local path) to ``to``, replacing a file that is there.
+
+    ``digests`` are expected hexadecimal digests by name ("md5", "sha256") over the whole file, ``size`` its expected
+    bytes. A server that is silent for ``patience`` seconds or breaks off is asked again from where it stopped; after
+    ``attempts`` in a row that brought nothing, and on any other failure, EarwitnessError says what is there and what to
+    do. A part whose size or digest is wrong is removed, any other is kept for the next call, also on Ctrl-C.
+    """
+    to = Path(to)
+    busy = f"{to} is being downloaded by another process; wait for it, or stop it."
+    with alone(to.with_name(f".{to.name}.lock"), busy), _Part(to, url, size) as part, _disk_full(part):
+        if (path := local_path(url)) is not None:
+            _copy(path, part)
+        else:
+            _transfer(part, patience, attempts)
+        found = part.downloaded()
+        if problems := mismatches(found, digests, size):
+            part.remove()
+            advice = (
+                "It was damaged on the way, or another file lies at the address now. What was brought is removed: "
+                "run the same command again, and if this is said again, look for another source of the file."
+            )
+            raise EarwitnessError(listed(f"{to}, brought from {url}, is not the file expected:", problems, advice))
+        part.finish()
+    return found
+
+
+def local_path(address: str) -> Path | None:
+    """The path that a file:// address or a plain path means, None for http and https.
+
+    Raises EarwitnessError for any other kind of address.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        return Path(address)
+    if scheme.lower() in ("http", "https"):
+        return None
+    if scheme.lower() == "file":
+        return Path(unquote(urlsplit(f"file://{rest}").path))
+    raise EarwitnessError(f"{address}: only http, https and file addresses and local paths can be read from.")
+
+
+def digests_of(path: str | os.PathLike) -> Downloaded:
+    """Size and digests of a file that is there."""
+    tally = _Tally()
+    with open(path, "rb") as file:
+        while data := file.read(CHUNK):
+            tally.add(data)
+    return tally.downloaded()
+
+
+def mismatches(found: Downloaded, digests: Mapping[str, str] | None, size: int | None) -> list[str]:
+    """What is wrong with a file of which ``digests`` by name and ``size`` in bytes are expected."""
+    problems = [] if size in (None, found.bytes) else [_wrong_size(found.bytes, size)]
+    for name, expected in (digests or {}).items():
+        if (has := getattr(found, name)) != expected.lower():
+            problems.append(f"{name}: {has} was found, {expected.lower()} is expected")
+    return problems
+
+
+def _wrong_size(found: int, expected: int) -> str:
+    return f"size: {found} bytes were found, {expected} are expected"
+
+
+class _Tally:
+    """Size and digests of what has been added so far."""
+
+    def __init__(self):
+        self.bytes = 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+
+    def add(self, data: bytes) -> None:
+        self.bytes += len(data)
+        self._md5.update(data)
+        self._sha256.update(data)
+
+    def downloaded(self) -> Downloaded:
+        return Downloaded(self.bytes, self._md5.hexdigest(), self._sha256.hexdigest())
+
+
+class _Part:
+    """What has arrived of a file, and of which version of it: its validator, and the bytes it has when whole."""
+
+    def __init__(self, to: Path, url: str, size: int | None):
+        self.to, self.url, self.size = to, url, size
+        self.path = to.with_name(f"{to.name}.part")
+        self._note = to.with_name(f"{to.name}.part.json")
+        self.validator = ""
+        self.total: int | None = None
+
+    def __enter__(self) -> _Part:
+        self._file = open(self.path, "a+b")
+        self._tally = _Tally()
+        self._recall()
+        self._bar = tqdm(
+            total=self.total, initial=self.bytes, desc=self.to.name, unit="B", unit_scale=True, file=sys.stderr
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        with suppress(OSError):  # on a full disk closing fails as writing did, and that was told already
+            self._file.close()
+        if not self.bytes:
+            self.remove()
+
+    def _recall(self) -> None:
+        """Take up what an earlier call left; without its note, or with another address's, it is of no use."""
+        try:
+            note = read_json(self._note)
+        except (OSError, EarwitnessError):
+            note = None
+        if isinstance(note, dict) and note.get("url") == self.url and note.get("validator"):
+            self.validator, self.total = note["validator"], note.get("bytes")
+            self._file.seek(0)
+            while data := self._file.read(CHUNK):
+                self._tally.add(data)
+        else:
+            self._file.truncate(0)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes have arrived."""
+        return self._tally.bytes
+
+    def restart(self, validator: str = "", total: int | None = None) -> None:
+        """Drop what has arrived; what follows is of the version that ``validator`` tells."""
+        self._file.truncate(0)
+        self._tally = _Tally()
+        self.validator, self.total = validator, total
+        write_json(self._note, {"url": self.url, "validator": validator, "bytes": total})
+        self._bar.reset(total)
+
+    def add(self, data: bytes) -> None:
+        self._file.write(data)
+        self._file.flush()
+        self._tally.add(data)
+        self._bar.update(len(data))
+
+    def downloaded(self) -> Downloaded:
+        return self._tally.downloaded()
+
+    def state(self) -> str:
+        """The clause that says how much has arrived."""
+        total = self.size if self.total is None else self.total
+        return f"{self.bytes} of {'an unknown number of' if total is None else total} bytes are there"
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Give the part its place and name."""
+        self._file.close()
+        os.replace(self.path, self.to)
+        self._note.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_full(part: _Part) -> Iterator[None]:
+    """As ``errors.disk_full_is_plain``, but what has arrived is kept, and the message says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (ENOSPC, EDQUOT):
+            raise
+        raise EarwitnessError(
+            f"The disk is full: {part.path} could not be written on. {part.state()} and are kept; free some space and "
+            "run the same command again: a download goes on from there."
+        ) from error
+
+
+def _copy(source: Path, part: _Part) -> None:
+    """Bring a file of this machine; that is quick enough to begin anew each time."""
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise EarwitnessError(
+            f"{source} cannot be read ({error.strerror}). Name the file to copy, or put it at {part.to} by hand."
+        ) from error
+    with file:
+        part.restart(total=os.fstat(file.fileno()).st_size)
+        while data := file.read(CHUNK):
+            part.add(data)
+
+
+def _transfer(part: _Part, patience: float, attempts: int) -> None:
+    """Ask until the part is whole; give up after ``attempts`` requests in a row that brought nothing new."""
+    most, failures = part.bytes, 0
+    with requests.Session() as session:
+        session.headers.update({"User-Agent": f"earwitness/{__version__}", "Accept-Encoding": "identity"})
+        session.hooks["response"].append(refuse_downgrade)
+        while part.bytes != part.total:
+            try:
+                if _request(session, part, patience):
+                    return
+            except _Broken as error:
+                # A server that begins anew each time brings bytes, but gets no further.
+                failures = 1 if part.bytes > most else failures + 1
+                most = max(most, part.bytes)
+                if failures >= attempts:
+                    raise EarwitnessError(_given_up(part, error, failures)) from error
+                time.sleep(max(min(BACKOFF * 2 ** (failures - 1), LONGEST_WAIT), error.wait))
+
+
+def _given_up(part: _Part, error: _Broken, failures: int) -> str:
+    goes_on = f"{part.state()}, and the same command goes on from there." if part.bytes else "Nothing has arrived."
+    return (
+        f"{part.url} could not be read: {error} (attempts without a byte of progress: {failures}). {goes_on} "
+        f"Look whether the network is there and run the command again, {_by_hand(part)}"
+    )
+
+
+def _by_hand(part: _Part) -> str:
+    return f"or put the file at {part.to} by hand."
+
+
+def _request(session: requests.Session, part: _Part, patience: float) -> bool:
+    """Ask once for what is missing and take it; False where the part was dropped instead and must be asked for anew.
+
+    Raises _Broken where another attempt may help, EarwitnessError where none does.
+    """
+    try:
+        with session.get(part.url, headers=_range(part), stream=True, timeout=patience) as response:
+            _check_status(response, part)
+            if not _begin(response, part):
+                return False
+            while data := response.raw.read1(CHUNK, decode_content=False):
+                part.add(data)
+    except (requests.Timeout, requests.ConnectionError, urllib3.exceptions.HTTPError) as error:
+        raise _Broken(_plainly(error, patience)) from error
+    except requests.RequestException as error:
+        raise EarwitnessError(
+            f"{part.url} cannot be read: {error}. Look whether the address is right, {_by_hand(part)}"
+        ) from error
+    if part.total is not None and part.bytes < part.total:
+        raise _Broken("the connection broke off")
+    return True
+
+
+def _range(part: _Part) -> dict[str, str]:
+    """Headers that ask for the rest, provided the file is still the one that the part is of (RFC 9110, 13.1.5)."""
+    if not (part.bytes and part.validator):
+        return {}
+    return {"Range": f"bytes={part.bytes}-", "If-Range": part.validator}
+
+
+def _check_status(response: requests.Response, part: _Part) -> None:
+    status = f"{response.status_code} {response.reason or ''}".strip()
+    if response.status_code in TRANSIENT:
+        after = response.headers.get("Retry-After", "")
+        wait = min(float(after), LONGEST_WAIT) if after.isdecimal() else 0.0
+        raise _Broken(f"the server answered {status}", wait)
+    if response.status_code != 200 and not (_range(part) and response.status_code in (206, 416)):
+        raise EarwitnessError(
+            f"{part.url} cannot be read: the server answered {status}. Look whether the address is right, "
+            f"{_by_hand(part)}"
+        )
+
+
+def _begin(response: requests.Response, part: _Part) -> bool:
+    """Make the part ready for the bytes of a response; False where those do not continue it."""
+    validator = _validator(response)
+    if response.status_code == 200:
+        length = response.headers.get("Content-Length", "")
+        part.restart(validator, int(length) if length.isdecimal() else None)
+        if part.size is not None and part.total not in (None, part.size):
+            problem = _wrong_size(part.total, part.size)
+            raise EarwitnessError(
+                f"{part.url} is not the file expected: {problem}. Look whether the address is right, {_by_hand(part)}"
+            )
+        return True
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    continues = response.status_code == 206 and found and int(found[1]) == part.bytes
+    if not continues or validator not in ("", part.validator) or found[2] not in ("*", str(part.total)):
+        part.restart()
+        return False
+    return True
+
+
+def _validator(response: requests.Response) -> str:
+    """What tells one version of a file from another: a strong entity tag, else the time of its last change."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def refuse_downgrade(response: requests.Response, **_: object) -> None:
+    """Raise EarwitnessError for a redirect from https to an address without it."""
+    if response.is_redirect:
+        target = urljoin(response.url, response.headers["Location"])
+        if urlsplit(response.url).scheme == "https" and urlsplit(target).scheme != "https":
+            raise EarwitnessError(
+                f"{response.url} redirects to {target}, which is not secured. Nothing was read there."
+            )
+
+
+def _plainly(error: Exception, patience: float) -> str:
+    """Why a request failed, in words."""
+    for cause in _causes(error):
+        if isinstance(cause, TimeoutError):
+            return f"the server did not answer for {patience:g} seconds"
+        if isinstance(cause, socket.gaierror):
+            return f"its host is not found ({cause.strerror})"
+        if isinstance(cause, ssl.SSLError):
+            return f"no secure connection to it ({cause.reason or cause})"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return "the connection broke off"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
