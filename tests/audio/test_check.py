@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.audio.check import AudioFacts, inspect
+from earwitness.audio.check import BLOCK, BUFFER, AudioFacts, inspect
 from earwitness.audio.decode import AudioError
 from earwitness.files import sha256
 
@@ -54,9 +54,18 @@ def test_longer_than_one_block(tmp_path, suffix):
     assert inspect(write(tmp_path / f"a{suffix}", noise(7))).frames == 7 * RATE
 
 
-def test_opus_in_ogg(tmp_path):
-    soundfile.write(tmp_path / "a.ogg", noise(), 48000, format="OGG", subtype="OPUS")
-    assert inspect(tmp_path / "a.ogg").sample_rate == 48000
+@pytest.mark.parametrize("suffix", [".ogg", ".oga", ".opus"])
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_under_each_of_its_names(tmp_path, suffix, subtype):
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, noise(), 48000, format="OGG", subtype=subtype)
+    assert inspect(path).sample_rate == 48000
+    assert refusal(cut(path, 0.5)).startswith("is truncated")
+
+
+def test_one_block_exactly(tmp_path):
+    path = write(tmp_path / "a.wav", np.zeros(2 * BLOCK))
+    assert (inspect(path).frames, inspect(path).silent) == (2 * BLOCK, True)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -87,6 +96,19 @@ def test_a_header_without_samples(tmp_path, suffix):
 def test_a_folder(tmp_path):
     (tmp_path / "a.wav").mkdir()
     assert refusal(tmp_path / "a.wav") == "is not a file"
+
+
+@pytest.mark.parametrize("name", ["file/a.wav", "a\0.wav", "nowhere/a.wav", "dangling.wav"])
+def test_where_no_file_can_be(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling.wav").symlink_to(tmp_path / "gone.wav")
+    assert refusal(tmp_path / name) == "is missing"
+
+
+def test_the_digest_of_a_file_longer_than_the_buffer(tmp_path):
+    path = write(tmp_path / "a.wav", noise(8))
+    assert path.stat().st_size > BUFFER
+    assert inspect(path).sha256 == sha256(path)
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.9])
@@ -166,6 +188,14 @@ def test_flac_without_its_length(tmp_path):
     assert refusal(path).startswith("does not tell its length")
 
 
+def test_flac_that_promises_more_samples(tmp_path):
+    path = write(tmp_path / "a.flac")
+    data = bytearray(path.read_bytes())
+    data[22:26] = struct.pack(">I", 2 * RATE)
+    path.write_bytes(data)
+    assert refusal(path).startswith("is truncated")
+
+
 def test_flac_with_damage_in_the_middle(tmp_path):
     path = write(tmp_path / "a.flac", noise(5))
     data = bytearray(path.read_bytes())
@@ -218,10 +248,10 @@ def test_contents_of_no_kind(tmp_path):
     assert "damaged or no audio" in refusal(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("name", ["a.m4a", "a.aiff", "a"])
+@pytest.mark.parametrize("name", ["a.aac", "a.aiff", "a"])
 def test_unknown_extension(tmp_path, name):
     write(tmp_path / name, format="WAV")
-    assert "known are .wav, .flac, .ogg, .mp3" in refusal(tmp_path / name)
+    assert "known are .wav, .flac, .ogg, .oga, .opus, .mp3, .m4a, .mp4" in refusal(tmp_path / name)
 
 
 def test_real_recordings_are_whole():

@@ -1,11 +1,16 @@
-"""Decoding to one channel at the rate asked for, in all four formats."""
+"""Decoding to one channel at the rate asked for, in the formats that libsndfile reads."""
 
 import pickle
+import shlex
+import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
 
+from earwitness.audio.check import inspect
 from earwitness.audio.decode import AudioError, load
 
 RATE = 22050
@@ -85,8 +90,61 @@ def test_damaged_flac(tmp_path):
     path = tmp_path / "a.flac"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, RATE), RATE)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(AudioError, match=r"a\.flac: cannot be decoded"):
+    with pytest.raises(AudioError, match=r"a\.flac: is truncated or damaged"):
         load(path, None)
+
+
+@pytest.fixture
+def no_pyav(monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+
+
+def boxes(path, **sizes):
+    """An MP4 file as far as its boxes go."""
+    path.write_bytes(
+        b"".join(struct.pack(">I4s", size + 8, name.encode()) + bytes(size) for name, size in sizes.items())
+    )
+    return path
+
+
+@pytest.mark.usefixtures("no_pyav")
+@pytest.mark.parametrize("read", [inspect, lambda path: load(path, None)])
+@pytest.mark.parametrize("name", ["a.m4a", "it's rain.mp4", "A.b.M4A"])
+def test_without_pyav_says_how_to_convert(tmp_path, read, name):
+    path = boxes(tmp_path / name, ftyp=8, mdat=100, moov=8)
+    with pytest.raises(AudioError, match="pip install av") as caught:
+        read(path)
+    command = caught.value.reason.split("`")[1]
+    assert shlex.split(command) == ["ffmpeg", "-i", str(path), str(path.with_suffix(".wav"))]
+
+
+@pytest.mark.usefixtures("no_pyav")
+def test_the_command_survives_a_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = boxes(tmp_path / "-a $HOME; b.m4a", ftyp=8, moov=8).name
+    with pytest.raises(AudioError) as caught:
+        load(name, None)
+    command = caught.value.reason.split("`")[1].replace("ffmpeg", "printf '%s\\n'", 1)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["-i", "./-a $HOME; b.m4a", "./-a $HOME; b.wav"]
+
+
+@pytest.mark.usefixtures("no_pyav")
+@pytest.mark.parametrize(("content", "reason"), [(None, "is missing"), (b"", "0 bytes"), (b"OggS" * 9, "are Ogg")])
+def test_what_needs_no_pyav_is_told_first(tmp_path, content, reason):
+    if content is not None:
+        (tmp_path / "a.m4a").write_bytes(content)
+    with pytest.raises(AudioError, match=reason):
+        inspect(tmp_path / "a.m4a")
+
+
+@pytest.mark.usefixtures("no_pyav")
+@pytest.mark.parametrize("sizes", [{"ftyp": 8, "mdat": 100}, {"ftyp": 8, "moov": 8, "mdat": 100}])
+def test_a_truncated_mp4_is_told_without_pyav(tmp_path, sizes):
+    path = boxes(tmp_path / "a.m4a", **sizes)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(AudioError, match="is truncated"):
+        inspect(path)
 
 
 def test_the_error_survives_pickling():

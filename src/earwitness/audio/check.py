@@ -1,11 +1,14 @@
 """Says whether a recording is whole and sound, before hours are spent on it.
 
-libsndfile reads a truncated wav, ogg or mp3 without a word, so what the containers promise is checked beside decoding.
+libsndfile reads a truncated wav, ogg or mp3 without a word, and FFmpeg some m4a, so what the containers promise is
+checked beside decoding.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +16,15 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import soundfile
 
-from earwitness.audio.decode import MISSING, AudioError, library_message, open_sound, unreadable
+from earwitness.audio.decode import open_recording
 from earwitness.audio.formats import FORMATS
-from earwitness.files import sha256
+from earwitness.audio.mp4 import check_boxes
+from earwitness.audio.sound import MISSING, AudioError, Sound, unreadable
 
 MAX_CHANNELS = 2
 BLOCK = 1 << 16  # samples decoded at a time
+BUFFER = 1 << 18  # bytes read at a time: of a short clip all, as each call to the system makes other threads wait
 STREAMED = 0x7FFFF000  # sox, ffmpeg and others put this or more where a wav's length was not known beforehand
 OGG_TAIL = 1 << 17  # two of the longest possible pages
 MP3_SLACK = 8192  # samples of encoder delay and padding that a decoder leaves out
@@ -46,16 +50,18 @@ def inspect(path: str | os.PathLike) -> AudioFacts:
     """
     path = Path(path)
     try:
-        claimed = _check_kind(path)
-        declared = _PROMISES[claimed](path) if claimed in _PROMISES else 0
-        digest = sha256(path)
+        size = _size(path)
+        claimed = _claimed(path)
+        with path.open("rb", buffering=BUFFER) as file:
+            _check_contents(path, file, claimed)
+            declared = _PROMISES[claimed](path, file, size)
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise AudioError(path, unreadable(error)) from error
-    with open_sound(path) as sound:
+    with open_recording(path) as sound:
         _check_header(path, sound)
-        rate, channels = sound.samplerate, sound.channels
-        if claimed == "FLAC":
-            declared = sound.frames
+        rate, channels = sound.sample_rate, sound.channels
         frames, silent = _decode(path, sound)
     if not frames:
         raise AudioError(path, "is empty: its header is there, but no samples" + _why_no_samples(claimed))
@@ -64,22 +70,31 @@ def inspect(path: str | os.PathLike) -> AudioFacts:
     return AudioFacts(frames / rate, rate, channels, frames, digest, silent)
 
 
-def _check_kind(path: Path) -> str:
-    """The format that the extension names; refused when the file is absent or empty, or its contents are another's."""
-    if not path.exists():
-        raise AudioError(path, MISSING)
-    if not path.is_file():
+def _size(path: Path) -> int:
+    """Bytes of a file; refused when it is absent, empty or none."""
+    try:
+        found = path.stat()
+    except (NotADirectoryError, ValueError) as error:  # below a file, or a name that no file can have
+        raise AudioError(path, MISSING) from error
+    if not stat.S_ISREG(found.st_mode):
         raise AudioError(path, "is not a file")
-    if not path.stat().st_size:
+    if not found.st_size:
         raise AudioError(path, "is empty (0 bytes)")
+    return found.st_size
+
+
+def _claimed(path: Path) -> str:
+    """The format that the extension names."""
     claimed = FORMATS.get(path.suffix.lower())
     if claimed is None:
         raise AudioError(path, f"has the extension {path.suffix!r}; known are {', '.join(FORMATS)}")
-    with path.open("rb") as file:
-        found = contents(file)
+    return claimed
+
+
+def _check_contents(path: Path, file: BinaryIO, claimed: str) -> None:
+    found = contents(file)
     if found not in (claimed, None):
         raise AudioError(path, f"is called {path.suffix}, but its contents are {found}; rename or convert it")
-    return claimed
 
 
 def contents(file: BinaryIO) -> str | None:
@@ -104,7 +119,7 @@ _MAGIC = (
     (b".snd", 0, "AU"),
     (b"RIFF", 0, "RIFF, but not WAVE"),
     (b"riff", 0, "Wave64"),
-    (b"ftyp", 4, "MP4 (m4a, AAC)"),
+    (b"ftyp", 4, "MP4"),
     (b"\x1aE\xdf\xa3", 0, "Matroska or WebM"),
     (b"PK\x03\x04", 0, "a zip archive"),
     (b"7z\xbc\xaf", 0, "a 7z archive"),
@@ -122,28 +137,26 @@ def _after_id3(file: BinaryIO) -> int:
     return 10 + size + (10 if head[5] & 0x10 else 0)  # the flag tells of a footer as long as the header
 
 
-def _check_header(path: Path, sound: soundfile.SoundFile) -> None:
+def _check_header(path: Path, sound: Sound) -> None:
     if sound.channels > MAX_CHANNELS:
         raise AudioError(path, f"has {sound.channels} channels; mono or stereo is needed")
-    if sound.samplerate <= 0:
-        raise AudioError(path, f"has a sample rate of {sound.samplerate} Hz")
+    if sound.sample_rate <= 0:
+        raise AudioError(path, f"has a sample rate of {sound.sample_rate} Hz")
 
 
-def _decode(path: Path, sound: soundfile.SoundFile) -> tuple[int, bool]:
+def _decode(path: Path, sound: Sound) -> tuple[int, bool]:
     """Number of frames and whether all are exactly 0."""
-    frames, silent = 0, True
-    buffer = np.empty((BLOCK, sound.channels), dtype=np.float32)
-    try:
-        while len(block := sound.read(out=buffer)):
-            finite = np.isfinite(block)
-            if not finite.all():
-                first = frames + int(np.argmin(finite.all(axis=1)))
-                place = f"sample {first}, at {first / sound.samplerate:.3f} s"
-                raise AudioError(path, f"holds samples that are not a number or infinite (the first is {place})")
-            frames += len(block)
-            silent = silent and not block.any()
-    except soundfile.SoundFileError as error:
-        raise AudioError(path, f"is truncated or damaged ({library_message(error)})") from error
+    frames, silent, size = 0, True, BLOCK
+    while size == BLOCK:  # a shorter block is the last
+        block = sound.read(BLOCK)
+        size = len(block)
+        finite = np.isfinite(block)
+        if not finite.all():
+            first = frames + int(np.argmin(finite.all(axis=1)))
+            place = f"sample {first}, at {first / sound.sample_rate:.3f} s"
+            raise AudioError(path, f"holds samples that are not a number or infinite (the first is {place})")
+        frames += size
+        silent = silent and not block.any()
     return frames, silent
 
 
@@ -151,22 +164,21 @@ def _why_no_samples(claimed: str) -> str:
     return " (a wav that was streamed or never finished says 0 in its header; convert it)" if claimed == "WAV" else ""
 
 
-def _wav_promise(path: Path) -> int:
+def _wav_promise(path: Path, file: BinaryIO, size: int) -> int:
     """Refuse a wav whose data chunk is longer than the file; nothing is promised in samples."""
-    with path.open("rb") as file:
-        riff = file.read(12)
-        order = ">" if riff[:4] == b"RIFX" else "<"
-        end = path.stat().st_size
-        long_size = None  # RF64 keeps its sizes in a chunk of their own
-        while len(header := file.read(8)) == 8:
-            name, size = header[:4], struct.unpack(order + "I", header[4:])[0]
-            if name == b"ds64" and len(sizes := file.read(16)) == 16:
-                long_size = struct.unpack(order + "QQ", sizes)[1]
-                size -= 16
-            if name == b"data":
-                _check_data(path, _data_size(size, long_size), end - file.tell())
-                return 0
-            file.seek(size + size % 2, os.SEEK_CUR)
+    file.seek(0)
+    riff = file.read(12)
+    order = ">" if riff[:4] == b"RIFX" else "<"
+    long_size = None  # RF64 keeps its sizes in a chunk of their own
+    while len(header := file.read(8)) == 8:
+        name, length = header[:4], struct.unpack(order + "I", header[4:])[0]
+        if name == b"ds64" and len(sizes := file.read(16)) == 16:
+            long_size = struct.unpack(order + "QQ", sizes)[1]
+            length -= 16
+        if name == b"data":
+            _check_data(path, _data_size(length, long_size), size - file.tell())
+            return 0
+        file.seek(length + length % 2, os.SEEK_CUR)
     return 0  # a header that breaks off: the decoder finds no samples either
 
 
@@ -187,11 +199,17 @@ class _Page(NamedTuple):
     is_last: bool
 
 
-def _ogg_promise(path: Path) -> int:
+def _flac_promise(path: Path, file: BinaryIO, size: int) -> int:
+    """The samples that a flac's header tells of, 0 where it does not. Source: RFC 9639, 8.2."""
+    file.seek(_after_id3(file))
+    header = file.read(26)
+    return int.from_bytes(header[18:], "big") & (1 << 36) - 1 if len(header) == 26 else 0
+
+
+def _ogg_promise(path: Path, file: BinaryIO, size: int) -> int:
     """Refuse an Ogg file that does not end with a whole page marked as the last."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - OGG_TAIL))
-        tail = file.read()
+    file.seek(max(0, size - OGG_TAIL))
+    tail = file.read()
     start = len(tail)
     page = None
     while (start := tail.rfind(b"OggS", 0, start)) >= 0:
@@ -212,12 +230,11 @@ def _page(data: bytes, start: int) -> _Page | None:
     return _Page(start + 27 + segments + sum(data[27 : 27 + segments]), bool(data[5] & 4))
 
 
-def _mp3_promise(path: Path) -> int:
+def _mp3_promise(path: Path, file: BinaryIO, size: int) -> int:
     """The samples that an mp3's Xing or Info header tells of, less what decoders cut; refuse one that lacks bytes."""
-    with path.open("rb") as file:
-        start = _after_id3(file)
-        file.seek(start)
-        frame = file.read(192)
+    start = _after_id3(file)
+    file.seek(start)
+    frame = file.read(192)
     place = _xing_place(frame)
     if place is None or frame[place : place + 4] not in (b"Xing", b"Info"):
         return 0
@@ -225,7 +242,7 @@ def _mp3_promise(path: Path) -> int:
     words = [int.from_bytes(frame[place + 8 + 4 * i : place + 12 + 4 * i], "big") for i in range(2)]
     frames = words.pop(0) if flags & 1 else 0
     declared = words[0] if flags & 2 else 0
-    there = path.stat().st_size - start
+    there = size - start
     if declared > there:
         raise AudioError(path, f"is truncated: {there} of {declared} bytes of sound are there")
     return max(0, frames * (1152 if frame[1] & 0x08 else 576) - MP3_SLACK)  # the bit is MPEG-1 against 2 and 2.5
@@ -240,4 +257,11 @@ def _xing_place(frame: bytes) -> int | None:
     return 4 + side + (0 if frame[1] & 0x01 else 2)  # a checksum of two bytes stands before it when the bit is 0
 
 
-_PROMISES: dict[str, Callable[[Path], int]] = {"WAV": _wav_promise, "Ogg": _ogg_promise, "MP3": _mp3_promise}
+# What a container tells beside its samples: refuses a file that is shorter, returns the samples that must be there.
+_PROMISES: dict[str, Callable[[Path, BinaryIO, int], int]] = {
+    "WAV": _wav_promise,
+    "FLAC": _flac_promise,
+    "Ogg": _ogg_promise,
+    "MP3": _mp3_promise,
+    "MP4": check_boxes,
+}

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "Ogg", ".mp3": "MP3"}  # by lower-case extension
+# By lower-case extension. Raw AAC (.aac) is left out: it tells no length, so that a cut one would pass for whole.
+FORMATS = {
+    ".wav": "WAV",
+    ".flac": "FLAC",
+    ".ogg": "Ogg",
+    ".oga": "Ogg",
+    ".opus": "Ogg",
+    ".mp3": "MP3",
+    ".m4a": "MP4",
+    ".mp4": "MP4",
+}
 
 
 def is_audio(name: str) -> bool:

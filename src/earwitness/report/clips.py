@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from earwitness.audio.decode import AudioError, library_message, open_sound
+from earwitness.audio.decode import open_recording
 from earwitness.extractors.logmel import LogMel, LogMelOptions
 
 SECONDS = 30.0  # of a clip that are played; the rest is cut
@@ -53,13 +53,10 @@ def excerpt(path: Path) -> Excerpt:
 
 def _beginning(path: Path) -> tuple[np.ndarray, int, bool]:
     """The first seconds as float32 [samples] at one of RATES, that rate, and whether anything was cut."""
-    with open_sound(path) as sound:
-        wanted = round(SECONDS * sound.samplerate)
-        try:
-            channels = sound.read(wanted, dtype="float32", always_2d=True)  # [samples, channels]
-        except (soundfile.SoundFileError, ValueError) as error:
-            raise AudioError(path, f"cannot be decoded ({library_message(error)})") from error
-        cut, given = sound.frames > wanted, sound.samplerate
+    with open_recording(path) as sound:
+        given = sound.sample_rate
+        channels = sound.read(round(SECONDS * given))  # [samples, channels]
+        cut = len(sound.read(1)) > 0
     rate = RATES[0] if given <= RATES[0] else RATES[1]
     return soxr.resample(channels.mean(axis=1), given, rate, quality="HQ"), rate, cut
 
