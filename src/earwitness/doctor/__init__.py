@@ -1,0 +1,89 @@
+"""``earwitness doctor``: whether this machine can run what is asked, told before hours are spent on it.
+
+A check takes what is ``Asked`` and yields findings, and stands in ``CHECKS``. What the targets cannot do without is a
+FAIL where it is missing, everything else a note. Heavy packages are imported in the checks that look at them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from earwitness.doctor import data, machine, room
+from earwitness.doctor.asked import Asked, ask, read_config
+from earwitness.doctor.findings import FAIL, Finding, one_line
+from earwitness.errors import EarwitnessError
+
+TARGET = "results/mini/comparison.html"  # what `make demo` runs
+COLOURS = {"ok": 32, "note": 33, "FAIL": 31}  # of ANSI terminals
+
+CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
+    "Python": machine.check_python,
+    "Packages": machine.check_packages,
+    "Devices": machine.check_devices,
+    "Java": machine.check_java,
+    "Metrics": machine.check_metrics,
+    "Data sets": data.check_datasets,
+    "Checkpoints": data.check_checkpoints,
+    "Disk": room.check_disk,
+    "HDF5": machine.check_locking,
+    "MLflow": machine.check_tracking,
+    "Snakemake": machine.check_snakemake,
+}
+
+
+def add_command(commands: Any) -> None:
+    """Add ``doctor`` to the command line's subcommands (what ``ArgumentParser.add_subparsers`` returned)."""
+    doctor = commands.add_parser("doctor", help="look whether this machine can run what is asked")
+    told = f"as for snakemake, or the name of a data set (default: {TARGET})"
+    doctor.add_argument("targets", nargs="*", metavar="TARGET", help=told)
+    told = "merged over config/config.yaml as snakemake does; stands after the targets"
+    doctor.add_argument("--configfile", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help=told)
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found for ``options.targets``; 1 where something is missing that they need, else 0.
+
+    Raises EarwitnessError for a configuration that is not valid, and for targets that nothing makes.
+    """
+    asked = ask(read_config(options.configfile), options.targets or [TARGET])
+    findings = examine(asked)
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        print(report(findings, coloured=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
+    return int(any(finding.mark == FAIL for finding in findings))
+
+
+def examine(asked: Asked) -> list[Finding]:
+    """All checks' findings; a check that breaks is a finding itself."""
+    findings: list[Finding] = []
+    for name, check in CHECKS.items():
+        try:
+            findings.extend(check(asked))
+        except EarwitnessError as error:
+            findings.append(Finding(FAIL, f"{name}: {error}"))
+        except Exception as error:  # whatever it is, the other checks have something to say
+            findings.append(Finding(FAIL, f"{name}: cannot be looked at ({type(error).__name__}: {error})"))
+    return findings
+
+
+def report(findings: Sequence[Finding], coloured: bool = False) -> str:
+    """A line for each finding, and one for what they come to."""
+    lines = []
+    for finding in findings:
+        mark = f"{finding.mark:<4}"
+        if coloured:
+            mark = f"\x1b[{COLOURS[finding.mark]}m{mark}\x1b[0m"
+        lines.append(f"{mark}  " + ". ".join(one_line(part) for part in (finding.what, finding.advice) if part))
+    failures = sum(finding.mark == FAIL for finding in findings)
+    ends = {0: "Nothing stands in the way.", 1: "One of these stands in the way."}
+    return "\n".join([*lines, ends.get(failures, f"{failures} of these stand in the way.")])

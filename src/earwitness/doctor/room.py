@@ -1,0 +1,135 @@
+"""The check of free space: what the targets lack still, in bytes, for each disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from earwitness import registry
+from earwitness.corpora.dataset import YOUTUBE, Dataset
+from earwitness.doctor.asked import RESOURCES, RESULTS, Asked
+from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, gigabytes
+from earwitness.options import SPLITS, FeatureOptions
+
+if TYPE_CHECKING:
+    from earwitness.fetch.records import Record
+
+RECORD_SECOND = 44100 * 2  # bytes: published recordings are taken as 44.1 kHz, 16 bit, mono
+VIDEO_SECOND = 48000 * 2 * 2  # bytes of what is cut out of videos: 48 kHz, 16 bit, stereo
+# Bytes of a seed that trains: a network of Cnn10's size, and its optimiser's state twice while one replaces the other.
+TRAINING = 300_000_000
+
+
+class ToWrite(NamedTuple):
+    """What will be written, and where; ``bytes`` None: nobody knows how much."""
+
+    place: Path
+    what: str
+    bytes: float | None
+
+
+def check_disk(asked: Asked) -> Iterator[Finding]:
+    """Free space on each disk, against what is still to be written there."""
+    disks: dict[int, list[ToWrite]] = defaultdict(list)
+    for part in (*to_write(asked), ToWrite(RESULTS, "", 0), ToWrite(RESOURCES, "", 0)):
+        disks[existing(part.place).stat().st_dev].append(part)
+    for parts in disks.values():
+        free = shutil.disk_usage(existing(parts[0].place)).free
+        needed = sum(part.bytes or 0 for part in parts)
+        known = [f"{part.what} {gigabytes(part.bytes)}" for part in parts if part.bytes]
+        unknown = [part.what for part in parts if part.bytes is None]
+        told = f"Disk of {', '.join(dict.fromkeys(str(part.place) for part in parts))}: {gigabytes(free)} are free, "
+        told += f"about {gigabytes(needed)} needed" + (f" ({', '.join(known)})" if known else "")
+        told += f"; of unknown size: {', '.join(unknown)}" if unknown else ""
+        if needed > free:
+            yield Finding(FAIL, told, "Free some space, or make the folder a link to another disk")
+        else:
+            yield Finding(NOTE if unknown else OK, told)
+
+
+def to_write(asked: Asked) -> Iterator[ToWrite]:
+    """What the targets are made of and is not there yet."""
+    roots: set[Path] = set()  # entries with one folder share what is fetched
+    for dataset in asked.datasets():
+        features = asked.needs[dataset.name].features
+        seconds = _seconds(dataset) if features or dataset.synthesised else None
+        if dataset.root not in roots and (dataset.to_be_fetched or _to_be_synthesised(dataset)):
+            roots.add(dataset.root)
+            yield ToWrite(dataset.root, f"recordings of {dataset.name}", _recordings_bytes(dataset, seconds))
+        for name in features:
+            folder = RESULTS / dataset.name / "features" / name
+            count = _feature_bytes(asked.config.feature(dataset.name, name), seconds, folder)
+            yield ToWrite(RESULTS, f"{dataset.name}/features/{name}", count)
+    for dataset, name, options in asked.experiments():
+        folders = [RESULTS / dataset / name / f"seed-{seed}" for seed in options.seeds]
+        todo = sum(not (folder / "model.safetensors").exists() for folder in folders)
+        yield ToWrite(RESULTS, f"training of {dataset}/{name}", todo * TRAINING)
+
+
+def _to_be_synthesised(dataset: Dataset) -> bool:
+    return dataset.synthesised and not dataset.root.exists()
+
+
+def _seconds(dataset: Dataset) -> dict[str, float] | None:
+    """Seconds of sound by split, all under one name where the splits are not known yet. None: unknown."""
+    clips = RESULTS / dataset.name / "corpus" / "clips.csv"
+    if clips.is_file():
+        from earwitness.corpora.tables import read_table
+
+        return read_table(clips, ["split", "seconds"]).groupby("split")["seconds"].sum().to_dict()
+    if dataset.synthesised:
+        return {split: getattr(dataset.options.clips, split) * dataset.options.seconds[1] for split in SPLITS}
+    if dataset.options.source == YOUTUBE:
+        from earwitness.corpora.youtube import CLIP_SECONDS
+
+        return {"all": CLIP_SECONDS * len(dataset.clips)} if dataset.clips else None
+    record = dataset.record
+    return {"all": record.unpacked_bytes / RECORD_SECOND} if record and record.unpacked_bytes else None
+
+
+def _recordings_bytes(dataset: Dataset, seconds: dict[str, float] | None) -> float | None:
+    if dataset.synthesised:
+        return sum(seconds.values()) * dataset.options.sample_rate * 2
+    if dataset.options.source == YOUTUBE:
+        from earwitness.corpora.youtube import CLIP_SECONDS
+
+        missing = sum(clip.path is None for clip in dataset.clips)
+        return missing * CLIP_SECONDS * VIDEO_SECOND if dataset.clips else None
+    record = dataset.record
+    return record_bytes(record, dataset.root) if record and record.files is not None else None
+
+
+def record_bytes(record: Record, root: Path) -> float:
+    """What a record still takes: archives come one at a time, and lie beside what was unpacked from all of them."""
+    from earwitness.fetch.records import WORK
+
+    archives = [file for file in record.files if file.into]
+    least = min((file.bytes for file in archives if file.bytes), default=1)  # for an archive of unpublished size
+    missing = [file for file in record.files if not (root / file.place).exists()]
+    packed = [file.bytes or least for file in missing if file.into]
+    whole = sum(file.bytes or least for file in archives)
+    unpacked = (record.unpacked_bytes or 0) * sum(packed) / whole if archives else 0
+    plain = sum(file.bytes or 0 for file in missing if not file.into)
+    arrived = sum(path.stat().st_size for path in (root / WORK).glob("*") if path.is_file())
+    return max(0, plain + max(packed, default=0) + unpacked - arrived)
+
+
+def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, folder: Path) -> float | None:
+    """The splits' frames that are not there, those of the largest twice: they are made in shards and then joined."""
+    extractor = registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
+    rate = _frame_rate(extractor, options)
+    if seconds is None or rate is None:
+        return None
+    frames = [count * rate for split, count in seconds.items() if not (folder / f"{split}.h5").exists()]
+    return (sum(frames) + max(frames, default=0)) * extractor.dimension * 4
+
+
+def _frame_rate(extractor: Any, options: FeatureOptions) -> float | None:
+    """Frames a second, None where an extractor's options do not tell."""
+    if hop := getattr(options, "hop", None):
+        return extractor.sample_rate / hop
+    seconds = getattr(options, "seconds", None)
+    return extractor.frames_per_clip / seconds if seconds and extractor.frames_per_clip else None

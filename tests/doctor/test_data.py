@@ -1,0 +1,130 @@
+"""Each check of data sets and weights, with what it looks for and without."""
+
+import hashlib
+
+import pytest
+
+from earwitness.doctor import data
+
+TABLE = "clotho_captions_evaluation.csv"
+PUBLISHED = "resources/clotho"
+
+
+def corpus(name):
+    return f"results/{name}/corpus/clips.csv"
+
+
+def test_recordings_that_are_synthesised(repository):
+    found = repository.found(data.check_datasets, corpus("mini"))
+    assert found["FAIL"] == [] and len(found["ok"]) == 1
+
+
+def test_a_folder_of_the_user(repository):
+    assert "the folder own does not exist" in repository.found(data.check_datasets, corpus("own"))["FAIL"][0]
+    (repository.folder / "own").mkdir()
+    (told,) = repository.found(data.check_datasets, corpus("own"))["FAIL"]
+    assert "none of its tables is in own" in told and "datasets.own.tables" in told
+    repository.put(f"own/{TABLE}")
+    assert repository.found(data.check_datasets, corpus("own"))["ok"] == [f"own: own is there, tables: {TABLE}. "]
+
+
+def test_recordings_without_captions_need_no_table(repository):
+    (repository.folder / "sounds").mkdir()
+    assert repository.found(data.check_datasets, corpus("sounds"))["FAIL"] == []
+    repository.entries["datasets"]["sounds"]["table"] = "captions.csv"
+    assert "none of its tables" in repository.found(data.check_datasets, corpus("sounds"))["FAIL"][0]
+
+
+@pytest.mark.parametrize(("answer", "mark"), [("", "ok"), ("no answer within 5 s", "FAIL")])
+@pytest.mark.parametrize("mirror", [None, "https://mirror.org/clotho"])
+def test_a_record_that_is_to_be_fetched(repository, monkeypatch, answer, mark, mirror):
+    if mirror:
+        repository.entries["datasets"]["clotho"]["mirror"] = mirror
+    asked = []
+    monkeypatch.setattr(data, "unanswered", lambda address: asked.append(address) or answer)
+    (told,) = repository.found(data.check_datasets, corpus("clotho"))[mark]
+    assert ("https://mirror.org" if mirror else "https://zenodo.org") in told and answer in told
+    assert asked == ["https://mirror.org" if mirror else "https://zenodo.org"]
+
+
+def test_a_mirror_on_this_machine(repository, monkeypatch):
+    monkeypatch.setattr(data, "unanswered", lambda address: pytest.fail("no network is needed"))
+    repository.entries["datasets"]["clotho"]["mirror"] = str(repository.folder / "files")
+    assert "is no folder" in repository.found(data.check_datasets, corpus("clotho"))["FAIL"][0]
+    (repository.folder / "files").mkdir()
+    assert "will be fetched from" in repository.found(data.check_datasets, corpus("clotho"))["ok"][0]
+
+
+@pytest.mark.parametrize("name", ["fetched.json", TABLE])
+def test_what_is_there_is_not_asked_for(repository, monkeypatch, name):
+    monkeypatch.setattr(data, "unanswered", lambda address: pytest.fail("nothing is to be fetched"))
+    repository.put(f"{PUBLISHED}/{name}", "{}")
+    if name == "fetched.json":
+        repository.put(f"{PUBLISHED}/{TABLE}")
+    assert "tables: clotho_captions_evaluation.csv" in repository.found(data.check_datasets, corpus("clotho"))["ok"][0]
+
+
+@pytest.mark.parametrize("there", [(), ("ffmpeg",), ("yt-dlp", "ffmpeg")])
+def test_programs_that_fetch_videos(repository, monkeypatch, there):
+    repository.put("videos/test.csv")
+    monkeypatch.setattr(data.shutil, "which", lambda name: name if name in there else None)
+    failed = repository.found(data.check_datasets, corpus("videos"))["FAIL"]
+    absent = [name for name in ("yt-dlp", "ffmpeg") if name not in there]
+    assert len(failed) == bool(absent) and all(name in failed[0] for name in absent)
+
+
+def test_videos_are_told_by_tables_and_reached_by_network(repository, monkeypatch):
+    monkeypatch.setattr(data.shutil, "which", lambda name: name)
+    monkeypatch.setattr(data, "unanswered", lambda address: "ConnectionError")
+    failed = repository.found(data.check_datasets, corpus("videos"))["FAIL"]
+    assert "none of its tables is in videos" in failed[0]
+    assert "https://www.youtube.com cannot be reached" in failed[1]
+
+
+@pytest.mark.parametrize(("installed", "failures"), [(True, 0), (False, 1)])
+def test_recordings_that_need_pyav(repository, monkeypatch, installed, failures):
+    repository.put(f"own/{TABLE}")
+    repository.put("own/evaluation/a.M4A")
+    repository.put("own/evaluation/b.wav")
+    monkeypatch.setattr(data, "find_spec", lambda name: name if installed else None)
+    failed = repository.found(data.check_datasets, corpus("own"))["FAIL"]
+    assert len(failed) == failures and all("1 recordings (m4a, mp4)" in told for told in failed)
+
+
+def test_lists_of_a_split_scheme(repository):
+    repository.put(f"own/{TABLE}")
+    repository.entries["datasets"]["own"]["split_scheme"] = "mine"
+    (told,) = repository.found(data.check_datasets, corpus("own"))["FAIL"]
+    assert "resources/splits/clotho_mine_evaluation.txt" in told
+    repository.put("resources/splits/clotho_mine_evaluation.txt", "a.wav\n")
+    found = repository.found(data.check_datasets, corpus("own"))
+    assert found["FAIL"] == [] and "clotho_mine_evaluation.txt" in found["ok"][1]
+
+
+def test_tables_of_metadata(repository):
+    repository.put(f"own/{TABLE}")
+    repository.entries["datasets"]["own"]["metadata"] = ["here.csv", "gone.csv"]
+    repository.put("here.csv")
+    (told,) = repository.found(data.check_datasets, corpus("own"))["FAIL"]
+    assert "gone.csv" in told and "here.csv" not in told
+
+
+def test_id_lists_that_are_absent_are_a_note_where_leaks_are_looked_for(repository):
+    repository.entries["id_lists"] = {"audioset": {"files": ["resources/ids.csv"], "kind": "youtube"}}
+    repository.entries["datasets"]["mini"]["audit"] = ["audioset"]
+    (told,) = repository.found(data.check_datasets, "mini")["note"]
+    assert "goes without the id list audioset" in told and "resources/ids.csv" in told
+    assert repository.found(data.check_datasets, corpus("mini"))["note"] == []
+    repository.put("resources/ids.csv", "x")
+    assert repository.found(data.check_datasets, "mini")["note"] == []
+
+
+def test_weights(repository):
+    for name in ("small", "other"):
+        repository.entries["experiments"][name]["encoder"] = {"weights": "resources/cnn10.pth"}
+    (told,) = repository.found(data.check_checkpoints, "own")["FAIL"]
+    assert told.startswith("own/small encoder.weights, own/other encoder.weights: resources/cnn10.pth does not exist")
+    path = repository.put("resources/cnn10.pth", "weights")
+    found = repository.found(data.check_checkpoints, "own")
+    assert found["FAIL"] == [] and hashlib.sha256(path.read_bytes()).hexdigest() in found["ok"][0]
+    assert repository.found(data.check_checkpoints, corpus("own")) == {"ok": [], "note": [], "FAIL": []}
