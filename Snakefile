@@ -8,6 +8,7 @@ configfile: "config/config.yaml"
 
 include: "rules/common.smk"
 include: "rules/data.smk"
+include: "rules/leaks.smk"
 include: "rules/features.smk"
 include: "rules/text.smk"
 include: "rules/train.smk"

@@ -235,7 +235,7 @@ def make_data(sizes: Sizes, folder: Path, rng: np.random.Generator) -> dict[str,
     files = {name.split(".")[0]: folder / name for name in names}
     splits = {"development": 2 * sizes.batch, "validation": 2}
     clip_ids = [(f"{split}/{number}", split) for split, count in splits.items() for number in range(count)]
-    rows = [[clip, split, f"{clip}.wav", 30.0, 44100, 1, clip] for clip, split in clip_ids]
+    rows = [[clip, split, f"{clip}.wav", "name", 30.0, 44100, 1, clip] for clip, split in clip_ids]
     clips = pd.DataFrame(rows, columns=CLIPS)
     numbered = [(clip, number) for clip, _ in clip_ids for number in range(1, CAPTIONS_OF_A_CLIP + 1)]
     captions = [[caption_id(clip, number), clip, random_caption(tokens, rng)] for clip, number in numbered]

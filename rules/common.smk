@@ -5,11 +5,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from earwitness.config import Config
-from earwitness.corpora.state import audio_state
+from earwitness.corpora.dataset import Dataset
 from earwitness.errors import EarwitnessError
 from earwitness.files import checkpoint_digests
 from earwitness.options import NOT_TRAINED, SPLITS
-from earwitness.registry import LAYOUTS, load as load_registered
 from earwitness.tracking.publish import store_uri
 
 
@@ -22,6 +21,7 @@ def plain(function, *arguments):
 
 
 CONFIG = plain(Config, config)
+DATASETS = {name: Dataset(name, options) for name, options in CONFIG.datasets.items()}
 
 
 wildcard_constraints:
@@ -33,30 +33,14 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def synthesised(dataset):
-    """Whether the data set's audio is made by the DAG itself."""
-    return load_registered(LAYOUTS[CONFIG.datasets[dataset].layout].implementation).makes_audio
+def dataset(wildcards):
+    """The data set of a target, and the state of its folder."""
+    return DATASETS[wildcards.dataset]
 
 
 def audio_root(wildcards):
     """The folder that the paths of a data set's clips start from."""
-    if synthesised(wildcards.dataset):
-        return f"results/{wildcards.dataset}/audio"
-    return str(Path(CONFIG.datasets[wildcards.dataset].audio).expanduser())
-
-
-def corpus_inputs(wildcards):
-    """What the corpus is read from: the synthesised audio, or the tables that lie in a user's folder."""
-    root = audio_root(wildcards)
-    if synthesised(wildcards.dataset):
-        return root
-    options = CONFIG.datasets[wildcards.dataset]
-    return [str(path) for path in load_registered(LAYOUTS[options.layout].implementation)(options).tables(Path(root))]
-
-
-def corpus_audio(wildcards):
-    """The state of a user's recordings, so that a changed one is noticed."""
-    return "synthesised" if synthesised(wildcards.dataset) else audio_state(Path(audio_root(wildcards)))
+    return str(dataset(wildcards).root)
 
 
 def experiment(wildcards):

@@ -21,7 +21,7 @@ rule predict:
         mem_mb=8000,
         runtime=120,
     params:
-        options=lambda w: experiment(w).model_dump(exclude={"seeds"}),
+        options=lambda w: experiment(w).model_dump(exclude={"seeds", "trained_on"}),
     script:
         "../workflow/scripts/predict.py"
 
@@ -67,6 +67,7 @@ rule trivial:
 rule result:
     input:
         seeds=lambda w: [f"{folder}/{name}" for folder in seed_folders(w) for name in SEED_FILES],
+        leaks="results/{dataset}/corpus/leaks.json",
         store="results/mlflow-store.json",
     output:
         result="results/{dataset}/{experiment}/metrics.json",
@@ -81,7 +82,8 @@ rule result:
         mem_mb=2000,
         runtime=30,
     params:
-        options=lambda w: experiment(w).model_dump(exclude={"seeds"}),
+        options=lambda w: experiment(w).model_dump(exclude={"seeds", "trained_on"}),
+        trained_on=lambda w: CONFIG.trained_on(w.dataset, w.experiment),
         seeds=lambda w: experiment(w).seeds,
         folders=seed_folders,
         uri=store_uri(CONFIG.tracking.uri),

@@ -18,7 +18,7 @@ rule features:
         runtime=240,
         clips_per_shard=lambda w: CONFIG.feature(w.dataset, w.feature).clips_per_shard,  # changes no content
     params:
-        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(exclude={"clips_per_shard"}),
+        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(exclude={"clips_per_shard", "trained_on"}),
         root=audio_root,
     script:
         "../workflow/scripts/features.py"

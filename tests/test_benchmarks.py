@@ -92,3 +92,25 @@ def test_the_stages_run_one_after_another(module, tmp_path):
         stage(tmp_path)
     captions = (tmp_path / "captions.csv").read_text(encoding="utf-8").splitlines()
     assert len(captions) == 1 + memory.share(10, "evaluation")
+
+
+def test_what_is_measured_on_many_clips_runs_on_few(module, tmp_path, capsys):
+    scale = module("scale")
+    (tmp_path / "audio").mkdir()
+    scale.make_recordings(tmp_path / "audio", 8)
+    scale.corpus_stage(tmp_path / "audio", tmp_path / "corpus")
+    clips = (tmp_path / "corpus" / "clips.csv").read_text(encoding="utf-8").splitlines()
+    assert len(clips) == 9 and len({row.rpartition(",")[2] for row in clips}) == 9  # no two recordings are alike
+    scale.make_tables(tmp_path, 200)
+    for reader in scale.READERS:
+        reader(tmp_path)
+    assert '"clips": 100,' in (tmp_path / "leaks.json").read_text(encoding="utf-8")
+    scale.many_files(tmp_path, 20)
+    assert len(list((tmp_path / "data").glob("clip*.flac"))) == 20
+
+
+def test_growth_is_told_between_the_last_two_sizes(module):
+    scale = module("scale")
+    rows = [scale.Row("stage", clips, 1.0, peak) for clips, peak in ((1, 9.0), (100, 10.0), (1100, 11.0))]
+    told = scale.growth([*rows, scale.Row("once", 5, 1.0, 9.0)])
+    assert " ".join(told.split()) == "stage 1,049 bytes for each clip more"

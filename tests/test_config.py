@@ -64,7 +64,7 @@ def test_the_repository_config_is_valid():
     [
         ("datsets", {}, "datsets: no such key; did you mean 'datasets' or"),
         ("features.logmel-cl4ac.fmn", 5, "features.logmel-cl4ac.fmn: no such key; did you mean 'fmin' or 'fmax'?"),
-        ("datasets.clotho.audoi", 5, "datasets.clotho.audoi: no such key; did you mean 'audio'?"),
+        ("datasets.clotho.audoi", 5, "datasets.clotho.audoi: no such key; did you mean 'audit' or 'audio'?"),
         (
             "experiments.cl4ac.loss.contrastive_wieght",
             0,
@@ -156,6 +156,59 @@ def test_wrong_names_and_wrong_overrides_are_listed_at_once():
         "datasets.mini.overrides.texts.cl4ac.cleaning",
         "datasets.clotho.overrides.systems.cl4ac.train.epochs",
     ]
+
+
+LISTS = {
+    "vggsound": {"files": ["lists/vggsound.csv"], "kind": "youtube", "column": "1"},
+    "clotho": {"dataset": "clotho"},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "answer"),
+    [
+        ("datasets.mini.audit", ["vggsond"], "datasets.mini.audit: 'vggsond'; did you mean 'vggsound'?"),
+        ("features.logmel-cl4ac.trained_on", ["x"], "features.logmel-cl4ac.trained_on: 'x'; valid names: clotho, vgg"),
+        ("experiments.cl4ac.trained_on", ["x"], "experiments.cl4ac.trained_on: 'x'; valid names: clotho, vggsound"),
+        ("id_lists.clotho.dataset", "cloto", "id_lists.clotho.dataset: 'cloto'; did you mean 'clotho'?"),
+        (
+            "datasets.mini.overrides.features",
+            {"logmel-cl4ac": {"trained_on": ["x"]}},
+            "datasets.mini.overrides.features.logmel-cl4ac.trained_on: 'x'",
+        ),
+        (
+            "datasets.mini.overrides.systems",
+            {"cl4ac": {"trained_on": ["x"]}},
+            "datasets.mini.overrides.systems.cl4ac.trained_on: 'x'",
+        ),
+        ("datasets.mini.overrides.systems", {"cl4ac": {"trained_on": "x"}}, "trained_on: 'x'; input should be a valid"),
+        (
+            "id_lists.both",
+            {"files": ["a"], "dataset": "mini"},
+            "id_lists.both: an id list is read from `files` or from",
+        ),
+        ("id_lists.vggsound.splits", ["evaluation"], "id_lists.vggsound: `splits` says nothing about files"),
+        ("id_lists.clotho.column", "file_name", "id_lists.clotho: `column` says nothing about a data set"),
+        ("id_lists.vggsound.kind", "freesond", "id_lists.vggsound.kind: 'freesond'; expected 'name', 'youtube'"),
+    ],
+)
+def test_id_lists_that_are_named_must_be_there(path, value, answer):
+    content = changed(id_lists=copy.deepcopy(LISTS))
+    set_at(content, path.split("."), value)
+    (problem,) = problems_of(content)
+    assert answer in problem
+
+
+def test_an_audit_has_the_lists_of_the_data_set_and_of_its_experiments():
+    content = changed(id_lists=LISTS | {"audioset": {"files": ["a"]}, "wavcaps": {"files": ["b"]}})
+    content["datasets"]["mini"] |= {"audit": ["wavcaps"], "experiments": ["cl4ac"]}
+    content["experiments"]["cl4ac"]["trained_on"] = ["vggsound"]
+    content["experiments"]["cl4ac-baseline"]["trained_on"] = ["clotho"]
+    content["features"]["logmel-cl4ac"]["trained_on"] = ["audioset", "vggsound"]
+    config = Config(content)
+    assert config.trained_on("mini", "cl4ac") == ["vggsound", "audioset"]
+    assert config.audited("mini") == ["wavcaps", "vggsound", "audioset"]
+    assert config.audited("clotho") == ["vggsound", "audioset", "clotho"]
 
 
 def test_a_data_set_wins_over_the_feature_and_the_text_it_overrides():

@@ -9,13 +9,13 @@ import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "earwitness"
 GROUPS = (
-    ("errors", "files", "options", "registry", "config"),
+    ("errors", "files", "options", "registry", "config", "fetch"),
     ("corpora", "audio", "metrics"),
     ("extractors", "text", "clap"),
     ("nn", "prediction"),
     ("systems",),
-    ("training", "evaluation"),
-    ("tracking", "report", "serving", "cli"),
+    ("training", "evaluation", "compare"),
+    ("tracking", "report", "serving", "doctor", "cli"),
 )
 GROUP = {name: number for number, names in enumerate(GROUPS, start=1) for name in names}
 MODULES = {path.relative_to(SOURCES).as_posix(): path for path in sorted(SOURCES.rglob("*.py"))}

@@ -1,4 +1,4 @@
-"""The command line: ``earwitness show``, ``earwitness publish``, ``earwitness ui``."""
+"""The command line: ``earwitness doctor``, ``show``, ``corpus``, ``compare``, ``publish`` and ``ui``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from earwitness import __version__
+from earwitness import __version__, doctor
 from earwitness.errors import EarwitnessError, nearest
 from earwitness.files import read_json
 from earwitness.options import TrackingOptions
@@ -34,6 +34,17 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("dataset")
     show.set_defaults(run=_show)
 
+    compare = commands.add_parser("compare", help="compare two experiments over the clips that both were scored on")
+    for name in ("A", "B"):
+        compare.add_argument(name, type=Path, help="results/{dataset}/{experiment}, or its metrics.json")
+    compare.set_defaults(run=_compare)
+
+    corpus = commands.add_parser("corpus", help="print what was found in a data set")
+    corpus.add_argument("dataset")
+    corpus.set_defaults(run=_corpus)
+
+    doctor.add_command(commands)
+
     publish = commands.add_parser("publish", help="publish to MLflow what could not be published when it was made")
     publish.set_defaults(run=_publish)
 
@@ -57,6 +68,25 @@ def _show(options: argparse.Namespace) -> int:
     page = folder / "comparison.html"
     if page.exists():
         print(f"\nThe page with plots and clips to hear: {page}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from earwitness.compare import compare
+    from earwitness.report.terminal import comparison
+
+    print(comparison(compare(options.A, options.B)))
+    return 0
+
+
+def _corpus(options: argparse.Namespace) -> int:
+    from earwitness.corpora.report import table
+
+    report = options.results / options.dataset / "corpus" / "report.json"
+    if not report.is_file():
+        made = sorted(path.parent.parent.name for path in options.results.glob("*/corpus/report.json"))
+        raise EarwitnessError(f"{report} is not there yet; {nearest(options.dataset, made)}")
+    print(table(read_json(report)))
     return 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,6 +23,7 @@ from earwitness.options import (
     DatasetOptions,
     ExperimentOptions,
     FeatureOptions,
+    IdListOptions,
     Name,
     Options,
     TextOptions,
@@ -45,6 +47,7 @@ def model() -> type[Options]:
         features=(dict[Name, feature], ...),
         texts=(dict[Name, TextOptions], ...),
         experiments=(dict[Name, experiment], ...),
+        id_lists=(dict[Name, IdListOptions], {}),
         tracking=(TrackingOptions, TrackingOptions()),
     )
 
@@ -65,7 +68,7 @@ def _one_of(entries: dict[str, registry.Entry], kind: str) -> Any:
 class Config:
     """The validated configuration, answering what each rule asks of it.
 
-    Attributes: ``datasets``, ``features``, ``texts`` and ``experiments`` (name -> options), ``tracking``.
+    Attributes: ``datasets``, ``features``, ``texts``, ``experiments`` and ``id_lists`` (name -> options), ``tracking``.
     """
 
     def __init__(self, content: Mapping[str, Any]):
@@ -75,8 +78,10 @@ class Config:
         self.features: dict[str, FeatureOptions] = validated.features
         self.texts: dict[str, TextOptions] = validated.texts
         self.experiments: dict[str, ExperimentOptions] = validated.experiments
+        self.id_lists: dict[str, IdListOptions] = validated.id_lists
         self.tracking: TrackingOptions = validated.tracking
-        if problems := list(dict.fromkeys([*self._bad_names(), *self._bad_overrides()])):
+        found = [*self._bad_names(), *self._bad_list_names(), *self._bad_sources(), *self._bad_overrides()]
+        if problems := list(dict.fromkeys(found)):
             raise ConfigError(listed(_HEADING, problems))
 
     def feature(self, dataset: str, name: str) -> FeatureOptions:
@@ -92,12 +97,24 @@ class Config:
         own = self._raw["experiments"][name]
         below = self.datasets[dataset].overrides.systems.get(own["system"], {})
         place = f"datasets.{dataset}.overrides.systems.{own['system']}"  # each entry is valid by itself
-        return _validate(type(self.experiments[name]), _merge(below, own), place)
+        return _validate(type(self.experiments[name]), merge(below, own), place)
 
     def experiments_of(self, dataset: str) -> list[str]:
         """The experiments that are compared on a data set."""
         chosen = self.datasets[dataset].experiments
         return list(self.experiments) if chosen is None else chosen
+
+    def trained_on(self, dataset: str, experiment: str) -> list[str]:
+        """The id lists of what an experiment and its feature's extractor were trained on beforehand."""
+        options = self.experiment(dataset, experiment)
+        return list(dict.fromkeys([*options.trained_on, *self.feature(dataset, options.feature).trained_on]))
+
+    def audited(self, dataset: str) -> list[str]:
+        """The id lists that concern a data set: of its audit, and of what its experiments were trained on."""
+        trained_on = [
+            name for experiment in self.experiments_of(dataset) for name in self.trained_on(dataset, experiment)
+        ]
+        return list(dict.fromkeys([*self.datasets[dataset].audit, *trained_on]))
 
     def refuse_target(self, target: str) -> None:
         """Raise ConfigError for a target under results/ that no rule makes, with the nearest names there are."""
@@ -120,7 +137,7 @@ class Config:
     def _merged(self, kind: Literal["features", "texts"], dataset: str, name: str) -> Any:
         over = getattr(self.datasets[dataset].overrides, kind).get(name, {})
         place = f"datasets.{dataset}.overrides.{kind}.{name}"
-        return _validate(type(getattr(self, kind)[name]), _merge(self._raw[kind][name] or {}, over), place)
+        return _validate(type(getattr(self, kind)[name]), merge(self._raw[kind][name] or {}, over), place)
 
     def _bad_names(self) -> Iterator[str]:
         for name, entry in self.experiments.items():
@@ -139,6 +156,34 @@ class Config:
                 for value in getattr(overrides, kind):
                     if value not in known:
                         yield f"datasets.{dataset}.overrides.{kind}: {value!r}; {nearest(value, known)}"
+
+    def _bad_list_names(self) -> Iterator[str]:
+        """Id lists that are named and not there, and data sets that id lists name."""
+        named = {f"datasets.{name}.audit": entry.audit for name, entry in self.datasets.items()}
+        for kind, entries in (("features", self.features), ("experiments", self.experiments)):
+            named |= {f"{kind}.{name}.trained_on": entry.trained_on for name, entry in entries.items()}
+        for dataset, entry in self.datasets.items():
+            for kind in ("features", "systems"):
+                for name, over in getattr(entry.overrides, kind).items():
+                    lists = over.get("trained_on")
+                    if isinstance(lists, list):  # anything else is told where the override is merged
+                        named[f"datasets.{dataset}.overrides.{kind}.{name}.trained_on"] = lists
+        for place, lists in named.items():
+            yield from (
+                f"{place}: {value!r}; {nearest(value, self.id_lists)}" for value in lists if value not in self.id_lists
+            )
+        for name, entry in self.id_lists.items():
+            if entry.dataset is not None and entry.dataset not in self.datasets:
+                yield f"id_lists.{name}.dataset: {entry.dataset!r}; {nearest(entry.dataset, self.datasets)}"
+
+    def _bad_sources(self) -> Iterator[str]:
+        """Folders that two published records would be fetched to."""
+        first: dict[str, tuple[str, str]] = {}
+        for name, entry in self.datasets.items():
+            if (source := getattr(entry, "source", None)) is not None:
+                other, known = first.setdefault(entry.audio, (name, source))
+                if source != known:
+                    yield f"datasets.{name}.source: {source!r} would go to the folder of {other!r}, which is {known!r}"
 
     def _bad_overrides(self) -> Iterator[str]:
         for dataset, entry in self.datasets.items():
@@ -166,15 +211,16 @@ def validated(kind: Literal["datasets", "features", "experiments"], content: Map
     return _validate(registry.load(entries[content[key]].options), content, kind)
 
 
+_TYPE_TAG = re.compile(r"(list|dict)\[|constrained-|function-")
 _HEADING = "The configuration is not valid:"
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings merged key by key; ``above`` wins."""
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings merged key by key, as Snakemake merges configuration files; ``above`` wins."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 
@@ -224,7 +270,8 @@ def _is_number(text: Any) -> bool:
 
 
 def _without_tags(location: tuple) -> list:
-    """A location without the union tags that pydantic puts in (``datasets.mini.mini.clips``)."""
+    """A location without the tags of unions that pydantic puts in (``datasets.mini.mini.clips``)."""
+    location = tuple(part for part in location if not (isinstance(part, str) and _TYPE_TAG.match(part)))
     if len(location) > 2 and location[0] in ("datasets", "features", "experiments"):
         names = {"datasets": registry.LAYOUTS, "features": registry.EXTRACTORS, "experiments": registry.SYSTEMS}
         if len(names[location[0]]) > 1 and location[2] in names[location[0]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from earwitness.corpora import leaks
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table, write_table
 from earwitness.files import SCHEMA, provenance, read_json, sha256, write_json
 from earwitness.metrics.bootstrap import summarise
@@ -49,6 +50,7 @@ def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
     return {
         "clips_listed": split["listed"],
         "clips_found": split["found"],
+        "clips_missing": split["missing"],
         "clips_refused": split["refused"],
         "clips_scored": scored,
         "clips_refused_by_split": {name: counted["refused"] for name, counted in report["clips"].items()},
@@ -58,15 +60,24 @@ def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
 
 
 def summarise_experiment(
-    dataset: str, experiment: str, options: dict[str, Any], seeds: Sequence[int], folders: Sequence[Path], out: Path
+    dataset: str,
+    experiment: str,
+    options: dict[str, Any],
+    seeds: Sequence[int],
+    folders: Sequence[Path],
+    audit: Path,
+    trained_on: Sequence[str],
+    out: Path,
 ) -> None:
-    """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts and provenance.
+    """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts, leaks.
 
     Args:
-        options: the experiment's resolved options, without its seeds.
+        options: the experiment's resolved options, without its seeds and ``trained_on``.
         folders: for each seed, the folder with its ``scores.csv``, ``metrics.json`` and ``model.json``.
+        audit: the data set's ``leaks.json``.
+        trained_on: the id lists of what it was trained on beside the data set's own clips.
     """
-    per_seed = [_seed_scores(folder) for folder in folders]
+    per_seed = [seed_scores(folder) for folder in folders]
     per_seed_counts = [read_json(folder / "metrics.json")["counts"] for folder in folders]
     models = [read_json(folder / "model.json") for folder in folders]
     content = {
@@ -77,6 +88,7 @@ def summarise_experiment(
         "seeds": list(seeds),
         "metrics": summarise(per_seed),
         "counts": per_seed_counts[0] | {"captions_empty": sum(counts["captions_empty"] for counts in per_seed_counts)},
+        "leaks": leaks.marks(read_json(audit), trained_on, SPLIT),
         "provenance": {
             **provenance("result"),
             "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],
@@ -90,7 +102,8 @@ def summarise_experiment(
     write_json(out, content)
 
 
-def _seed_scores(folder: Path) -> SimpleNamespace:
+def seed_scores(folder: Path) -> SimpleNamespace:
+    """The scores of one seed, as ``summarise`` reads them: ``metrics``, ``items`` (name -> [clips]) and ``ids``."""
     table = pd.read_csv(folder / "scores.csv", keep_default_na=False)
     items = {name: table[name].to_numpy() for name in table.columns if name not in ("clip_id", "caption")}
     return SimpleNamespace(

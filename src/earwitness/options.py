@@ -15,11 +15,13 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     StringConstraints,
+    model_validator,
 )
 
 SPLITS = ("development", "validation", "evaluation")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+FilePath = Annotated[str, StringConstraints(min_length=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -52,12 +54,54 @@ class DatasetOptions(Options):
 
     experiments: list[Name] | None = None  # what comparison.html and `make demo` ask for; null: all
     on_bad_audio: Literal["fail", "skip"] = "fail"
+    audit: list[Name] = []  # id lists that the leak audit compares its clips with
     overrides: Overrides = Overrides()
+
+
+# Options of a data set that change nothing in its corpus.
+NOT_CORPUS = {"experiments", "audit", "overrides", "mirror", "workers"}
+
+
+class RecordingsOptions(DatasetOptions):
+    """What every data set has whose recordings lie in a folder. Paths are absolute or from where snakemake runs."""
+
+    audio: FilePath  # the root that the paths of clips start from
+    tables: FilePath | None = None  # the folder of its tables; null: the root
+    metadata: list[FilePath] = []  # csv tables that say where recordings come from (file_name, freesound_id ...)
+    split_scheme: Name | None = None  # lists of names that move clips to other splits; null: the corpus' own splits
+    source: str | None = None  # the published record it is fetched from; null: the folder is the user's own
+    mirror: FilePath | None = None  # address or folder that holds the record's files; null: where it was published
+
+
+class IdListOptions(Options):
+    """Ids of recordings that models were trained on: lines of files, or the clips of another data set.
+
+    Exactly one of ``files`` and ``dataset`` is given.
+    """
+
+    files: list[FilePath] = []  # csv, or one id a line
+    kind: Literal["name", "youtube", "freesound", "sha256"] = "name"
+    column: Annotated[str, StringConstraints(min_length=1)] | None = None  # of a csv; null: one id a line
+    side: Annotated[str, StringConstraints(min_length=1)] | None = None  # the csv's column that tells its splits apart
+    dataset: Name | None = None
+    splits: list[Literal["development", "validation", "evaluation"]] | None = None  # of the data set; null: all
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> IdListOptions:
+        if bool(self.files) == bool(self.dataset):
+            raise ValueError("an id list is read from `files` or from a `dataset`, from one of them")
+        if self.side and not self.column:
+            raise ValueError("`side` names a column of a csv, which needs `column` too")
+        foreign = {"splits"} if self.files else {"kind", "column", "side"}
+        if useless := sorted(key for key in foreign if getattr(self, key) != type(self).model_fields[key].default):
+            raise ValueError(f"`{'`, `'.join(useless)}` says nothing about {'files' if self.files else 'a data set'}")
+        return self
 
 
 class FeatureOptions(Options):
     """What every feature has, whatever its extractor."""
 
+    trained_on: list[Name] = []  # id lists of what its extractor was trained on
     clips_per_shard: PositiveInt = 256  # what a killed extraction loses at most, for each worker
 
 
@@ -88,6 +132,7 @@ class ExperimentOptions(Options):
     feature: Name
     text: Name
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_all_different)] = [0]
+    trained_on: list[Name] = []  # id lists of what its weights were trained on before, beside the development split
 
     @abstractmethod
     def training_inputs(self) -> dict[str, str]:
@@ -126,7 +171,7 @@ class TrainingOptions(Options):
 
 
 # Options of an experiment that have no part in its weights: of evaluation, and of how batches are loaded.
-NOT_TRAINED = {"seeds": True, "decode": True, "train": {"workers"}}
+NOT_TRAINED = {"seeds": True, "trained_on": True, "decode": True, "train": {"workers"}}
 
 
 class TrackingOptions(Options):

@@ -20,6 +20,11 @@ class Entry(NamedTuple):
 LAYOUTS = {
     "mini": Entry("earwitness.corpora.mini:MiniOptions", "earwitness.corpora.mini:Mini"),
     "clotho": Entry("earwitness.corpora.clotho:ClothoOptions", "earwitness.corpora.clotho:Clotho"),
+    "audiocaps": Entry("earwitness.corpora.audiocaps:AudioCapsOptions", "earwitness.corpora.audiocaps:AudioCaps"),
+    "audiogrounding": Entry(
+        "earwitness.corpora.audiogrounding:AudioGroundingOptions", "earwitness.corpora.audiogrounding:AudioGrounding"
+    ),
+    "folder": Entry("earwitness.corpora.folder:FolderOptions", "earwitness.corpora.folder:Folder"),
 }
 EXTRACTORS = {
     "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel:LogMel"),

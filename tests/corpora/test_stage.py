@@ -9,19 +9,29 @@ from errno import ENOSPC
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 
 from earwitness.corpora import stage
 from earwitness.corpora.clotho import Clotho, ClothoOptions
+from earwitness.corpora.report import table
 from earwitness.corpora.stage import build
-from earwitness.corpora.tables import CAPTIONS, CLIPS, EVENTS, PHRASES, ListedClip, Listing, read_table
+from earwitness.corpora.tables import (
+    CAPTIONS,
+    CLIPS,
+    EVENTS,
+    PHRASES,
+    SOURCES,
+    ListedClip,
+    ListedPhrase,
+    Listing,
+    read_table,
+)
 from earwitness.errors import CorpusError, EarwitnessError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 RATE = 8000
-FILES = ["captions.csv", "clips.csv", "events.csv", "phrases.csv", "report.json"]
+FILES = ["captions.csv", "clips.csv", "events.csv", "phrases.csv", "report.json", "sources.csv"]
 
 
 def write(path, seconds=0.25, value=None, rate=RATE):
@@ -84,6 +94,7 @@ def test_tables(root, tmp_path):
         "clip_id": "development/ a.wav",
         "split": "development",
         "path": "development/ a.wav",
+        "found_by": "name",
         "seconds": 0.25,
         "sample_rate": RATE,
         "channels": 1,
@@ -103,7 +114,7 @@ def test_report(root, tmp_path, capfd):
     write(root / "development" / "b.wav", value=0, rate=16000)
     write(root / "evaluation" / "e.wav", seconds=0.02)
     report = run(root, tmp_path / "out")
-    assert report["schema"] == 1
+    assert report["schema"] == 2
     assert report["clips"]["development"] == {"listed": 2, "found": 2, "missing": 0, "refused": 0, "seconds": 0.5}
     assert report["captions"] == {"development": 3, "validation": 2, "evaluation": 3}
     assert (report["refused"], report["silent"], report["short"]) == ([], ["development/b.wav"], ["evaluation/e.wav"])
@@ -117,11 +128,12 @@ def test_report(root, tmp_path, capfd):
     assert report["ids_sha256"]["development"] == hashlib.sha256(ids).hexdigest()
     assert report["notes"]["unlisted_audio"] == {"development": 0, "validation": 0, "evaluation": 0}
     assert report["provenance"]["made_by"] == "corpus"
-    assert report["provenance"]["settings"] == {"layout": "clotho", "audio": "data", "on_bad_audio": "fail"}
+    settings = report["provenance"]["settings"]
+    assert (settings["layout"], settings["audio"], settings["on_bad_audio"]) == ("clotho", "data", "fail")
+    assert not {"experiments", "overrides", "audit"} & set(settings)
     said = capfd.readouterr()
     assert said.out == "" and "Checking audio" in said.err
-    assert "split         listed   found missing refused  captions" in said.err
-    assert "development        2       2       0       0         3" in said.err
+    assert table(report) in said.err
 
 
 @pytest.mark.parametrize(("seconds", "short"), [(1023 / 44100, True), (1024 / 44100, False)])
@@ -208,13 +220,10 @@ def spoil(root):
 def test_bad_tables_and_bad_audio_are_refused_in_one_message(root, tmp_path):
     spoil(root)
     message = refused(root, tmp_path / "out").splitlines()
-    tables = "  - clotho_captions_development.csv, row"
+    gone = f"  - 'development/gone.wav' (below {root}): is missing"
     assert message[0] == f"The data set in {root} cannot be used:"
-    assert sorted(message[1:3]) == [
-        f"{tables} 3: 'b.wav' is listed 2 times, in rows 3, 5",
-        f"{tables} 4: 'gone.wav' is not in {root / 'development'}",
-    ]
-    assert message[3] == "2 of 5 recordings cannot be used:"
+    assert message[1] == "  - clotho_captions_development.csv, row 3: 'b.wav' is listed 2 times, in rows 3, 5"
+    assert message[2:4] == ["3 of 6 recordings cannot be used:", gone]
     assert message[4].startswith(f"  - {root / 'development' / 'b.wav'}: is truncated")
     assert message[5] == f"  - {root / 'evaluation' / 'd.wav'}: is empty (0 bytes)"
     assert "on_bad_audio: skip" in message[6] and len(message) == 7
@@ -223,33 +232,130 @@ def test_bad_tables_and_bad_audio_are_refused_in_one_message(root, tmp_path):
 def test_bad_tables_are_refused_where_bad_audio_is_skipped(root, tmp_path):
     spoil(root)
     message = refused(root, tmp_path / "out", on_bad_audio="skip")
-    assert "'b.wav' is listed 2 times" in message and "'gone.wav' is not in" in message
+    assert "'b.wav' is listed 2 times" in message and "gone.wav" not in message
     assert "truncated" not in message and "d.wav" not in message
 
 
 class Annotated:
-    """A layout with phrases and events, one clip of which is bad."""
+    """A layout with phrases and events; each clip's one phrase has the events given."""
+
+    def __init__(self, events):
+        self.events = events
 
     def listing(self, root):
-        clips = [ListedClip(f"development/{n}.wav", "development", f"{n}.wav", ("a dog", "rain")) for n in "ab"]
-        names = [f"{clip.clip_id}#1" for clip in clips]
-        phrases = pd.DataFrame([[f"{name}.1", name, "a dog", 0, 2] for name in names], columns=PHRASES)
-        events = pd.DataFrame([[f"{name}.1", t, t + 0.1] for name in names for t in (0.0, 0.2)], columns=EVENTS)
-        return Listing(clips, phrases, events)
+        clips = [ListedClip(f"development/{n}.wav", "development", f"{n}.wav", ("a dog", "rain")) for n in self.events]
+        phrases = [ListedPhrase(f"development/{n}.wav#1", "a dog", 0, 2, times) for n, times in self.events.items()]
+        return Listing(clips, phrases)
+
+
+def annotated(tmp_path, events, on_bad_audio="skip"):
+    options = ClothoOptions(layout="clotho", audio=".", on_bad_audio=on_bad_audio)
+    build(Annotated(events), options, tmp_path, tmp_path / "out", 1)
+    tables = [read_table(tmp_path / "out" / f"{n}.csv", c) for n, c in (("phrases", PHRASES), ("events", EVENTS))]
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    return *(table.to_numpy(dtype=object).tolist() for table in tables), report
 
 
 def test_phrases_and_events_go_with_their_clips(tmp_path):
     write(tmp_path / "a.wav")
     write(tmp_path / "b.wav", value=np.inf)
-    options = ClothoOptions(layout="clotho", audio=".", on_bad_audio="skip")
-    build(Annotated(), options, tmp_path, tmp_path / "out", 1)
-    phrases = read_table(tmp_path / "out" / "phrases.csv", PHRASES)
-    events = read_table(tmp_path / "out" / "events.csv", EVENTS)
-    assert phrases.values.tolist() == [["development/a.wav#1.1", "development/a.wav#1", "a dog", 0, 2]]
-    assert events["phrase_id"].unique().tolist() == ["development/a.wav#1.1"] and len(events) == 2
+    times = ((0.0, 0.1), (0.2, 0.25))
+    phrases, events, report = annotated(tmp_path, {"a": times, "b": times})
+    assert phrases == [["development/a.wav#1.1", "development/a.wav#1", "a dog", 0, 2]]
+    assert events == [["development/a.wav#1.1", *pair] for pair in times]
+    assert report["phrases"] == {"development": {"phrases": 1, "without_event": 0, "events": 2}}
 
 
-@pytest.mark.parametrize("written_before", range(5))
+def test_events_are_cut_a_little_beyond_the_end_and_counted(tmp_path):
+    write(tmp_path / "a.wav")
+    write(tmp_path / "b.wav")
+    write(tmp_path / "c.wav")
+    events = {"a": ((0.1, 0.26), (0.2, 0.349)), "b": ((0.25, 0.3),), "c": ((0.1, 0.25),)}
+    _, events, report = annotated(tmp_path, events)
+    a, c = ("development/a.wav#1.1", "development/c.wav#1.1")
+    assert events == [[a, 0.1, 0.25], [a, 0.2, 0.25], [c, 0.1, 0.25]]
+    assert report["events_fitted"] == {"cut": 2, "beyond_the_end": 1}
+    assert report["phrases"]["development"] == {"phrases": 3, "without_event": 1, "events": 3}
+
+
+def test_events_far_beyond_the_end_are_refused(tmp_path):
+    write(tmp_path / "a.wav")
+    write(tmp_path / "b.wav")
+    events = {"a": ((0.1, 0.36),), "b": ((0.1, 0.2),)}
+    with pytest.raises(CorpusError, match=r"a.wav: is 0.250 s long, but annotated with 'a dog' until 0.36 s"):
+        annotated(tmp_path, events, on_bad_audio="fail")
+    _, kept, report = annotated(tmp_path, events)
+    assert kept == [["development/b.wav#1.1", 0.1, 0.2]]
+    assert [refused["clip_id"] for refused in report["refused"]] == ["development/a.wav"]
+
+
+def test_renamed_files_are_found_and_counted(root, tmp_path):
+    (root / "development" / "b.wav").rename(root / "development" / "B.wav")
+    (root / "evaluation" / "d.wav").rename(root / "evaluation" / " d.wav")
+    report = run(root, tmp_path / "out")
+    assert report["found_by"]["development"] == {"name": 1, "letter case": 1}
+    assert report["found_by"]["evaluation"] == {"blank": 1, "name": 1}
+    clips = read_table(tmp_path / "out" / "clips.csv", CLIPS)
+    assert clips["path"].tolist()[1] == "development/B.wav" and clips["clip_id"].tolist()[1] == "development/b.wav"
+    assert "development files found under another name or place than their table has: letter case (1)" in table(report)
+
+
+def test_two_candidates_are_refused_by_choice(root, tmp_path):
+    (root / "development" / "b.wav").rename(root / "development" / "b.flac")
+    (root / "development" / "b.mp3").touch()
+    assert "'development/b.wav' (below" in (message := refused(root, tmp_path / "out"))
+    assert "may be 'b.flac' or 'b.mp3'; remove or rename the wrong one" in message
+    report = run(root, tmp_path / "out", on_bad_audio="skip")
+    assert report["clips"]["development"] == {"listed": 2, "found": 2, "missing": 0, "refused": 1, "seconds": 0.25}
+
+
+def test_the_same_audio_twice_is_counted(root, tmp_path):
+    sound = (root / "development" / "b.wav").read_bytes()
+    for path in ("development/ a.wav", "evaluation/d.wav"):
+        (root / path).write_bytes(sound)
+    write(root / "evaluation" / "e.wav", value=0.1)
+    write(root / "validation" / "c.wav", value=0.2)
+    report = run(root, tmp_path / "out")
+    group = ["development/ a.wav", "development/b.wav", "evaluation/d.wav"]
+    assert report["same_audio"] == {"across_splits": [group], "within_a_split": []}
+    assert "recordings that stand in two splits, the same byte for byte: 1" in table(report)
+
+
+def test_words_and_hours(root, tmp_path):
+    report = run(root, tmp_path / "out")
+    assert report["words"]["development"] == {"words": 6, "distinct": 6, "mean_per_caption": 2.0}
+    lines = table(report).splitlines()
+    assert lines[0].split() == ["split", "listed", "found", "missing", "refused", "hours", "captions", "words"]
+    assert lines[1].split() == ["development", "2", "2", "0", "0", "0.00", "3", "6"]
+
+
+def test_metadata_of_the_entry_become_sources(root, tmp_path):
+    (tmp_path / "where.csv").write_text("file_name,freesound_id,youtube_id\nb.wav,12,\ne.wav,,abcdefghijk\n")
+    options = ClothoOptions(layout="clotho", audio="data", metadata=[str(tmp_path / "where.csv")])
+    build(Clotho(options), options, root, tmp_path / "out", 1)
+    sources = read_table(tmp_path / "out" / "sources.csv", SOURCES).values.tolist()
+    assert sources == [["development/b.wav", "freesound", "12"], ["evaluation/e.wav", "youtube", "abcdefghijk"]]
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["sources"] == {"freesound": 1, "youtube": 1} and list(report["notes"]["metadata"]) == ["where.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,freesound_id\n", "the columns file_name and one of sound_id"),
+        ("file_name,freesound_id\nb.wav,x12\n", "where.csv, row 2: the freesound_id 'x12' is no number"),
+        (None, "cannot be read"),
+    ],
+)
+def test_bad_metadata_are_refused(root, tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "where.csv").write_text(text)
+    options = ClothoOptions(layout="clotho", audio="data", metadata=[str(tmp_path / "where.csv")])
+    with pytest.raises(CorpusError, match=said):
+        build(Clotho(options), options, root, tmp_path / "out", 1)
+
+
+@pytest.mark.parametrize("written_before", range(6))
 def test_a_full_disk_leaves_nothing(root, tmp_path, monkeypatch, written_before):
     left, replace = [written_before], os.replace
 

@@ -30,8 +30,8 @@ def corpus(tmp_path):
         samples = np.random.default_rng(number).uniform(-0.5, 0.5, round(seconds * RATE))
         soundfile.write(tmp_path / f"{number}.wav", samples, RATE, subtype="FLOAT")
         known = sha256(tmp_path / f"{number}.wav")
-        rows.append([f"development/{number}", "development", f"{number}.wav", seconds, RATE, 1, known])
-    rows.append(["evaluation/9", "evaluation", "9.wav", 9.0, RATE, 1, "absent, and not asked for"])
+        rows.append([f"development/{number}", "development", f"{number}.wav", "name", seconds, RATE, 1, known])
+    rows.append(["evaluation/9", "evaluation", "9.wav", "name", 9.0, RATE, 1, "absent, and not asked for"])
     write_table(tmp_path / "clips.csv", pd.DataFrame(rows, columns=CLIPS))
     return tmp_path
 

@@ -99,7 +99,7 @@ def page(tmp_path_factory, root):
 def make_results(folder):
     corpus = folder / "corpus"
     corpus.mkdir(parents=True)
-    rows = [(clip_id, "evaluation", clip_id, 0.1, 8000, 1, "") for clip_id in CLIP_IDS]
+    rows = [(clip_id, "evaluation", clip_id, "name", 0.1, 8000, 1, "") for clip_id in CLIP_IDS]
     pd.DataFrame(rows, columns=CLIPS).to_csv(corpus / "clips.csv", index=False)
     texts = [
         (f"{clip_id}#1", clip_id, f"A reference & more <b>{number}</b>.") for number, clip_id in enumerate(CLIP_IDS)
@@ -193,6 +193,26 @@ def test_clips_to_hear_go_from_the_best_to_the_worst(page):
 
 
 def test_same_inputs_give_the_same_bytes(page, results, root):
+    assert made(results, root).text == page.text
+
+
+def test_leaks_are_marked_and_what_could_not_be_checked_is_said(page, results, root):
+    assert not any("leak" in attributes.get("class", "") for attributes in page.of("small"))
+    path = results / "second" / "metrics.json"
+    mark = {"list": "vgg<sound>", "kind": "youtube", "by": ["youtube"], "clips": 12, "of": 975, "clips_without_id": 3}
+    absent = {"list": "own", "kind": "name", "by": [], "clips": None, "of": 975, "reason": "put it at a/b.csv"}
+    none = {"list": "development", "kind": "split", "by": [], "clips": 0, "of": 975}
+    write_json(path, json.loads(path.read_text()) | {"leaks": [none, mark, absent]})
+    marked = made(results, root)
+    told = "Leak: 12 of 975 evaluation clips are in vgg<sound>, which it was trained on (YouTube id)"
+    assert told in marked.row("second")[0] and "Leak" not in marked.row("first")[0]
+    assert "vgg<sound>" not in marked.text and "development, which" not in marked.text
+    unchecked = [
+        line for line in unescape(marked.text).splitlines() if line.startswith('<p class="soft"><small>second: ')
+    ]
+    assert len(unchecked) == 2 and "3 of 975 evaluation clips could not be looked up" in unchecked[0]
+    assert "could not be checked: put it at a/b.csv" in unchecked[1]
+    write_json(path, json.loads(path.read_text()) | {"leaks": [none]})
     assert made(results, root).text == page.text
 
 

@@ -28,7 +28,7 @@ def corpus(tmp_path_factory):
     clips = [
         (f"{split}/{i}", split, number) for split, count in SPLITS.items() for number, i in enumerate(range(count))
     ]
-    rows = [[clip, split, "x.wav", 1.0, 8000, 1, "digest"] for clip, split, _ in clips]
+    rows = [[clip, split, "x.wav", "name", 1.0, 8000, 1, "digest"] for clip, split, _ in clips]
     write_table(folder / "clips.csv", pd.DataFrame(rows, columns=CLIPS))
     captions = {clip: texts_of(number) for clip, _, number in clips}
     rows = [[caption_id(clip, i), clip, text] for clip, texts in captions.items() for i, text in enumerate(texts, 1)]

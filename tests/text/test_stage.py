@@ -20,7 +20,7 @@ OPTIONS = TextOptions.model_validate({"word2vec": {"size": 4, "passes": 1}})
 
 
 def prepare(folder, splits):
-    clips = [[f"{split}/1", split, "1.wav", 1.0, 8000, 1, "x"] for split in splits]
+    clips = [[f"{split}/1", split, "1.wav", "name", 1.0, 8000, 1, "x"] for split in splits]
     captions = [[f"{split}/1#{i}", f"{split}/1", text] for split in splits for i, text in enumerate(TEXTS[split])]
     write_table(folder / "clips.csv", pd.DataFrame(clips, columns=CLIPS))
     write_table(folder / "captions.csv", pd.DataFrame(captions, columns=CAPTIONS))

@@ -29,7 +29,7 @@ def configured(path: Path, **content) -> Path:
 
 def test_unknown_data_set_is_answered_with_those_there_are(workflow):
     printed = workflow.run("--dry-run", "results/cloto/cl4ac/metrics.json", fails=True)
-    assert "data set 'cloto': did you mean 'clotho'?" in printed
+    assert "data set 'cloto': did you mean 'clotho' or 'clotho-cl4ac'?" in printed
     assert "Experiments: cl4ac, cl4ac-baseline" in printed
 
 

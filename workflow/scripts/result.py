@@ -14,7 +14,16 @@ if __name__ == "__main__":
         params, wildcards = snakemake.params, snakemake.wildcards
         folders = [Path(folder) for folder in params.folders]
         result, tracking = Path(snakemake.output.result), Path(snakemake.output.tracking)
-        summarise_experiment(wildcards.dataset, wildcards.experiment, params.options, params.seeds, folders, result)
+        summarise_experiment(
+            wildcards.dataset,
+            wildcards.experiment,
+            params.options,
+            params.seeds,
+            folders,
+            audit=Path(snakemake.input.leaks),
+            trained_on=params.trained_on,
+            out=result,
+        )
         print(f"\n{table([read_json(result)])}\n\n{result}\n", file=sys.stderr)
         if not publish(params.uri, result, folders, tracking):
             print(f"The run could not be published to MLflow ({tracking} says why).", file=sys.stderr)

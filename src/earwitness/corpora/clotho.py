@@ -1,24 +1,25 @@
-"""The Clotho layout: ``{development,validation,evaluation}/`` with audio, beside ``clotho_captions_{split}.csv``."""
+"""The Clotho layout: ``{development,validation,evaluation}/`` with audio, beside ``clotho_captions_{split}.csv``.
+
+``clotho_metadata_{split}.csv`` are read where they are: they tell the Freesound ids.
+"""
 
 from __future__ import annotations
 
-import os
+import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from html import unescape
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import StringConstraints
+from typing import TYPE_CHECKING, Literal
 
 from earwitness.audio.formats import is_audio
 from earwitness.corpora.csv_reader import Sheet, read_sheet, shown
+from earwitness.corpora.paths import match, recordings_below
 from earwitness.errors import CorpusError
 from earwitness.files import sha256
-from earwitness.options import SPLITS, DatasetOptions
+from earwitness.options import SPLITS, RecordingsOptions
 
 if TYPE_CHECKING:  # the configuration reads this module whenever it is checked: pandas waits until a corpus is read
     from earwitness.corpora.tables import ListedClip, Listing
@@ -28,11 +29,11 @@ _CAPTION = re.compile(r"caption_([1-9]\d*)")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
-class ClothoOptions(DatasetOptions):
+class ClothoOptions(RecordingsOptions):
     """A folder in the Clotho layout, whatever its sounds are."""
 
     layout: Literal["clotho"]
-    audio: Annotated[str, StringConstraints(min_length=1)]  # the root, absolute or from where snakemake runs
+    source: Literal["clotho-2.1"] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,33 @@ class Clotho:
         """
         from earwitness.corpora.tables import Listing
 
-        if not root.is_dir():
-            raise CorpusError(f"The data set's folder {root} does not exist; set the entry's `audio` to where it is.")
-        found = Listing([], notes={"tables": {}, "unlisted_audio": {}, "ignored_columns": {}})
+        folder = self._tables_folder(root)
+        if not folder.is_dir():
+            key = "tables" if self.options.tables else "audio"
+            raise CorpusError(f"The data set's folder {folder} does not exist; set the entry's `{key}` to where it is.")
+        found = Listing([], notes={"tables": {}, "metadata": {}, "unlisted_audio": {}, "ignored_columns": {}})
         for split in SPLITS:
-            _add_split(found, root, split)
+            _add_split(found, root, folder, split)
         if not found.clips and not found.problems:
-            raise CorpusError(_nothing_found(root))
+            raise CorpusError(_nothing_found(folder))
+        if self.options.source:
+            _note_differences(found, self.options.source, self.tables(root))
         return found
 
     def tables(self, root: Path) -> list[Path]:
-        """The caption tables that are there."""
-        return [table for split in SPLITS if (table := _table(root, split)).is_file()]
+        """The caption and metadata tables that are there."""
+        folder = self._tables_folder(root)
+        paths = [path for split in SPLITS for path in (_table(folder, split), _metadata(folder, split))]
+        return [path for path in paths if path.is_file()]
+
+    def fetch(self, root: Path) -> None:
+        """Bring the published record, checked by its digests, into the folder."""
+        from earwitness.fetch.records import RECORDS, fetch
+
+        fetch(RECORDS[self.options.source], root, self.options.mirror)
+
+    def _tables_folder(self, root: Path) -> Path:
+        return Path(self.options.tables).expanduser() if self.options.tables else root
 
 
 def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
@@ -96,47 +112,81 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
     return sheet, rows
 
 
-def files_below(folder: Path) -> set[str]:
-    """Names of all files in a folder and below it, relative to it, as the disk has them; none when it is absent."""
-    names = set()
-    for where, _, files in os.walk(folder):
-        below = Path(where).relative_to(folder)
-        names.update((below / file).as_posix() for file in files)
-    return names
+def _table(folder: Path, split: str) -> Path:
+    return folder / f"clotho_captions_{split}.csv"
 
 
-def _table(root: Path, split: str) -> Path:
-    return root / f"clotho_captions_{split}.csv"
+def _metadata(folder: Path, split: str) -> Path:
+    return folder / f"clotho_metadata_{split}.csv"
 
 
-def _add_split(found: Listing, root: Path, split: str) -> None:
+def _add_split(found: Listing, root: Path, folder: Path, split: str) -> None:
     """Add what one split holds, and what is wrong with its table; nothing when it is not there at all."""
-    table, on_disk = _table(root, split), files_below(root / split)
+    table, on_disk = _table(folder, split), recordings_below(root / split)
     if not table.is_file():
         if count := sum(map(is_audio, on_disk)):
-            found.problems.append(f"{split}/ holds {count} recordings, but {table.name} is missing from {root}")
+            found.problems.append(f"{split}/ holds {count} recordings, but {table.name} is missing from {folder}")
         return
     sheet, rows = read_captions(table)
-    _check_presence(sheet, rows, root / split, on_disk)
+    if not on_disk:
+        state = "is empty" if (root / split).is_dir() else "is missing"
+        sheet.problems.append(f"{table.name} is there, but the folder {root / split} with its audio {state}")
     found.problems.extend(sheet.problems)
-    found.clips.extend(_clips(split, rows, on_disk))
+    clips = _clips(split, rows, on_disk)
     if not sheet.columns:
         return  # not readable as a table: its problems are noted, there is nothing else to tell
+    found.clips.extend(_with_metadata(found, folder, split, clips))
     found.notes["tables"][table.name] = sha256(table)
-    found.notes["unlisted_audio"][split] = sum(map(is_audio, on_disk - {row.name for row in rows}))
+    used = {clip.path.removeprefix(f"{split}/") for clip in clips if clip.path}
+    found.notes["unlisted_audio"][split] = sum(map(is_audio, on_disk - used))
     if ignored := [name for name in sheet.columns if name != NAME and not _CAPTION.fullmatch(name)]:
         found.notes["ignored_columns"][table.name] = ignored
 
 
+def _note_differences(found: Listing, source: str, tables: list[Path]) -> None:
+    """Note which tables are not those that were published: a digest binds only what Earwitness downloads itself."""
+    from earwitness.fetch.records import RECORDS
+
+    published = {file.name: file.md5 for file in RECORDS[source].files}
+    digests = {path.name: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for path in tables}
+    differs = {name: digest for name, digest in digests.items() if published.get(name) not in (None, digest)}
+    if differs:
+        told = {name: {"md5": digest, "published_md5": published[name]} for name, digest in differs.items()}
+        found.notes["differs_from_published"] = told
+
+
 def _clips(split: str, rows: list[CaptionedFile], on_disk: set[str]) -> list[ListedClip]:
-    """The rows whose audio is there, each name once: what remains to be checked, whatever else is wrong with them."""
+    """The rows as clips, each name once, whatever else is wrong with them."""
     from earwitness.corpora.tables import ListedClip
 
     first: dict[str, CaptionedFile] = {}
     for row in rows:
-        if row.name in on_disk:
+        if not _bad_name(row.name):
             first.setdefault(row.name, row)
-    return [ListedClip(f"{split}/{name}", split, f"{split}/{name}", row.captions) for name, row in first.items()]
+    found = match(list(first), on_disk)
+    return [
+        ListedClip(
+            clip_id=f"{split}/{row.name}",
+            split=split,
+            path=one.path and f"{split}/{one.path}",
+            captions=row.captions,
+            found_by=one.found_by,
+            problem=one.problem,
+        )
+        for row, one in zip(first.values(), found, strict=True)
+    ]
+
+
+def _with_metadata(found: Listing, folder: Path, split: str, clips: list[ListedClip]) -> list[ListedClip]:
+    from earwitness.corpora.metadata import read_metadata, with_sources
+
+    path = _metadata(folder, split)
+    if not path.is_file():
+        return clips
+    sources, problems = read_metadata(path)
+    found.problems.extend(problems)
+    found.notes["metadata"][path.name] = sha256(path)
+    return with_sources(clips, sources)
 
 
 def _gaps(numbers: list[int]) -> str:
@@ -152,14 +202,21 @@ def _nothing_found(root: Path) -> str:
     return f"{root} holds no split in the Clotho layout. Looked for: {wanted}. It has: {has or 'nothing'}."
 
 
+def _bad_name(name: str) -> str | None:
+    """What is wrong with a file's name by itself."""
+    path = PurePosixPath(name)
+    if not name.strip():
+        return f"the file name is {shown(name)}"
+    if path.is_absolute() or ".." in path.parts:
+        return f"{shown(name)} leads out of the split's folder; names are relative to it"
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return f"{shown(name)} holds a control character; is a quotation mark misplaced?"
+    return None
+
+
 def _check_row(sheet: Sheet, row: CaptionedFile) -> None:
-    path = PurePosixPath(row.name)
-    if not row.name.strip():
-        sheet.blame(row.row, f"the file name is {shown(row.name)}")
-    elif path.is_absolute() or ".." in path.parts:
-        sheet.blame(row.row, f"{shown(row.name)} leads out of the split's folder; names are relative to it")
-    elif any(unicodedata.category(character) == "Cc" for character in row.name):
-        sheet.blame(row.row, f"{shown(row.name)} holds a control character; is a quotation mark misplaced?")
+    if wrong := _bad_name(row.name):
+        sheet.blame(row.row, wrong)
     if not row.captions:
         sheet.blame(row.row, f"{shown(row.name)} has no caption")
     for caption in row.captions:
@@ -185,27 +242,5 @@ def _check_doubles(sheet: Sheet, rows: list[CaptionedFile]) -> None:
             sheet.blame(group[0].row, f"names that differ only in case or Unicode form: {names}")
 
 
-def _check_presence(sheet: Sheet, rows: list[CaptionedFile], folder: Path, on_disk: set[str]) -> None:
-    """Blame a folder without files, or the names that are not in it, with the file that is probably meant."""
-    if not on_disk:
-        state = "is empty" if folder.is_dir() else "is missing"
-        sheet.problems.append(f"{sheet.path.name} is there, but the folder {folder} with its audio {state}")
-        return
-    absent = [row for row in rows if row.name.strip() and row.name not in on_disk]
-    if not absent:
-        return
-    likely = {_loose(name): name for name in sorted(on_disk) if is_audio(name)}
-    for row in absent:
-        there = likely.get(_loose(row.name))
-        hint = f"; {there!a} is there, but names must be equal byte for byte" if there else ""
-        sheet.blame(row.row, f"{shown(row.name)} is not in {folder}{hint}")
-
-
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _loose(name: str) -> str:
-    """What is left of a name without the changes that unpacking, converting and copying make."""
-    stem = str(PurePosixPath(unescape(name)).with_suffix("")) if PurePosixPath(name).name else name
-    return re.sub(r"[\W_]+", "_", _folded(stem)).strip("_")

@@ -6,10 +6,9 @@ Cells are handed on as they stand: never stripped, unescaped or otherwise change
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,8 @@ from earwitness.errors import nearest
 
 DELIMITERS = ",;\t"
 SHOWN_CHARACTERS = 60  # of a value in a message
+SHOWN_COLUMNS = 20  # of a table in a message
+PIECE = 1 << 20  # bytes read at a time
 
 
 class Row(NamedTuple):
@@ -46,75 +47,112 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "…")
 
 
+def some(columns: Sequence[str]) -> str:
+    """Columns as they stand in a message: quoted, and the first of them when they are very many."""
+    more = f" and {len(columns) - SHOWN_COLUMNS} more" if len(columns) > SHOWN_COLUMNS else ""
+    return ", ".join(map(shown, columns[:SHOWN_COLUMNS])) + more
+
+
 def read_sheet(path: Path, needed: Sequence[str]) -> Sheet:
     """Read a csv whose header must hold the columns ``needed``.
 
     Rows without any content are passed over, rows shorter than the header filled up with empty cells. Whatever else is
     wrong stands in ``problems``; a table without a usable header has neither columns nor rows.
     """
+    sheet, rows = open_sheet(path, needed)
+    sheet.rows.extend(rows)
+    return sheet
+
+
+def open_sheet(path: Path, needed: Sequence[str] = ()) -> tuple[Sheet, Iterator[Row]]:
+    """Like ``read_sheet`` for tables too long to be held: the header is read now, the rows as they are asked for.
+
+    The sheet's own ``rows`` stay empty; its ``problems`` are complete when the last row was asked for.
+    """
     sheet = Sheet(path)
-    text = _text(sheet)
-    if text is None:
-        return sheet
-    records = _records(sheet, text)
+    if problem := unreadable_text(path):
+        sheet.problems.append(problem)
+        return sheet, iter(())
+    records = _records(sheet)
     header = next(records, None)
     if header is None:
         if not sheet.problems:
             sheet.problems.append(f"{path.name}: is empty")
-        return sheet
+        return sheet, iter(())
     sheet.columns = tuple(name.strip() for name in header.cells)
     if not _check_header(sheet, needed):
         sheet.columns = ()
-        return sheet
-    sheet.rows.extend(row for record in records if (row := _row(sheet, record)))
-    if not sheet.rows and not sheet.problems:
-        sheet.problems.append(f"{path.name}: is empty, it has a header and no rows")
-    return sheet
+        return sheet, iter(())
+    return sheet, _rows(sheet, records)
 
 
-def _text(sheet: Sheet) -> str | None:
+def unreadable_text(path: Path) -> str:
+    """Why a file cannot be read as UTF-8, naming file, row and bytes; "" when it can. Reads it once, piece by piece."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line, raw = 1, b""
     try:
-        raw = sheet.path.read_bytes()
+        with path.open("rb") as file:
+            while True:
+                piece = file.read(PIECE)
+                raw = decoder.getstate()[0] + piece
+                decoder.decode(piece, final=not piece)
+                if not piece:
+                    return ""
+                line += piece.count(b"\n")
     except OSError as error:
-        sheet.problems.append(f"{sheet.path.name}: cannot be read ({error.strerror or error})")
-        return None
-    try:
-        return raw.decode("utf-8-sig")
+        return f"{path.name}: cannot be read ({error.strerror or error})"
     except UnicodeDecodeError as error:
-        start = error.start + (len(raw) - len(error.object))  # the codec counts from behind the byte-order mark
-        found = raw[raw.rfind(b"\n", 0, start) + 1 :].split(b"\n", 1)[0][:SHOWN_CHARACTERS]
-        what = f"is not UTF-8 (byte 0x{raw[start]:02x} in {str(found)[1:]}); save the table as UTF-8"
-        sheet.blame(raw.count(b"\n", 0, start) + 1, what)
-        return None
+        line += raw.count(b"\n", 0, error.start)
+        found = raw[raw.rfind(b"\n", 0, error.start) + 1 :].split(b"\n", 1)[0][:SHOWN_CHARACTERS]
+        what = f"is not UTF-8 (byte 0x{raw[error.start]:02x} in {str(found)[1:]}); save the table as UTF-8"
+        return f"{path.name}, row {line}: {what}"
 
 
-def _records(sheet: Sheet, text: str) -> Iterator[Row]:
+def missing_column(path: Path, name: str, columns: Sequence[str]) -> str:
+    """The problem of a table that lacks a column: what it has instead, and which of that was probably meant."""
+    hint = nearest(name, columns)
+    near = f"; {hint}" if hint.startswith("did") else ""
+    return f"{path.name}: the column {name!r} is missing; the header has {some(columns)}{near}"
+
+
+def _rows(sheet: Sheet, records: Iterator[Row]) -> Iterator[Row]:
+    """The records below the header that are sound; a problem when there is none at all."""
+    number = 0
+    for record in records:
+        if row := _row(sheet, record):
+            number = row.number
+            yield row
+    if not number and not sheet.problems:
+        sheet.problems.append(f"{sheet.path.name}: is empty, it has a header and no rows")
+
+
+def _records(sheet: Sheet) -> Iterator[Row]:
     """All records with content; stops with a problem where the quoting is broken."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     number = 1
-    try:
-        for cells in reader:
-            if any(cells):
-                yield Row(number, tuple(cells))
-            number = reader.line_num + 1
-    except csv.Error as error:
-        advice = "a quotation mark inside a field must be doubled, and one at its beginning closed"
-        sheet.blame(number, f"cannot be read on from here ({error}); {advice}")
+    with sheet.path.open(encoding="utf-8-sig", newline="") as file:
+        delimiter = _delimiter(file)
+        file.seek(0)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                if any(cells):
+                    yield Row(number, tuple(cells))
+                number = reader.line_num + 1
+        except csv.Error as error:
+            advice = "a quotation mark inside a field must be doubled, and one at its beginning closed"
+            sheet.blame(number, f"cannot be read on from here ({error}); {advice}")
 
 
-def _delimiter(text: str) -> str:
+def _delimiter(lines: Iterable[str]) -> str:
     """The one that the header is most split by: it holds no free text."""
-    header = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
-    return max(DELIMITERS, key=header.count)
+    header = next((line for line in lines if line.strip()), "")
+    return max(DELIMITERS, key=header.lstrip().count)
 
 
 def _check_header(sheet: Sheet, needed: Sequence[str]) -> bool:
     for name in needed:
         if name not in sheet.columns:
-            has = ", ".join(map(shown, sheet.columns))
-            hint = nearest(name, sheet.columns)
-            near = f"; {hint}" if hint.startswith("did") else ""
-            sheet.problems.append(f"{sheet.path.name}: the column {name!r} is missing; the header has {has}{near}")
+            sheet.problems.append(missing_column(sheet.path, name, sheet.columns))
     for name in sorted({name for name in sheet.columns if name and sheet.columns.count(name) > 1}):
         sheet.problems.append(f"{sheet.path.name}: the column {name!r} stands more than once in the header")
     return not sheet.problems

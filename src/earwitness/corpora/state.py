@@ -19,18 +19,25 @@ def audio_state(root: Path) -> str:
     """
     if not root.is_dir():
         return ""
-    state = hashlib.sha256()
-    for path, size, changed in sorted(_recordings(os.fspath(root), "", follow=True)):
-        state.update(os.fsencode(f"{path}\0{size}\0{changed}\n"))
-    return state.hexdigest()
+    # Digests are added up, so that the order of the disk does not matter and nothing is kept: there may be a million.
+    total = 0
+    for path, size, changed in _recordings(os.fspath(root), "", follow=True):
+        own = hashlib.sha256(os.fsencode(f"{path}\0{size}\0{changed}"))
+        total = (total + int.from_bytes(own.digest(), "big")) % (1 << 256)
+    return f"{total:064x}"
 
 
 def _recordings(folder: str, prefix: str, follow: bool) -> Iterator[tuple[str, int, int]]:
     """Path, size in bytes and time of change in nanoseconds of the recordings in a folder and below it."""
     try:
-        entries = list(os.scandir(folder))
+        entries = os.scandir(folder)
     except OSError:
         return
+    with entries:
+        yield from _entries(entries, prefix, follow)
+
+
+def _entries(entries: Iterator[os.DirEntry], prefix: str, follow: bool) -> Iterator[tuple[str, int, int]]:
     for entry in entries:
         if entry.is_dir(follow_symlinks=follow):
             yield from _recordings(entry.path, f"{prefix}{entry.name}/", follow=False)

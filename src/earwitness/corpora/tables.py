@@ -1,36 +1,78 @@
 """The tidy tables that every layout gives, whatever the corpus on disk looks like.
 
-``clips.csv``: clip_id, split, path (from the data set's root), seconds, sample_rate, channels, sha256.
-``captions.csv``: caption_id, clip_id, text. ``phrases.csv``: phrase_id, caption_id, text, start_word, end_word
-(word indices in the caption split on white space; the end is exclusive). ``events.csv``: phrase_id, onset, offset in
-seconds. All are UTF-8, comma separated, RFC 4180. (corpora.md, "Names used throughout".)
+``clips.csv``: clip_id, split, path (from the data set's root), found_by (how the path map knew the file), seconds,
+sample_rate, channels, sha256. ``captions.csv``: caption_id, clip_id, text. ``phrases.csv``: phrase_id, caption_id,
+text, start_word, end_word (word indices in the caption split on white space; the end is exclusive). ``events.csv``:
+phrase_id, onset, offset in seconds. ``sources.csv``: clip_id, kind (youtube or freesound), id: the public recordings
+that clips were cut from. All are UTF-8, comma separated, RFC 4180. (corpora.md, "Names used throughout".)
+
+Tables are written row by row and read in batches, so that a list of 400,000 clips is never held twice.
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from earwitness.errors import CorpusError, listed
+from earwitness.files import atomic
 
-from earwitness.errors import CorpusError
-from earwitness.files import atomic, digest
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
-CLIPS = ["clip_id", "split", "path", "seconds", "sample_rate", "channels", "sha256"]
+CLIPS = ["clip_id", "split", "path", "found_by", "seconds", "sample_rate", "channels", "sha256"]
 CAPTIONS = ["caption_id", "clip_id", "text"]
 PHRASES = ["phrase_id", "caption_id", "text", "start_word", "end_word"]
 EVENTS = ["phrase_id", "onset", "offset"]
+SOURCES = ["clip_id", "kind", "id"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedClip:
-    """A clip as its corpus' own table lists it, before its audio was looked at."""
+    """A clip as its corpus' own table lists it, before its audio was looked at.
+
+    ``clip_id`` is ``{the corpus' own split}/{name}``. A clip without a path is missing, unless ``problem`` says why its
+    file cannot be told (two candidates).
+    """
 
     clip_id: str
     split: str
-    path: str  # from the data set's root
+    path: str | None  # from the data set's root
     captions: tuple[str, ...]
+    found_by: str = "name"
+    problem: str = ""
+    sources: tuple[tuple[str, str], ...] = ()  # (kind, id) of the recordings it was cut from
+
+    @property
+    def own_split(self) -> str:
+        """The split it has in its corpus' own tables, whatever a split scheme says."""
+        return self.clip_id.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in its corpus' own tables."""
+        return self.clip_id.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPhrase:
+    """A phrase of a caption, and when it sounds.
+
+    ``start_word`` and ``end_word`` count the words of the caption split on white space, the end exclusive; ``events``
+    are (onset, offset) in seconds, none for a phrase that has no located sound.
+    """
+
+    caption_id: str
+    text: str
+    start_word: int
+    end_word: int
+    events: tuple[tuple[float, float], ...]
 
 
 @dataclass
@@ -38,12 +80,11 @@ class Listing:
     """What a layout finds in a data set: the clips with their captions, and phrases and events where there are any.
 
     ``problems`` says what is wrong with the tables, one line for each offender. A listing with problems is refused in
-    the end; its ``clips`` are then all those whose audio is there to be checked, for one message to name all offenders.
+    the end; its ``clips`` are then all those whose audio can be checked, for one message to name all offenders.
     """
 
     clips: list[ListedClip]
-    phrases: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PHRASES))
-    events: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=EVENTS))
+    phrases: list[ListedPhrase] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)  # what the report should tell beside the counts
     problems: list[str] = field(default_factory=list)
 
@@ -53,45 +94,111 @@ def caption_id(clip_id: str, number: int) -> str:
     return f"{clip_id}#{number}"
 
 
+def phrase_id(caption: str, number: int) -> str:
+    """The name of a caption's phrase, counted from 1."""
+    return f"{caption}.{number}"
+
+
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table as tidy CSV, atomically."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
 
 
+def write_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Write rows as they come as tidy CSV, atomically; returns how many there were."""
+    count = 0
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow(row)
+            count += 1
+    return count
+
+
 def read_table(path: str | Path, columns: list[str]) -> pd.DataFrame:
     """Read a tidy CSV; text stays text (a caption "NA" is no missing value), and absent columns are named."""
-    numbers = {"seconds": float, "sample_rate": int, "channels": int, "onset": float, "offset": float}
-    numbers |= {"start_word": int, "end_word": int}
-    kinds = {column: numbers.get(column, str) for column in columns}
-    table = pd.read_csv(path, dtype=kinds, keep_default_na=False, encoding="utf-8")
-    if missing := [column for column in columns if column not in table.columns]:
-        raise CorpusError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}.")
-    return table[columns]
+    import pyarrow as pa
+
+    return _frame(pa.Table.from_batches(list(_batches(path, columns)), _schema(columns)))
 
 
 def clips_of(path: str | Path, split: str, needed_for: str) -> pd.DataFrame:
     """The clips of one split, in table order; an absent split is refused with what it was needed for."""
-    clips = read_table(path, CLIPS)
-    chosen = clips[clips["split"] == split].reset_index(drop=True)
-    if chosen.empty:
-        have = (
-            ", ".join(f"{name} ({count} clips)" for name, count in clips["split"].value_counts().items()) or "no clips"
-        )
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chosen, have = [], {}
+    for batch in _batches(path, CLIPS):
+        for name, count in _counted(batch["split"]):
+            have[name] = have.get(name, 0) + count
+        chosen.append(batch.filter(pc.equal(batch["split"], split)))
+    if split not in have:
+        there = ", ".join(f"{name} ({count} clips)" for name, count in have.items()) or "no clips"
         raise CorpusError(
-            f"{needed_for} needs the {split} split, and this data set has none. It has {have}. "
+            f"{needed_for} needs the {split} split, and this data set has none. It has {there}. "
             f"Add {split} clips with captions to the data set, or ask for a result that does not need them."
         )
-    return chosen
+    return _frame(pa.Table.from_batches(chosen, _schema(CLIPS)))
 
 
-def captions_by_clip(path: str | Path, clip_ids: list[str]) -> dict[str, list[str]]:
-    """The captions of the given clips, in the clips' order."""
-    captions = read_table(path, CAPTIONS)
-    grouped = captions.groupby("clip_id", sort=False)["text"].agg(list)
-    return {clip_id: grouped[clip_id] for clip_id in clip_ids}
+def captions_by_clip(path: str | Path, clip_ids: Iterable[str]) -> dict[str, list[str]]:
+    """The captions of the given clips, in the clips' order; clips without any are named."""
+    found: dict[str, list[str]] = {clip_id: [] for clip_id in clip_ids}
+    for batch in _batches(path, ["clip_id", "text"]):
+        for clip_id, text in zip(batch["clip_id"].to_pylist(), batch["text"].to_pylist(), strict=True):
+            if (texts := found.get(clip_id)) is not None:
+                texts.append(text)
+    if bare := [clip_id for clip_id, texts in found.items() if not texts]:
+        raise CorpusError(listed(f"Clips without a caption in {path}:", bare, "What was asked for needs captions."))
+    return found
 
 
 def audio_digest(clips: pd.DataFrame) -> str:
     """Digest of the ids and the audio of clips, in order: what a feature file says it was made from."""
-    return digest(clips[["clip_id", "sha256"]].values.tolist())
+    state = hashlib.sha256()
+    for clip_id, audio in zip(clips["clip_id"], clips["sha256"], strict=True):
+        state.update(json.dumps([clip_id, audio], ensure_ascii=False).encode())
+    return state.hexdigest()
+
+
+def _schema(columns: Sequence[str]) -> pa.Schema:
+    import pyarrow as pa
+
+    whole = {name: pa.int64() for name in ("sample_rate", "channels", "start_word", "end_word")}
+    real = {name: pa.float64() for name in ("seconds", "onset", "offset")}
+    return pa.schema([(name, {**whole, **real}.get(name, pa.string())) for name in columns])
+
+
+def _batches(path: str | Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The named columns of a tidy CSV, some thousand rows at a time."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    with open(path, encoding="utf-8", newline="") as file:
+        there = next(csv.reader(file), [])
+    if missing := [column for column in columns if column not in there]:
+        raise CorpusError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(there)}.")
+    schema = _schema(columns)
+    convert = arrow_csv.ConvertOptions(
+        column_types=schema, include_columns=list(columns), strings_can_be_null=False, null_values=[]
+    )
+    parse = arrow_csv.ParseOptions(newlines_in_values=True)
+    try:
+        with arrow_csv.open_csv(path, parse_options=parse, convert_options=convert) as reader:
+            yield from reader
+    except pa.ArrowInvalid as error:
+        raise CorpusError(f"{path} cannot be read: {error}. Remove it and run again to have it remade.") from error
+
+
+def _counted(column: pa.Array) -> list[tuple[str, int]]:
+    return [(entry["values"], entry["counts"]) for entry in column.value_counts().to_pylist()]
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """With text kept in Arrow's compact form: a tenth of the memory of Python strings."""
+    import pandas as pd
+    import pyarrow as pa
+
+    return table.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)

@@ -32,7 +32,8 @@ class Shard:
 
     path: Path
     clip_ids: tuple[str, ...]
-    audio: tuple[Path, ...]
+    root: Path
+    audio: tuple[str, ...]  # from the root
     digests: tuple[str, ...]  # of the audio, as the corpus was read
     options: FeatureOptions
     provenance: dict[str, Any]
@@ -54,7 +55,7 @@ def extract(options: FeatureOptions, clips_csv: Path, split: str, root: Path, ou
     counts = _counts(extractor, options, clips)
     provenance = feature_provenance(options, clips) | {"counts": counts, "code": code_version()}
     folder = out.with_suffix(".shards")
-    shards = list(_shards(options, clips, root, folder, provenance))
+    shards = list(shards_of(options, clips, root, folder, provenance))
     missing = [shard for shard in shards if not _made(shard)]
     _run(missing, len(shards), workers, f"{out.parent.name} {split}")
     total = sum(_frames(shard) for shard in shards)
@@ -64,7 +65,7 @@ def extract(options: FeatureOptions, clips_csv: Path, split: str, root: Path, ou
 
 def feature_provenance(options: FeatureOptions, clips: pd.DataFrame) -> dict[str, Any]:
     """What a feature file of these clips must say of itself: the extractor, its settings, the digest of the audio."""
-    settings = options.model_dump(exclude={"clips_per_shard"})
+    settings = options.model_dump(exclude={"clips_per_shard", "trained_on"})
     inputs = {"audio": audio_digest(clips)}
     return {"schema": SCHEMA, "made_by": options.extractor, "settings": settings, "inputs": inputs}
 
@@ -83,16 +84,16 @@ def _counts(extractor: Any, options: FeatureOptions, clips: pd.DataFrame) -> dic
     }
 
 
-def _shards(
+def shards_of(
     options: FeatureOptions, clips: pd.DataFrame, root: Path, folder: Path, provenance: dict[str, Any]
 ) -> Iterator[Shard]:
+    """The clips in runs of ``clips_per_shard``, each with the provenance that its file must have."""
     for start in range(0, len(clips), options.clips_per_shard):
         part = clips.iloc[start : start + options.clips_per_shard]
         ids = tuple(part["clip_id"])
         own = {key: provenance[key] for key in ("schema", "made_by", "settings")}
         own["inputs"] = {"audio": audio_digest(part)}
-        audio = tuple(root / path for path in part["path"])
-        yield Shard(folder / f"{start:07d}.h5", ids, audio, tuple(part["sha256"]), options, own)
+        yield Shard(folder / f"{start:07d}.h5", ids, root, tuple(part["path"]), tuple(part["sha256"]), options, own)
 
 
 def _made(shard: Shard) -> bool:
@@ -129,15 +130,14 @@ def _run(shards: list[Shard], total: int, workers: int, name: str) -> None:
 def _make(shard: Shard) -> None:
     import torch
 
-    recordings = zip(shard.audio, shard.digests, strict=True)
+    audio = [shard.root / path for path in shard.audio]
+    recordings = zip(audio, shard.digests, strict=True)
     if changed := [str(path) for path, known in recordings if not path.is_file() or sha256(path) != known]:
-        advice = "Run again: the corpus is read anew when recordings change."
+        advice = "Run again: the corpus is read anew. (Of a fetched data set, remove its corpus/ below results/ first.)"
         raise CorpusError(listed("Recordings that changed or went away after the corpus was read:", changed, advice))
     torch.set_num_threads(1)  # the processes are the parallelism
     extractor = registry.load(registry.EXTRACTORS[shard.options.extractor].implementation)(shard.options)
-    clips = (
-        (i, extractor(load(path, extractor.sample_rate))) for i, path in zip(shard.clip_ids, shard.audio, strict=True)
-    )
+    clips = ((i, extractor(load(path, extractor.sample_rate))) for i, path in zip(shard.clip_ids, audio, strict=True))
     write(shard.path, clips, extractor.dimension, shard.provenance)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from earwitness.corpora.leaks import told
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.evaluation import SPLIT
@@ -155,6 +156,7 @@ def _tables(found: list[Experiment], trivial: Mapping[str, Any], dataset: str, r
         "published": published,
         "published_left_out": left_out,
         "reasons": footnotes.reasons,
+        "unchecked": _unchecked(found),
     }
 
 
@@ -168,6 +170,7 @@ def _rows(found: list[Experiment], footnotes: Footnotes) -> list[dict[str, Any]]
             "name": experiment.name,
             "colour": plots.colour(number),
             "facts": _facts(experiment),
+            "leaks": told(experiment.result.get("leaks", []), SPLIT)[0],
             "seeds": len(experiment.seeds),
             "cells": [_cell(experiment, metric, best[metric], footnotes) for metric in METRICS],
         }
@@ -206,6 +209,15 @@ def _facts(experiment: Experiment) -> list[str]:
     if empty := experiment.result["counts"].get("captions_empty"):
         facts.append(f"empty captions: {empty}")
     return facts
+
+
+def _unchecked(found: list[Experiment]) -> list[str]:
+    """What of the experiments could not be checked for leaks, each line with the experiments that it concerns."""
+    lines: dict[str, list[str]] = {}
+    for experiment in found:
+        for line in told(experiment.result.get("leaks", []), SPLIT)[1]:
+            lines.setdefault(line, []).append(experiment.name)
+    return [f"{', '.join(names)}: {line}" for line, names in lines.items()]
 
 
 def _encoder(provenance: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,8 @@ class Vocabulary:
 
 def sentences_of(captions: Sequence[str], options: TextOptions) -> list[list[str]]:
     """Cleaned training captions; those that cleaning empties are refused together."""
-    sentences = [clean(caption, options.punct_replacement) for caption in captions]
+    # A word is kept once, however often it is said: there may be a million captions of a few thousand words.
+    sentences = [list(map(sys.intern, clean(caption, options.punct_replacement))) for caption in captions]
     if empty := [repr(caption) for caption, words in zip(captions, sentences, strict=True) if not words]:
         raise EarwitnessError(listed("Captions without a word after cleaning:", empty))
     return sentences

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from earwitness.corpora.mini import MiniOptions
 from earwitness.corpora.mini.grammar import CAPTIONS_PER_CLIP, Caption, describe
 from earwitness.corpora.mini.scene import Scene, mix, plan
-from earwitness.corpora.tables import EVENTS, PHRASES, ListedClip, Listing, caption_id, read_table, write_table
+from earwitness.corpora.tables import ListedClip, ListedPhrase, Listing, caption_id, phrase_id, read_table, write_table
 from earwitness.errors import CorpusError
 from earwitness.files import SCHEMA, atomic, provenance, read_json, require_match, write_json
 from earwitness.options import SPLITS
@@ -74,7 +74,7 @@ class Mini:
         expected = {"schema": SCHEMA, "made_by": MADE_BY, "settings": self._settings()}
         require_match(root / ANNOTATIONS, annotations["provenance"], expected)
         clips = [clip for split in splits for clip in _listed(root, split)]
-        return Listing(clips, *_phrases_and_events(annotations["clips"]))
+        return Listing(clips, _phrases(annotations["clips"]))
 
     def tables(self, root: Path) -> list[Path]:
         """The annotations and the caption tables that are there."""
@@ -109,7 +109,7 @@ def _annotations(clip_id: str, scene: Scene, captions: list[Caption]) -> dict[st
         name = caption_id(clip_id, number)
         for place, phrase in enumerate(caption.phrases, start=1):
             span = {"text": phrase.text, "start_word": phrase.start_word, "end_word": phrase.end_word}
-            phrases.append({"phrase_id": f"{name}.{place}", "caption_id": name, **span, "sound": phrase.group})
+            phrases.append({"phrase_id": phrase_id(name, place), "caption_id": name, **span, "sound": phrase.group})
     return {
         "clip_id": clip_id,
         "seconds": scene.seconds,
@@ -129,10 +129,16 @@ def _listed(root: Path, split: str) -> list[ListedClip]:
     return [ListedClip(f"{split}/{name}", split, f"{split}/{name}", tuple(captions)) for name, *captions in rows]
 
 
-def _phrases_and_events(clips: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    phrases, events = [], []
-    for clip in clips:
-        for phrase in clip["phrases"]:
-            phrases.append([phrase[column] for column in PHRASES])
-            events += [[phrase["phrase_id"], *times] for times in clip["sounds"][phrase["sound"]]["events"]]
-    return pd.DataFrame(phrases, columns=PHRASES), pd.DataFrame(events, columns=EVENTS)
+def _phrases(clips: list[dict[str, Any]]) -> list[ListedPhrase]:
+    """The annotated phrases; each sounds when the sound it speaks of does."""
+    return [
+        ListedPhrase(
+            phrase["caption_id"],
+            phrase["text"],
+            phrase["start_word"],
+            phrase["end_word"],
+            tuple(tuple(times) for times in clip["sounds"][phrase["sound"]]["events"]),
+        )
+        for clip in clips
+        for phrase in clip["phrases"]
+    ]

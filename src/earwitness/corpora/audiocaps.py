@@ -1,0 +1,318 @@
+"""The AudioCaps layout: ``train.csv``, ``val.csv`` and ``test.csv``, and audio called by the ids of YouTube videos.
+
+The tables are the official ones (audiocap_id, youtube_id, start_time, caption; one row a caption), or name files
+(file_name with caption, or with caption_1, caption_2, ...) as those that came with later systems do (wsac.md, A2). The
+rows of a video are one clip. Audio may lie anywhere below the root; ``youtube`` knows what it may be called.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import PositiveInt
+
+from earwitness.corpora.csv_reader import Row, Sheet, read_sheet, shown
+from earwitness.corpora.paths import Match, recordings_below
+from earwitness.corpora.youtube import (
+    OWN_SPLITS,
+    Section,
+    Wanted,
+    cut_of,
+    fetch_sections,
+    find,
+    is_youtube_id,
+    unavailable,
+)
+from earwitness.errors import CorpusError, listed
+from earwitness.fetch.records import FETCHED
+from earwitness.files import provenance, sha256, write_json
+from earwitness.options import RecordingsOptions
+
+if TYPE_CHECKING:  # the configuration reads this module whenever it is checked: pandas waits until a corpus is read
+    from earwitness.corpora.tables import Listing
+
+OFFICIAL = ("audiocap_id", "youtube_id", "start_time", "caption")
+NAME = "file_name"
+PUBLISHED = "https://github.com/cdjkim/audiocaps"
+_NUMBERED = re.compile(r"caption_([1-9]\d*)")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
+
+class AudioCapsOptions(RecordingsOptions):
+    """A folder with AudioCaps' tables and audio; ``source: youtube`` fetches what audio is missing."""
+
+    layout: Literal["audiocaps"]
+    source: Literal["youtube"] | None = None
+    workers: PositiveInt = 4  # videos that are fetched at a time
+
+
+@dataclass
+class CaptionedVideo:
+    """A clip as its table has it: the row it is first in, the video, where it begins, and all of its captions."""
+
+    row: int
+    youtube_id: str
+    start: float | None  # seconds; None where a table of file names does not say
+    name: str  # of the file, empty in an official table
+    captions: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Split:
+    name: str  # the corpus' own
+    sheet: Sheet
+    videos: list[CaptionedVideo]
+    found: list[Match] = field(default_factory=list)
+
+
+class AudioCaps:
+    """Reads a folder in the AudioCaps layout."""
+
+    makes_audio = False
+
+    def __init__(self, options: AudioCapsOptions):
+        self.options = options
+
+    def listing(self, root: Path) -> Listing:
+        """The clips of all splits that are there, in the tables' order; their audio is not opened.
+
+        Every offending table, row and value stands in the listing's ``problems``. Raises CorpusError when there is no
+        table.
+        """
+        from earwitness.corpora.tables import Listing
+
+        splits, files = self._read(root), recordings_below(root)
+        _find(splits, files)
+        found = Listing([], notes={"tables": {}, "ignored_columns": {}})
+        for split in splits:
+            _add(found, split, root)
+        found.notes["unlisted_audio"] = len(files) - len({clip.path for clip in found.clips if clip.path})
+        return found
+
+    def tables(self, root: Path) -> list[Path]:
+        """The tables that are there."""
+        folder = self._folder(root)
+        return [table for split in OWN_SPLITS if (table := folder / f"{split}.csv").is_file()]
+
+    def fetch(self, root: Path) -> None:
+        """Have yt-dlp fetch the clips whose audio is not below the root, as ``{split}/Y{youtube_id}.wav``.
+
+        ``fetched.json`` is written last. Raises CorpusError when the tables cannot be used, and EarwitnessError when
+        clips could not be had for now; what cannot be had at all stands in ``unavailable.json``.
+        """
+
+        splits = self._read(root)
+        if problems := [problem for split in splits for problem in (*split.sheet.problems, *_without_start(split))]:
+            raise CorpusError(listed("The tables of what is to be fetched cannot be used:", problems))
+        _find(splits, recordings_below(root))
+        missing = [(split, video) for split, video, one in _rows(splits) if one.path is None and not one.problem]
+        path = "{}/Y{}.wav"
+        sections = [Section(v.youtube_id, v.start, path.format(split.name, v.youtube_id)) for split, v in missing]
+        root.mkdir(parents=True, exist_ok=True)
+        fetch_sections(root, sections, self.options.workers)
+        gone = unavailable(root)
+        counts = {
+            "clips": sum(len(split.videos) for split in splits),
+            "fetched": sum((root / section.path).is_file() for section in sections),
+            "unavailable": sum(section.youtube_id in gone for section in sections),
+        }
+        tables = {split.sheet.path.name: split.sheet.path for split in splits}
+        write_json(root / FETCHED, {**counts, "provenance": provenance("fetch youtube", tables)})
+
+    def _folder(self, root: Path) -> Path:
+        return Path(self.options.tables).expanduser() if self.options.tables else root
+
+    def _read(self, root: Path) -> list[_Split]:
+        tables = self.tables(root)
+        if not tables:
+            raise CorpusError(_nothing_found(self._folder(root), "tables" if self.options.tables else "audio"))
+        return [_Split(table.stem, *read_captions(table)) for table in tables]
+
+
+def read_captions(path: Path) -> tuple[Sheet, list[CaptionedVideo]]:
+    """Read a table of either kind, one clip for each video; a line break inside a caption becomes a blank.
+
+    What is wrong with the table, audio aside, stands in the sheet's ``problems``.
+    """
+    sheet = read_sheet(path, needed=())
+    if not sheet.columns:
+        return sheet, []
+    named = _names_files(sheet)
+    captions = _caption_columns(sheet) if named else ["caption"]
+    needed = [NAME, *(captions or ["caption"])] if named else OFFICIAL
+    if any(column not in sheet.columns for column in needed):
+        return read_sheet(path, needed), []
+    _check_numbers(sheet)
+    rows = [_cells(sheet, row, captions) for row in sheet.rows]
+    videos = [video for cells in rows if (video := _named_video(sheet, cells) if named else _video(sheet, cells))]
+    _check_doubles(sheet, rows)
+    return sheet, _joined(sheet, videos)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    row: int
+    by_column: dict[str, str]
+    captions: list[str]
+
+
+def _names_files(sheet: Sheet) -> bool:
+    return NAME in sheet.columns and "youtube_id" not in sheet.columns
+
+
+def _caption_columns(sheet: Sheet) -> list[str]:
+    """The columns of captions in a table of file names, by their numbers."""
+    numbers = sorted(int(match[1]) for column in sheet.columns if (match := _NUMBERED.fullmatch(column)))
+    return ["caption"] * ("caption" in sheet.columns) + [f"caption_{number}" for number in numbers]
+
+
+def _check_numbers(sheet: Sheet) -> None:
+    """Blame a header whose captions leave out a number."""
+    numbered = [name for name in _caption_columns(sheet) if name != "caption"]
+    if _names_files(sheet) and numbered != [f"caption_{number}" for number in range(1, len(numbered) + 1)]:
+        told = f"the header has {', '.join(numbered)}; a number before the last is missing"
+        sheet.problems.append(f"{sheet.path.name}: {told}")
+
+
+def _cells(sheet: Sheet, row: Row, captions: list[str]) -> _Cells:
+    """A row by column, with its captions, each checked; of several columns, an empty one is no caption."""
+    cells = dict(zip(sheet.columns, row.cells, strict=True))
+    texts = [_LINE_BREAK.sub(" ", text) for column in captions if (text := cells[column])]
+    whose = shown(cells.get("youtube_id", cells.get(NAME, "")))
+    if not texts:
+        sheet.blame(row.number, f"{whose} has no caption")
+    for text in texts:
+        if "\0" in text:
+            sheet.blame(row.number, f"the caption {shown(text)} of {whose} holds a NUL character")
+        if not any(character.isalnum() for character in text):
+            sheet.blame(row.number, f"the caption {shown(text)} of {whose} has no word")
+    return _Cells(row.number, cells, texts)
+
+
+def _video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
+    """The clip of a row of the official tables; None when its id is none."""
+    youtube_id, start = cells.by_column["youtube_id"], _seconds(cells.by_column["start_time"])
+    if start is None:
+        value = shown(cells.by_column["start_time"])
+        sheet.blame(cells.row, f"the start_time {value} of {shown(youtube_id)} is no number of seconds")
+    if not is_youtube_id(youtube_id):
+        advice = "11 letters, digits, - and _; did a spreadsheet change it?"
+        sheet.blame(cells.row, f"the youtube_id {shown(youtube_id)} is none ({advice})")
+        return None
+    return CaptionedVideo(cells.row, youtube_id, start, "", cells.captions)
+
+
+def _named_video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
+    """The clip of a row that names a file; None when the name holds no id."""
+    name = cells.by_column[NAME]
+    cut = cut_of(name)
+    if cut is None:
+        sheet.blame(cells.row, f"{shown(name)} holds no YouTube id; names are like Y{{id}}.wav or {{id}}_30_40.wav")
+        return None
+    begins = cut.begins()
+    start = next(iter(begins.values())) if len(begins) == 1 else None
+    return CaptionedVideo(cells.row, cut.youtube_id, start, name.rpartition("/")[2], cells.captions)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _check_doubles(sheet: Sheet, rows: list[_Cells]) -> None:
+    """Blame ids of captions that stand in several rows."""
+    places = defaultdict(list)
+    for cells in rows:
+        if caption_id := cells.by_column.get("audiocap_id", ""):
+            places[caption_id].append(cells.row)
+        elif "audiocap_id" in cells.by_column:
+            sheet.blame(cells.row, "the audiocap_id is empty")
+    for caption_id, numbers in places.items():
+        if len(numbers) > 1:
+            told = f"stands {len(numbers)} times, in rows {', '.join(map(str, numbers))}; were two tables joined?"
+            sheet.blame(numbers[0], f"the audiocap_id {shown(caption_id)} {told}")
+
+
+def _joined(sheet: Sheet, videos: list[CaptionedVideo]) -> list[CaptionedVideo]:
+    """One clip for each video, with the captions of all its rows; a video that begins in two ways is blamed."""
+    first: dict[str, CaptionedVideo] = {}
+    for video in videos:
+        one = first.setdefault(video.youtube_id, video)
+        if one is video:
+            continue
+        one.captions.extend(video.captions)
+        if None not in (one.start, video.start) and one.start != video.start:
+            starts = f"at {video.start:g} s here and at {one.start:g} s in row {one.row}"
+            sheet.blame(video.row, f"{shown(video.youtube_id)} begins {starts}; a split has one clip of a video")
+    return list(first.values())
+
+
+def _find(splits: list[_Split], files: set[str]) -> None:
+    """Find the recordings of all splits at once, for a file to be no two rows'."""
+    rows = [(split, video) for split in splits for video in split.videos]
+    found = find([Wanted(video.youtube_id, split.name, video.start, video.name) for split, video in rows], files)
+    for (split, _), one in zip(rows, found, strict=True):
+        split.found.append(one)
+
+
+def _rows(splits: list[_Split]) -> Iterator[tuple[_Split, CaptionedVideo, Match]]:
+    for split in splits:
+        yield from ((split, video, one) for video, one in zip(split.videos, split.found, strict=True))
+
+
+def _add(found: Listing, split: _Split, root: Path) -> None:
+    """Add what one split holds, and what is wrong with its table."""
+    from earwitness.corpora.tables import ListedClip
+
+    table, sheet = split.sheet.path, split.sheet
+    found.problems.extend(sheet.problems)
+    if not sheet.columns:
+        return  # not readable as a table: its problems are noted, there is nothing else to tell
+    if split.videos and not any(one.path or one.problem for one in split.found):
+        found.problems.append(f"{table.name} is there, but no recording of it is below {root}")
+    found.notes["tables"][table.name] = sha256(table)
+    used = (NAME, "audiocap_id", *_caption_columns(sheet)) if _names_files(sheet) else OFFICIAL
+    if ignored := [name for name in sheet.columns if name not in used]:
+        found.notes["ignored_columns"][table.name] = ignored
+    found.clips.extend(
+        ListedClip(
+            clip_id=f"{split.name}/{video.youtube_id}",
+            split=OWN_SPLITS[split.name],
+            path=one.path,
+            captions=tuple(video.captions),
+            found_by=one.found_by,
+            problem=one.problem,
+            sources=(("youtube", video.youtube_id),),
+        )
+        for _, video, one in _rows([split])
+    )
+
+
+def _without_start(split: _Split) -> Iterator[str]:
+    if bare := sum(video.start is None for video in split.videos) if "start_time" not in split.sheet.columns else 0:
+        yield (
+            f"{split.sheet.path.name}: {bare} clips do not say where in their video they begin; fetching needs the "
+            f"official table, with a start_time ({PUBLISHED})"
+        )
+
+
+def _nothing_found(folder: Path, key: str) -> str:
+    published = (
+        f"The official ones are published at {PUBLISHED} (folder `dataset`; version 2: `dataset2.0`): put them into "
+        f"{folder}, or set the entry's `tables` to the folder where they are."
+    )
+    if not folder.is_dir():
+        return f"The data set's folder {folder} does not exist; set the entry's `{key}` to where it is. {published}"
+    names = sorted(path.name for path in folder.iterdir())
+    has = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    wanted = ", ".join(f"{split}.csv" for split in OWN_SPLITS)
+    return f"{folder} holds no table of AudioCaps. Looked for: {wanted}. It has: {has or 'nothing'}. {published}"

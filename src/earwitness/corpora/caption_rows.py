@@ -1,0 +1,258 @@
+"""What the rows of anybody's table say: which recording, which captions, which split, which ids of its origin.
+
+The columns are those that the options name, else the first of those that are usual.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, StringConstraints
+
+from earwitness.corpora.csv_reader import missing_column, shown, some
+from earwitness.corpora.metadata import UNKNOWN
+from earwitness.corpora.records_reader import RecordTable, is_given
+from earwitness.options import Options
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("development", "train", "training", "dev"), "development"),
+    **dict.fromkeys(("validation", "valid", "val"), "validation"),
+    **dict.fromkeys(("evaluation", "eval", "test"), "evaluation"),
+}
+# In the order in which they are looked for; lower-cased, with _ for blanks and hyphens.
+NAME_COLUMNS = (
+    *("file_name", "filename", "file", "audio_file", "audio_filepath", "audio_path", "audio"),
+    *("path", "wav", "id"),
+)
+CAPTION_COLUMNS = ("captions", "caption", "text")
+SOURCE_COLUMNS = {"youtube_id": "youtube", "freesound_id": "freesound"}
+
+_NUMBERED = re.compile(r"captions?_?(\d+)")
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
+_LIST_AS_TEXT = re.compile(r"\[\s*['\"].*\]", re.DOTALL)
+
+Column = Annotated[str, StringConstraints(min_length=1)]
+Source = tuple[str, str]
+
+
+class ColumnOptions(Options):
+    """Which columns of the table say what; null: found by their names."""
+
+    file: Column | None = None
+    captions: Column | Annotated[list[Column], Field(min_length=1)] | None = None
+    split: Column | None = None
+    youtube_id: Column | None = None
+    freesound_id: Column | None = None
+
+
+class Columns(NamedTuple):
+    """The columns that are read; ``sources`` are pairs of the kind of an id and its column."""
+
+    name: str
+    captions: tuple[str, ...]
+    split: str | None
+    sources: tuple[tuple[str, str], ...]
+
+    def all(self) -> list[str]:
+        """In the order in which the values of a row are read."""
+        split = [self.split] if self.split else []
+        return [self.name, *self.captions, *split, *(column for _, column in self.sources)]
+
+
+@dataclass
+class CaptionRows:
+    """What the rows of a table come to, by clip id in their order: as little as possible of what may be 400,000."""
+
+    captions: dict[str, list[str]] = field(default_factory=dict)
+    sources: dict[str, dict[Source, None]] = field(default_factory=dict)
+    own_splits: dict[str, None] = field(default_factory=dict)
+
+
+def choose_columns(table: RecordTable, options: ColumnOptions) -> Columns | None:
+    """The columns to read; None and a problem when clips cannot be told by them."""
+    configured = [options.captions] if isinstance(options.captions, str) else options.captions
+    given = [options.file, options.split, options.youtube_id, options.freesound_id, *(configured or [])]
+    absent = [name for name in dict.fromkeys(given) if name is not None and name not in table.columns]
+    table.problems.extend(missing_column(table.path, name, table.columns) for name in absent)
+    usual = _by_usual_name(table.columns)
+    name = options.file or next((usual[name] for name in NAME_COLUMNS if name in usual), None)
+    if name is None:
+        what = "no column is called as those of file names usually are; set `columns: {file: ...}` to one of"
+        table.problems.append(f"{table.path.name}: {what} {some(table.columns)}")
+    split = options.split or usual.get("split")
+    if name is None or name in absent or split in absent:
+        return None
+    captions = _caption_columns(table, usual) if configured is None else configured
+    sources = {
+        kind: getattr(options, usual_name) or usual.get(usual_name) for usual_name, kind in SOURCE_COLUMNS.items()
+    }
+    known = [(kind, column) for kind, column in sources.items() if column is not None and column not in absent]
+    return Columns(name, tuple(column for column in captions if column not in absent), split, tuple(known))
+
+
+def read_rows(table: RecordTable, columns: Columns, split: str) -> CaptionRows:
+    """All rows of the table, those of one name and split as one clip; what is wrong is added to the table's problems.
+
+    ``split`` is that of a table without a column for it.
+    """
+    rows, refused, behind = CaptionRows(), defaultdict(list), 1 + len(columns.captions)
+    for number, values in table.rows(columns.all()):
+        own = _own_split(values[behind]) if columns.split else split
+        name = _name(table, number, values[0])
+        texts = _captions(table, number, name, values[1:behind])
+        sources = _sources(table, number, columns, values[-len(columns.sources) :] if columns.sources else ())
+        if own.casefold() not in SPLIT_NAMES:
+            refused[own].append(number)
+        elif name is not None:
+            clip_id = f"{own}/{name}"
+            rows.own_splits[own] = None
+            rows.captions.setdefault(clip_id, []).extend(texts)
+            if sources:
+                rows.sources.setdefault(clip_id, {}).update(dict.fromkeys(sources))
+    table.problems.extend(_refused_splits(table, columns, refused))
+    table.problems.extend(doubtful_splits(table.path.name, rows.own_splits))
+    return rows
+
+
+def problem_of_name(name: str) -> str:
+    """Why a file's name from the root cannot be used; "" when it can."""
+    if not name.strip():
+        return f"the file name is {shown(name)}"
+    if name.startswith("/") or (".." in name and ".." in PurePosixPath(name).parts):
+        return f"{shown(name)} leads out of the data set's folder; names are relative to it"
+    if _UNPRINTABLE.search(name):
+        why = "a control character or a byte that is not UTF-8; is a quotation mark misplaced, or the file misnamed?"
+        return f"{shown(name)} holds {why}"
+    return ""
+
+
+def doubtful_splits(where: str, own_splits: Iterable[str]) -> list[str]:
+    """``dev`` means development where there is no other split to train on, and mostly validation where there is one."""
+    by_case = {own.casefold(): own for own in own_splits}
+    training = [own for name, own in by_case.items() if name != "dev" and SPLIT_NAMES[name] == "development"]
+    if "dev" not in by_case or not training:
+        return []
+    what = f"the split {shown(by_case['dev'])} stands beside {shown(training[0])}"
+    return [f"{where}: {what}; call it validation or development, whichever is meant"]
+
+
+def _by_usual_name(columns: Iterable[str]) -> dict[str, str]:
+    """The columns by what they are called but for case, blanks and hyphens; the first of those that are alike."""
+    usual: dict[str, str] = {}
+    for column in columns:
+        usual.setdefault(re.sub(r"[\s-]+", "_", column.strip().casefold()), column)
+    return usual
+
+
+def _caption_columns(table: RecordTable, usual: Mapping[str, str]) -> list[str]:
+    """Numbered ones in order; a number left out is a problem. Without any, the first usual one."""
+    numbered = {int(found[1]): column for name, column in usual.items() if (found := _NUMBERED.fullmatch(name))}
+    if not numbered:
+        return [usual[name] for name in CAPTION_COLUMNS if name in usual][:1]
+    numbers = sorted(numbered)
+    first, last = min(numbers[0], 1), numbers[-1]
+    if last - first + 1 > len(numbers):
+        gap = next(number for number in range(first, last) if number not in numbered)
+        what = f"the captions go up to {shown(numbered[last])}, but number {gap} is missing"
+        table.problems.append(f"{table.path.name}: {what}; name those that are meant in `columns: {{captions: [...]}}`")
+    return [numbered[number] for number in numbers]
+
+
+def _own_split(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _name(table: RecordTable, number: int | str, value: Any) -> str | None:
+    """The name a row gives its recording, byte for byte; None and a problem where it is none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # WavCaps and others call files by the number of the recording
+    if value is None:
+        problem = "the file name is missing"
+    elif not isinstance(value, str):
+        problem = f"the file name {shown(str(value))} is no text"
+    else:
+        problem = problem_of_name(value)
+    if problem:
+        table.blame(number, problem)
+    return None if problem else value
+
+
+def _captions(table: RecordTable, number: int | str, name: str | None, values: Sequence[Any]) -> list[str]:
+    """The captions of a row, on one line each; a problem for each that is none, and where there is none at all."""
+    texts = []
+    for value in _flat(values):
+        if problem := _problem_of_caption(value):
+            table.blame(number, f"the caption {shown(str(value))} of {shown(name or '')} {problem}")
+        texts.append(_LINE_BREAK.sub(" ", str(value)))
+    if values and not texts and name:
+        table.blame(number, f"{shown(name)} has no caption")
+    return texts
+
+
+def _problem_of_caption(value: Any) -> str:
+    if not isinstance(value, str):
+        return "is no text"
+    if _LIST_AS_TEXT.fullmatch(value):
+        return "is a list printed as text; write json, or one caption a column"
+    if _UNWRITABLE.search(value):
+        return "holds a NUL or half a character"
+    # Whatever a text's cleaning takes away, it leaves letters and digits; a caption without any has no word.
+    return "" if any(character.isalnum() for character in value) else "has no word"
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """What is given, lists opened, those too that stand as json in a cell."""
+    for value in values:
+        if isinstance(value, str) and _LIST_AS_TEXT.fullmatch(value):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                yield value
+                continue
+        if isinstance(value, list):
+            yield from _flat(value)
+        elif is_given(value) and value != "":
+            yield value
+
+
+def _sources(table: RecordTable, number: int | str, columns: Columns, values: Sequence[Any]) -> list[Source]:
+    """The ids that a row gives; what stands for an unknown one is passed over, as in ``metadata``."""
+    sources = []
+    for (kind, column), value in zip(columns.sources, values, strict=True):
+        text = "" if value is None else str(value).strip()
+        if kind == "freesound":
+            text = text.removesuffix(".0")  # as pandas writes a column with gaps
+        if text.lower() in UNKNOWN:
+            continue
+        if kind == "freesound" and not text.isdecimal():
+            table.blame(number, f"the {column} {shown(text)} is no number")
+        elif not isinstance(value, str | int | float) or _UNPRINTABLE.search(text):
+            table.blame(number, f"the {column} {shown(text)} is no id")
+        else:
+            sources.append((kind, text))
+    return sources
+
+
+def _refused_splits(table: RecordTable, columns: Columns, refused: Mapping[str, Sequence[int | str]]) -> Iterator[str]:
+    for own, numbers in refused.items():
+        told = f"rows {_enumerated(numbers)}" if len(numbers) > 1 else f"row {numbers[0]}"
+        yield f"{table.path.name}, {told}: the {columns.split} is {shown(own)}; known are {', '.join(SPLIT_NAMES)}"
+
+
+def _enumerated(numbers: Sequence[int | str]) -> str:
+    """Numbers as they come, a run of them by its ends."""
+    runs: list[list[int | str]] = []
+    for number in numbers:
+        if runs and isinstance(number, int) and runs[-1][-1] == number - 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join(" to ".join(map(str, run)) for run in runs)

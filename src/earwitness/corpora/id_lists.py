@@ -1,0 +1,159 @@
+"""Lists of recordings, as data sets and models are published with them: read line by line, ids brought to one form.
+
+A list is a csv with a column that holds the ids, or has one id a line. AudioSet's csv (comment lines, the last of them
+the header; blanks behind commas) and VGGSound's (no header: columns are named by their numbers, from 1) are read too.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from earwitness.corpora.csv_reader import DELIMITERS, missing_column
+from earwitness.corpora.youtube import cut_of
+from earwitness.errors import CorpusError
+from earwitness.options import IdListOptions
+
+COMMENT = "#"
+BLOCK = 1 << 16  # characters decoded at a time where the encoding is found out
+_EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
+_FREESOUND = re.compile(r"0*(\d+)(?:\.0)?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Listed(NamedTuple):
+    """One entry of a list: its id in the form that compares, None where the line has none, and its side or ""."""
+
+    id: str | None
+    side: str
+
+
+def comparable(kind: str, value: str) -> str | None:
+    """An id in the form in which two of them compare, None where the value is none.
+
+    A name is compared as it stands. A YouTube id may stand as ``Y{id}``, ``{id}_{start}`` and ``{id}_{start}_{end}``,
+    a Freesound id as a number; both with an extension and behind a folder.
+    """
+    return _FORMS[kind](value)
+
+
+def read(path: Path, options: IdListOptions) -> Iterator[Listed]:
+    """The entries of one file of a list, in order, never all of them held. UTF-8 is tried before ISO-8859-1.
+
+    Raises CorpusError for a file that is absent, cannot be read, has no such column, or holds no id.
+    """
+    if not path.is_file():
+        raise CorpusError(f"the list is not there; put it at {path}")
+    try:
+        with path.open(encoding=_encoding(path), newline="") as file:
+            count = 0
+            for entry in _rows(file, path, options) if options.column else _lines(file, options.kind):
+                count += entry.id is not None
+                yield entry
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read ({error.strerror or error}); put the list at this path") from error
+    except csv.Error as error:
+        raise CorpusError(f"{path} cannot be read as csv ({error}); put the list at this path anew") from error
+    if not count:
+        raise CorpusError(
+            f"{path} holds no id of the kind {options.kind!r}; put the list at this path, or correct `kind`"
+        )
+
+
+def _youtube(value: str) -> str | None:
+    return cut.youtube_id if (cut := cut_of(value.strip())) else _stem(value) or None
+
+
+def _freesound(value: str) -> str | None:
+    return found[1] if (found := _FREESOUND.fullmatch(_stem(value))) else None
+
+
+def _sha256(value: str) -> str | None:
+    return found.group() if (found := _SHA256.fullmatch(value.strip().lower())) else None
+
+
+def _stem(value: str) -> str:
+    return _EXTENSION.sub("", value.strip().rpartition("/")[2])
+
+
+_FORMS: dict[str, Callable[[str], str | None]] = {
+    "name": lambda value: value or None,
+    "youtube": _youtube,
+    "freesound": _freesound,
+    "sha256": _sha256,
+}
+
+
+def _encoding(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            while file.read(BLOCK):
+                pass
+    except UnicodeDecodeError:
+        return "iso-8859-1"  # as Clotho's metadata tables have it; every byte is a character there
+    return "utf-8-sig"
+
+
+def _lines(file: TextIO, kind: str) -> Iterator[Listed]:
+    for line in file:
+        value = line.rstrip("\r\n")
+        if value.strip() and not value.startswith(COMMENT):
+            yield Listed(comparable(kind, value), "")
+
+
+def _rows(file: TextIO, path: Path, options: IdListOptions) -> Iterator[Listed]:
+    comments, first = _head(file)
+    delimiter = max(DELIMITERS, key=(first or "".join(comments[-1:])).count)
+    # A blank that a name begins with belongs to it; elsewhere it may stand between a comma and a quotation mark.
+    form = {"delimiter": delimiter, "skipinitialspace": options.kind != "name", "strict": True}
+    own = _header(first, form)
+    candidates = [own, *(_header(line.lstrip(COMMENT), form) for line in comments)]
+    columns = next((header for header in candidates if options.column in header), own)
+    numbered = all(name.isdecimal() for name in (options.column, options.side) if name)
+    places = _numbered(path, own, options) if numbered else _places(path, columns, options)
+    rows = file if columns is own and not numbered else chain([first], file)
+    for cells in csv.reader(rows, **form):
+        if any(cells):
+            id_, side = (cells[place] if place is not None and place < len(cells) else "" for place in places)
+            yield Listed(comparable(options.kind, id_), side.strip())
+
+
+def _head(file: TextIO) -> tuple[list[str], str]:
+    """The comment lines that a file begins with, and the first line behind them."""
+    comments = []
+    for line in file:
+        if line.startswith(COMMENT):
+            comments.append(line)
+        elif line.strip():
+            return comments, line
+    return comments, ""
+
+
+def _header(line: str, form: dict) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], **form), [])]
+    except csv.Error:  # a comment may be any text
+        return []
+
+
+def _places(path: Path, columns: list[str], options: IdListOptions) -> list[int | None]:
+    """Where ids and sides stand in a row."""
+    wanted = [options.column, options.side]
+    if absent := [name for name in wanted if name and name not in columns]:
+        problems = "; ".join(missing_column(path, name, columns) for name in absent)
+        numbers = "numbers from 1 for a file without a header"
+        raise CorpusError(f"{problems}. Correct `column` and `side` ({numbers}), or put the right list at {path}")
+    return [columns.index(name) if name else None for name in wanted]
+
+
+def _numbered(path: Path, cells: list[str], options: IdListOptions) -> list[int | None]:
+    """The same in a file without a header, where the columns are named by their numbers."""
+    wanted = [int(name) if name else None for name in (options.column, options.side)]
+    if beyond := [str(number) for number in wanted if number is not None and not 0 < number <= len(cells)]:
+        columns = f"there is no column {' and '.join(beyond)}; its first line has {len(cells)}, counted from 1"
+        raise CorpusError(f"{path.name}: {columns}. Correct `column` and `side`, or put the right list at {path}")
+    return [number - 1 if number else None for number in wanted]

@@ -1,0 +1,93 @@
+"""The path map: which file a row's name stands for, and how that is told."""
+
+from pathlib import Path
+
+import pytest
+
+from earwitness.corpora.paths import BY_NAME, found_by, match, recordings_below
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "how"),
+    [
+        ("Chris&#39; Elevator.wav", "Chris' Elevator.wav", "html entity"),
+        ("rain&amp;storm.wav", "rain&storm.wav", "html entity"),
+        ("Chris' Elevator.wav", "Chris&#39; Elevator.wav", "html entity"),
+        ("a&#39;b.wav", "a_b.wav", "html entity + odd character"),
+        ("a&#39;b.wav", "a__39_b.wav", "odd character"),
+        ("caf\u00e9.wav", "cafe\u0301.wav", "unicode form"),
+        (" rain.wav", "rain.wav", "blank"),
+        ("Breaking Glass .wav", "Breaking Glass.wav", "blank"),
+        ("a  b.wav", "a b.wav", "blank"),
+        ("1:2?3.wav", "1_2_3.wav", "odd character"),
+        ("20091211.barking.stairs.wav", "20091211_barking_stairs.wav", "odd character"),
+        ("rain.wav", "rain.flac", "extension"),
+        ("rain.wav", "Rain.WAV", "letter case"),
+        ("rain", "rain.ogg", "extension"),
+        (" it&#39;s.wav", "it_s.mp3", "html entity + blank + odd character + extension"),
+        ("sub/rain.wav", "sub/rain.ogg", "extension"),
+    ],
+)
+def test_known_renamings(name, file, how):
+    assert match([name], {file, "other.wav"}) == [(file, how, "")]
+    assert found_by(name, file) == how
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("rain (1).wav", "rain_1.wav"), ("rain.wav", "train.wav"), ("a/rain.wav", "b/rain.wav")]
+)
+def test_other_names_are_not_matched(name, file):
+    assert match([name], [file]) == [(None, "", "")]
+
+
+def test_how_two_names_differ_is_told_of_renamings_only():
+    with pytest.raises(ValueError, match=r"'rain\.wav' and 'train\.wav' differ by more"):
+        found_by("rain.wav", "train.wav")
+
+
+def test_a_file_of_the_very_name_is_taken_whatever_else_there_is():
+    assert match(["a b.wav"], ["a b.wav", "a_b.wav", "a b.flac"]) == [("a b.wav", BY_NAME, "")]
+
+
+def test_a_file_that_is_another_names_own_is_no_candidate():
+    assert match(["a b.wav", "a_b.wav"], ["a_b.wav"]) == [(None, "", ""), ("a_b.wav", BY_NAME, "")]
+
+
+def test_two_candidates_are_refused():
+    (found,) = match(["a.wav"], ["a.mp3", "a.flac"])
+    assert found.path is None
+    assert "may be 'a.flac' or 'a.mp3'" in found.problem
+
+
+def test_one_candidate_for_two_names_is_refused_for_both():
+    found = match(["a'b.wav", "a:b.wav", "c.wav"], ["a_b.wav", "c.wav"])
+    assert [one.path for one in found] == [None, None, "c.wav"]
+    assert "'a_b.wav' may be it, but as well 'a:b.wav'" in found[0].problem
+    assert "'a_b.wav' may be it, but as well \"a'b.wav\"" in found[1].problem
+
+
+def test_any_folder():
+    files = ["x/rain.flac", "y/wind.wav"]
+    assert match(["rain.wav"], files) == [(None, "", "")]
+    assert match(["rain.wav", "wind.wav"], files, any_folder=True) == [
+        ("x/rain.flac", "extension + folder", ""),
+        ("y/wind.wav", "folder", ""),
+    ]
+
+
+def test_recordings_below(tmp_path):
+    for name in ["a.wav", "sub/b.FLAC", "._c.wav", ".hidden/d.wav", "notes.txt", "e.aiff"]:
+        path = Path(tmp_path, name)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert recordings_below(tmp_path) == {"a.wav", "sub/b.FLAC", "e.aiff"}
+    assert recordings_below(tmp_path / "absent") == set()
+
+
+def test_recordings_behind_a_link_to_a_folder(tmp_path):
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "data" / "deep" / "a.wav").touch()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "linked").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "deep" / "loop").symlink_to(tmp_path / "data")
+    assert recordings_below(tmp_path / "root") == {"linked/deep/a.wav"}
