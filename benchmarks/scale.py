@@ -4,8 +4,8 @@ First the whole corpus stage, on 1,000, 10,000 and 100,000 generated recordings 
 a jsonl (`folder` layout). Then what follows it, on tables of 400,000 clips (the size of WavCaps) with a caption each:
 the tables of a split, its captions, the plan of an extraction, vocabulary and word vectors, the leak audit against an
 equally long list, and Snakemake's dry run of the DAG. Every measurement is a process of its own, whose peak of resident
-memory the kernel tells (VmHWM, so Linux is needed). Memory is flat when a clip more costs some hundred bytes: its id,
-its path, its digest.
+memory the kernel tells (VmHWM, so Linux is needed). Memory is flat when a clip more costs about a
+kilobyte or less: its id, its path, its digest, its caption.
 """
 
 from __future__ import annotations

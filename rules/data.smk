@@ -26,26 +26,31 @@ rule synthesise:
         "../workflow/scripts/synthesise.py"
 
 
-WHAT_IS_FETCHED = {"layout", "audio", "tables", "source"}
-
-
 def fetched_folders():
-    """The folders that are fetched, each with the entries that read it."""
+    """The folders that are fetched, each with the data sets that read it."""
     folders = {}
     for entry in DATASETS.values():
         if entry.fetched:
-            folders.setdefault(str(entry.root), []).append(entry.options)
+            folders.setdefault(str(entry.root), []).append(entry)
     return folders
 
 
 def how_to_fetch(root):
-    """What changes nothing in what is fetched: a mirror, how many at a time."""
-    entries = fetched_folders()[root]
-    mirror = next((entry.mirror for entry in entries if entry.mirror), "")
-    return {"mirror": mirror, "workers": max(getattr(entry, "workers", 1) for entry in entries)}
+    """Options of the data set that changes nothing in what is fetched: how its entry is written, a mirror, workers."""
+    entries = [entry.options for entry in fetched_folders()[root]]
+    changes = {"mirror": next((entry.mirror for entry in entries if entry.mirror), None)}
+    if hasattr(entries[0], "workers"):
+        changes["workers"] = max(entry.workers for entry in entries)
+    return entries[0].model_copy(update=changes).model_dump_json(exclude={"experiments", "overrides"})
+
+
+localrules:
+    fetch,  # compute nodes often have no way out
 
 
 rule fetch:
+    input:
+        lambda w: [str(path) for path in fetched_folders()[w.root][0].fetched_for()],
     output:
         f"{{root}}/{FETCHED}",
     log:
@@ -57,10 +62,9 @@ rule fetch:
     resources:
         mem_mb=2000,
         runtime=1440,
-        mirror=lambda w: how_to_fetch(w.root)["mirror"],
-        downloads=lambda w: how_to_fetch(w.root)["workers"],
+        options=lambda w: how_to_fetch(w.root),
     params:
-        options=lambda w: fetched_folders()[w.root][0].model_dump(include=WHAT_IS_FETCHED),
+        source=lambda w: fetched_folders()[w.root][0].options.source,
     script:
         "../workflow/scripts/fetch.py"
 
@@ -83,6 +87,6 @@ rule corpus:
     params:
         options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude=NOT_CORPUS),
         root=audio_root,
-        audio=lambda w: dataset(w).audio_state(),
+        audio=lambda w: dataset(w).state(),
     script:
         "../workflow/scripts/corpus.py"

@@ -22,21 +22,34 @@ def is_readable(path):
     return path.is_file() and os.access(path, os.R_OK)
 
 
-def listed_datasets(dataset):
-    """The data sets that the lists name, those that there are or that can be made."""
-    named = (CONFIG.id_lists[name].dataset for name in CONFIG.audited(dataset))
-    return [name for name in dict.fromkeys(filter(None, named)) if DATASETS[name].obtainable]
+@cache
+def listed_corpora(dataset):
+    """The tables of the data sets that the lists name, and their state where the DAG is to leave them as they are.
+
+    A list is no reason to fetch a data set: one that is not there is told in the audit, and noticed when it comes. Of
+    one whose corpus is there, while its recordings would have to be fetched, the corpus is read as it is.
+    """
+    names = dict.fromkeys(filter(None, (CONFIG.id_lists[name].dataset for name in CONFIG.audited(dataset))))
+    tables = {name: [Path(f"results/{name}/corpus/{table}.csv") for table in ("clips", "sources")] for name in names}
+    made = {name: "made" for name in names if DATASETS[name].obtainable}
+    left = {name: paths for name, paths in tables.items() if name not in made and all(map(is_readable, paths))}
+    states = made | {name: list(map(sha256, paths)) for name, paths in left.items()}
+    return {name: (tables[name], states[name]) for name in names if name in states}
+
+
+def made_for_lists(dataset):
+    """Those of the tables that are made, or made anew, before the audit."""
+    return [str(path) for paths, state in listed_corpora(dataset).values() if state == "made" for path in paths]
 
 
 rule leaks:
     input:
         multiext("results/{dataset}/corpus/", "clips.csv", "sources.csv"),
         lambda w: [str(path) for path in list_files(w.dataset) if is_readable(path)],
-        lambda w: expand(
-            "results/{name}/corpus/{table}.csv", name=listed_datasets(w.dataset), table=("clips", "sources")
-        ),
+        lambda w: made_for_lists(w.dataset),
     output:
-        "results/{dataset}/corpus/leaks.json",
+        counts="results/{dataset}/corpus/leaks.json",
+        clips="results/{dataset}/corpus/leaks.csv",
     log:
         "logs/{dataset}/leaks.log",
     benchmark:
@@ -49,6 +62,7 @@ rule leaks:
     params:
         lists=lambda w: {name: CONFIG.id_lists[name].model_dump() for name in CONFIG.audited(w.dataset)},
         files=lambda w: {str(path): list_state(path) for path in list_files(w.dataset)},
-        datasets=lambda w: {name: f"results/{name}/corpus" for name in listed_datasets(w.dataset)},
+        datasets=lambda w: {name: f"results/{name}/corpus" for name in listed_corpora(w.dataset)},
+        states=lambda w: {name: state for name, (_, state) in listed_corpora(w.dataset).items()},
     script:
         "../workflow/scripts/leaks.py"

@@ -7,7 +7,9 @@ import pytest
 
 from earwitness.cli import main
 from earwitness.compare import compare
+from earwitness.corpora.tables import CAPTIONS, CLIPS, write_rows
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.files import sha256
 
 NOT_TOLD = {"value": None, "reason": "Java is not there."}
 
@@ -26,6 +28,19 @@ def experiment(folder, per_seed, ids_sha256, corpus_bleu=0.5):
     result |= {"metrics": metrics, "counts": {"ids_sha256": ids_sha256}}
     (folder / "metrics.json").write_text(json.dumps(result), encoding="utf-8")
     return folder
+
+
+def corpus(folder, digests, captions):
+    """The tables of a data set, and what its seeds say of them: clip -> digest, clip -> captions."""
+    rows = [(clip_id, "evaluation", clip_id, "name", 1.0, 8000, 1, digest) for clip_id, digest in digests.items()]
+    write_rows(folder / "corpus" / "clips.csv", CLIPS, rows)
+    texts = [
+        (f"{clip_id}#{n}", clip_id, text) for clip_id, texts in captions.items() for n, text in enumerate(texts, 1)
+    ]
+    write_rows(folder / "corpus" / "captions.csv", CAPTIONS, texts)
+    for path in folder.glob("*/seed-*/metrics.json"):
+        inputs = {"references": sha256(folder / "corpus" / "captions.csv")}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"provenance": {"inputs": inputs}}), encoding="utf-8")
 
 
 @pytest.fixture
@@ -73,6 +88,15 @@ def test_missing_files_are_named_together(first, second, tmp_path):
         compare(tmp_path / "no", tmp_path / "nor")
     with pytest.raises(EarwitnessError, match=r"seed-0.metrics\.json is not an experiment's result"):
         compare(first, second / "seed-0")
+    scores = (second / "seed-0" / "metrics.json").read_text()
+    (second / "seed-0" / "metrics.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=r"seed-0.metrics\.json holds no scores; remove it"):
+        compare(first, second)
+    (second / "seed-0" / "metrics.json").write_text(scores, encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "metrics.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=r"empty.metrics\.json is not an experiment's result"):
+        compare(first, tmp_path / "empty")
     (second / "seed-0" / "scores.csv").unlink()
     with pytest.raises(EarwitnessError, match=r"lacks files of its seeds:\n  - .*two/seed-0/scores\.csv"):
         compare(first, second)
@@ -82,6 +106,47 @@ def test_seeds_that_scored_other_clips_are_refused(second, tmp_path):
     torn = experiment(tmp_path / "clotho" / "torn", [{"a": 1.0}, {"b": 1.0}], "x")
     with pytest.raises(MismatchError, match="torn were scored on other clips"):
         compare(torn, second)
+
+
+def test_other_audio_and_other_references_are_told(first, second, capsys):
+    same = {"a": ["Rain.", "Water."], "b": ["A dog."]}
+    corpus(first.parent, {"a": "1", "b": "2", "c": "3"}, same | {"c": ["Wind."]})
+    corpus(second.parent, {"d": "4", "b": "2", "a": "1"}, {"d": ["Birds."], "b": ["A dog."], "a": ["Water.", "Rain."]})
+    found = compare(first, second)
+    assert (found["references_differ"], found["audio_differs"]) == (False, 0)
+    corpus(second.parent, {"d": "4", "b": "5", "a": "1"}, same | {"b": ["A wolf."]})
+    found = compare(first, second)
+    assert (found["references_differ"], found["audio_differs"]) == (True, 1)
+    assert main(["compare", str(first), str(second)]) == 0
+    printed = capsys.readouterr().out
+    assert "\ntheir references differ: the two were scored against other captions\n" in printed
+    assert "\n1 of the shared clips are other recordings in the two data sets\n" in printed
+    (second.parent / "corpus" / "captions.csv").unlink()
+    (second.parent / "corpus" / "clips.csv").unlink()
+    found = compare(first, second)
+    assert (found["references_differ"], found["audio_differs"]) == (True, None)
+    main(["compare", str(first), str(second)])
+    assert "whether the recordings are the same could not be checked" in capsys.readouterr().out
+
+
+def test_references_that_changed_within_one_data_set_are_told(first, tmp_path):
+    corpus(first.parent, {"a": "1"}, {"a": ["Rain."]})
+    same = experiment(tmp_path / "clotho" / "same", [{"a": 0.0, "b": 0.0, "c": 3.0}], "x")
+    assert (compare(first, same)["references_differ"], compare(first, same)["audio_differs"]) == (False, 0)
+    path = same / "seed-0" / "metrics.json"
+    scores = json.loads(path.read_text()) | {"provenance": {"inputs": {"references": "of before"}}}
+    path.write_text(json.dumps(scores), encoding="utf-8")
+    assert compare(first, same)["references_differ"] is True
+
+
+def test_a_run_that_heard_its_evaluation_clips_is_marked(first, second, capsys):
+    path = second / "metrics.json"
+    mark = {"list": "own", "kind": "name", "by": ["name"], "clips": 2, "of": 3}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"leaks": [mark]}), encoding="utf-8")
+    assert main(["compare", str(first), str(second)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["A", "B", "*", "B", "-", "A"] in [line.split() for line in lines]
+    assert lines[-1] == "* B: 2 of 3 evaluation clips are in own, which it was trained on (name)"
 
 
 def test_the_command_says_what_was_compared(first, second, capsys):

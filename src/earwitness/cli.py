@@ -80,13 +80,13 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _corpus(options: argparse.Namespace) -> int:
-    from earwitness.corpora.report import table
+    from earwitness.corpora.report import read_report, table
 
     report = options.results / options.dataset / "corpus" / "report.json"
     if not report.is_file():
         made = sorted(path.parent.parent.name for path in options.results.glob("*/corpus/report.json"))
         raise EarwitnessError(f"{report} is not there yet; {nearest(options.dataset, made)}")
-    print(table(read_json(report)))
+    print(table(read_report(report)))
     return 0
 
 

@@ -1,4 +1,8 @@
-"""Two experiments side by side, over the clips that both were scored on."""
+"""Two experiments side by side, over the clips that both were scored on.
+
+What makes them hard to compare is told with them: other references, other audio under the same ids, and clips that a
+model was trained on.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from earwitness.corpora.tables import captions_by_clip, read_table
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.evaluation import seed_scores
-from earwitness.files import read_json
+from earwitness.evaluation import read_result, seed_scores
+from earwitness.files import sha256
 from earwitness.metrics.bootstrap import NOT_A_MEAN
 from earwitness.metrics.captions import MEANS
 
@@ -36,6 +41,16 @@ class Run:
         return found
 
     @property
+    def corpus(self) -> Path:
+        """The folder of its data set's tables."""
+        return self.folder.parent / "corpus"
+
+    @property
+    def references(self) -> set[str]:
+        """Digests of the tables of captions that its seeds were scored against."""
+        return {scores.references for scores in self.seeds} - {None}
+
+    @property
     def ids(self) -> list[str]:
         """The clips it was scored on, in order."""
         return self.seeds[0].ids
@@ -50,7 +65,8 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What it is, and of how many clips."""
         named = {key: self.result[key] for key in ("dataset", "experiment", "seeds")}
-        return named | {"clips": len(self.ids), "ids_sha256": self.result["counts"]["ids_sha256"]}
+        ids = {"clips": len(self.ids), "ids_sha256": self.result["counts"]["ids_sha256"]}
+        return named | ids | {"leaks": self.result.get("leaks", [])}
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:
@@ -59,10 +75,12 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     Args:
         a, b: the folders ``results/{dataset}/{experiment}``, or the ``metrics.json`` in them.
 
-    Returns ``runs`` (of both: dataset, experiment, seeds, clips, ids_sha256), ``shared`` (how many clips both were
-    scored on), ``lists_differ``, and ``metrics``: for each name ``a``, ``b`` and ``difference`` (b less a), None with a
-    ``reason`` where it cannot be computed. Metrics that are means of the clips' values are means over the shared clips
-    and over seeds; the others are those of the whole lists, and None when the lists differ.
+    Returns ``runs`` (of both: dataset, experiment, seeds, clips, ids_sha256, leaks), ``shared`` (how many clips both
+    were scored on), ``lists_differ``, ``references_differ`` (of the shared clips), ``audio_differs`` (how many shared
+    clips are other recordings in the two data sets; None where their tables are not there), and ``metrics``: for each
+    name ``a``, ``b`` and ``difference`` (b less a), None with a ``reason`` where it cannot be computed. Metrics that
+    are means of the clips' values are means over the shared clips and over seeds; the others are those of the whole
+    lists, and None when the lists differ.
 
     Raises EarwitnessError when a file is missing, and MismatchError when no clip is shared.
     """
@@ -80,7 +98,14 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
     differ = summaries[0]["ids_sha256"] != summaries[1]["ids_sha256"]
     names = dict.fromkeys(name for run in runs for name in run.result["metrics"])
     metrics = {name: _compared(name, runs, shared, differ) for name in names}
-    return {"runs": summaries, "shared": len(shared), "lists_differ": differ, "metrics": metrics}
+    return {
+        "runs": summaries,
+        "shared": len(shared),
+        "lists_differ": differ,
+        "references_differ": _references_differ(runs, shared),
+        "audio_differs": _audio_differs(runs, shared),
+        "metrics": metrics,
+    }
 
 
 def _result(path: Path) -> Path:
@@ -96,15 +121,41 @@ def _require(*paths: Path) -> None:
 def _run(path: Path) -> Run:
     """Read an experiment; what else has a metrics.json (a seed) and seeds without files are refused."""
     path = _result(path)
-    result = read_json(path)
-    if not {"dataset", "experiment", "seeds", "metrics", "counts"} <= result.keys():
-        raise EarwitnessError(
-            f"{path} is not an experiment's result; name the folder results/{{dataset}}/{{experiment}}."
-        )
+    result = read_result(path)
     files = [path.parent / f"seed-{seed}" / name for seed in result["seeds"] for name in ("scores.csv", "metrics.json")]
     if missing := [str(file) for file in files if not file.is_file()]:
         raise EarwitnessError(listed(f"{path} lacks files of its seeds:", missing, "Ask for the result again."))
     return Run(path.parent, result)
+
+
+def _references_differ(runs: list[Run], shared: list[str]) -> bool:
+    """Whether the shared clips were scored against other captions; where those are gone, whether their tables differ.
+
+    The tables of two data sets may differ although these clips have the same captions in both.
+    """
+    if len(runs[0].references | runs[1].references) < 2:
+        return False
+    tables = [run.corpus / "captions.csv" for run in runs]
+    if not all(table.is_file() and run.references == {sha256(table)} for table, run in zip(tables, runs, strict=True)):
+        return True
+    first, second = (captions_by_clip(table, shared) for table in tables)
+    return any(sorted(first[clip_id]) != sorted(second[clip_id]) for clip_id in shared)
+
+
+def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
+    """How many of the shared clips are other recordings in the one data set than in the other."""
+    tables = [run.corpus / "clips.csv" for run in runs]
+    if runs[0].corpus.resolve() == runs[1].corpus.resolve():
+        return 0
+    if not all(table.is_file() for table in tables):
+        return None
+    first, second = (_digests(table) for table in tables)
+    return sum(first.get(clip_id) != second.get(clip_id) for clip_id in shared)
+
+
+def _digests(table: Path) -> dict[str, str]:
+    clips = read_table(table, ["clip_id", "sha256"])
+    return dict(zip(clips["clip_id"], clips["sha256"], strict=True))
 
 
 def _compared(name: str, runs: list[Run], shared: list[str], differ: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, create_model
@@ -181,7 +182,7 @@ class Config:
         first: dict[str, tuple[str, str]] = {}
         for name, entry in self.datasets.items():
             if (source := getattr(entry, "source", None)) is not None:
-                other, known = first.setdefault(entry.audio, (name, source))
+                other, known = first.setdefault(str(Path(entry.audio).expanduser()), (name, source))
                 if source != known:
                     yield f"datasets.{name}.source: {source!r} would go to the folder of {other!r}, which is {known!r}"
 

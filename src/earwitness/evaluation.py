@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from earwitness.corpora import leaks
+from earwitness.corpora.report import read_report
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table, write_table
+from earwitness.errors import EarwitnessError
 from earwitness.files import SCHEMA, provenance, read_json, sha256, write_json
 from earwitness.metrics.bootstrap import summarise
 from earwitness.metrics.captions import evaluate, tokenize
@@ -44,8 +46,8 @@ def score_captions(captions: Path, corpus: Path, out_scores: Path, out_metrics: 
 
 
 def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
-    """What the scored split held and what of it was scored."""
-    report = read_json(corpus / "report.json")
+    """What the scored split held and what of it was scored; MismatchError where another version made the report."""
+    report = read_report(corpus / "report.json")
     split = report["clips"][SPLIT]
     return {
         "clips_listed": split["listed"],
@@ -88,7 +90,7 @@ def summarise_experiment(
         "seeds": list(seeds),
         "metrics": summarise(per_seed),
         "counts": per_seed_counts[0] | {"captions_empty": sum(counts["captions_empty"] for counts in per_seed_counts)},
-        "leaks": leaks.marks(read_json(audit), trained_on, SPLIT),
+        "leaks": leaks.marks(leaks.read_audit(audit), trained_on, SPLIT),
         "provenance": {
             **provenance("result"),
             "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],
@@ -102,13 +104,29 @@ def summarise_experiment(
     write_json(out, content)
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """An experiment's ``metrics.json``; EarwitnessError for any other file, such as a seed's."""
+    result = read_json(path)
+    if not isinstance(result, dict) or not {"dataset", "experiment", "seeds", "metrics", "counts"} <= result.keys():
+        raise EarwitnessError(
+            f"{path} is not an experiment's result; those are called results/{{dataset}}/{{experiment}}/metrics.json. "
+            "If it should be one, remove it and ask for it again."
+        )
+    return result
+
+
 def seed_scores(folder: Path) -> SimpleNamespace:
-    """The scores of one seed, as ``summarise`` reads them: ``metrics``, ``items`` (name -> [clips]) and ``ids``."""
+    """The scores of one seed, as ``summarise`` reads them: ``metrics``, ``items`` (name -> [clips]) and ``ids``.
+
+    ``references`` is the digest of the table of captions that it was scored against, None where it is not told.
+    """
     table = pd.read_csv(folder / "scores.csv", keep_default_na=False)
     items = {name: table[name].to_numpy() for name in table.columns if name not in ("clip_id", "caption")}
-    return SimpleNamespace(
-        metrics=read_json(folder / "metrics.json")["metrics"], items=items, ids=list(table["clip_id"])
-    )
+    content = read_json(folder / "metrics.json")
+    if not isinstance(content, dict) or "metrics" not in content:
+        raise EarwitnessError(f"{folder / 'metrics.json'} holds no scores; remove it and ask for it again.")
+    references = content.get("provenance", {}).get("inputs", {}).get("references")
+    return SimpleNamespace(metrics=content["metrics"], items=items, ids=list(table["clip_id"]), references=references)
 
 
 def trivial_baselines(corpus: Path, out: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from earwitness.corpora.audiocaps import PUBLISHED, AudioCaps, AudioCapsOptions
 from earwitness.corpora.tables import ListedClip
+from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError, EarwitnessError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -61,7 +62,8 @@ def test_the_published_tables(tmp_path):
     assert len({clip.clip_id for clip in found.clips}) == 51308
     assert not any("\r" in text for clip in found.clips for text in clip.captions)
     assert found.problems == [
-        f"{split}.csv is there, but no recording of it is below {tmp_path}" for split in ("train", "val", "test")
+        f"{split}.csv is there, but no recording of it is below {tmp_path}; {WITHOUT_SPLIT}"
+        for split in ("train", "val", "test")
     ]
     assert set(found.notes["tables"]) == {"train.csv", "val.csv", "test.csv"}
 
@@ -103,6 +105,14 @@ def test_a_video_in_two_splits(tmp_path):
     assert [clip.path for clip in apart.clips] == [f"train/Y{A}.wav", f"eval/Y{A}.wav"]
 
 
+@pytest.mark.parametrize("file", [f"Y{A}.wav", f"train/{A}_30_40.wav", f"val/Y{A}.wav"])
+def test_the_same_clip_in_two_splits_has_one_file(tmp_path, file):
+    tables = {"train": [f"1,{A},30,Rain"], "test": [f"2,{A},30,Wind"]}
+    found = listing(corpus(tmp_path, file, **tables))
+    assert [(clip.path, clip.problem) for clip in found.clips] == [(file, "")] * 2
+    assert not found.problems and found.notes["unlisted_audio"] == 0
+
+
 def test_a_file_that_may_be_two_rows_or_none(tmp_path):
     tables = {"train": [f"1,{A},30,Rain", f"2,{B},30,Dog"], "test": [f"3,{A},60,Wind"]}
     found = listing(corpus(tmp_path, f"Y{A}.wav", f"{B}_40_50.wav", **tables))
@@ -119,7 +129,8 @@ def test_a_row_whose_recording_is_missing(tmp_path):
 
 def test_a_split_without_any_recording_is_told_once(tmp_path):
     found = listing(corpus(tmp_path, f"{A}.wav", val=[f"1,{A},30,Rain"], test=[f"2,{B},0,Dog"]))
-    assert found.problems == [f"test.csv is there, but no recording of it is below {tmp_path}"]
+    told = f"test.csv is there, but no recording of it is below {tmp_path}"
+    assert found.problems == [f"{told}; move the table away to do without this split"]
     assert len(found.clips) == 2
 
 
@@ -154,6 +165,33 @@ def test_tables_that_name_files_with_five_captions(tmp_path):
     assert [clip.captions for clip in found.clips] == [("a", "b"), ("A", "B", "C")]
     assert found.clips[0].path == f"Y{A}.wav"  # of the very name
     assert found.notes["ignored_columns"] == {"test.csv": ["tags"]} and not found.problems
+
+
+@pytest.mark.parametrize("names", [(f"Y{A}.wav", f"{A}_30_40.wav"), (f"{A}_30_40.wav", f"Y{A}.wav")])
+def test_where_a_clip_begins_may_stand_in_any_row(tmp_path, names):
+    text = "\n".join(["file_name,caption", *(f"{name},Rain {number}" for number, name in enumerate(names)), ""])
+    clip = listing(corpus(tmp_path, f"{A}_30.wav", f"{A}_60.wav", train=text)).clips[0]
+    assert (clip.path, clip.captions) == (f"{A}_30.wav", ("Rain 0", "Rain 1"))
+
+
+def test_the_row_that_says_where_a_clip_begins_is_told(tmp_path):
+    text = f"file_name,caption\nY{A}.wav,Rain\n{A}_30_40.wav,Wind\n{A}_60_70.wav,Gale\n"
+    told = f"train.csv, row 4: '{A}' begins at 60 s here and at 30 s in row 3; a split has one clip of a video"
+    assert listing(corpus(tmp_path, f"{A}_30.wav", train=text)).problems == [told]
+
+
+def test_rows_without_ids_that_repeat_are_one_caption(tmp_path):
+    rows = [f"Y{A}.wav,Rain", f"Y{A}.wav,Wind", f"{A}.wav,Rain", f"Y{B}.wav,Rain", f"Y{A}.wav,rain"]
+    text = "\n".join(["file_name,caption", *rows, ""])
+    found = listing(corpus(tmp_path, f"{A}.wav", f"{B}.wav", train=text, test=[f"1,{B},0,Dog", f"2,{B},0,Dog"]))
+    assert [clip.captions for clip in found.clips] == [("Rain", "Wind", "rain"), ("Rain",), ("Dog", "Dog")]
+    assert found.notes["repeated_rows"] == {"train": 1, "test": 0} and not found.problems
+
+
+def test_columns_that_say_the_same_are_as_many_captions(tmp_path):
+    text = f"file_name,caption_1,caption_2\n{A}.wav,Rain,Rain\n{A}.wav,Rain,Rain\n"
+    found = listing(corpus(tmp_path, f"{A}.wav", train=text))
+    assert found.clips[0].captions == ("Rain", "Rain") and found.notes["repeated_rows"] == {"train": 1}
 
 
 def test_a_named_file_of_another_time(tmp_path):
@@ -236,6 +274,10 @@ YT_DLP = """\
 #!{python}
 import pathlib, sys
 address = sys.argv[-1]
+if pathlib.Path(__file__).with_name("odd").exists() and "aaaa" in address:
+    sys.exit("ERROR: [youtube] -aaaa_aaaa_: ffmpeg exited with code 8")
+if "*600.000-610.000" in sys.argv:
+    sys.exit(0)
 if "ccccccc" in address:
     sys.exit("ERROR: [youtube] Ycccccccccc: Video unavailable")
 if pathlib.Path(__file__).with_name("down").exists():
@@ -246,7 +288,10 @@ pathlib.Path("sound.wav").write_text(address + sys.argv[sys.argv.index("--downlo
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """A yt-dlp on PATH to which one video is gone; the network is down while there is a file "down" beside it."""
+    """A yt-dlp on PATH to which one video is gone, and none lasts 10 minutes.
+
+    While there is a file "down" beside it, the network is down; while there is one "odd", a video fails oddly.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in (("yt-dlp", YT_DLP.format(python=sys.executable)), ("ffmpeg", "#!/bin/sh\n")):
@@ -291,6 +336,26 @@ def test_fetched_is_written_when_nothing_is_left_to_try(tmp_path, program, table
     (program / "down").unlink()
     reader.fetch(root)
     assert (root / "fetched.json").exists() and (root / f"train/Y{B}.wav").exists()
+
+
+def test_a_video_that_keeps_failing_does_not_keep_the_corpus_from_being_fetched(tmp_path, program, tables):
+    root = tmp_path / "audio"
+    (program / "odd").touch()
+    reader = layout(root, tables=str(tables), source="youtube")
+    for _ in range(2):
+        with pytest.raises(EarwitnessError, match="ffmpeg exited with code 8"):
+            reader.fetch(root)
+        assert not (root / "fetched.json").exists()
+    reader.fetch(root)
+    assert json.loads((root / "fetched.json").read_text())["unavailable"] == 2
+    assert not (root / f"train/Y{A}.wav").exists() and (root / f"train/Y{B}.wav").exists()
+
+
+def test_a_video_that_is_too_short_for_one_of_its_clips(tmp_path, program):
+    corpus(tmp_path, train=[f"1,{A},30,Rain"], test=[f"2,{A},600,Wind"])
+    layout(tmp_path, source="youtube", workers=1).fetch(tmp_path)
+    fetched = json.loads((tmp_path / "fetched.json").read_text())
+    assert (fetched["fetched"], fetched["unavailable"]) == (1, 1) and (tmp_path / f"train/Y{A}.wav").exists()
 
 
 def test_nothing_is_fetched_for_tables_that_cannot_be_used(tmp_path, program):

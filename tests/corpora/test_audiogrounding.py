@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from earwitness.corpora.audiogrounding import PUBLISHED, AudioGrounding, AudioGroundingOptions, locate
 from earwitness.corpora.tables import ListedPhrase
+from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -89,7 +90,8 @@ def test_version_1(tmp_path):
         assert " ".join(captions[one.caption_id].split()[one.start_word : one.end_word]) == one.text
         assert list(one.events) == sorted(one.events)
     assert found.problems == [
-        f"{split}.json is there, but no recording of it is below {tmp_path}" for split in ("train", "val", "test")
+        f"{split}.json is there, but no recording of it is below {tmp_path}; {WITHOUT_SPLIT}"
+        for split in ("train", "val", "test")
     ]
 
 
@@ -420,6 +422,8 @@ def test_nested_phrases_are_told_by_their_number(tmp_path):
         ("train/label.csv", "audio_id,tokens,soundtag,timestamps\n", "train/label.csv"),
         ("train/label.csv", "audio_id,tokens,soundtag,timestamps\na.wav,x,x,[(1\n", "no list in JSON"),
         ("train.csv", "audio_id,tokens,soundtag,timestamps\na.wav,\"['a', 'dog']\",a,\n", "no list in JSON"),
+        ("train.csv", 'audio_id,tokens,soundtag,timestamps\na.wav,"[""a"", dog]",a,\n', "no list in JSON"),
+        ("train.csv", "audio_id,tokens,soundtag,timestamps\na.wav,[ ],a,\n", "has no word"),
         ("train.json", [{"file": "a.wav", "text": "x"}], "the audio file is missing, a field filename or audio_id"),
         ("train.json", [{"audio_id": "a.wav", "tokens": "x", "phrase": "x"}], "the times it sounds is missing"),
     ],
@@ -442,6 +446,51 @@ def test_recordings_of_the_split_are_preferred(tmp_path):
     assert [clip.path for clip in found.clips] == [f"audio/train/{A}", f"audio/test/{A}"]
 
 
+@pytest.mark.parametrize("own", ["test/-aaaa_aaaa_.wav", f"test/{A}"])
+def test_recordings_of_the_split_are_preferred_whatever_they_are_called(tmp_path, own):
+    written(tmp_path, "train.json", [phrase()])
+    written(tmp_path, "test.json", [phrase()])
+    found = listing(touched(tmp_path, f"train/{A}", own))
+    assert [clip.path for clip in found.clips] == [f"train/{A}", own]
+
+
+@pytest.mark.parametrize("name", [A, "Y-aaaa_aaaa_.wav", "-aaaa_aaaa__30.wav"])
+@pytest.mark.parametrize("file", ["Y-aaaa_aaaa_.wav", "train/Y-aaaa_aaaa_.wav", "val/-aaaa_aaaa__30_40.wav"])
+def test_the_same_clip_in_two_splits_has_one_file(tmp_path, name, file):
+    written(tmp_path, "train.json", [phrase()])
+    written(tmp_path, "test.json", [phrase(filename=name)])
+    found = listing(touched(tmp_path, file))
+    assert [(clip.path, clip.problem) for clip in found.clips] == [(file, "")] * 2 and not found.problems
+
+
+OTHER = "-aaaa_aaaa__60.000_70.000.wav"
+
+
+def test_two_clips_of_a_video_have_not_one_file(tmp_path):
+    written(tmp_path, "train.json", [phrase()])
+    written(tmp_path, "test.json", [phrase(filename=OTHER)])
+    found = listing(touched(tmp_path, "Y-aaaa_aaaa_.wav"))
+    assert [clip.path for clip in found.clips] == [None, None]
+    assert f"'Y-aaaa_aaaa_.wav' may be it, but as well test/{OTHER}" in found.clips[0].problem
+    assert f"as well train/{A}" in found.clips[1].problem
+
+
+def test_of_two_clips_of_a_video_the_split_of_the_folder_has_the_file(tmp_path):
+    written(tmp_path, "train.json", [phrase(), phrase(filename=B, audiocap_id=6)])
+    written(tmp_path, "test.json", [phrase(filename=OTHER), phrase(filename=B, audiocap_id=6)])
+    found = listing(touched(tmp_path, "train/Y-aaaa_aaaa_.wav", B))
+    assert [clip.path for clip in found.clips] == ["train/Y-aaaa_aaaa_.wav", B, None, B]
+    assert not any(clip.problem for clip in found.clips)
+
+
+def test_one_recording_for_two_clips_of_a_split_is_refused(tmp_path):
+    found = read(tmp_path, phrase(filename="-aaaa_aaaa__30_40.wav"), phrase(filename=OTHER, audiocap_id=6))
+    assert found.clips[0].path == A  # of the same time
+    (tmp_path / A).rename(tmp_path / "Y-aaaa_aaaa_.wav")
+    found = listing(tmp_path)
+    assert [clip.path for clip in found.clips] == [None, None] and "as well train/" in found.clips[0].problem
+
+
 def test_two_recordings_for_a_clip_are_refused(tmp_path):
     written(tmp_path, "train.json", [phrase()])
     clip = listing(touched(tmp_path, "one/Y-aaaa_aaaa_.wav", "two/Y-aaaa_aaaa_.wav")).clips[0]
@@ -459,13 +508,45 @@ def test_missing_recordings(tmp_path):
     written(tmp_path, "test.json", [phrase(filename="Yccccccccccc.wav")])
     found = listing(touched(tmp_path, A, "other.wav"))
     assert [clip.path for clip in found.clips] == [A, None, None] and found.notes["unlisted_audio"] == 1
-    assert found.problems == [f"test.json is there, but no recording of it is below {tmp_path}"]
+    told = f"test.json is there, but no recording of it is below {tmp_path}"
+    assert found.problems == [f"{told}; move the table away to do without this split"]
 
 
 def test_a_name_that_is_not_of_youtube(tmp_path):
     clip = listing(touched(written(tmp_path, "val.json", [phrase(filename="rain 1.wav")]), "x/rain 1.flac")).clips[0]
     assert (clip.clip_id, clip.path, clip.sources) == ("val/rain 1.wav", "x/rain 1.flac", ())
     assert clip.found_by == "extension + folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "video"),
+    [
+        ("rain_sounds.wav", None),
+        ("aaaaaaaaaaa.wav", None),
+        ("Yrain_sounds.wav", "rain_sounds"),
+        ("rain_sounds_30_40.wav", "rain_sounds"),
+        ("Yellow_bird.wav", None),
+    ],
+)
+def test_a_word_is_not_taken_for_a_video(tmp_path, name, video):
+    clip = listing(touched(written(tmp_path, "val.json", [phrase(filename=name)]), name)).clips[0]
+    assert clip.path == name and clip.sources == ((("youtube", video),) if video else ())
+
+
+@pytest.mark.parametrize(
+    ("cell", "caption"),
+    [
+        ("[barking] a dog", "[barking] a dog"),
+        (" [inaudible]", "[inaudible]"),
+        ('["a", "dog"]', "a dog"),
+        (' [ "a","dog" ] ', "a dog"),
+    ],
+)
+def test_a_caption_in_a_csv_that_begins_with_a_bracket(tmp_path, cell, caption):
+    with (tmp_path / "train.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("audio_id", "tokens", "phrases"), (B, cell, " [] ")])
+    found = listing(touched(tmp_path, B))
+    assert not found.problems and found.clips[0].captions == (caption,)
 
 
 def test_no_labels(tmp_path):

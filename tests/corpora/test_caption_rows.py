@@ -117,9 +117,9 @@ def test_captions_stay_as_they_are_but_for_line_breaks(tmp_path):
 
 
 def test_splits_by_column(tmp_path):
-    values = ["train", "Test", "valid", "development", "training", "eval", "val", " evaluation ", "validation"]
-    rows, problems = read(tmp_path, "file,split\n" + "".join(f"a.wav,{value}\n" for value in values))
-    assert list(rows.captions) == [f"{value.strip()}/a.wav" for value in values] and problems == []
+    for values in (["train", "Test", "valid"], ["development", " evaluation ", "val"], ["training", "eval"]):
+        rows, problems = read(tmp_path, "file,split\n" + "".join(f"a.wav,{value}\n" for value in values))
+        assert list(rows.captions) == [f"{value.strip()}/a.wav" for value in values] and problems == []
     assert list(read(tmp_path, "file,split\na.wav,dev\nb.wav,test\n")[0].captions) == ["dev/a.wav", "test/b.wav"]
 
 
@@ -200,3 +200,19 @@ def test_all_offenders_at_once(tmp_path):
     assert sorted(problem.partition(":")[0] for problem in problems) == [
         *(f"t.csv, row {number}" for number in (3, 4, 5, 6, 6)),
     ]
+
+
+def test_spellings_of_one_split_are_refused_together():
+    assert doubtful_splits("t.csv", ["train", "Train", "val", "test", "evaluation"]) == [
+        "t.csv: 'train' and 'Train' would both be the development split; write them alike",
+        "t.csv: 'test' and 'evaluation' would both be the evaluation split; write them alike",
+    ]
+    assert doubtful_splits("t.csv", ["Dev", "val", "test"]) == []
+
+
+def test_two_columns_of_one_number_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("file_name,caption_1,caption1\na.wav,rain,wind\n")
+    table = RecordTable(tmp_path / "t.csv")
+    choose_columns(table, ColumnOptions())
+    (problem,) = table.problems
+    assert "the columns 'caption_1' and 'caption1' have one number" in problem

@@ -237,7 +237,8 @@ def test_metadata_tell_where_recordings_come_from(tmp_path):
     (tmp_path / "clotho_metadata_development.csv").write_bytes(table.encode("latin-1"))
     found = listing(tmp_path)
     assert [clip.sources for clip in found.clips] == [(("freesound", "123"),), (), (("freesound", "7"),)]
-    assert list(found.notes["metadata"]) == ["clotho_metadata_development.csv"]
+    told = found.notes["metadata"]["clotho_metadata_development.csv"]
+    assert (told["clips"], told["clips_without_row"], told["renamed"]) == (3, 0, 1)
     assert tmp_path / "clotho_metadata_development.csv" in Clotho(
         ClothoOptions(layout="clotho", audio=str(tmp_path))
     ).tables(tmp_path)

@@ -36,10 +36,19 @@ def test_a_user_s_own_folder_is_read_from_its_tables_lists_and_metadata(here):
 
 def test_a_folder_without_tables_is_fetched_where_it_has_a_source(here):
     mine = dataset(source="clotho-2.1")
-    assert mine.fetched and mine.to_be_fetched and mine.obtainable and mine.record.name == "clotho-2.1"
+    assert mine.fetched and mine.to_be_fetched and mine.record.name == "clotho-2.1"
     assert [str(path) for path in mine.inputs()] == ["data/fetched.json"]
-    assert mine.audio_state() == "fetched"
-    assert not dataset().fetched and not dataset().obtainable
+    assert mine.state() == "fetched"
+    assert not dataset().fetched
+
+
+def test_a_corpus_is_obtainable_where_nothing_has_to_be_fetched_first(here):
+    options = {"source": "clotho-2.1"}
+    assert not dataset().obtainable and not dataset(**options).obtainable
+    put(here / "data" / ".fetched" / "clotho_captions_evaluation.csv.json", "{}")  # begun
+    assert dataset().obtainable and not dataset(**options).obtainable
+    put(here / "data" / "fetched.json", "{}")
+    assert dataset(**options).obtainable
 
 
 @pytest.mark.parametrize("sign", ["fetched.json", ".fetched/clotho_captions_evaluation.csv.json"])
@@ -55,21 +64,70 @@ def test_videos_are_fetched_for_the_tables_of_a_user(here):
     mine = dataset(layout="audiocaps", source="youtube")
     assert mine.fetched and mine.record is None
     assert [path.resolve() for path in mine.inputs()] == [here / "data" / "fetched.json", table]
+    assert [path.resolve() for path in mine.fetched_for()] == [table]
     assert [clip.clip_id for clip in mine.clips] == ["test/abcdefghijk"]
+
+
+class Published:
+    """A layout whose record holds one table and one recording."""
+
+    def fetch(self, root):
+        put(root / "clotho_captions_evaluation.csv", "as published")
+        put(root / "evaluation" / "a.wav")
+        put(root / "fetched.json", "{}")
+
+    def tables(self, root):
+        return sorted(root.glob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    ("change", "source", "noticed"),
+    [
+        ("data/clotho_captions_evaluation.csv", "clotho-2.1", True),
+        ("data/evaluation/a.wav", "clotho-2.1", True),
+        ("data/evaluation/new.wav", "clotho-2.1", True),
+        ("data/notes.txt", "clotho-2.1", False),
+        ("data/evaluation/new.wav", "youtube", True),
+        ("data/clotho_captions_evaluation.csv", "youtube", False),  # an input of its own
+    ],
+)
+def test_changes_of_what_was_fetched_are_noticed(here, change, source, noticed):
+    layout = "audiocaps" if source == "youtube" else "clotho"
+
+    def mine():
+        found = dataset(source=source, layout=layout)
+        found.layout = Published()
+        return found
+
+    before = mine().state()
+    mine().fetch()
+    assert mine().state() == before == "fetched"
+    put(here / change, "changed by hand")
+    assert (mine().state() != "fetched") == noticed
+
+
+def test_a_fetch_that_brought_nothing_leaves_the_folder_the_user_s(here):
+    put(here / "data" / ".fetched" / ".record.json")
+    put(here / "data" / "clotho_captions_evaluation.csv")
+    assert not dataset(source="clotho-2.1").fetched
+
+
+def test_a_root_that_leads_upwards_is_told_as_it_is(here):
+    assert dataset(audio="x/../data").root == here / "data"
 
 
 def test_a_synthesised_data_set_is_read_from_what_was_made():
     mini = Dataset("mini", validated("datasets", {"layout": "mini"}))
     assert mini.synthesised and mini.obtainable and not mini.fetched
     assert [str(path) for path in mini.inputs()] == ["results/mini/audio"]
-    assert mini.audio_state() == "synthesised"
+    assert mini.state() == "synthesised"
 
 
 def test_the_state_of_a_users_recordings_is_theirs(here):
     put(here / "data" / "clotho_captions_evaluation.csv")
-    before = dataset().audio_state()
+    before = dataset().state()
     put(here / "data" / "evaluation" / "a.wav")
-    assert dataset().audio_state() != before
+    assert dataset().state() != before
 
 
 def test_absent_lists_of_a_scheme_are_told(here):

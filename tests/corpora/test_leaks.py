@@ -1,14 +1,15 @@
 """The leak audit, on tables made by hand and on the real recordings, whose overlaps are known."""
 
 import csv
+import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from earwitness.corpora.leaks import audit, marks, summary, told
+from earwitness.corpora.leaks import audit, marks, read_audit, summary, told
 from earwitness.corpora.tables import CLIPS, SOURCES, write_rows
-from earwitness.files import read_json
+from earwitness.errors import MismatchError
 from earwitness.options import IdListOptions
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -27,7 +28,15 @@ def corpus(folder, clips, sources=()):
 
 def audited(folder, datasets=None, **lists):
     audit(folder, lists, datasets or {}, folder / "leaks.json")
-    return read_json(folder / "leaks.json")
+    return read_audit(folder / "leaks.json")
+
+
+def found(folder, name, split="evaluation"):
+    """The rows of ``leaks.csv`` about clips of a split in one list: clip id, by, side, as."""
+    with (folder / "leaks.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if (row["list"], row["split"]) == (name, split)]
+    return [(row["clip_id"], row["by"], row["side"], row["as"]) for row in kept]
 
 
 def lines(path, *values):
@@ -57,11 +66,14 @@ def test_what_splits_share_is_told_by_what_they_share(small):
     assert report["clips"] == {"development": 2, "validation": 1, "evaluation": 2}
     pairs = {tuple(pair["splits"]): pair for pair in report["within"]}
     assert pairs["development", "validation"]["by"] == {"name": {"development": 1, "validation": 1}}
-    assert pairs["validation", "evaluation"] == {"splits": ["validation", "evaluation"], "by": {}, "found": []}
-    found = pairs["development", "evaluation"]["found"]
-    assert {"by": "freesound", "id": "7", "clips": {
-        "development": ["development/a.wav"], "evaluation": ["evaluation/d.wav"]}} in found  # fmt: skip
-    assert {row["by"] for row in found} == {"freesound", "sha256"}
+    assert pairs["development", "validation"]["clips"] == {"development": 0, "validation": 0}
+    nothing = {"splits": ["validation", "evaluation"], "by": {}, "clips": {"validation": 0, "evaluation": 0}}
+    assert pairs["validation", "evaluation"] == nothing
+    both = pairs["development", "evaluation"]
+    assert set(both["by"]) == {"freesound", "sha256"} and both["clips"] == {"development": 2, "evaluation": 2}
+    rows = [("d.wav", "freesound", "development", "7"), ("c.wav", "sha256", "development", "2" * 64)]
+    assert found(small, "") == [(f"evaluation/{row[0]}", *row[1:]) for row in rows]
+    assert ("development/a.wav", "name", "validation", "a.wav") in found(small, "", "development")
     assert "1 development and 1 evaluation clips share the same audio" in summary(report)
 
 
@@ -82,11 +94,12 @@ def test_clips_without_an_id_of_the_lists_kind_are_counted(small, tmp_path):
     freesound = lines(tmp_path / "ids.txt", "# a comment", "7", "Not found").model_copy(update={"kind": "freesound"})
     youtube = lines(tmp_path / "videos.txt", "Yr1nicOVtvkQ.wav").model_copy(update={"kind": "youtube"})
     report = audited(small, freesound=freesound, youtube=youtube)
-    found = report["lists"]["freesound"]
-    assert (found["entries"], found["entries_without_id"], found["clips"]) == (2, 1, 2)
-    evaluation = found["splits"]["evaluation"]
+    entry = report["lists"]["freesound"]
+    assert (entry["entries"], entry["entries_without_id"], entry["clips"]) == (2, 1, 2)
+    assert "freesound: 1 of its 2 entries hold no id that can be read\n" in summary(report)
+    evaluation = entry["splits"]["evaluation"]
     assert (evaluation["clips"], evaluation["of"], evaluation["clips_without_id"]) == (1, 2, 1)
-    assert evaluation["found"] == [{"clip_id": "evaluation/d.wav", "by": ["freesound"], "sides": []}]
+    assert found(small, "freesound") == [("evaluation/d.wav", "freesound", "", "")]
     some, none = marks(report, ["freesound", "youtube"], "evaluation")[2:]
     assert (some["clips"], some["by"], some["clips_without_id"]) == (1, ["freesound"], 1)
     assert none["clips"] is None and none["reason"] == "no YouTube id of any of the 2 evaluation clips is known"
@@ -110,8 +123,8 @@ def test_clips_without_an_id_of_the_lists_kind_are_counted(small, tmp_path):
 def test_names_are_compared_under_the_known_renamings(tmp_path, name, listed, hit):
     folder = corpus(tmp_path / "corpus", {f"evaluation/{name}": "1" * 64})
     counts = audited(folder, names=lines(tmp_path / "names.txt", listed))["lists"]["names"]["splits"]["evaluation"]
-    expected = [{"clip_id": f"evaluation/{name}", "as": [listed], "by": ["name"], "sides": []}]
-    assert counts["found"] == (expected if hit else [])
+    assert found(folder, "names") == ([(f"evaluation/{name}", "name", "", listed)] if hit else [])
+    assert (counts["clips"], counts["by"]) == ((1, {"name": 1}) if hit else (0, {}))
 
 
 def test_a_clip_that_is_listed_itself_is_not_taken_for_its_namesakes(tmp_path):
@@ -119,11 +132,12 @@ def test_a_clip_that_is_listed_itself_is_not_taken_for_its_namesakes(tmp_path):
     path.write_text("name,side\na b.wav,train\na_b.wav,test\na_b.wav,other\n", encoding="utf-8")
     folder = corpus(tmp_path / "corpus", {"evaluation/a b.wav": "1" * 64})
     names = IdListOptions(files=[str(path)], column="name", side="side")
-    found = audited(folder, names=names)["lists"]["names"]["splits"]["evaluation"]["found"]
-    assert found == [{"clip_id": "evaluation/a b.wav", "by": ["name"], "sides": ["train"]}]
+    assert audited(folder, names=names)["lists"]["names"]["splits"]["evaluation"]["sides"] == {"train": 1}
+    assert found(folder, "names") == [("evaluation/a b.wav", "name", "train", "")]
     renamed = corpus(tmp_path / "renamed", {"evaluation/a-b.wav": "1" * 64, "evaluation/a.wav": "2" * 64})
-    (row,) = audited(renamed, names=names)["lists"]["names"]["splits"]["evaluation"]["found"]
-    assert (row["as"], row["sides"]) == (["a_b.wav"], ["other", "test"])
+    counts = audited(renamed, names=names)["lists"]["names"]["splits"]["evaluation"]
+    assert (counts["clips"], counts["sides"]) == (1, {"other": 1, "test": 1})
+    assert found(renamed, "names") == [("evaluation/a-b.wav", "name", side, "a_b.wav") for side in ("other", "test")]
 
 
 def test_another_data_set_is_compared_by_name_by_source_and_by_audio(small, tmp_path):
@@ -139,10 +153,46 @@ def test_another_data_set_is_compared_by_name_by_source_and_by_audio(small, tmp_
     assert (counts["clips"], counts["by"]) == (2, {"name": 2, "freesound": 1, "sha256": 1})
     assert counts["sides"] == {"development": 1, "evaluation": 1, "validation": 1}
     assert counts["clips_without_source"] == 1
-    some = report["lists"]["some"]["splits"]["evaluation"]
-    by_all = ["name", "freesound", "sha256"]
-    assert some["found"] == [{"clip_id": "evaluation/d.wav", "by": by_all, "sides": ["development", "validation"]}]
+    rows = [("name", "development"), ("freesound", "validation"), ("sha256", "validation")]
+    assert found(small, "some") == [("evaluation/d.wav", *row, "") for row in rows]
     assert report["lists"]["some"]["entries"] == 2
+
+
+def test_names_that_another_data_set_has_too_are_told_and_are_no_leak(tmp_path):
+    numbered = {f"evaluation/{number}.wav": f"{number:064x}" for number in range(3)}
+    own = corpus(tmp_path / "own" / "corpus", numbered)
+    theirs = {"development/0.wav": "a" * 64, "development/1.wav": "b" * 64, "development/x.wav": f"{1:064x}"}
+    other = corpus(tmp_path / "other" / "corpus", theirs)
+    names = lines(tmp_path / "names.txt", "0.wav", "#1.wav")
+    report = audited(own, {"other": other}, other=IdListOptions(dataset="other"), names=names)
+    counts = report["lists"]["other"]["splits"]["evaluation"]
+    assert (counts["clips"], counts["name_only"], counts["by"]) == (2, 1, {"name": 2, "sha256": 1})
+    assert "other: 1 of 3 evaluation clips are in it; as many as 1 share only a name" in summary(report)
+    mark, of_names = marks(report, ["other", "names"], "evaluation")
+    expected = {"list": "other", "kind": "dataset", "by": ["sha256"], "clips": 1, "of": 3, "name_only": 1}
+    assert mark == expected
+    assert (of_names["clips"], of_names["by"]) == (1, ["name"]) and "name_only" not in of_names
+    leaked, unchecked = told([mark], "evaluation")
+    assert leaked == ["1 of 3 evaluation clips is in other, which it was trained on (the same audio)"]
+    assert len(unchecked) == 1 and "1 of 3 evaluation clips share only a name with clips of other" in unchecked[0]
+    assert told([mark | {"clips": 0, "by": []}], "evaluation")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("3", "is '3' the right `column`?"), ("4", "such as 'train'"), (None, "Name the one with the ids with `column`")],
+)
+def test_a_wrong_column_is_not_taken_for_a_clean_result(tmp_path, column, message):
+    clip_id = "evaluation/r1nicOVtvkQ.wav"
+    own = corpus(tmp_path / "own", {clip_id: "1" * 64}, [(clip_id, "youtube", "r1nicOVtvkQ")])
+    path = tmp_path / "videos.csv"
+    path.write_text('r1nicOVtvkQ,1,"people marching, in step",train\n', encoding="utf-8")
+    report = audited(own, videos=IdListOptions(files=[str(path)], kind="youtube", column=column))
+    (mark,) = marks(report, ["videos"], "evaluation")
+    assert mark["clips"] is None and message in mark["reason"]
+    assert message in told([mark], "evaluation")[1][0]
+    right = audited(own, videos=IdListOptions(files=[str(path)], kind="youtube", column="1"))
+    assert marks(right, ["videos"], "evaluation")[0]["clips"] == 1
 
 
 def test_lists_that_are_not_there_are_no_error(small, tmp_path):
@@ -150,17 +200,19 @@ def test_lists_that_are_not_there_are_no_error(small, tmp_path):
         "absent": IdListOptions(files=[str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]),
         "unmade": IdListOptions(dataset="other"),
         "no_split": IdListOptions(dataset="thin", splits=["validation"]),
+        "being_made": IdListOptions(dataset="next"),
     }
     thin = corpus(tmp_path / "thin" / "corpus", {"evaluation/a.wav": "9" * 64})
-    report = audited(small, {"thin": thin}, **lists)
+    report = audited(small, {"thin": thin, "next": tmp_path / "next"}, **lists)
     assert all(entry["clips"] is None for entry in report["lists"].values())
     reason = report["lists"]["absent"]["reason"]
     assert f"put it at {tmp_path / 'a.csv'}" in reason and f"put it at {tmp_path / 'b.csv'}" in reason
-    assert "'other' is not there" in report["lists"]["unmade"]["reason"]
+    for entry, name in (("unmade", "other"), ("being_made", "next")):
+        assert f"ask for results/{name}/corpus/clips.csv first" in report["lists"][entry]["reason"]
     assert "it has evaluation" in report["lists"]["no_split"]["reason"]
-    found = marks(report, ["absent", "never_audited"], "evaluation")[2:]
-    assert [mark["clips"] for mark in found] == [None, None] and "`audit`" in found[1]["reason"]
-    leaked, unchecked = told(found, "evaluation")
+    untold = marks(report, ["absent", "never_audited"], "evaluation")[2:]
+    assert [mark["clips"] for mark in untold] == [None, None] and "`audit`" in untold[1]["reason"]
+    leaked, unchecked = told(untold, "evaluation")
     assert leaked == [] and "in absent, which it was trained on, could not be checked: the list is not" in unchecked[0]
 
 
@@ -177,6 +229,31 @@ def test_long_lists_are_not_held(small, tmp_path):
     tracemalloc.stop()
     assert report["lists"]["held"]["entries"] == 30_000 and report["lists"]["held"]["clips"] == 3
     assert peak < path.stat().st_size / 2
+
+
+def test_many_equal_files_take_no_longer_than_others(tmp_path):
+    clips = {
+        f"{split}/{number:05}.wav": "0" * 64 for number in range(20_000) for split in ("development", "evaluation")
+    }
+    folder = corpus(tmp_path / "same", clips)
+    path = tmp_path / "digests.txt"
+    path.write_text(f"{'0' * 64}\n" * 20_000, encoding="utf-8")
+    begin = time.perf_counter()
+    report = audited(folder, same=IdListOptions(files=[str(path)], kind="sha256"))
+    assert time.perf_counter() - begin < 10  # some minutes where each is compared with all the others
+    assert report["within"][0]["clips"] == {"development": 20_000, "evaluation": 20_000}
+    assert report["lists"]["same"]["splits"]["evaluation"]["by"] == {"sha256": 20_000}
+    assert (folder / "leaks.json").stat().st_size < 5_000 and len(found(folder, "same")) == 20_000
+
+
+def test_an_audit_of_another_version_is_refused(small):
+    audited(small)
+    path = small / "leaks.json"
+    path.write_text('{"schema": 1, "clips": {}}', encoding="utf-8")
+    with pytest.raises(
+        MismatchError, match=r"leaks\.json was made by another version \(its schema is 1, 2 is needed\)"
+    ):
+        read_audit(path)
 
 
 @pytest.fixture

@@ -26,6 +26,11 @@ from earwitness.corpora.paths import BY_NAME, found_by, match, recordings_below
         ("rain", "rain.ogg", "extension"),
         (" it&#39;s.wav", "it_s.mp3", "html entity + blank + odd character + extension"),
         ("sub/rain.wav", "sub/rain.ogg", "extension"),
+        (" a.wav", "_a.wav", "odd character"),
+        ("a  b.wav", "a__b.wav", "odd character"),
+        ("a.wav ", "a.wav", "blank"),
+        ("cafe\u0301.wav", "caf_.wav", "unicode form + odd character"),
+        ("cafe\u0301.wav", "cafe_.wav", "odd character"),
     ],
 )
 def test_known_renamings(name, file, how):
@@ -75,6 +80,10 @@ def test_any_folder():
     ]
 
 
+def test_the_same_folder_written_otherwise():
+    assert match(["./rain.wav"], ["rain.wav"]) == [("rain.wav", "folder", "")]
+
+
 def test_recordings_below(tmp_path):
     for name in ["a.wav", "sub/b.FLAC", "._c.wav", ".hidden/d.wav", "notes.txt", "e.aiff"]:
         path = Path(tmp_path, name)
@@ -84,10 +93,17 @@ def test_recordings_below(tmp_path):
     assert recordings_below(tmp_path / "absent") == set()
 
 
+@pytest.mark.parametrize("file", ["caf\udce9.wav", "caf\r.wav"])
+def test_a_file_whose_name_no_table_can_hold_is_refused(file):
+    (found,) = match(["caf_.wav"], [file])
+    assert found.path is None and "whose name no table can hold; rename the file" in found.problem
+
+
 def test_recordings_behind_a_link_to_a_folder(tmp_path):
     (tmp_path / "data" / "deep").mkdir(parents=True)
     (tmp_path / "data" / "deep" / "a.wav").touch()
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "linked").symlink_to(tmp_path / "data")
     (tmp_path / "data" / "deep" / "loop").symlink_to(tmp_path / "data")
-    assert recordings_below(tmp_path / "root") == {"linked/deep/a.wav"}
+    (tmp_path / "root" / "nowhere.wav").symlink_to(tmp_path / "root" / "nowhere.wav")
+    assert recordings_below(tmp_path / "root") == {"linked/deep/a.wav", "nowhere.wav"}

@@ -105,6 +105,20 @@ def test_names_that_no_clip_has_and_names_twice_are_all_told(listing, tmp_path):
     ]
 
 
+def test_an_empty_list_is_a_problem(listing, tmp_path):
+    lists(tmp_path, clotho_mine_validation="\n\n")
+    apply_scheme(listing, "clotho", "mine", tmp_path)
+    assert listing.problems == ["clotho_mine_validation.txt: names no clip"]
+
+
+def test_another_list_under_the_name_of_a_shipped_one_is_refused(tmp_path):
+    lists(tmp_path, clotho_cl4ac_validation="mine.wav")
+    with pytest.raises(CorpusError, match="is not the list of this name that comes with Earwitness"):
+        scheme_files("clotho", "cl4ac", tmp_path)
+    (tmp_path / "clotho_cl4ac_validation.txt").write_bytes((SHIPPED / "clotho_cl4ac_validation.txt").read_bytes())
+    assert list(scheme_files("clotho", "cl4ac", tmp_path)) == ["validation"]
+
+
 def test_a_list_that_is_no_text(listing, tmp_path):
     (tmp_path / "clotho_mine_validation.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(CorpusError, match="is not UTF-8"):

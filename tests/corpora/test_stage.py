@@ -321,6 +321,13 @@ def test_the_same_audio_twice_is_counted(root, tmp_path):
     assert "recordings that stand in two splits, the same byte for byte: 1" in table(report)
 
 
+def test_repeated_captions_are_kept_and_counted(tmp_path):
+    root = corpus(tmp_path / "data", {"evaluation": {"a": ["Rain", "Rain"], "b": ["Rain", "rain"]}})
+    report = run(root, tmp_path / "out")
+    assert report["repeated_captions"] == {"evaluation": 1} and report["captions"] == {"evaluation": 4}
+    assert "captions that say the same of a clip again: 1" in table(report)
+
+
 def test_words_and_hours(root, tmp_path):
     report = run(root, tmp_path / "out")
     assert report["words"]["development"] == {"words": 6, "distinct": 6, "mean_per_caption": 2.0}
@@ -342,7 +349,12 @@ def test_metadata_of_the_entry_become_sources(root, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name,freesound_id\n", "the columns file_name and one of sound_id"),
+        ("name,freesound_id\nb.wav,1\n", r"where\.csv: the column 'file_name' is missing"),
+        ("file_name,keywords\nb.wav,rain\n", "one of the columns sound_id, freesound_id, youtube_id is needed"),
+        ("file_name,freesound_id\nz.wav,12\n", "holds no clip of the data set; names are like 'z.wav' there and"),
+        ("file_name,freesound_id\nB.wav,12\nb .wav,13\n", r"where\.csv: 'b\.wav' may be 'B\.wav' or 'b \.wav'"),
+        ('file_name,freesound_id\nb.wav,"12\nd.wav,13\n', "cannot be read on from here"),
+        ("freesound_id,file_name\n77\n12,b.wav\n", None),
         ("file_name,freesound_id\nb.wav,x12\n", "where.csv, row 2: the freesound_id 'x12' is no number"),
         (None, "cannot be read"),
     ],
@@ -351,6 +363,8 @@ def test_bad_metadata_are_refused(root, tmp_path, text, said):
     if text is not None:
         (tmp_path / "where.csv").write_text(text)
     options = ClothoOptions(layout="clotho", audio="data", metadata=[str(tmp_path / "where.csv")])
+    if said is None:  # a row without a name is no clip's
+        return build(Clotho(options), options, root, tmp_path / "out", 1)
     with pytest.raises(CorpusError, match=said):
         build(Clotho(options), options, root, tmp_path / "out", 1)
 

@@ -46,6 +46,15 @@ def test_a_change_is_seen(root, change):
     assert audio_state(root) != before
 
 
+def test_a_change_behind_a_link_is_seen(root, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.wav").write_bytes(b"sound")
+    (root / "development" / "part1").symlink_to(tmp_path / "elsewhere")
+    before = audio_state(root)
+    (tmp_path / "elsewhere" / "x.wav").write_bytes(b"another")
+    assert audio_state(root) != before
+
+
 def test_other_files_do_not_matter(root):
     before = audio_state(root)
     for name in ("clotho_captions_development.csv", "development/._a.wav", "development/.wav", "notes.txt"):

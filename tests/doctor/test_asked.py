@@ -1,20 +1,25 @@
 """What a target takes, and which configuration holds."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from earwitness.doctor.asked import EXPERIMENT, ask, read_config
+from earwitness.doctor.asked import EXPERIMENT, SCORES, TRAINING, ask, read_config
 from earwitness.errors import ConfigError, EarwitnessError
 
 
 @pytest.mark.parametrize(
     ("target", "stages", "features", "experiments"),
     [
-        ("own", EXPERIMENT | {"page"}, ["mel"], ["small", "other"]),
-        ("results/own/comparison.html", EXPERIMENT | {"page"}, ["mel"], ["small", "other"]),
+        ("own", EXPERIMENT | {"page", "trivial"}, ["mel"], ["small", "other"]),
+        ("results/own/comparison.html", EXPERIMENT | {"page", "trivial"}, ["mel"], ["small", "other"]),
         ("results/own/other/metrics.json", EXPERIMENT, ["mel"], ["other"]),
-        ("results/own/other/seed-1/model.json", EXPERIMENT, ["mel"], ["other"]),
+        ("results/own/other/seed-1/model.json", TRAINING, ["mel"], ["other"]),
+        ("results/own/other/seed-1/captions.csv", TRAINING | {"predict"}, ["mel"], ["other"]),
+        ("results/own/other/seed-1/scores.csv", SCORES, ["mel"], ["other"]),
         ("results/own/corpus/clips.csv", set(), [], []),
-        ("results/own/corpus/trivial.json", {"score"}, [], []),
+        ("results/own/corpus/trivial.json", {"score", "trivial"}, [], []),
         ("results/own/corpus/leaks.json", {"leaks"}, [], []),
         ("results/own/features/mel/evaluation.h5", {"features"}, ["mel"], []),
         ("results/own/text/words/vocabulary.json", {"text"}, [], []),
@@ -24,6 +29,57 @@ def test_what_a_target_takes(repository, target, stages, features, experiments):
     need = repository.ask(target).needs["own"]
     assert need.stages == stages | {"corpus"}
     assert (list(need.features), list(need.experiments)) == (features, experiments)
+
+
+@pytest.mark.parametrize(
+    ("target", "splits"),
+    [
+        ("results/own/corpus/leaks.json", set()),
+        ("results/own/features/mel/validation.h5", {"validation"}),
+        ("results/own/text/words/word2vec.bin", {"development"}),
+        ("results/own/small/seed-0/events.jsonl", {"development", "validation"}),
+        ("results/own/small/seed-0/captions.csv", {"development", "validation", "evaluation"}),
+        ("results/own/corpus/trivial.json", {"development", "validation", "evaluation"}),
+    ],
+)
+def test_the_splits_that_a_target_needs(repository, target, splits):
+    assert set(repository.ask(target).needs["own"].splits) == splits
+
+
+def made_by_rules():
+    """Every file of a data set that the rules name, with names of the test's configuration for the wildcards."""
+    rules = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].glob("rules/*.smk")]
+    paths = {path for text in rules for path in re.findall(r'(?<!f)"(results/{dataset}/[^"]*[^"/])"', text)}
+    lists = {key: text for text in rules for key, text in re.findall(r"^(\w+_FILES) = \((.*)\)$", text, re.MULTILINE)}
+    folders = {"CORPUS_FILES": "corpus", "SEED_FILES": "small/seed-0"}
+    assert lists.keys() == folders.keys()
+    for key, folder in folders.items():
+        paths |= {f"results/{{dataset}}/{folder}/{name}" for name in re.findall(r'"([^"]+)"', lists[key])}
+    filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words"}
+    return sorted({path.format(**filled, experiment="small", seed=0) for path in paths})
+
+
+@pytest.mark.parametrize("target", made_by_rules())
+def test_what_rules_make_is_taken(repository, target):
+    assert "corpus" in repository.ask(target).needs["mini"].stages
+
+
+@pytest.mark.parametrize("target", ["./results/mini/comparison.html", "results//mini/../mini/comparison.html", "all"])
+def test_targets_are_written_as_for_snakemake(repository, target):
+    assert repository.ask(target).needs == repository.ask("mini").needs
+
+
+@pytest.mark.parametrize("target", ["results/mlflow-store.json", "tracking_store"])
+def test_the_store_is_of_no_data_set(repository, target):
+    assert repository.ask(target).needs == {}
+
+
+@pytest.mark.parametrize("target", ["resources/clotho/fetched.json", "./resources/clotho/fetched.json"])
+def test_what_is_fetched_is_a_target(repository, target):
+    repository.entries["datasets"] |= {"again": repository.entries["datasets"]["clotho"] | {"split_scheme": "mine"}}
+    assert {name: need.stages for name, need in repository.ask(target).needs.items()} == {"clotho": {"fetch"}}
+    both = repository.ask("results/clotho/corpus/clips.csv", target)
+    assert both.needs["clotho"].stages == {"corpus", "fetch"}
 
 
 def test_several_targets_are_taken_together(repository):
@@ -44,7 +100,15 @@ def test_several_targets_are_taken_together(repository):
         ("results/mini/features/mle/evaluation.h5", "feature 'mle': did you mean 'mel'"),
         ("results/mini/text/word/vocabulary.json", "text 'word': did you mean 'words'"),
         ("results/own/audio", "no rule makes this file"),
+        ("results/own/corpus/nonsense.csv", "no rule makes this file"),
+        ("results/own/corpus/more/clips.csv", "no rule makes this file"),
+        ("results/own/features/mel/test.h5", "no rule makes this file"),
+        ("results/own/text/words/words.json", "no rule makes this file"),
+        ("results/own/small/seed-0/weights.bin", "no rule makes this file"),
+        ("results/own/small/seed-one/model.json", "no rule makes this file"),
         ("elsewhere/mini/comparison.html", "no rule makes this file"),
+        ("elsewhere/nini/comparison.html", "no rule makes this file"),
+        ("own/fetched.json", "no rule makes this file"),
     ],
 )
 def test_what_nothing_makes_is_refused(repository, target, told):
@@ -55,8 +119,12 @@ def test_what_nothing_makes_is_refused(repository, target, told):
 def test_data_sets_that_the_leak_audit_reads_are_needed_too(repository):
     repository.entries["id_lists"] = {"seen": {"dataset": "own"}, "made": {"dataset": "clotho"}}
     repository.entries["datasets"]["mini"]["audit"] = ["seen", "made"]
-    assert list(repository.ask("mini").needs) == ["mini", "clotho"]  # own has no folder, and is left out of the audit
+    assert list(repository.ask("mini").needs) == [
+        "mini"
+    ]  # the audit goes without what is not there, and fetches nothing
     (repository.folder / "own").mkdir()
+    assert list(repository.ask("mini").needs) == ["mini", "own"]
+    repository.put("resources/clotho/fetched.json", "{}")
     assert list(repository.ask("mini").needs) == ["mini", "own", "clotho"]
     assert repository.ask("mini").needs["clotho"].stages == {"corpus"}
 

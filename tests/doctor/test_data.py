@@ -1,6 +1,7 @@
 """Each check of data sets and weights, with what it looks for and without."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -8,6 +9,7 @@ from earwitness.doctor import data
 
 TABLE = "clotho_captions_evaluation.csv"
 PUBLISHED = "resources/clotho"
+VIDEOS = "audiocap_id,youtube_id,start_time,caption\n1,aaaaaaaaaaa,0,a dog\n2,bbbbbbbbbbb,10,a cat\n"
 
 
 def corpus(name):
@@ -66,11 +68,36 @@ def test_what_is_there_is_not_asked_for(repository, monkeypatch, name):
 
 @pytest.mark.parametrize("there", [(), ("ffmpeg",), ("yt-dlp", "ffmpeg")])
 def test_programs_that_fetch_videos(repository, monkeypatch, there):
-    repository.put("videos/test.csv")
+    repository.put("videos/test.csv", VIDEOS)
     monkeypatch.setattr(data.shutil, "which", lambda name: name if name in there else None)
     failed = repository.found(data.check_datasets, corpus("videos"))["FAIL"]
     absent = [name for name in ("yt-dlp", "ffmpeg") if name not in there]
     assert len(failed) == bool(absent) and all(name in failed[0] for name in absent)
+
+
+@pytest.mark.parametrize(
+    ("there", "gone", "failures"),
+    [(["a", "b"], [], 0), (["a"], ["b"], 0), (["a"], [], 2), (["b"], ["b"], 2)],
+)
+def test_nothing_that_fetches_is_needed_where_no_clip_is_to_be_fetched(repository, monkeypatch, there, gone, failures):
+    monkeypatch.setattr(data.shutil, "which", lambda name: None)
+    monkeypatch.setattr(data, "unanswered", lambda address: "ConnectionError")
+    repository.put("videos/test.csv", VIDEOS)
+    for letter in there:
+        repository.put(f"videos/Y{letter * 11}.wav")
+    if gone:
+        repository.put("videos/unavailable.json", json.dumps({"unavailable": {letter * 11: "gone" for letter in gone}}))
+    found = repository.found(data.check_datasets, corpus("videos"))
+    assert len(found["FAIL"]) == failures
+    assert any("no audio of its 2 clips is to be fetched" in told for told in found["ok"]) == (failures == 0)
+
+
+def test_to_fetch_takes_a_network_and_no_lists(repository, monkeypatch):
+    repository.entries["datasets"]["clotho"] |= {"split_scheme": "mine"}
+    monkeypatch.setattr(data, "unanswered", lambda address: "ConnectionError")
+    (told,) = repository.found(data.check_datasets, f"{PUBLISHED}/fetched.json")["FAIL"]
+    assert "https://zenodo.org cannot be reached" in told
+    assert len(repository.found(data.check_datasets, corpus("clotho"))["FAIL"]) == 2
 
 
 def test_videos_are_told_by_tables_and_reached_by_network(repository, monkeypatch):
@@ -116,6 +143,19 @@ def test_id_lists_that_are_absent_are_a_note_where_leaks_are_looked_for(reposito
     assert "goes without the id list audioset" in told and "resources/ids.csv" in told
     assert repository.found(data.check_datasets, corpus("mini"))["note"] == []
     repository.put("resources/ids.csv", "x")
+    assert repository.found(data.check_datasets, "mini")["note"] == []
+
+
+def test_data_sets_that_the_leak_audit_goes_without(repository):
+    repository.entries["id_lists"] = {"listed": {"dataset": "clotho"}}
+    repository.entries["datasets"]["mini"]["audit"] = ["listed"]
+    (told,) = repository.found(data.check_datasets, "mini")["note"]
+    assert "the data set clotho is not there. Ask for results/clotho/corpus/clips.csv" in told
+    repository.put("resources/clotho/fetched.json", "{}")
+    assert repository.found(data.check_datasets, "mini")["note"] == []
+    (repository.folder / "resources/clotho/fetched.json").unlink()
+    for name in ("clips", "sources"):
+        repository.put(f"results/clotho/corpus/{name}.csv")
     assert repository.found(data.check_datasets, "mini")["note"] == []
 
 

@@ -58,6 +58,7 @@ def test_what_fetching_needs(repository, monkeypatch):
     without(monkeypatch, "py7zr")
     assert repository.found(machine.check_packages, "mini")["FAIL"] == []
     assert "py7zr" in repository.found(machine.check_packages, "results/clotho/corpus/clips.csv")["FAIL"][0]
+    assert "py7zr" in repository.found(machine.check_packages, "resources/clotho/fetched.json")["FAIL"][0]
 
 
 @pytest.fixture

@@ -333,6 +333,32 @@ def test_a_damaged_state_is_named(record, place):
         fetch(record, **place)
 
 
+@pytest.mark.parametrize("content", ["[]", '{"fake-1/odd name%.csv": {}}', '{"fake-1/odd name%.csv": 3}'])
+def test_a_book_that_tells_no_digest_is_named(record, place, content):
+    place["book"].write_text(content)
+    assert f"{place['book']} does not tell the sha256 of 'fake-1/odd name%.csv'" in said(record, place)
+
+
+def test_a_state_that_tells_nothing_is_named(record, place):
+    fetch(record, **place)
+    state = place["root"] / ".fetched" / "captions.csv.json"
+    state.write_text("[]")
+    (place["root"] / "fetched.json").unlink()
+    assert f"{state} does not tell what was fetched. Remove it" in said(record, place)
+
+
+def test_a_table_that_was_changed_since_is_refused(record, place):
+    fetch(record, **place)
+    (place["root"] / "captions.csv").write_bytes(b"changed")
+    (place["root"] / "fetched.json").unlink()
+    assert "captions.csv is not the file that Fake 1 has under this name" in said(record, place)
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(record, place):
+    place["root"].write_text("")
+    assert "is to be the folder of Fake 1, but is a file" in said(record, place)
+
+
 def test_a_file_published_anew_is_not_taken_for_known(record, place, site, files):
     fetch(record, **place)
     serve(site, files | {"captions.csv": b"new"})

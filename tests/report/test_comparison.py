@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.files import read_json
@@ -108,7 +109,12 @@ def make_results(folder):
     kept = len(CLIP_IDS)
     counts = {"listed": kept + 2, "found": kept + 1, "missing": 1, "refused": 1, "seconds": 2.3}
     refused = [{"clip_id": "evaluation/bad.wav", "reason": "is empty (0 samples)"}]
-    report = {"clips": {"evaluation": counts}, "refused": refused, "captions": {"evaluation": len(texts)}}
+    report = {
+        "schema": REPORT_SCHEMA,
+        "clips": {"evaluation": counts},
+        "refused": refused,
+        "captions": {"evaluation": len(texts)},
+    }
     write_json(corpus / "report.json", report | {"ids_sha256": {"evaluation": "abc"}})
     constant = {"caption": EVIL, "cider_d": 0.111}
     write_json(corpus / "trivial.json", {"constant_caption": constant, **bound(None)})
@@ -221,6 +227,9 @@ def test_results_that_do_not_belong_here_are_refused(results, root):
     content = json.loads(path.read_text())
     write_json(path, content | {"counts": {"ids_sha256": "other"}, "dataset": "cloto"})
     with pytest.raises(MismatchError, match=r"(?s)second.*'cloto', 'some-data' is needed; it scored other evaluation"):
+        made(results, root)
+    path.write_text("[]", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=r"second/metrics\.json is not an experiment's result"):
         made(results, root)
     path.unlink()
     with pytest.raises(EarwitnessError, match=r"second/metrics\.json"):

@@ -2,10 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
+import soundfile
 
 from earwitness.cli import main
-from earwitness.report.terminal import table
+from earwitness.corpora.folder import Folder, FolderOptions
+from earwitness.corpora.stage import build
+from earwitness.errors import MismatchError
+from earwitness.evaluation import counts
+from earwitness.report.terminal import experiments_of, table
 
 NONE = {"list": "development", "kind": "split", "by": [], "clips": 0, "of": 100}
 LEAK = {"list": "validation", "kind": "split", "by": ["sha256"], "clips": 3, "of": 100}
@@ -14,7 +20,7 @@ UNTOLD = {"list": "own", "kind": "name", "by": [], "clips": None, "of": 100, "re
 
 def result(name, **more):
     metrics = {"cider_d": {"value": 0.25}, "spice": {"value": None, "reason": "Java is not there."}}
-    return {"experiment": name, "metrics": metrics, **more}
+    return {"dataset": "clotho", "experiment": name, "seeds": [0], "metrics": metrics, "counts": {}, **more}
 
 
 @pytest.mark.parametrize("more", [{}, {"leaks": []}, {"leaks": [NONE]}])
@@ -43,12 +49,43 @@ def test_show_prints_the_footnote(tmp_path, capsys):
     assert "\n* one: 3 of 100 evaluation clips are in validation" in capsys.readouterr().out
 
 
-def test_what_was_found_in_a_data_set_is_printed_again(tmp_path, capsys, monkeypatch):
-    path = tmp_path / "clotho" / "corpus" / "report.json"
+def test_a_file_that_is_no_result_is_refused(tmp_path, capsys):
+    path = tmp_path / "clotho" / "one" / "metrics.json"
     path.parent.mkdir(parents=True)
-    path.write_text('{"clips": 3}', encoding="utf-8")
-    monkeypatch.setattr("earwitness.corpora.report.table", lambda report: f"{report['clips']} clips")
-    assert main(["--results", str(tmp_path), "corpus", "clotho"]) == 0
-    assert capsys.readouterr().out == "3 clips\n"
-    assert main(["--results", str(tmp_path), "corpus", "cloto"]) == 1
-    assert "did you mean 'clotho'?" in capsys.readouterr().err
+    path.write_text("[]", encoding="utf-8")
+    assert main(["--results", str(tmp_path), "show", "clotho"]) == 1
+    assert f"{path} is not an experiment's result" in capsys.readouterr().err
+    path.write_text(json.dumps(result("one")), encoding="utf-8")
+    assert [found["experiment"] for found in experiments_of(tmp_path / "clotho")] == ["one"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """The corpus of a folder with one recording, as the stage makes it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    soundfile.write(data / "rain.wav", 0.1 * np.sin(np.arange(8000)), 8000)
+    options = FolderOptions(layout="folder", audio=str(data))
+    build(Folder(options), options, data, tmp_path / "results" / "mine" / "corpus", workers=1)
+    return tmp_path / "results" / "mine" / "corpus"
+
+
+def test_what_was_found_in_a_data_set_is_printed_again(corpus, capsys):
+    results = str(corpus.parents[1])
+    assert main(["--results", results, "corpus", "mine"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("split ") and printed[1].split()[:3] == ["evaluation", "1", "1"]
+    assert printed[2:] == ["clips by sample rate: 1 at 8000 Hz"]
+    assert main(["--results", results, "corpus", "mind"]) == 1
+    assert "did you mean 'mine'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ['{"schema": 1, "clips": {"evaluation": {"found": 3}}}', "[]"])
+def test_a_report_of_another_version_is_refused(corpus, capsys, content):
+    assert counts(corpus, 1, 0)["clips_found"] == 1
+    path = corpus / "report.json"
+    path.write_text(content, encoding="utf-8")
+    assert main(["--results", str(corpus.parents[1]), "corpus", "mine"]) == 1
+    assert f"ask for it again: snakemake --cores 8 {path}" in capsys.readouterr().err
+    with pytest.raises(MismatchError, match=r"report\.json was made by another version"):
+        counts(corpus, 1, 0)

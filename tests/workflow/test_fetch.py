@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -92,7 +94,60 @@ def test_a_folder_of_the_users_own_is_not_fetched(workflow, tmp_path):
     assert not (root / "fetched.json").exists()
 
 
-def test_two_entries_share_what_is_fetched_and_differ_in_splits(workflow, tmp_path):
+def test_two_entries_share_what_is_fetched(workflow, tmp_path):
+    mirror = published(tmp_path / "mirror")
+    entry = {"layout": "audiogrounding", "audio": "resources/grounding", "source": "audiogrounding-2"}
+    lists = workflow / "resources/splits"
+    lists.mkdir(parents=True)
+    (lists / "audiogrounding_mine_validation.txt").write_text("train/YabcdefghijK.wav\n")
+    again = {**entry, "mirror": str(mirror), "split_scheme": "mine"}
+    config = configured(tmp_path / "c.yaml", datasets={"a": entry, "b": again})
+    targets = [f"results/{name}/corpus/report.json" for name in "ab"]
+    printed = workflow.run(*targets, configfile=config)
+    assert printed.count("Finished jobid") == 3  # one fetch, two corpora
+    splits = [list(read_json(workflow / target)["clips"]) for target in targets]
+    assert splits == [["development", "validation", "evaluation"], ["validation", "evaluation"]]
+    other = configured(tmp_path / "d.yaml", datasets={"0": {**entry, "audio": "./resources/grounding"}, "a": entry})
+    assert "Nothing to be done" in workflow.run(*targets[:1], configfile=other)
+    with (workflow / "resources/grounding/val.json").open("a") as labels:
+        labels.write("\n")
+    assert "1 of 1 steps" in workflow.run(*targets[:1], configfile=config)
+
+
+YT_DLP = """\
+#!{python}
+import sys, wave
+place = sys.argv[sys.argv.index("--output") + 1].replace("%(ext)s", "wav")
+with wave.open(place, "wb") as file:
+    file.setparams((1, 2, 8000, 0, "NONE", ""))
+    file.writeframes(bytes([len(sys.argv) % 256, 1]) * 8000)
+"""
+
+
+def test_videos_are_fetched_for_the_rows_that_lack_them(workflow, tmp_path, monkeypatch):
+    for name, text in (("yt-dlp", YT_DLP.format(python=sys.executable)), ("ffmpeg", "#!/bin/sh\n")):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    table = workflow / "resources/audiocaps/test.csv"
+    table.parent.mkdir(parents=True)
+    rows = ["audiocap_id,youtube_id,start_time,caption", "1,abcdefghijk,10,Rain falls", "2,bcdefghijkl,20,Wind blows"]
+    table.write_text("\n".join(rows) + "\n")
+    entry = {"layout": "audiocaps", "audio": "resources/audiocaps", "source": "youtube"}
+    config = configured(tmp_path / "c.yaml", datasets={"videos": entry})
+    target = "results/videos/corpus/report.json"
+    workflow.run(target, configfile=config)
+    assert read_json(workflow / target)["clips"]["evaluation"]["found"] == 2
+    assert "Nothing to be done" in workflow.run(target, configfile=config)
+    table.write_text("\n".join([*rows, "3,cdefghijklm,30,A dog barks"]) + "\n")
+    workflow.run(target, configfile=config)
+    assert read_json(workflow / target)["clips"]["evaluation"]["found"] == 3
+    assert len(list(table.parent.rglob("*.wav"))) == 3
+
+
+def test_two_entries_read_one_folder_and_differ_in_splits(workflow, tmp_path):
     root = small_corpus(tmp_path / "own")
     entry = {"layout": "clotho", "audio": str(root)}
     config = configured(tmp_path / "c.yaml", datasets={"a": entry, "b": {**entry, "split_scheme": "mine"}})

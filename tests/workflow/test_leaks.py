@@ -37,12 +37,46 @@ def test_a_list_that_comes_later_is_noticed(workflow, tmp_path):
     printed = workflow.run(TARGET, configfile=config)
     assert f"own: could not be checked: the list is not there; put it at {path}" in printed
     found = read_json(workflow / TARGET)["lists"]
-    assert found["own"]["clips"] is None and "put it" in found["gone"]["reason"]
+    assert found["own"]["clips"] is None and "ask for results/gone/corpus/clips.csv first" in found["gone"]["reason"]
     assert found["other"]["splits"]["evaluation"]["by"] == {"sha256": 1}
     path.write_text("a.wav\n", encoding="utf-8")
     workflow.run(TARGET, configfile=config)
     assert read_json(workflow / TARGET)["lists"]["own"]["splits"]["evaluation"]["clips"] == 1
     assert "Nothing to be done" in workflow.run(TARGET, configfile=config)
+
+
+def test_a_data_set_is_not_fetched_for_an_audit_and_noticed_when_its_corpus_is_there(workflow, tmp_path):
+    away = tmp_path / "away"
+    datasets = {
+        "mine": {"layout": "clotho", "audio": str(corpus(tmp_path / "a")), "audit": ["big"], "experiments": []},
+        "big": {"layout": "clotho", "audio": str(tmp_path / "b"), "source": "clotho-2.1", "mirror": str(away)},
+    }
+    config = tmp_path / "config.yaml"
+    lists = {"big": {"dataset": "big"}}
+    config.write_text(yaml.safe_dump({"datasets": datasets, "id_lists": lists}), encoding="utf-8")
+    printed = workflow.run(TARGET, configfile=config)
+    assert "big: could not be checked" in printed and "ask for results/big/corpus/clips.csv first" in printed
+    assert not (tmp_path / "b").exists()
+    assert "Nothing to be done" in workflow.run(TARGET, configfile=config)
+
+    folder = workflow / "results/big/corpus"  # as brought from another machine, without its recordings
+    folder.mkdir(parents=True)
+    for table in ("clips", "sources"):
+        content = (workflow / f"results/mine/corpus/{table}.csv").read_text(encoding="utf-8")
+        (folder / f"{table}.csv").write_text(content.replace("evaluation", "development"), encoding="utf-8")
+    workflow.run(TARGET, configfile=config)
+    assert read_json(workflow / TARGET)["lists"]["big"]["splits"]["evaluation"]["by"] == {"name": 1, "sha256": 1}
+    rows = (workflow / "results/mine/corpus/leaks.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[1:] == [f"big,evaluation,evaluation/a.wav,{kind},development," for kind in ("name", "sha256")]
+    assert not (tmp_path / "b").exists()
+    assert "Nothing to be done" in workflow.run(TARGET, configfile=config)
+    (folder / "clips.csv").write_text(content_without_clips(folder / "clips.csv"), encoding="utf-8")
+    workflow.run(TARGET, configfile=config)
+    assert "it has no clips" in read_json(workflow / TARGET)["lists"]["big"]["reason"]
+
+
+def content_without_clips(path):
+    return path.read_text(encoding="utf-8").splitlines(keepends=True)[0]
 
 
 def corpus(root, name="a.wav"):

@@ -4,15 +4,14 @@ import sys
 from pathlib import Path
 
 from _stage import stage
-from earwitness.corpora.leaks import audit, summary
-from earwitness.files import read_json
+from earwitness.corpora.leaks import audit, read_audit, summary
 from earwitness.options import IdListOptions
 
 if __name__ == "__main__":
     with stage(snakemake):
         lists = {name: IdListOptions.model_validate(entry) for name, entry in snakemake.params.lists.items()}
         datasets = {name: Path(corpus) for name, corpus in snakemake.params.datasets.items()}
-        out = Path(snakemake.output[0])
+        out = Path(snakemake.output.counts)
         audit(out.parent, lists, datasets, out)
-        if told := summary(read_json(out)):
+        if told := summary(read_audit(out)):
             print(f"\nLeak audit of {snakemake.wildcards.dataset}\n{told}\n{out}\n", file=sys.stderr)

@@ -19,16 +19,8 @@ from pydantic import PositiveInt
 
 from earwitness.corpora.csv_reader import Row, Sheet, read_sheet, shown
 from earwitness.corpora.paths import Match, recordings_below
-from earwitness.corpora.youtube import (
-    OWN_SPLITS,
-    Section,
-    Wanted,
-    cut_of,
-    fetch_sections,
-    find,
-    is_youtube_id,
-    unavailable,
-)
+from earwitness.corpora.videos import Section, fetch_sections, unavailable
+from earwitness.corpora.youtube import OWN_SPLITS, WITHOUT_SPLIT, Wanted, cut_of, find, is_youtube_id
 from earwitness.errors import CorpusError, listed
 from earwitness.fetch.records import FETCHED
 from earwitness.files import provenance, sha256, write_json
@@ -54,13 +46,14 @@ class AudioCapsOptions(RecordingsOptions):
 
 @dataclass
 class CaptionedVideo:
-    """A clip as its table has it: the row it is first in, the video, where it begins, and all of its captions."""
+    """A clip as its table has it: the row that says where it begins, the video, and all of its captions."""
 
-    row: int
+    row: int  # the clip's first, where no row says where it begins
     youtube_id: str
     start: float | None  # seconds; None where a table of file names does not say
     name: str  # of the file, empty in an official table
     captions: list[str] = field(default_factory=list)
+    repeated_rows: int = 0  # of a table of file names, with a caption that an earlier row of the clip has
 
 
 @dataclass
@@ -89,7 +82,7 @@ class AudioCaps:
 
         splits, files = self._read(root), recordings_below(root)
         _find(splits, files)
-        found = Listing([], notes={"tables": {}, "ignored_columns": {}})
+        found = Listing([], notes={"tables": {}, "ignored_columns": {}, "repeated_rows": {}})
         for split in splits:
             _add(found, split, root)
         found.notes["unlisted_audio"] = len(files) - len({clip.path for clip in found.clips if clip.path})
@@ -120,7 +113,9 @@ class AudioCaps:
         counts = {
             "clips": sum(len(split.videos) for split in splits),
             "fetched": sum((root / section.path).is_file() for section in sections),
-            "unavailable": sum(section.youtube_id in gone for section in sections),
+            "unavailable": sum(
+                section.youtube_id in gone and not (root / section.path).is_file() for section in sections
+            ),
         }
         tables = {split.sheet.path.name: split.sheet.path for split in splits}
         write_json(root / FETCHED, {**counts, "provenance": provenance("fetch youtube", tables)})
@@ -249,15 +244,28 @@ def _joined(sheet: Sheet, videos: list[CaptionedVideo]) -> list[CaptionedVideo]:
         one = first.setdefault(video.youtube_id, video)
         if one is video:
             continue
-        one.captions.extend(video.captions)
-        if None not in (one.start, video.start) and one.start != video.start:
+        _add_captions(one, video, tell_repeats=_names_files(sheet))
+        if one.start is None:
+            one.start, one.row = video.start, video.row
+        elif video.start not in (None, one.start):
             starts = f"at {video.start:g} s here and at {one.start:g} s in row {one.row}"
             sheet.blame(video.row, f"{shown(video.youtube_id)} begins {starts}; a split has one clip of a video")
     return list(first.values())
 
 
+def _add_captions(one: CaptionedVideo, other: CaptionedVideo, tell_repeats: bool) -> None:
+    """Add a further row's captions to a clip's.
+
+    Official rows have ids, and two that say the same are two captions. Without ids, what an earlier row said is the
+    same caption again; the columns of one row are as many captions all the same.
+    """
+    new = [text for text in other.captions if not tell_repeats or text not in one.captions]
+    one.repeated_rows += len(new) < len(other.captions)
+    one.captions.extend(new)
+
+
 def _find(splits: list[_Split], files: set[str]) -> None:
-    """Find the recordings of all splits at once, for a file to be no two rows'."""
+    """Find the recordings of all splits at once, for a file to be no two clips'."""
     rows = [(split, video) for split in splits for video in split.videos]
     found = find([Wanted(video.youtube_id, split.name, video.start, video.name) for split, video in rows], files)
     for (split, _), one in zip(rows, found, strict=True):
@@ -278,8 +286,9 @@ def _add(found: Listing, split: _Split, root: Path) -> None:
     if not sheet.columns:
         return  # not readable as a table: its problems are noted, there is nothing else to tell
     if split.videos and not any(one.path or one.problem for one in split.found):
-        found.problems.append(f"{table.name} is there, but no recording of it is below {root}")
+        found.problems.append(f"{table.name} is there, but no recording of it is below {root}; {WITHOUT_SPLIT}")
     found.notes["tables"][table.name] = sha256(table)
+    found.notes["repeated_rows"][split.name] = sum(video.repeated_rows for video in split.videos)
     used = (NAME, "audiocap_id", *_caption_columns(sheet)) if _names_files(sheet) else OFFICIAL
     if ignored := [name for name in sheet.columns if name not in used]:
         found.notes["ignored_columns"][table.name] = ignored

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from earwitness.corpora.csv_reader import shown
 from earwitness.corpora.paths import Match, match, recordings_below
 from earwitness.corpora.records_reader import RecordTable
-from earwitness.corpora.youtube import OWN_SPLITS, Wanted, cut_of, find, names_split
+from earwitness.corpora.youtube import OWN_SPLITS, WITHOUT_SPLIT, Cut, Wanted, cut_of, find, names_split, without_rivals
 from earwitness.errors import CorpusError
 from earwitness.files import sha256
 from earwitness.options import RecordingsOptions
@@ -48,6 +48,7 @@ _KIND = r"\.(?:json|jsonl|csv)"
 _NAMED_SPLIT = re.compile(rf"(?:label_)?({'|'.join(OWN_SPLITS)}){_KIND}")
 _LABEL = re.compile(rf"label{_KIND}")
 _EDGES = re.compile(r"^\W+|\W+$")
+_LIST = re.compile(r"""\s*\[\s*(["'\[{]|\]\s*$)""")  # and no caption such as "[barking] a dog"
 _NO_SOUND = (0, 0)  # says that a phrase has no located sound
 
 Span = tuple[int, int]  # words of a caption, the end exclusive
@@ -82,13 +83,16 @@ class AudioGrounding:
             raise CorpusError(_nothing_found(folder, "tables" if self.options.tables else "audio"))
         counts = ("sentinels", "repeated_rows", "phrases_found_elsewhere")
         found = Listing([], notes={"tables": {}, "ignored_columns": {}, **{name: {} for name in counts}})
+        read = []
         for split, paths in labels.items():
             if len(paths) > 1:
                 several = " and ".join(str(path.relative_to(folder)) for path in paths)
                 advice = "set the entry's `tables` to the folder of the right one"
                 found.problems.append(f"{split}: there are {len(paths)} label files, {several}; {advice}")
                 continue
-            _add_split(found, LabelFile(paths[0], paths[0].relative_to(folder).as_posix()), split, files, root)
+            read.append(_read(LabelFile(paths[0], paths[0].relative_to(folder).as_posix()), split))
+        for one, places in zip(read, _places_of(read, files), strict=True):
+            _add(found, one, places, root)
         found.notes["unlisted_audio"] = len(files) - len({clip.path for clip in found.clips if clip.path})
         return found
 
@@ -159,7 +163,8 @@ def _parsed(table: LabelFile, where: str, cells: dict[str, str]) -> dict[str, An
     """The cells of a csv that hold something, their lists as such."""
     record: dict[str, Any] = {name: cell or None for name, cell in cells.items()}
     for name in record.keys() & {*CAPTION, *SEGMENTS, NESTED}:
-        if (cell := cells[name]).lstrip().startswith("["):
+        cell = cells[name]
+        if _LIST.match(cell) if name in CAPTION else cell.lstrip().startswith("["):
             try:
                 record[name] = json.loads(cell)
             except (ValueError, RecursionError):
@@ -210,6 +215,7 @@ class _Labels:
         self.clips: dict[str, dict[tuple[str, str], _Caption]] = {}  # captions by their ids, or their texts
         self.phrases: list[ListedPhrase] = []
         self.counts: Counter[str] = Counter()
+        self.ignored: list[str] = []  # fields
         self._ids: dict[str, tuple[str, str, str]] = {}  # file, text and row of an audiocap_id
         self._seen: set[str] = set()
         self._taken: dict[tuple[str, str], set[Span]] = defaultdict(set)
@@ -384,30 +390,36 @@ def _loose(words: Sequence[str]) -> list[str]:
     return [word for word in _bare(words) if word]
 
 
-def _add_split(found: Listing, table: LabelFile, split: str, files: set[str], root: Path) -> None:
-    """Add what one label file holds, and what is wrong with it."""
+def _read(table: LabelFile, split: str) -> _Labels:
+    """What one label file holds; what is wrong with it stands in the table."""
     rows, ignored = read_labels(table)
     labels = _Labels(table, split)
+    labels.ignored = ignored
     if any(row.file is not None and row.caption is not None for row in rows):  # else a field is missing, which is told
         for row in rows:
             labels.add(row)
-    clips = _clips(labels, files)
+    return labels
+
+
+def _add(found: Listing, labels: _Labels, places: dict[str, Match], root: Path) -> None:
+    """Add what one label file holds, and what is wrong with it."""
+    table, split = labels.table, labels.split
+    clips = _clips(labels, places)
     if clips and not any(clip.path or clip.problem for clip in clips):
-        table.problems.append(f"{table.name} is there, but no recording of it is below {root}")
+        table.problems.append(f"{table.name} is there, but no recording of it is below {root}; {WITHOUT_SPLIT}")
     found.problems.extend(table.problems)
     found.clips.extend(clips)
     found.phrases.extend(labels.phrases)
     found.notes["tables"][table.name] = sha256(table.path)
-    if ignored:
-        found.notes["ignored_columns"][table.name] = ignored
+    if labels.ignored:
+        found.notes["ignored_columns"][table.name] = labels.ignored
     for name in ("sentinels", "repeated_rows", "phrases_found_elsewhere"):
         found.notes[name][split] = labels.counts[name]
 
 
-def _clips(labels: _Labels, files: set[str]) -> list[ListedClip]:
+def _clips(labels: _Labels, places: dict[str, Match]) -> list[ListedClip]:
     from earwitness.corpora.tables import ListedClip
 
-    places = _recordings(list(labels.clips), labels.split, files)
     return [
         ListedClip(
             clip_id=f"{labels.split}/{name}",
@@ -416,26 +428,53 @@ def _clips(labels: _Labels, files: set[str]) -> list[ListedClip]:
             captions=tuple(caption.text for caption in captions.values()),
             found_by=places[name].found_by,
             problem=places[name].problem,
-            sources=(("youtube", cut.youtube_id),) if (cut := cut_of(name)) else (),
+            sources=_sources(name),
         )
         for name, captions in labels.clips.items()
     ]
 
 
+def _sources(name: str) -> tuple[tuple[str, str], ...]:
+    """The video of a name; 11 letters alone may be a word, such as "rain_sounds"."""
+    cut = cut_of(name)
+    return (("youtube", cut.youtube_id),) if cut and (cut.prefix or cut.start) else ()
+
+
+def _places_of(read: list[_Labels], files: set[str]) -> list[dict[str, Match]]:
+    """For each split the file of each of its names, with no file for two clips."""
+    places = [_recordings(list(labels.clips), labels.split, files) for labels in read]
+    cuts = [(n, name, cut) for n, labels in enumerate(read) for name in labels.clips if (cut := cut_of(name))]
+    wanted = [_wanted(name, cut, read[n].split) for n, name, cut in cuts]
+    kept = without_rivals(wanted, [places[n][name] for n, name, _ in cuts])
+    for (n, name, _), one in zip(cuts, kept, strict=True):
+        places[n][name] = one
+    return places
+
+
+def _wanted(name: str, cut: Cut, split: str) -> Wanted:
+    return Wanted(cut.youtube_id, split, next(iter(cut.begins().values()), None), name)
+
+
 def _recordings(names: list[str], split: str, files: set[str]) -> dict[str, Match]:
-    """The file of each name: first by the name itself, in the split's own folders before others, then by its video."""
+    """The file of each name: by the name or else the video in the split's own folders, and then in all the others."""
     found = dict.fromkeys(names, Match(None))
     near = {file for file in files if names_split(file, split)}
-    for some in (near, files - near):
-        missing = [name for name, one in found.items() if one == Match(None)]
-        found.update(zip(missing, match(missing, some, any_folder=True), strict=True))
-    cuts = {name: cut for name, one in found.items() if one == Match(None) and (cut := cut_of(name))}
-    wanted = [
-        Wanted(cut.youtube_id, split, next(iter(cut.begins().values()), None), name) for name, cut in cuts.items()
-    ]
-    rest = files - {one.path for one in found.values()}
-    found.update(zip(cuts, find(wanted, rest), strict=True))
+    found.update(_by_name(found, near))
+    found.update({name: one for name, one in _by_video(found, split, near).items() if one.path})
+    found.update(_by_name(found, files - near))
+    found.update(_by_video(found, split, files))
     return found
+
+
+def _by_name(found: dict[str, Match], files: set[str]) -> dict[str, Match]:
+    missing = [name for name, one in found.items() if one == Match(None)]
+    return dict(zip(missing, match(missing, files, any_folder=True), strict=True))
+
+
+def _by_video(found: dict[str, Match], split: str, files: set[str]) -> dict[str, Match]:
+    cuts = {name: cut for name, one in found.items() if one == Match(None) and (cut := cut_of(name))}
+    rest = files - {one.path for one in found.values()}
+    return dict(zip(cuts, find([_wanted(name, cut, split) for name, cut in cuts.items()], rest), strict=True))
 
 
 def _label_files(folder: Path) -> dict[str, list[Path]]:

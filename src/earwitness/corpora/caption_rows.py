@@ -135,13 +135,22 @@ def problem_of_name(name: str) -> str:
 
 
 def doubtful_splits(where: str, own_splits: Iterable[str]) -> list[str]:
-    """``dev`` means development where there is no other split to train on, and mostly validation where there is one."""
-    by_case = {own.casefold(): own for own in own_splits}
-    training = [own for name, own in by_case.items() if name != "dev" and SPLIT_NAMES[name] == "development"]
-    if "dev" not in by_case or not training:
-        return []
-    what = f"the split {shown(by_case['dev'])} stands beside {shown(training[0])}"
-    return [f"{where}: {what}; call it validation or development, whichever is meant"]
+    """Splits that may be one: several spellings of one, whose clips would be told apart by nothing else, and ``dev``.
+
+    ``dev`` means development where there is no other split to train on, and mostly validation where there is one.
+    """
+    spellings = defaultdict(list)
+    for own in own_splits:
+        spellings["dev" if own.casefold() == "dev" else SPLIT_NAMES[own.casefold()]].append(own)
+    problems = []
+    if spellings["dev"] and spellings["development"]:
+        what = f"the split {shown(spellings['dev'][0])} stands beside {shown(spellings['development'][0])}"
+        problems.append(f"{where}: {what}; call it validation or development, whichever is meant")
+    for split, several in spellings.items():
+        if len(several) > 1:
+            what = f"{' and '.join(map(shown, several))} would both be the {split} split"
+            problems.append(f"{where}: {what}; write them alike")
+    return problems
 
 
 def _by_usual_name(columns: Iterable[str]) -> dict[str, str]:
@@ -154,7 +163,12 @@ def _by_usual_name(columns: Iterable[str]) -> dict[str, str]:
 
 def _caption_columns(table: RecordTable, usual: Mapping[str, str]) -> list[str]:
     """Numbered ones in order; a number left out is a problem. Without any, the first usual one."""
-    numbered = {int(found[1]): column for name, column in usual.items() if (found := _NUMBERED.fullmatch(name))}
+    numbered: dict[int, str] = {}
+    for name, column in usual.items():
+        found = _NUMBERED.fullmatch(name)
+        if found and (other := numbered.setdefault(int(found[1]), column)) != column:
+            what = f"the columns {shown(other)} and {shown(column)} have one number"
+            table.problems.append(f"{table.path.name}: {what}; rename one, or set `columns: {{captions: [...]}}`")
     if not numbered:
         return [usual[name] for name in CAPTION_COLUMNS if name in usual][:1]
     numbers = sorted(numbered)

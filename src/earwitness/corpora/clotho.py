@@ -135,7 +135,11 @@ def _add_split(found: Listing, root: Path, folder: Path, split: str) -> None:
     clips = _clips(split, rows, on_disk)
     if not sheet.columns:
         return  # not readable as a table: its problems are noted, there is nothing else to tell
-    found.clips.extend(_with_metadata(found, folder, split, clips))
+    found.clips.extend(clips)
+    if clips and (metadata := _metadata(folder, split)).is_file():
+        from earwitness.corpora.metadata import add_sources, read_metadata
+
+        add_sources(found, read_metadata(metadata), split)
     found.notes["tables"][table.name] = sha256(table)
     used = {clip.path.removeprefix(f"{split}/") for clip in clips if clip.path}
     found.notes["unlisted_audio"][split] = sum(map(is_audio, on_disk - used))
@@ -175,18 +179,6 @@ def _clips(split: str, rows: list[CaptionedFile], on_disk: set[str]) -> list[Lis
         )
         for row, one in zip(first.values(), found, strict=True)
     ]
-
-
-def _with_metadata(found: Listing, folder: Path, split: str, clips: list[ListedClip]) -> list[ListedClip]:
-    from earwitness.corpora.metadata import read_metadata, with_sources
-
-    path = _metadata(folder, split)
-    if not path.is_file():
-        return clips
-    sources, problems = read_metadata(path)
-    found.problems.extend(problems)
-    found.notes["metadata"][path.name] = sha256(path)
-    return with_sources(clips, sources)
 
 
 def _gaps(numbers: list[int]) -> str:

@@ -64,16 +64,20 @@ def read_sheet(path: Path, needed: Sequence[str]) -> Sheet:
     return sheet
 
 
-def open_sheet(path: Path, needed: Sequence[str] = ()) -> tuple[Sheet, Iterator[Row]]:
+def open_sheet(path: Path, needed: Sequence[str] = (), otherwise: str | None = None) -> tuple[Sheet, Iterator[Row]]:
     """Like ``read_sheet`` for tables too long to be held: the header is read now, the rows as they are asked for.
 
-    The sheet's own ``rows`` stay empty; its ``problems`` are complete when the last row was asked for.
+    ``otherwise`` is the encoding of a table that is not UTF-8; None refuses such a table. The sheet's own ``rows`` stay
+    empty; its ``problems`` are complete when the last row was asked for.
     """
     sheet = Sheet(path)
+    encoding = "utf-8-sig"
     if problem := unreadable_text(path):
-        sheet.problems.append(problem)
-        return sheet, iter(())
-    records = _records(sheet)
+        if otherwise is None or not path.is_file():
+            sheet.problems.append(problem)
+            return sheet, iter(())
+        encoding = otherwise
+    records = _records(sheet, encoding)
     header = next(records, None)
     if header is None:
         if not sheet.problems:
@@ -126,10 +130,10 @@ def _rows(sheet: Sheet, records: Iterator[Row]) -> Iterator[Row]:
         sheet.problems.append(f"{sheet.path.name}: is empty, it has a header and no rows")
 
 
-def _records(sheet: Sheet) -> Iterator[Row]:
+def _records(sheet: Sheet, encoding: str) -> Iterator[Row]:
     """All records with content; stops with a problem where the quoting is broken."""
     number = 1
-    with sheet.path.open(encoding="utf-8-sig", newline="") as file:
+    with sheet.path.open(encoding=encoding, newline="") as file:
         delimiter = _delimiter(file)
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, strict=True)

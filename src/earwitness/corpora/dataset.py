@@ -14,6 +14,7 @@ from earwitness import registry
 from earwitness.corpora.schemes import scheme_files
 from earwitness.corpora.state import audio_state
 from earwitness.fetch.records import FETCHED, STATES
+from earwitness.files import read_json, sha256, write_json
 from earwitness.options import DatasetOptions, RecordingsOptions
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Dataset:
     def __init__(self, name: str, options: DatasetOptions, results: Path = Path("results")):
         self.name, self.options = name, options
         self.synthesised = not isinstance(options, RecordingsOptions)
-        self.root = results / name / "audio" if self.synthesised else Path(options.audio).expanduser()
+        root = results / name / "audio" if self.synthesised else Path(options.audio).expanduser()
+        self.root = root.resolve() if ".." in root.parts else root  # logs are called after it, and stay where they are
 
     @cached_property
     def layout(self) -> Any:
@@ -55,7 +57,7 @@ class Dataset:
         """
         if self.synthesised or self.options.source is None:
             return False
-        begun = (self.root / FETCHED).exists() or (self.root / STATES).exists()
+        begun = (self.root / FETCHED).exists() or any((self.root / STATES).glob("[!.]*.json"))
         return self.options.source == YOUTUBE or begun or not self.tables
 
     @property
@@ -72,8 +74,12 @@ class Dataset:
 
     @property
     def obtainable(self) -> bool:
-        """Whether its recordings are there, or can be made or brought."""
-        return self.synthesised or self.fetched or self.root.is_dir()
+        """Whether its corpus can be made without a download: its recordings are there, or can be synthesised."""
+        return self.synthesised or (self.root.is_dir() and not self.to_be_fetched)
+
+    def fetched_for(self) -> list[Path]:
+        """The tables that say what is to be fetched, where that is not a published record as a whole."""
+        return self.tables if self.options.source == YOUTUBE else []
 
     def inputs(self) -> list[Path]:
         """The files that its corpus is read from, audio aside; of a fetched folder, the record of what was fetched.
@@ -84,13 +90,29 @@ class Dataset:
             return [self.root]
         scheme = self.options.split_scheme
         lists = scheme_files(self.options.layout, scheme).values() if scheme else ()
-        tables = [self.root / FETCHED] if self.fetched else []
-        if not self.fetched or self.options.source == YOUTUBE:
-            tables += self.tables
+        tables = [self.root / FETCHED, *self.fetched_for()] if self.fetched else self.tables
         return [*tables, *lists, *(Path(path).expanduser() for path in self.options.metadata)]
 
-    def audio_state(self) -> str:
-        """What changes when a user's recordings do; recordings that the DAG itself brings have their own record."""
+    def fetch(self) -> None:
+        """Bring it from where it was published, and note the state of what is there then."""
+        self.layout.fetch(self.root)
+        record = self.root / FETCHED
+        write_json(record, read_json(record) | {"state": self._found()})
+
+    def state(self) -> Any:
+        """What changes when recordings do, or the tables of a fetched folder: a user may touch those too.
+
+        As long as a fetched folder is as it was fetched, this is the same as before it was.
+        """
         if self.synthesised:
             return "synthesised"
-        return "fetched" if self.fetched else audio_state(self.root)
+        if not self.fetched:
+            return audio_state(self.root)
+        record = self.root / FETCHED
+        if record.is_file() and read_json(record).get("state") not in (None, found := self._found()):
+            return found
+        return "fetched"
+
+    def _found(self) -> dict[str, Any]:
+        tables = {str(path): sha256(path) for path in self.layout.tables(self.root)}
+        return {"audio": audio_state(self.root), "tables": {} if self.options.source == YOUTUBE else tables}

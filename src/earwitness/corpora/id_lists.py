@@ -2,6 +2,7 @@
 
 A list is a csv with a column that holds the ids, or has one id a line. AudioSet's csv (comment lines, the last of them
 the header; blanks behind commas) and VGGSound's (no header: columns are named by their numbers, from 1) are read too.
+Lines that begin with ``#`` are comments, except in lists of names, which may begin so.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from earwitness.corpora.csv_reader import DELIMITERS, missing_column
-from earwitness.corpora.youtube import cut_of
+from earwitness.corpora.csv_reader import DELIMITERS, missing_column, shown
+from earwitness.corpora.youtube import cut_of, is_youtube_id
 from earwitness.errors import CorpusError
 from earwitness.options import IdListOptions
 
@@ -23,6 +24,8 @@ BLOCK = 1 << 16  # characters decoded at a time where the encoding is found out
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _FREESOUND = re.compile(r"0*(\d+)(?:\.0)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ADDRESS = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:embed|shorts|live)/)([^?&#/\s]+)")
+_TABLES = (".csv", ".tsv")  # what is called so has columns, where lines of other files may be names with commas
 
 
 class Listed(NamedTuple):
@@ -36,7 +39,7 @@ def comparable(kind: str, value: str) -> str | None:
     """An id in the form in which two of them compare, None where the value is none.
 
     A name is compared as it stands. A YouTube id may stand as ``Y{id}``, ``{id}_{start}`` and ``{id}_{start}_{end}``,
-    a Freesound id as a number; both with an extension and behind a folder.
+    a Freesound id as a number; both with an extension and behind a folder. Addresses of videos have an id too.
     """
     return _FORMS[kind](value)
 
@@ -44,28 +47,43 @@ def comparable(kind: str, value: str) -> str | None:
 def read(path: Path, options: IdListOptions) -> Iterator[Listed]:
     """The entries of one file of a list, in order, never all of them held. UTF-8 is tried before ISO-8859-1.
 
-    Raises CorpusError for a file that is absent, cannot be read, has no such column, or holds no id.
+    Raises CorpusError for a file that is absent, cannot be read, or has no such column, and in the end for one more
+    than half of whose entries hold no id.
     """
     if not path.is_file():
         raise CorpusError(f"the list is not there; put it at {path}")
+    entries, bare, example = 0, 0, ""
     try:
         with path.open(encoding=_encoding(path), newline="") as file:
-            count = 0
-            for entry in _rows(file, path, options) if options.column else _lines(file, options.kind):
-                count += entry.id is not None
-                yield entry
+            for value, side in _rows(file, path, options) if options.column else _lines(file, path, options.kind):
+                id_ = comparable(options.kind, value)
+                entries += 1
+                bare += id_ is None
+                example = example or (value if id_ is None else "")
+                yield Listed(id_, side)
     except OSError as error:
         raise CorpusError(f"{path} cannot be read ({error.strerror or error}); put the list at this path") from error
     except csv.Error as error:
         raise CorpusError(f"{path} cannot be read as csv ({error}); put the list at this path anew") from error
-    if not count:
-        raise CorpusError(
-            f"{path} holds no id of the kind {options.kind!r}; put the list at this path, or correct `kind`"
-        )
+    if not entries or 2 * bare > entries:
+        raise CorpusError(_useless(path, options, entries, bare, example))
+
+
+def _useless(path: Path, options: IdListOptions, entries: int, bare: int, example: str) -> str:
+    """Why a list whose entries hold hardly any id cannot be used, and the likely mistake."""
+    if bare == entries:
+        told = f"{path} holds no id of the kind {options.kind!r}"
+    else:
+        told = f"{path} holds no id of the kind {options.kind!r} in {bare} of its {entries} entries"
+    such = f", but entries such as {shown(example)}" if example else ""
+    place = f"is {options.column!r} the right `column`?" if options.column else "is it a table, which needs `column`?"
+    return f"{told}{such}; {place} Correct `column` or `kind`, or put the list at this path"
 
 
 def _youtube(value: str) -> str | None:
-    return cut.youtube_id if (cut := cut_of(value.strip())) else _stem(value) or None
+    if (address := _ADDRESS.search(value)) and is_youtube_id(address[1]):
+        return address[1]
+    return cut.youtube_id if (cut := cut_of(value.strip())) else None
 
 
 def _freesound(value: str) -> str | None:
@@ -98,39 +116,69 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def _lines(file: TextIO, kind: str) -> Iterator[Listed]:
+def _lines(file: TextIO, path: Path, kind: str) -> Iterator[tuple[str, str]]:
+    first = True
     for line in file:
         value = line.rstrip("\r\n")
-        if value.strip() and not value.startswith(COMMENT):
-            yield Listed(comparable(kind, value), "")
+        if not value.strip() or (kind != "name" and value.startswith(COMMENT)):
+            continue
+        if first and path.suffix.lower() in _TABLES:
+            _refuse_columns(path, value)
+        first = False
+        yield value, ""
 
 
-def _rows(file: TextIO, path: Path, options: IdListOptions) -> Iterator[Listed]:
-    comments, first = _head(file)
-    delimiter = max(DELIMITERS, key=(first or "".join(comments[-1:])).count)
-    # A blank that a name begins with belongs to it; elsewhere it may stand between a comma and a quotation mark.
-    form = {"delimiter": delimiter, "skipinitialspace": options.kind != "name", "strict": True}
-    own = _header(first, form)
-    candidates = [own, *(_header(line.lstrip(COMMENT), form) for line in comments)]
-    columns = next((header for header in candidates if options.column in header), own)
+def _refuse_columns(path: Path, line: str) -> None:
+    """Refuse a table where one id a line was expected: each of its lines would be taken for one id."""
+    if any(delimiter in line for delimiter in DELIMITERS):
+        advice = "numbers from 1 for a file without a header; lines that are names with commas belong in a .txt"
+        raise CorpusError(
+            f"{path.name}: has columns, and none is named; its first line is {shown(line)}. Name the one with the ids "
+            f"with `column` ({advice}), or put the right list at {path}"
+        )
+
+
+def _rows(file: TextIO, path: Path, options: IdListOptions) -> Iterator[tuple[str, str]]:
     numbered = all(name.isdecimal() for name in (options.column, options.side) if name)
+    comments, first = _head(file, options, numbered)
+    # A blank that a name begins with belongs to it; elsewhere it may stand between a comma and a quotation mark.
+    form = _form(first or "".join(comments[-1:]), blanks=options.kind == "name")
+    own = _header(first, form)
+    candidates = [own, *(header for line in comments for header in _headers(line, form))]
+    columns = next((header for header in candidates if options.column in header), own)
     places = _numbered(path, own, options) if numbered else _places(path, columns, options)
     rows = file if columns is own and not numbered else chain([first], file)
     for cells in csv.reader(rows, **form):
         if any(cells):
             id_, side = (cells[place] if place is not None and place < len(cells) else "" for place in places)
-            yield Listed(comparable(options.kind, id_), side.strip())
+            yield id_, side.strip()
 
 
-def _head(file: TextIO) -> tuple[list[str], str]:
-    """The comment lines that a file begins with, and the first line behind them."""
-    comments = []
+def _head(file: TextIO, options: IdListOptions, numbered: bool) -> tuple[list[str], str]:
+    """The comment lines that a file begins with, and the first line behind them.
+
+    A name may begin as a comment does: in a list of names they end with the header, and there are none without one.
+    """
+    comments: list[str] = []
+    ended = numbered and options.kind == "name"
     for line in file:
-        if line.startswith(COMMENT):
+        if line.startswith(COMMENT) and not ended:
             comments.append(line)
+            found = any(options.column in header for header in _headers(line, _form(line, blanks=True)))
+            ended = found and options.kind == "name"
         elif line.strip():
             return comments, line
     return comments, ""
+
+
+def _form(line: str, blanks: bool) -> dict:
+    """How a file is written as csv, by one of its lines; ``blanks``: whether those behind a comma count."""
+    return {"delimiter": max(DELIMITERS, key=line.count), "skipinitialspace": not blanks, "strict": True}
+
+
+def _headers(comment: str, form: dict) -> Iterator[list[str]]:
+    """The columns that a comment line may name, with its mark and without."""
+    yield from (_header(line, form) for line in (comment, comment.lstrip(COMMENT)))
 
 
 def _header(line: str, form: dict) -> list[str]:

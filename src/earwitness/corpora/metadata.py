@@ -6,17 +6,14 @@ Clotho's ``clotho_metadata_{split}.csv`` are such tables (corpora.md); any csv w
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from earwitness.corpora.csv_reader import DELIMITERS, shown
-from earwitness.corpora.paths import match
-from earwitness.corpora.tables import ListedClip
-from earwitness.errors import nearest
+from earwitness.corpora.csv_reader import open_sheet, shown
+from earwitness.corpora.paths import BY_NAME, match
+from earwitness.corpora.tables import ListedClip, Listing
+from earwitness.files import sha256
 
 NAME = "file_name"
 KINDS = {"sound_id": "freesound", "freesound_id": "freesound", "youtube_id": "youtube"}
@@ -25,47 +22,66 @@ UNKNOWN = ("", "not found", "nan", "none", "null")  # what stands where an id wa
 Source = tuple[str, str]
 
 
-def read_metadata(path: Path) -> tuple[dict[str, list[Source]], list[str]]:
-    """The sources by file name, and what is wrong with the table. UTF-8 or, as Clotho's are, ISO-8859-1."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        return {}, [f"{path}: cannot be read ({error.strerror or error}); it is named as `metadata` of the data set"]
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("iso-8859-1")
-    header = text.split("\n", 1)[0]
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count))
-    columns = [name.strip() for name in rows.fieldnames or []]
-    rows.fieldnames = columns
-    given = [name for name in columns if name in KINDS]
-    if NAME not in columns or not given:
-        needed = f"the columns {NAME} and one of {', '.join(KINDS)} are needed; the header has"
-        return {}, [f"{path.name}: {needed} {', '.join(map(shown, columns))}; {nearest(NAME, columns)}"]
-    sources: dict[str, list[Source]] = {}
-    problems = []
+@dataclass
+class Metadata:
+    """A metadata table: the sources by file name, and what is wrong with it, one line for each offender."""
+
+    path: Path
+    sources: dict[str, list[Source]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_metadata(path: Path) -> Metadata:
+    """Read a metadata table, in UTF-8 or, as Clotho's are, in ISO-8859-1."""
+    sheet, rows = open_sheet(path, needed=(NAME,), otherwise="iso-8859-1")
+    table = Metadata(path, problems=sheet.problems)
+    given = [name for name in sheet.columns if name in KINDS]
+    if sheet.columns and not given:
+        has = ", ".join(map(shown, sheet.columns))
+        table.problems.append(f"{path.name}: one of the columns {', '.join(KINDS)} is needed; the header has {has}")
+        return table
     for row in rows:
+        cells = dict(zip(sheet.columns, row.cells, strict=True))
+        known = table.sources.setdefault(cells[NAME], [])
         for column in given:
-            value = (row[column] or "").strip()
+            value = cells[column].strip()
             if value.lower() in UNKNOWN:
                 continue
             if KINDS[column] == "freesound" and not (value := value.removesuffix(".0")).isdigit():
-                problems.append(f"{path.name}, row {rows.line_num}: the {column} {shown(value)} is no number")
-                continue
-            sources.setdefault(row[NAME], []).append((KINDS[column], value))
-    return sources, problems
+                sheet.blame(row.number, f"the {column} {shown(value)} is no number")
+            else:
+                known.append((KINDS[column], value))
+    return table
 
 
-def with_sources(clips: Sequence[ListedClip], sources: dict[str, list[Source]]) -> list[ListedClip]:
-    """The clips with what is known of their origin; names are matched as names of files are."""
-    if not sources or not clips:
-        return list(clips)
-    names = list(dict.fromkeys(clip.name for clip in clips))
-    known = {name: sources[found.path] for name, found in zip(names, match(names, sources), strict=True) if found.path}
-    return [_extended(clip, known.get(clip.name, ())) for clip in clips]
+def add_sources(listing: Listing, table: Metadata, own_split: str | None = None) -> None:
+    """Note in a listing where its clips come from; names are matched as names of files are.
+
+    A table that no clip is in, and names that may be several, are problems. ``own_split`` is that of a table of one
+    split alone.
+    """
+    listing.problems.extend(table.problems)
+    names = list(dict.fromkeys(c.name for c in listing.clips if own_split in (None, c.own_split)))
+    if table.problems or not names:
+        return
+    found = dict(zip(names, match(names, table.sources), strict=True))
+    listing.problems.extend(
+        f"{table.path.name}: {shown(name)} {one.problem}" for name, one in found.items() if one.problem
+    )
+    matched = {name: table.sources[one.path] for name, one in found.items() if one.path is not None}
+    if not matched:
+        shapes = f"names are like {shown(next(iter(table.sources), ''))} there and {shown(names[0])} here"
+        listing.problems.append(f"{table.path.name}: holds no clip of the data set; {shapes}")
+    inside = (clip if own_split not in (None, clip.own_split) else _extended(clip, matched) for clip in listing.clips)
+    listing.clips = list(inside)
+    listing.notes.setdefault("metadata", {})[table.path.name] = {
+        "sha256": sha256(table.path),
+        "clips": len(matched),
+        "clips_without_row": len(names) - len(matched),
+        "renamed": sum(one.path is not None and one.found_by != BY_NAME for one in found.values()),
+    }
 
 
-def _extended(clip: ListedClip, sources: Sequence[Source]) -> ListedClip:
-    added: dict[Source, Any] = dict.fromkeys([*clip.sources, *sources])
+def _extended(clip: ListedClip, sources: Mapping[str, Sequence[Source]]) -> ListedClip:
+    added = dict.fromkeys([*clip.sources, *sources.get(clip.name, ())])
     return replace(clip, sources=tuple(added)) if len(added) > len(clip.sources) else clip

@@ -6,11 +6,10 @@ stands for, and says how. A file that bears a row's own name is that row's. Any 
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from html import unescape
 from itertools import combinations
@@ -18,9 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from earwitness.audio.formats import is_audio
+from earwitness.corpora.state import files_below
 
 BY_NAME = "name"
-_KNOWN_EXTENSION = re.compile(r"\.(wav|flac|ogg|oga|opus|mp3|m4a|mp4|aac|aiff?|webm|mkv)$", re.IGNORECASE)
+_KNOWN_EXTENSION = re.compile(r"\.(wav|flac|ogg|oga|opus|mp3|m4a|mp4|aac|aiff?|webm|mkv)\s*$", re.IGNORECASE)
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a control character, or a byte that is not UTF-8
 
 
 class Match(NamedTuple):
@@ -45,12 +46,13 @@ def _on_stem(change: Callable[[str], str]) -> Callable[[_Name], _Name]:
 RENAMINGS: dict[str, Callable[[_Name], _Name]] = {
     "html entity": _on_stem(unescape),
     "unicode form": _on_stem(lambda stem: unicodedata.normalize("NFC", stem)),
-    "blank": _on_stem(lambda stem: " ".join(stem.split())),
+    "blank": lambda name: name._replace(stem=" ".join(name.stem.split()), extension=name.extension.strip()),
     "odd character": _on_stem(lambda stem: re.sub(r"[^A-Za-z0-9]", "_", stem)),
     "letter case": lambda name: name._replace(stem=name.stem.casefold(), extension=name.extension.casefold()),
     "extension": lambda name: name._replace(extension=""),
     "folder": lambda name: name._replace(folder=""),
 }
+_CHARACTERS = ("html entity", "unicode form", "blank")  # renamings of what the replacement of odd characters may hit
 _ALWAYS = tuple(renaming for renaming in RENAMINGS if renaming != "folder")
 
 
@@ -58,22 +60,12 @@ def recordings_below(folder: Path) -> set[str]:
     """Paths of all recordings in a folder and below it, from the folder, as the disk has them; none when it is absent.
 
     Those in formats that are not read are among them, for a row that means one to be told so.
-    Links to folders directly in it are followed, those deeper down are not; hidden folders are passed over.
     """
-    return set(_recordings(os.fspath(folder), "", follow=True))
+    return {path for path, entry in files_below(folder) if is_audio(entry.name) or _is_other_sound(entry.name)}
 
 
-def _recordings(folder: str, prefix: str, follow: bool) -> Iterator[str]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=follow):
-            if not entry.name.startswith("."):
-                yield from _recordings(entry.path, f"{prefix}{entry.name}/", follow=False)
-        elif is_audio(entry.name) or (_KNOWN_EXTENSION.search(entry.name) and not entry.name.startswith("._")):
-            yield prefix + entry.name
+def _is_other_sound(name: str) -> bool:
+    return bool(_KNOWN_EXTENSION.search(name)) and not name.startswith("._")
 
 
 def match(names: Sequence[str], files: Iterable[str], any_folder: bool = False) -> list[Match]:
@@ -106,14 +98,14 @@ def found_by(name: str, file: str, renamings: Sequence[str] = tuple(RENAMINGS)) 
         return BY_NAME
     one, other = _split(name), _split(file)
     needed = {"folder"} if one.folder != other.folder else set()
-    if one.extension.casefold() != other.extension.casefold():
+    if one.extension.strip().casefold() != other.extension.strip().casefold():
         needed.add("extension")
     others = [renaming for renaming in renamings if renaming not in needed]
-    for size in range(not needed, len(others) + 1):
+    for size in range(len(others) + 1):
         for more in combinations(others, size):
             chosen = [renaming for renaming in renamings if renaming in needed or renaming in more]
             if undone(name, chosen) == undone(file, chosen):
-                return " + ".join(chosen)
+                return " + ".join(chosen) or "folder"  # the same folder, written otherwise: "./rain.wav"
     raise ValueError(f"{name!r} and {file!r} differ by more than renamings")
 
 
@@ -138,14 +130,27 @@ def undone(path: str, renamings: Iterable[str]) -> _Name:
 
 
 def keys(path: str, renamings: Sequence[str] = tuple(RENAMINGS)) -> set[_Name]:
-    """What is left of a path; an html entity may have been replaced as it stood, or as the character it means."""
-    return {undone(path, renamings), undone(path, [name for name in renamings if name != "html entity"])}
+    """What is left of a path when renamings are undone.
+
+    Odd characters may have been replaced before or after the others' time: an html entity as it stood, or as the
+    character it means; a blank as a blank, or as an odd character.
+    """
+    names = {_split(path)}
+    for renaming in _CHARACTERS:
+        if renaming in renamings:
+            names |= {RENAMINGS[renaming](name) for name in names}
+    for renaming in renamings:
+        if renaming not in _CHARACTERS:
+            names = {RENAMINGS[renaming](name) for name in names}
+    return names
 
 
 def _renamed(name: str, index: dict[_Name, list[str]], renamings: Sequence[str]) -> Match:
     candidates = sorted({file for key in keys(name, renamings) for file in index.get(key, ())})
     if not candidates:
         return Match(None)
+    if bad := [file for file in candidates if _UNWRITABLE.search(file)]:
+        return Match(None, problem=f"may be {_enumerated(bad, 'or')}, whose name no table can hold; rename the file")
     if len(candidates) > 1:
         return Match(None, problem=f"may be {_enumerated(candidates, 'or')}; remove or rename the wrong one")
     return Match(candidates[0], found_by(name, candidates[0], renamings))

@@ -7,11 +7,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from earwitness.audio.check import AudioFacts
 from earwitness.audio.sound import MISSING
 from earwitness.corpora.tables import ListedClip, ListedPhrase, Listing, phrase_id
+from earwitness.errors import MismatchError
+from earwitness.files import read_json
 from earwitness.options import SPLITS
 
 REPORT_SCHEMA = 2
@@ -65,6 +68,7 @@ def report_of(checked: Checked) -> dict[str, Any]:
         "schema": REPORT_SCHEMA,
         "clips": _clip_counts(checked),
         "captions": {split: counted.captions for split, counted in words.items()},
+        "repeated_captions": {split: counted.repeated for split, counted in words.items()},
         "words": {split: counted.summary() for split, counted in words.items()},
         **_phrase_counts(checked),
         "missing": [clip.clip_id for clip in checked.missing()],
@@ -105,12 +109,13 @@ def _clip_counts(checked: Checked) -> dict[str, dict[str, int | float]]:
 
 
 class _Words:
-    """The captions of a split's kept clips, counted; ``per_caption`` are sets shared among equal captions."""
+    """The captions of a split's kept clips, counted; ``repeated`` are those equal to another of their clip."""
 
     def __init__(self, checked: Checked, split: str):
         self.captions, self.tokens = 0, 0
         self.seen: set[str] = set()
         self._texts = [clip.captions for clip, _ in checked.good if clip.split == split]
+        self.repeated = sum(len(texts) - len(set(texts)) for texts in self._texts)
         for text in self.texts():
             found = words_of(text)
             self.captions += 1
@@ -151,7 +156,7 @@ def _phrase_counts(checked: Checked) -> dict[str, Any]:
     counts: dict[str, Counter[str]] = {split: Counter() for split in checked.splits()}
     for _, phrase in checked.phrases():
         counted = counts[split_of[clip_of(phrase)]]
-        counted.update({"phrases": 1, "without_event": not phrase.events, "events": len(phrase.events)})
+        counted.update({"phrases": 1, "without_event": int(not phrase.events), "events": len(phrase.events)})
     names = ("phrases", "without_event", "events")
     return {
         "phrases": {split: {name: counted[name] for name in names} for split, counted in counts.items()},
@@ -190,6 +195,18 @@ def _ids_digest(checked: Checked, split: str) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
+def read_report(path: Path) -> dict[str, Any]:
+    """The content of a ``report.json``; raises MismatchError for one that another version made."""
+    report = read_json(path)
+    schema = report.get("schema") if isinstance(report, dict) else None
+    if schema != REPORT_SCHEMA:
+        raise MismatchError(
+            f"{path} was made by another version (its schema is {schema!r}, {REPORT_SCHEMA} is needed). Remove it and "
+            f"ask for it again: snakemake --cores 8 {path}"
+        )
+    return report
+
+
 def table(report: dict[str, Any]) -> str:
     """The report as a short table for people."""
     columns = ("listed", "found", "missing", "refused")
@@ -216,6 +233,8 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
         yield f"{split}: {counted['phrases']} phrases ({bare}), {counted['events']} events"
     across = report["same_audio"]["across_splits"]
     counts = {
+        "captions that say the same of a clip again": sum(report["repeated_captions"].values()),
+        "rows that repeat another and were passed over": sum(report["notes"].get("repeated_rows", {}).values()),
         "clips all silent": len(report["silent"]),
         "clips shorter than one analysis window": len(report["short"]),
         "events cut at their clip's end": sum(report.get("events_fitted", {}).values()),
@@ -223,7 +242,7 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
         "recordings that stand twice in a split": len(report["same_audio"]["within_a_split"]),
         "clips left out by the split scheme": report["notes"].get("split_scheme", {}).get("left_out", 0),
         "tables that differ from the published ones": len(report["notes"].get("differs_from_published", {})),
-        **{f"recordings in {split} that no row names": n for split, n in _unlisted(report)},
+        "recordings that no row names": _unlisted(report["notes"].get("unlisted_audio", 0)),
         **{
             f"{split} captions with words that development lacks": counts["captions"]
             for split, counts in report.get("unseen_words", {}).items()
@@ -232,6 +251,6 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
     yield from (f"{meaning}: {count}" for meaning, count in counts.items() if count)
 
 
-def _unlisted(report: dict[str, Any]) -> list[tuple[str, int]]:
-    unlisted = report["notes"].get("unlisted_audio", {})
-    return list(unlisted.items()) if isinstance(unlisted, dict) else [("the folder", unlisted)]
+def _unlisted(told: int | dict[str, int]) -> int:
+    """Layouts tell it as a whole, by split or by table."""
+    return sum(told.values()) if isinstance(told, dict) else told

@@ -56,6 +56,11 @@ def scheme_files(layout: str, scheme: str, resources: Path = RESOURCES) -> dict[
         name = f"{layout}_{scheme}_{split}.txt"
         if places := [folder / name for folder in (SHIPPED, resources) if (folder / name).is_file()]:
             found[split] = places[0]
+        if len(places) > 1 and places[0].read_bytes() != places[1].read_bytes():
+            raise CorpusError(
+                f"{places[1]} is not the list of this name that comes with Earwitness. Rename it, and name your split "
+                "scheme as it is called then."
+            )
     absent = [split for split in needed if split not in found] or ([] if found else list(SPLITS))
     if absent:
         files = [str(resources / f"{layout}_{scheme}_{split}.txt") for split in absent]
@@ -101,7 +106,10 @@ def _named(listing: Listing, path: Path, own_split: str | None) -> Iterator[str]
             by_name[clip.clip_id].append(clip.clip_id)
     where = f"the {own_split} split" if own_split else "the data set"
     seen: dict[str, int] = {}
-    for number, name in enumerate(_lines(path), 1):
+    lines = _lines(path)
+    if not any(map(str.strip, lines)):
+        listing.problems.append(f"{path.name}: names no clip")
+    for number, name in enumerate(lines, 1):
         if not name.strip():
             continue
         ids = by_name.get(name, [])

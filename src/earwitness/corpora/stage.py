@@ -14,7 +14,7 @@ from tqdm import tqdm
 from earwitness.audio.check import AudioFacts, inspect
 from earwitness.audio.sound import MISSING, AudioError
 from earwitness.corpora.events import fit_events
-from earwitness.corpora.metadata import read_metadata, with_sources
+from earwitness.corpora.metadata import add_sources, read_metadata
 from earwitness.corpora.report import Checked, report_of, table
 from earwitness.corpora.schemes import apply_scheme
 from earwitness.corpora.tables import (
@@ -29,7 +29,7 @@ from earwitness.corpora.tables import (
     write_rows,
 )
 from earwitness.errors import CorpusError, listed
-from earwitness.files import provenance, sha256, write_json
+from earwitness.files import provenance, write_json
 from earwitness.options import NOT_CORPUS, DatasetOptions, RecordingsOptions
 
 CHUNK = 32  # recordings a worker checks before it reports
@@ -69,12 +69,8 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
 
 def _complete(listing: Listing, options: RecordingsOptions) -> None:
     """Add what the entry says beyond the corpus' own tables: where recordings come from, and another split scheme."""
-    for path in map(Path, options.metadata):
-        sources, problems = read_metadata(path.expanduser())
-        listing.problems.extend(problems)
-        listing.clips = with_sources(listing.clips, sources)
-        if not problems:
-            listing.notes.setdefault("metadata", {})[path.name] = sha256(path.expanduser())
+    for path in options.metadata:
+        add_sources(listing, read_metadata(Path(path).expanduser()))
     if options.split_scheme:
         apply_scheme(listing, options.layout, options.split_scheme)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+BLOCK = 1 << 18  # bytes of a table that are read at a time; a row must fit
+
 CLIPS = ["clip_id", "split", "path", "found_by", "seconds", "sample_rate", "channels", "sha256"]
 CAPTIONS = ["caption_id", "clip_id", "text"]
 PHRASES = ["phrase_id", "caption_id", "text", "start_word", "end_word"]
@@ -185,8 +187,9 @@ def _batches(path: str | Path, columns: Sequence[str]) -> Iterator[pa.RecordBatc
         column_types=schema, include_columns=list(columns), strings_can_be_null=False, null_values=[]
     )
     parse = arrow_csv.ParseOptions(newlines_in_values=True)
+    read = arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK)
     try:
-        with arrow_csv.open_csv(path, parse_options=parse, convert_options=convert) as reader:
+        with arrow_csv.open_csv(path, read_options=read, parse_options=parse, convert_options=convert) as reader:
             yield from reader
     except pa.ArrowInvalid as error:
         raise CorpusError(f"{path} cannot be read: {error}. Remove it and run again to have it remade.") from error

@@ -15,12 +15,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from earwitness.doctor import data, machine, room
-from earwitness.doctor.asked import Asked, ask, read_config
+from earwitness.doctor import data, machine, room, splits
+from earwitness.doctor.asked import DEMO, Asked, ask, read_config
 from earwitness.doctor.findings import FAIL, Finding, one_line
 from earwitness.errors import EarwitnessError
 
-TARGET = "results/mini/comparison.html"  # what `make demo` runs
 COLOURS = {"ok": 32, "note": 33, "FAIL": 31}  # of ANSI terminals
 
 CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
@@ -30,6 +29,7 @@ CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
     "Java": machine.check_java,
     "Metrics": machine.check_metrics,
     "Data sets": data.check_datasets,
+    "Splits": splits.check_splits,
     "Checkpoints": data.check_checkpoints,
     "Disk": room.check_disk,
     "HDF5": machine.check_locking,
@@ -41,7 +41,7 @@ CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
 def add_command(commands: Any) -> None:
     """Add ``doctor`` to the command line's subcommands (what ``ArgumentParser.add_subparsers`` returned)."""
     doctor = commands.add_parser("doctor", help="look whether this machine can run what is asked")
-    told = f"as for snakemake, or the name of a data set (default: {TARGET})"
+    told = f"as for snakemake, or the name of a data set (default: {DEMO})"
     doctor.add_argument("targets", nargs="*", metavar="TARGET", help=told)
     told = "merged over config/config.yaml as snakemake does; stands after the targets"
     doctor.add_argument("--configfile", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help=told)
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises EarwitnessError for a configuration that is not valid, and for targets that nothing makes.
     """
-    asked = ask(read_config(options.configfile), options.targets or [TARGET])
+    asked = ask(read_config(options.configfile), options.targets or [DEMO])
     findings = examine(asked)
     if options.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))

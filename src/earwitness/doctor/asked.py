@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from earwitness.config import Config, merge
+from earwitness.config import FILES, Config, merge
 from earwitness.corpora.dataset import Dataset
 from earwitness.doctor.findings import one_line
-from earwitness.errors import EarwitnessError
-from earwitness.options import ExperimentOptions
+from earwitness.errors import ConfigError, EarwitnessError, listed
+from earwitness.fetch.records import FETCHED
+from earwitness.options import SPLITS, ExperimentOptions
 
 CONFIG = Path("config/config.yaml")
 RESULTS, RESOURCES = Path("results"), Path("resources")
-EXPERIMENT = {"features", "text", "train", "score", "leaks"}  # the stages of an experiment
+DEMO = "results/mini/comparison.html"
+STORE = "results/mlflow-store.json"
+RULES = {"all": DEMO, "tracking_store": STORE}  # what Snakemake makes by the name of a rule
+
+# The stages of files beside the corpus, by what the files are called; other files than these no rule makes.
+NOTHING: frozenset[str] = frozenset()
+TRAINING = {"features", "text", "train"}
+SCORES = TRAINING | {"predict", "score"}
+EXPERIMENT = SCORES | {"leaks"}
+CORPUS_FILES = {
+    **dict.fromkeys(("clips.csv", "captions.csv", "phrases.csv", "events.csv", "sources.csv", "report.json"), NOTHING),
+    "trivial.json": {"trivial", "score"},
+    "leaks.json": {"leaks"},
+    "leaks.csv": {"leaks"},
+}
+SPLIT_FILES = {f"{split}.h5": split for split in SPLITS}
+TEXT_FILES = ("vocabulary.json", "word2vec.bin")
+SEED_FILES = {
+    **dict.fromkeys(("model.safetensors", "model.json", "events.jsonl"), TRAINING),
+    "captions.csv": TRAINING | {"predict"},
+    **dict.fromkeys(("scores.csv", "metrics.json"), SCORES),
+}
+
+# What a stage is called in messages, and the splits that must have clips for it.
+SPLITS_OF = {
+    "text": ("the vocabulary", ("development",)),
+    "train": ("training", ("development", "validation")),
+    "predict": ("captioning", ("evaluation",)),
+    "score": ("scoring", ("evaluation",)),
+    "trivial": ("the constant caption", SPLITS),
+}
 
 
 @dataclass
 class Need:
-    """What the targets take of one data set: the stages they go through, with which features and experiments."""
+    """What the targets take of one data set: the stages they go through, with which features and experiments.
 
-    stages: set[str] = field(default_factory=lambda: {"corpus"})
+    ``splits`` are those that must have clips, each with what it is needed for.
+    """
+
+    stages: set[str] = field(default_factory=set)
     features: dict[str, None] = field(default_factory=dict)  # in the order in which they were asked for
     experiments: dict[str, None] = field(default_factory=dict)
+    splits: dict[str, dict[str, None]] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,7 +84,12 @@ class Asked:
 
     def datasets(self) -> Iterator[Dataset]:
         """The data sets that the targets are made of."""
-        return (Dataset(name, self.config.datasets[name]) for name in self.needs)
+        return (self.configured[name] for name in self.needs)
+
+    @cached_property
+    def configured(self) -> dict[str, Dataset]:
+        """All data sets by name; what a check reads of one is there for the others."""
+        return {name: Dataset(name, options) for name, options in self.config.datasets.items()}
 
 
 def read_config(files: Iterable[Path] = ()) -> Config:
@@ -65,11 +108,15 @@ def read_config(files: Iterable[Path] = ()) -> Config:
 def ask(config: Config, targets: Iterable[str]) -> Asked:
     """What the targets need; ConfigError, with the nearest names, for one that nothing makes.
 
-    A data set's name stands for its ``comparison.html``.
+    Paths and names of rules are what they are to Snakemake. A data set's name stands for its ``comparison.html``.
     """
     asked = Asked(config, {})
     for target in targets:
-        _add(asked, f"results/{target}/comparison.html" if target in config.datasets else target)
+        if target in config.datasets:
+            _add(asked, f"results/{target}/comparison.html")
+        else:
+            path = RULES.get(target, target)
+            _add(asked, path if Path(path).is_absolute() else os.path.relpath(path))
     return asked
 
 
@@ -88,31 +135,71 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _add(asked: Asked, target: str) -> None:
     """Add what a target takes of its data set, and the data sets that its leak audit reads."""
-    config, features, experiments, stages = asked.config, [], [], set()
+    if dataset := _fetched_to(asked, target):
+        asked.needs.setdefault(dataset, Need()).stages.add("fetch")
+        return
+    config, features, experiments, splits = asked.config, [], [], {}
     match target.split("/"):
+        case _ if target == STORE:
+            return  # of no data set
         case ["results", dataset, *_] if dataset not in config.datasets:
             config.refuse_target(target)
         case ["results", dataset, "comparison.html"]:
-            experiments, stages = config.experiments_of(dataset), {"page", "score"}
-        case ["results", dataset, "audio"] if Dataset(dataset, config.datasets[dataset]).synthesised:
-            pass
-        case ["results", dataset, "corpus", *name]:
-            stages = {("trivial.json",): {"score"}, ("leaks.json",): {"leaks"}}.get(tuple(name), set())
-        case ["results", dataset, "features", feature, *_] if feature in config.features:
-            features, stages = [feature], {"features"}
-        case ["results", dataset, "text", text, *_] if text in config.texts:
+            experiments = config.experiments_of(dataset)
+            stages = {"page", "score", "trivial"} | (EXPERIMENT if experiments else set())
+        case ["results", dataset, "audio"] if asked.configured[dataset].synthesised:
+            stages = set()
+        case ["results", dataset, "corpus", name] if name in CORPUS_FILES:
+            stages = CORPUS_FILES[name]
+        case ["results", dataset, "features", feature, name] if feature in config.features and name in SPLIT_FILES:
+            features, stages, splits = [feature], {"features"}, {SPLIT_FILES[name]: f"features/{feature}/{name}"}
+        case ["results", dataset, "text", text, name] if text in config.texts and name in TEXT_FILES:
             stages = {"text"}
         case ["results", dataset, experiment, "metrics.json" | "tracking.json"] if experiment in config.experiments:
-            experiments = [experiment]
-        case ["results", dataset, experiment, seed, _] if experiment in config.experiments and seed[:5] == "seed-":
-            experiments = [experiment]
+            experiments, stages = [experiment], EXPERIMENT
+        case ["results", dataset, experiment, seed, name] if _is_of_seed(config, experiment, seed, name):
+            experiments, stages = [experiment], SEED_FILES[name]
         case _:
-            config.refuse_target(target if "/" in target else f"results/{target}")
+            _refuse(config, target)
     need = asked.needs.setdefault(dataset, Need())
-    need.stages |= stages | (EXPERIMENT if experiments else set())
+    need.stages |= {"corpus"} | stages
     need.experiments |= dict.fromkeys(experiments)
     need.features |= dict.fromkeys([*features, *(config.experiment(dataset, name).feature for name in experiments)])
-    if "leaks" in need.stages:
-        for name in filter(None, (config.id_lists[entry].dataset for entry in config.audited(dataset))):
-            if Dataset(name, config.datasets[name]).obtainable:
-                asked.needs.setdefault(name, Need())
+    _add_splits(need, splits)
+    if "leaks" in stages:
+        _add_audited(asked, dataset)
+
+
+def _is_of_seed(config: Config, experiment: str, folder: str, name: str) -> bool:
+    return experiment in config.experiments and name in SEED_FILES and bool(re.fullmatch(r"seed-\d+", folder))
+
+
+def _fetched_to(asked: Asked, target: str) -> str | None:
+    """The data set whose folder is fetched when a target is made."""
+    if Path(target).name != FETCHED:
+        return None
+    folders = (name for name, dataset in asked.configured.items() if dataset.root == Path(target).parent)
+    return next((name for name in folders if asked.configured[name].fetched), None)
+
+
+def _refuse(config: Config, target: str) -> None:
+    """Raise ConfigError for a target that no rule makes; what is not in results/ has no names to be near to."""
+    if "/" in target and not target.startswith("results/"):
+        raise ConfigError(listed(f"{target} is not configured:", [f"no rule makes this file; {FILES}"]))
+    config.refuse_target(target if "/" in target else f"results/{target}")
+
+
+def _add_splits(need: Need, splits: dict[str, str]) -> None:
+    for stage, (what, needed) in SPLITS_OF.items():
+        if stage in need.stages:
+            for split in needed:
+                need.splits.setdefault(split, {})[what] = None
+    for split, what in splits.items():
+        need.splits.setdefault(split, {})[what] = None
+
+
+def _add_audited(asked: Asked, dataset: str) -> None:
+    """Add the data sets that a leak audit compares with; none is fetched for it."""
+    for name in filter(None, (asked.config.id_lists[entry].dataset for entry in asked.config.audited(dataset))):
+        if asked.configured[name].obtainable:
+            asked.needs.setdefault(name, Need()).stages.add("corpus")

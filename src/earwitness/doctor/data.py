@@ -12,7 +12,8 @@ from earwitness.audio.formats import FORMATS
 from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.corpora.paths import recordings_below
 from earwitness.corpora.schemes import scheme_files
-from earwitness.doctor.asked import Asked
+from earwitness.corpora.videos import unavailable
+from earwitness.doctor.asked import RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, unanswered
 from earwitness.errors import EarwitnessError
 from earwitness.files import sha256
@@ -23,9 +24,12 @@ YOUTUBE_ADDRESS = "https://www.youtube.com"
 def check_datasets(asked: Asked) -> Iterator[Finding]:
     """The folder, tables and lists of each data set, and whether what is not there can be brought."""
     for dataset in asked.datasets():
+        stages = asked.needs[dataset.name].stages
         yield from _folder(dataset)
-        yield from _lists(dataset)
-        if "leaks" in asked.needs[dataset.name].stages:
+        if "corpus" in stages:
+            yield from _undecodable(dataset)
+            yield from _lists(dataset)
+        if "leaks" in stages:
             yield from _id_lists(asked, dataset.name)
 
 
@@ -46,17 +50,22 @@ def _folder(dataset: Dataset) -> Iterator[Finding]:
     else:
         tables = ", ".join(path.name for path in dataset.tables) or "none"
         yield Finding(OK, f"{name}: {root} is there, tables: {tables}")
-    if find_spec("av") is None and (count := _mp4_below(root)):
-        advice = "Run `make install`, or convert them to flac"
-        yield Finding(FAIL, f"{name}: the package av is missing, and {count} recordings (m4a, mp4) need it", advice)
 
 
-def _mp4_below(root: Path) -> int:
-    return sum(FORMATS.get(Path(path).suffix.lower()) == "MP4" for path in recordings_below(root))
+def _undecodable(dataset: Dataset) -> Iterator[Finding]:
+    """Recordings that need a package which is not installed."""
+    if dataset.synthesised or find_spec("av") is not None:
+        return
+    if count := sum(FORMATS.get(Path(path).suffix.lower()) == "MP4" for path in recordings_below(dataset.root)):
+        told = f"{dataset.name}: the package av is missing, and {count} recordings (m4a, mp4) need it"
+        yield Finding(FAIL, told, "Run `make install`, or convert them to flac")
 
 
 def _videos(dataset: Dataset) -> Iterator[Finding]:
-    """Whether audio can be had video by video."""
+    """Whether audio can be had video by video, where any is still to be had."""
+    if dataset.tables and not _to_be_had(dataset):
+        yield Finding(OK, f"{dataset.name}: no audio of its {len(dataset.clips)} clips is to be fetched")
+        return
     if not dataset.tables:
         advice = f"Put them there, or set datasets.{dataset.name}.tables to where they are"
         told = f"{dataset.name}: none of its tables is in {dataset.options.tables or dataset.root}"
@@ -65,6 +74,12 @@ def _videos(dataset: Dataset) -> Iterator[Finding]:
         told = f"{dataset.name}: not on PATH, and needed to fetch its audio: {', '.join(missing)}"
         yield Finding(FAIL, told, "Install them; or remove `source`, and put recordings that you have into the folder")
     yield _reached(dataset, YOUTUBE_ADDRESS, "Fetch where there is a network")
+
+
+def _to_be_had(dataset: Dataset) -> int:
+    """How many clips yt-dlp will be asked for: not those whose file cannot be told, nor those known to be gone."""
+    gone = unavailable(dataset.root)
+    return sum(clip.path is None and not clip.problem and clip.name not in gone for clip in dataset.clips)
 
 
 def _record(dataset: Dataset) -> Iterator[Finding]:
@@ -109,9 +124,16 @@ def _lists(dataset: Dataset) -> Iterator[Finding]:
 def _id_lists(asked: Asked, name: str) -> Iterator[Finding]:
     """The id lists of a data set's leak audit, which goes without those that are absent, and says so."""
     for entry in asked.config.audited(name):
-        if absent := _absent(asked.config.id_lists[entry].files):
+        options = asked.config.id_lists[entry]
+        if absent := _absent(options.files):
             told = f"{name}: the audit for leaks goes without the id list {entry}: not there: {', '.join(absent)}"
             yield Finding(NOTE, told, "Put it there before results are published")
+        other = options.dataset
+        if other is None or asked.configured[other].obtainable:
+            continue
+        if corpus := _absent(f"{RESULTS}/{other}/corpus/{table}.csv" for table in ("clips", "sources")):
+            told = f"{name}: the audit for leaks goes without the id list {entry}: the data set {other} is not there"
+            yield Finding(NOTE, told, f"Ask for {corpus[0]} before results are published")
 
 
 def _absent(paths: Iterable[str]) -> list[str]:

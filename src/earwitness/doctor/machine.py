@@ -26,7 +26,7 @@ INSTALL = "Run `make install`"
 # What each stage imports, by the names under which pip knows it.
 PACKAGES = {
     "corpus": ("snakemake", "numpy", "scipy", "pandas", "pyarrow", "soundfile", "soxr", "tqdm"),
-    "fetch": ("requests", "py7zr"),
+    "fetch": ("snakemake", "tqdm", "requests", "py7zr"),
     "features": ("torch", "librosa", "h5py"),
     "text": ("gensim",),
     "train": ("torch", "lightning", "h5py", "safetensors", "gensim"),

@@ -283,9 +283,11 @@ def _plan(archive: Path, source: _Archive, strip: bool, limit: int) -> _Plan:
     members, problems = _listed_members(source, limit)
     left_out = tuple(member.name for member in members if _is_leaving(member.name))
     members = [member for member in members if not _is_leaving(member.name)]
-    problems = [*_unsafe(members), *_clashes(members), *problems]
-    if problems:
+    unsafe, clashes = [*_unsafe(members), *problems], list(_clashes(members))
+    if problems := [*unsafe, *clashes]:
         advice = "Nothing was unpacked. Do not trust this archive; look whether it is the one you meant to have."
+        if not unsafe:
+            advice = "Nothing was unpacked. Not every disk can hold such names beside each other: pack it anew."
         raise EarwitnessError(listed(f"{archive} cannot be unpacked:", problems, advice))
     paths = {member.number: PurePosixPath(member.name) for member in members}
     if not any(member.kind == FILE for member in members):

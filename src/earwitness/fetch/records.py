@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.fetch.lock import alone
-from earwitness.files import provenance, read_json, write_json
+from earwitness.files import provenance, read_json, sha256, write_json
 
 if TYPE_CHECKING:
     from earwitness.fetch.download import Downloaded
@@ -108,6 +108,8 @@ def fetch(record: Record, root: str | os.PathLike, mirror: str | None = None, bo
     another record was fetched there.
     """
     root = Path(root)
+    if root.exists() and not root.is_dir():
+        raise EarwitnessError(f"{root} is to be the folder of {record.title}, but is a file. Name another folder.")
     with alone(root / f"{WORK}.lock", f"{root} is being fetched by another process; wait for it, or stop it."):
         _Fetching(record, root, mirror, Path(book)).run()
 
@@ -128,7 +130,7 @@ class _Fetching:
         shutil.rmtree(self.work, ignore_errors=True)
         if written.get("files") == entries:
             return
-        settings = {"record": self.record.name, "doi": self.record.doi, "mirror": self.mirror}
+        settings = {"record": self.record.name, "doi": self.record.doi}
         content = {
             "schema": SCHEMA,
             "record": self.record.name,
@@ -208,7 +210,11 @@ class _Fetching:
         if not (self.root / file.place).exists() or not self._state(file).exists():
             return None
         entry = read_json(self._state(file))
-        return entry if file.md5 in (None, entry["md5"]) else None
+        if not isinstance(entry, dict) or not {"name", "place", "md5", "sha256", "bytes"} <= entry.keys():
+            raise EarwitnessError(f"{self._state(file)} does not tell what was fetched. Remove it and run again.")
+        # A file that was changed since is looked at anew, and refused; of an unpacked archive the files are the user's.
+        changed = file.into is None and sha256(self.root / file.name) != entry["sha256"]
+        return None if changed or file.md5 not in (None, entry["md5"]) else entry
 
     def _bring(self, file: PublishedFile) -> dict[str, Any]:
         """Have the file checked, noted, and in its place; its entry for fetched.json."""
@@ -323,7 +329,10 @@ def _hold_to_book(book: Path, key: str, found: Downloaded, path: Path) -> None:
     """Note the digest of a file that is seen for the first time, and refuse one that is not as it was then."""
     with alone(book.with_name(f".{book.name}.lock")):
         entries = read_json(book) if book.exists() else {}
-        known = entries.setdefault(key, {"sha256": found.sha256, "bytes": found.bytes})
+        known = entries.setdefault(key, {"sha256": found.sha256}) if isinstance(entries, dict) else None
+        if not isinstance(known, dict) or "sha256" not in known:
+            raise EarwitnessError(f"{book} does not tell the sha256 of {key!r}. Mend that entry, or remove it.")
+        known.setdefault("bytes", found.bytes)
         if known["sha256"] != found.sha256:
             raise EarwitnessError(
                 f"{path} is not the file that was fetched as {key!r} before: its sha256 is {found.sha256}, {book} has "

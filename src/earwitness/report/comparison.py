@@ -17,9 +17,10 @@ import pandas as pd
 import yaml
 
 from earwitness.corpora.leaks import told
+from earwitness.corpora.report import read_report
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.evaluation import SPLIT
+from earwitness.evaluation import SPLIT, read_result
 from earwitness.files import SCHEMA, read_json, write_text
 from earwitness.report import clips, plots
 
@@ -98,7 +99,7 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    report = read_json(_present(results / "corpus", ["report.json", "clips.csv", "captions.csv", "trivial.json"])[0])
+    report = read_report(_present(results / "corpus", ["report.json", "clips.csv", "captions.csv", "trivial.json"])[0])
     found = [_experiment(results, name, report) for name in experiments]
     trivial = read_json(results / "corpus" / "trivial.json")
     content = {
@@ -130,7 +131,7 @@ def _present(folder: Path, names: Sequence[str | os.PathLike]) -> list[Path]:
 def _experiment(results: Path, name: str, report: Mapping[str, Any]) -> Experiment:
     """Read an experiment; refuse a result of another data set, or of other clips than the corpus has now."""
     (path,) = _present(results / name, ["metrics.json"])
-    result = read_json(path)
+    result = read_result(path)
     expected = {"schema": SCHEMA, "dataset": results.name, "experiment": name}
     differences = [
         f"{key}: the file has {result.get(key)!r}, {value!r} is needed"

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.corpora.leaks import told
-from earwitness.evaluation import SPLIT
+from earwitness.evaluation import SPLIT, read_result
 from earwitness.files import read_json
 
 LEAK = "*"  # marks experiments that were trained on what they are evaluated on
 
 
 def experiments_of(folder: Path) -> list[dict[str, Any]]:
-    """The results under ``results/{dataset}``, in order of their names."""
-    return [read_json(path) for path in sorted(folder.glob("*/metrics.json"))]
+    """The results under ``results/{dataset}``, in order of their names; EarwitnessError for a file that is none."""
+    return [read_result(path) for path in sorted(folder.glob("*/metrics.json"))]
 
 
 def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str:
@@ -27,7 +27,9 @@ def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str
     rows = [["", *names]]
     for result in results:
         metrics = result["metrics"]
-        rows.append([_marked(result), *(_number(metrics.get(name, {}).get("value")) for name in names)])
+        rows.append(
+            [_marked(result["experiment"], result), *(_number(metrics.get(name, {}).get("value")) for name in names)]
+        )
     if trivial is not None and trivial.exists():
         content = read_json(trivial)
         labels = {
@@ -39,13 +41,18 @@ def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str
             rows.append([label, *(_number(value) if name == "cider_d" else "" for name in names)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
-    return "\n".join([*lines, *_reasons(results), *_leaks(results)])
+    leaks = [line for result in results for line in _leaks(result["experiment"], result)]
+    return "\n".join([*lines, *_reasons(results), *leaks])
 
 
 def comparison(content: dict[str, Any]) -> str:
-    """What ``compare`` found, as a table: metrics in rows, the two runs and their difference in columns."""
+    """What ``compare`` found, as a table: metrics in rows, the two runs and their difference in columns.
+
+    A run that was trained on clips it is evaluated on is marked, and the footnote says on how many.
+    """
     lines = []
-    for letter, run in zip("AB", content["runs"], strict=True):
+    runs = dict(zip("AB", content["runs"], strict=True))
+    for letter, run in runs.items():
         seeds = len(run["seeds"])
         lines.append(
             f"{letter}: {run['dataset']}/{run['experiment']}, {seeds} seed{'s' * (seeds > 1)}, {run['clips']} clips"
@@ -54,14 +61,26 @@ def comparison(content: dict[str, Any]) -> str:
     lines += [f"shared: {content['shared']} clips{differ}"]
     if content["lists_differ"] and "cider_d" in content["metrics"]:
         lines.append("CIDEr-D weighs words by how rare they are in the references of each run's whole list")
-    lines.append("")
-    rows = [["", "A", "B", "B - A"]]
+    lines += [*_differences(content), ""]
+    rows = [["", *(_marked(letter, run) for letter, run in runs.items()), "B - A"]]
     for name, entry in content["metrics"].items():
         rows.append([name, *(_number(entry[key]) for key in ("a", "b")), _difference(entry["difference"])])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines += ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     lines += [f"{name}: {entry['reason']}" for name, entry in content["metrics"].items() if "reason" in entry]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(line for letter, run in runs.items() for line in _leaks(letter, run))])
+
+
+def _differences(content: dict[str, Any]) -> list[str]:
+    """What makes the scores of the shared clips hard to compare."""
+    lines = []
+    if content["references_differ"]:
+        lines.append("their references differ: the two were scored against other captions")
+    if content["audio_differs"]:
+        lines.append(f"{content['audio_differs']} of the shared clips are other recordings in the two data sets")
+    if content["audio_differs"] is None:
+        lines.append("whether the recordings are the same could not be checked: a corpus/clips.csv is not there")
+    return lines
 
 
 def _difference(value: float | None) -> str:
@@ -82,15 +101,12 @@ def _reasons(results: Sequence[dict[str, Any]]) -> list[str]:
     return [f"{name}: {reason}" for name, reason in reasons.items()]
 
 
-def _marked(result: dict[str, Any]) -> str:
+def _marked(name: str, result: dict[str, Any]) -> str:
     leaked, _ = told(result.get("leaks", []), SPLIT)
-    return f"{result['experiment']} {LEAK}" if leaked else result["experiment"]
+    return f"{name} {LEAK}" if leaked else name
 
 
-def _leaks(results: Sequence[dict[str, Any]]) -> list[str]:
-    lines = []
-    for result in results:
-        leaked, unchecked = told(result.get("leaks", []), SPLIT)
-        lines += [f"{LEAK} {result['experiment']}: {line}" for line in leaked]
-        lines += [f"{result['experiment']}: {line}" for line in unchecked]
-    return lines
+def _leaks(name: str, result: dict[str, Any]) -> list[str]:
+    """The footnotes of one result, by the name it has in the table."""
+    leaked, unchecked = told(result.get("leaks", []), SPLIT)
+    return [*(f"{LEAK} {name}: {line}" for line in leaked), *(f"{name}: {line}" for line in unchecked)]
