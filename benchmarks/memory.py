@@ -95,7 +95,7 @@ def share(clips: int, *splits: str) -> int:
 
 def corpus(folder: Path) -> None:
     """Check the audio and write the tables."""
-    from earwitness.corpora.clotho import Clotho
+    from earwitness.corpora.layouts.clotho import Clotho
     from earwitness.corpora.stage import build
 
     options = validated("datasets", {"layout": "clotho", "audio": str(folder / "audio")})

@@ -80,7 +80,7 @@ def make_recordings(root: Path, clips: int) -> None:
 
 def corpus_stage(root: Path, out: Path) -> None:
     """List, check and count them all."""
-    from earwitness.corpora.folder import Folder
+    from earwitness.corpora.layouts.folder import Folder
     from earwitness.corpora.stage import build
 
     options = validated("datasets", {"layout": "folder", "audio": str(root), "table": str(root / "clips.jsonl")})

@@ -22,7 +22,7 @@ MODULES = {path.relative_to(SOURCES).as_posix(): path for path in sorted(SOURCES
 
 
 def part_of(module):
-    """``earwitness.corpora.mini`` -> ``corpora``; what is not ours, and the package itself, is None."""
+    """``earwitness.corpora.layouts.mini`` -> ``corpora``; what is not ours, and the package itself, is None."""
     root, *rest = module.split(".")
     return rest[0] if root == "earwitness" and rest else None
 

@@ -18,13 +18,14 @@ class Entry(NamedTuple):
 
 
 LAYOUTS = {
-    "mini": Entry("earwitness.corpora.mini:MiniOptions", "earwitness.corpora.mini:Mini"),
-    "clotho": Entry("earwitness.corpora.clotho:ClothoOptions", "earwitness.corpora.clotho:Clotho"),
-    "audiocaps": Entry("earwitness.corpora.audiocaps:AudioCapsOptions", "earwitness.corpora.audiocaps:AudioCaps"),
-    "audiogrounding": Entry(
-        "earwitness.corpora.audiogrounding:AudioGroundingOptions", "earwitness.corpora.audiogrounding:AudioGrounding"
-    ),
-    "folder": Entry("earwitness.corpora.folder:FolderOptions", "earwitness.corpora.folder:Folder"),
+    name: Entry(f"earwitness.corpora.layouts.{name}:{kind}Options", f"earwitness.corpora.layouts.{name}:{kind}")
+    for name, kind in {
+        "mini": "Mini",
+        "clotho": "Clotho",
+        "audiocaps": "AudioCaps",
+        "audiogrounding": "AudioGrounding",
+        "folder": "Folder",
+    }.items()
 }
 EXTRACTORS = {
     "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel:LogMel"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.corpora.clotho import Clotho, ClothoOptions
+from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
 from earwitness.corpora.schemes import SHIPPED, apply_scheme, scheme_files
 from earwitness.corpora.tables import ListedClip, Listing
 from earwitness.errors import CorpusError

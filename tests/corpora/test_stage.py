@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from earwitness.corpora import stage
-from earwitness.corpora.clotho import Clotho, ClothoOptions
+from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
 from earwitness.corpora.report import table
 from earwitness.corpora.stage import build
 from earwitness.corpora.tables import (

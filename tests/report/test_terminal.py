@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from earwitness.cli import main
-from earwitness.corpora.folder import Folder, FolderOptions
+from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.stage import build
 from earwitness.errors import MismatchError
 from earwitness.evaluation import counts

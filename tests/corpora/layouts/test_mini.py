@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from pydantic import ValidationError
 
-from earwitness.corpora.mini import Mini, MiniOptions
-from earwitness.corpora.mini.grammar import ADVERBS, LEXICON, describe
-from earwitness.corpora.mini.scene import Group, Scene, mix, plan
-from earwitness.corpora.mini.sounds import LEVELS, SOUNDS, event
+from earwitness.corpora.layouts.mini import Mini, MiniOptions
+from earwitness.corpora.layouts.mini.grammar import ADVERBS, LEXICON, describe
+from earwitness.corpora.layouts.mini.scene import Group, Scene, mix, plan
+from earwitness.corpora.layouts.mini.sounds import LEVELS, SOUNDS, event
 from earwitness.errors import CorpusError, EarwitnessError, MismatchError
 from earwitness.registry import LAYOUTS, load
 
@@ -300,4 +300,4 @@ def test_a_full_disk_is_told_plainly(tmp_path, monkeypatch):
 def test_registered_under_its_name():
     assert load(LAYOUTS["mini"].options) is MiniOptions and load(LAYOUTS["mini"].implementation) is Mini
     with pytest.raises(ImportError):
-        from earwitness.corpora.mini import Maxi  # noqa: F401
+        from earwitness.corpora.layouts.mini import Maxi  # noqa: F401

@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 from pydantic import ValidationError
 
-from earwitness.corpora.audiogrounding import PUBLISHED, AudioGrounding, AudioGroundingOptions, locate
+from earwitness.corpora.layouts.audiogrounding import PUBLISHED, AudioGrounding, AudioGroundingOptions, locate
 from earwitness.corpora.tables import ListedPhrase
 from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 NAN = float("nan")
 A, B = "-aaaa_aaaa__30.000_40.000.wav", "Ybbbbbbbbbbb.wav"
 

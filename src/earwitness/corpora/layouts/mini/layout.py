@@ -16,9 +16,9 @@ import pandas as pd
 import soundfile
 from tqdm import tqdm
 
-from earwitness.corpora.mini import MiniOptions
-from earwitness.corpora.mini.grammar import CAPTIONS_PER_CLIP, Caption, describe
-from earwitness.corpora.mini.scene import Scene, mix, plan
+from earwitness.corpora.layouts.mini import MiniOptions
+from earwitness.corpora.layouts.mini.grammar import CAPTIONS_PER_CLIP, Caption, describe
+from earwitness.corpora.layouts.mini.scene import Scene, mix, plan
 from earwitness.corpora.tables import ListedClip, ListedPhrase, Listing, caption_id, phrase_id, read_table, write_table
 from earwitness.errors import CorpusError
 from earwitness.files import SCHEMA, atomic, provenance, read_json, require_match, write_json

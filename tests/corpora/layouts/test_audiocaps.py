@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from earwitness.corpora.audiocaps import PUBLISHED, AudioCaps, AudioCapsOptions
+from earwitness.corpora.layouts.audiocaps import PUBLISHED, AudioCaps, AudioCapsOptions
 from earwitness.corpora.tables import ListedClip
 from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError, EarwitnessError
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 HEADER = "audiocap_id,youtube_id,start_time,caption"
 A, B, C = "-aaaa_aaaa_", "bbbbbbbbbbb", "Ycccccccccc"
 

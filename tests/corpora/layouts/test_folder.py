@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from earwitness.corpora.folder import Folder, FolderOptions
+from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.tables import ListedClip
 from earwitness.errors import CorpusError
 from earwitness.files import sha256
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 def recordings(root, *names):
@@ -229,7 +229,7 @@ def test_options_are_strict(options):
 
 
 def test_options_load_nothing_heavy():
-    code = "import sys, earwitness.corpora.folder; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, earwitness.corpora.layouts.folder; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"pandas", "numpy", "pyarrow", "torch", "requests", "soundfile"} & set(done.stdout.split())
 

@@ -51,5 +51,5 @@ class MiniOptions(DatasetOptions):
 def __getattr__(name: str) -> Any:
     # The options are read whenever the configuration is checked; what makes the sounds is loaded only when used.
     if name == "Mini":
-        return import_module("earwitness.corpora.mini.layout").Mini
+        return import_module("earwitness.corpora.layouts.mini.layout").Mini
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.corpora.clotho import Clotho, ClothoOptions, read_captions
+from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions, read_captions
 from earwitness.corpora.tables import ListedClip
 from earwitness.errors import CorpusError
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 HEADER = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5"
 
 

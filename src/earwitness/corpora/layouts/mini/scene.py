@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from earwitness.corpora.mini import MiniOptions
-from earwitness.corpora.mini.sounds import SOUNDS, event
+from earwitness.corpora.layouts.mini import MiniOptions
+from earwitness.corpora.layouts.mini.sounds import SOUNDS, event
 
 LOUDNESS = {"normal": 0.6, "soft": 0.2, "loud": 0.2}
 REPEATED = 0.2  # the chance that one more event repeats the sound before it

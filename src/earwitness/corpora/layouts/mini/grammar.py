@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from earwitness.corpora.mini.scene import Group, Scene
+from earwitness.corpora.layouts.mini.scene import Group, Scene
 
 CAPTIONS_PER_CLIP = 5
 FEWEST_WORDS = 4
