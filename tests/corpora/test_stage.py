@@ -309,6 +309,17 @@ def test_two_candidates_are_refused_by_choice(root, tmp_path):
     assert report["clips"]["development"] == {"listed": 2, "found": 2, "missing": 0, "refused": 1, "seconds": 0.25}
 
 
+def test_a_split_that_is_missing_as_a_whole_takes_one_line(root, tmp_path):
+    for name in ("d.wav", "e.wav"):
+        (root / "evaluation" / name).unlink()
+    (root / "development" / "b.wav").unlink()
+    message = refused(root, tmp_path / "out").splitlines()
+    assert "3 of 5 recordings cannot be used:" in message
+    assert f"  - all 2 clips of evaluation (below {root}) are missing" in message
+    assert f"  - 'development/b.wav' (below {root}): is missing" in message
+    assert not any("evaluation/d.wav" in line for line in message)
+
+
 def test_the_same_audio_twice_is_counted(root, tmp_path):
     sound = (root / "development" / "b.wav").read_bytes()
     for path in ("development/ a.wav", "evaluation/d.wav"):

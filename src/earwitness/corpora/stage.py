@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -115,8 +116,8 @@ def _refusals(checked: Checked, on_bad_audio: str, root: Path) -> Iterator[str]:
         yield listed(f"The data set in {root} cannot be used:", checked.listing.problems)
     if not checked.bad:
         return
-    offenders = [f"{_place(clip, root)}: {reason}" for clip, reason in checked.bad]
-    count = f"{len(offenders)} of {len(checked.listing.clips)} recordings"
+    offenders = list(_offenders(checked, root))
+    count = f"{len(checked.bad)} of {len(checked.listing.clips)} recordings"
     if on_bad_audio == "fail":
         advice = "Replace them, or set on_bad_audio: skip in the data set's entry: they are then left out and counted."
         yield listed(f"{count} cannot be used:", offenders, advice)
@@ -125,6 +126,19 @@ def _refusals(checked: Checked, on_bad_audio: str, root: Path) -> Iterator[str]:
     if empty := [split for split in checked.splits() if split not in left]:
         heading = f"{count} cannot be used, and without them no clip is left in {' and '.join(empty)}:"
         yield listed(heading, offenders)
+
+
+def _offenders(checked: Checked, root: Path) -> Iterator[str]:
+    """A line for each bad recording, and one for all of a split of which none is there."""
+    of_split = Counter(clip.own_split for clip in checked.listing.clips)
+    absent = Counter(clip.own_split for clip in checked.missing() if clip.path is None)
+    whole = {split for split, count in absent.items() if 1 < count == of_split[split]}
+    yield from (
+        f"all {absent[split]} clips of {split} (below {root}) are missing" for split in absent if split in whole
+    )
+    for clip, reason in checked.bad:
+        if clip.own_split not in whole:
+            yield f"{_place(clip, root)}: {reason}"
 
 
 def _place(clip: ListedClip, root: Path) -> str:
