@@ -67,7 +67,7 @@ def loaded_by(module):
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["captions", "cider", "bootstrap", "trivial", "java"])
+@pytest.mark.parametrize("module", ["captions", "cider", "bootstrap", "trivial", "java", "retrieval"])
 def test_metrics_load_nothing_heavier_than_numpy(module):
     heavy = {"torch", "pandas", "scipy", "librosa", "lightning", "mlflow", "gensim", "h5py", "pydantic"}
     assert not heavy & loaded_by(f"earwitness.metrics.{module}")

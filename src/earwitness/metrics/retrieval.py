@@ -1,0 +1,565 @@
+"""Metrics of retrieval, text to audio (``t2a``) and audio to text (``a2t``) (metrics.md, section 2).
+
+``evaluate`` takes scores of captions (rows) against clips (columns), ``evaluate_top`` the best clips of each caption,
+without scores. Ranks start at 1; items that score alike share the mean of their ranks. A query with several relevant
+items has the rank of the best of them (convention A of section 2.3), its average precision counts them all. Shares
+are fractions, not per cent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from earwitness.errors import EarwitnessError, listed
+
+DIRECTIONS = {"t2a": "text to audio", "a2t": "audio to text"}
+CUTS = (1, 5, 10, 50)  # of R@k
+TIES = ("average", "benchmark")
+MEANS = tuple(
+    f"{way}_{name}" for way in DIRECTIONS for name in (*(f"r{cut}" for cut in CUTS), "meanr", "map10", "map16")
+)  # whose corpus value is the mean of the queries' values
+BLOCK = 1 << 22  # scores held at a time (16 MB in float32)
+TILE = 2048  # clips compared at a time, so that the scores stay in the processor's cache
+ROWS = 128  # captions compared at a time; at most 255, so that their count fits into one byte
+
+Ids = Sequence[Hashable]
+Scores = (
+    Any  # array, h5py data set or nested list [captions, clips], or a function (start, stop) -> array of these rows
+)
+Relevant = Mapping[Hashable, Collection[Hashable]]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks of all relevant items of some queries, each query with at least one.
+
+    ``values`` holds the ranks of the first query's relevant items in ascending order, then the second's, and so on;
+    a rank is inf where it is unknown, but below that of every known one.
+    """
+
+    values: np.ndarray  # float64 [relevant items of all queries]
+    sizes: np.ndarray  # int64 [queries] number of relevant items
+
+    def best(self) -> np.ndarray:
+        """The rank of the best relevant item: float64 [queries]."""
+        return self.values[np.cumsum(self.sizes) - self.sizes]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one retrieval; the dictionaries by direction have the keys ``t2a`` and ``a2t``.
+
+    ``metrics`` gives for each name ``{"value": float}``, or ``{"value": None, "reason": str}`` where it could not be
+    computed; a ``note`` beside the value says where any scores would give it. ``items`` gives float64 [queries] in
+    the order of ``queries[direction]`` for the names in ``MEANS`` (the items of ``meanr`` are the ranks, of which
+    ``medr`` is the median); ``clips[direction]`` names the clip that each query belongs to. Queries without a relevant
+    item are not scored and stand in ``skipped``. ``pool`` is the number of items a query is compared with, None where
+    it is not known.
+    """
+
+    metrics: dict[str, dict]
+    items: dict[str, np.ndarray]
+    queries: dict[str, list]
+    clips: dict[str, list]
+    skipped: dict[str, list]
+    pool: dict[str, int | None]
+    ranks: dict[str, Ranks]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Relevance:
+    """Which caption belongs with which clip, as pairs in the order of captions."""
+
+    row: np.ndarray  # int64 [pairs] index of the caption
+    column: np.ndarray  # int64 [pairs] index of the clip
+    captions: list
+    clips: list
+    owners: list  # [captions] clip that each caption was written for
+
+
+def recall(ranks: np.ndarray, cut: int, ties: str = "average") -> tuple[float, np.ndarray]:
+    """R@k of the best ranks [queries]: the share of queries, and 0 or 1 for each, float64 [queries].
+
+    A query counts when its rank, ties averaged, is at most ``cut``. With ``ties="benchmark"`` it counts as in the
+    audio-retrieval benchmark, which differs only where items tie: the rank from 0 is 0 for R@1, below k else.
+    """
+    _check_ties(ties)
+    ranks = np.asarray(ranks, dtype=float)
+    within = ranks <= cut if ties == "average" or cut == 1 else ranks - 1 < cut
+    return float(within.mean()), within.astype(float)
+
+
+def median_rank(ranks: np.ndarray) -> float:
+    """MedR: the median of the best ranks [queries]; of an even number the mean of the middle two."""
+    return float(np.median(ranks))
+
+
+def mean_rank(ranks: np.ndarray) -> tuple[float, np.ndarray]:
+    """MeanR: the mean of the best ranks [queries], and these, float64 [queries]."""
+    items = np.asarray(ranks, dtype=float)
+    return float(items.mean()), items
+
+
+def geometric_mean(shares: Sequence[float]) -> float:
+    """The geometric mean of R@1, R@5 and R@10, 0 if one of them is 0."""
+    return float(np.prod(shares) ** (1 / len(shares)))
+
+
+def mean_average_precision(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
+    """mAP@k: the mean, and the average precision of each query, float64 [queries], in 0 to 1.
+
+    The sum of i / rank over the relevant items i = 1, 2, ... up to rank k, divided by the number of all relevant items
+    but by k at most, not by the number found. Of items that tie at most k count.
+    """
+    query, number = _numbers(ranks)
+    gains = np.where((ranks.values <= cut) & (number <= cut), number / ranks.values, 0)
+    sums = np.bincount(query, gains, minlength=len(ranks.sizes))
+    items = sums / np.minimum(ranks.sizes, cut)
+    return float(items.mean()), items
+
+
+def set_recall(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
+    """R@k by convention B of section 2.3: the mean, and the share of a query's relevant items up to rank k [queries].
+
+    With five relevant items it is 0.2 at most for k = 1. ``evaluate`` reports ``recall`` of the best item instead.
+    """
+    query, _ = _numbers(ranks)
+    items = np.bincount(query, ranks.values <= cut, minlength=len(ranks.sizes)) / ranks.sizes
+    return float(items.mean()), items
+
+
+def _numbers(ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
+    """For each relevant item the index of its query, and its number from 1 among the query's relevant items."""
+    query = np.repeat(np.arange(len(ranks.sizes)), ranks.sizes)
+    return query, np.arange(1, len(query) + 1) - (np.cumsum(ranks.sizes) - ranks.sizes)[query]
+
+
+def validate(
+    scores: Scores,
+    owners: Ids,
+    clips: Ids,
+    *,
+    captions: Ids | None = None,
+    relevant: Relevant | None = None,
+) -> None:
+    """Refuse what ``evaluate`` cannot score, all offenders in one EarwitnessError; the arguments are the same.
+
+    Goes through all scores once. Infinite scores are ordered like any other; NaN is refused.
+    """
+    relevance = _relevance(owners, clips, captions, relevant, scores)
+    _refuse_nan({s + row: n for s, block in _blocks(scores, relevance) for row, n in _nan(block)}, relevance)
+
+
+def evaluate(
+    scores: Scores,
+    owners: Ids,
+    clips: Ids,
+    *,
+    captions: Ids | None = None,
+    relevant: Relevant | None = None,
+    ties: str = "average",
+) -> Evaluation:
+    """All metrics of both directions, from scores [captions, clips], the higher the better.
+
+    ``scores`` is an array, an h5py data set, or a function (start, stop) that gives these rows as an array; it is read
+    in blocks of rows, all of them twice, and has to give the same both times. ``owners`` names the clip of each
+    caption in the order of the rows, ``clips`` those of the columns, ``captions`` the rows (from 0 where not given). A
+    clip may have any number of captions; one without stays in the pool and is no query.
+
+    ``relevant`` says for each caption all clips that are relevant to it, in place of its own clip alone, and for each
+    clip all captions it is relevant to; mAP@16 is then given. A caption with an empty list is skipped and counted.
+    ``ties`` is that of ``recall``. With one clip every value of text to audio is 1, whatever the scores; with equal
+    scores every rank is the middle of the pool, (items + 1) / 2, and a note says so.
+
+    Raises EarwitnessError for what ``validate`` refuses, and for a function that changes its answers.
+    """
+    _check_ties(ties)
+    relevance = _relevance(owners, clips, captions, relevant, scores)
+    cuts = (10, 16) if relevant is not None else (10,)
+    notes = [] if relevant is None else _relevance_notes(relevance)
+    counts = _count(scores, relevance)
+    metrics, items, queries, of_clip, skipped, ranks = {}, {}, {}, {}, {}, {}
+    pool = {"t2a": len(relevance.clips), "a2t": len(relevance.captions)}
+    for way, query, names, owner in (
+        ("t2a", relevance.row, relevance.captions, relevance.owners),
+        ("a2t", relevance.column, relevance.clips, relevance.clips),
+    ):
+        above, level = counts[way]
+        ranks[way], known = _ranks(query, 1 + above + (level - 1) / 2, len(names))
+        queries[way], of_clip[way] = [names[number] for number in known], [owner[number] for number in known]
+        skipped[way] = [names[number] for number in np.setdiff1d(np.arange(len(names)), known)]
+        notes += _notes(way, query, level, pool[way], len(skipped[way]))
+        _add(metrics, items, way, ranks[way], pool[way], cuts, ties)
+    return Evaluation(metrics, items, queries, of_clip, skipped, pool, ranks, notes)
+
+
+def evaluate_top(
+    ranked: Sequence[Ids],
+    owners: Ids,
+    *,
+    clips: Ids | None = None,
+    captions: Ids | None = None,
+    relevant: Relevant | None = None,
+) -> Evaluation:
+    """The metrics that the k best clips of each caption give, as in a DCASE submission: R and mAP up to k.
+
+    ``ranked`` lists for each caption, in the order of ``owners``, the clips from the best on, equally many for each.
+    ``clips`` are all that could have been ranked, where known: a name that is not among them is then refused.
+    ``captions`` and ``relevant`` are those of ``evaluate``. All that needs more than k ranks, and audio to text, is
+    None with its reason.
+
+    Raises EarwitnessError for lists that cannot be scored, all offenders in one.
+    """
+    owners = _plain_list(owners)
+    offenders = _list_offenders(ranked, owners, captions, clips) or _strangers(ranked, owners)
+    if offenders:
+        raise EarwitnessError(listed("These ranked lists cannot be scored:", offenders))
+    given = clips is not None
+    named = {clip for line in relevant.values() for clip in _members(line)} if relevant is not None else set()
+    known = list(clips) if given else list(dict.fromkeys([*owners, *(c for line in ranked for c in line), *named]))
+    relevance = _relevance(owners, known, captions, relevant)
+    place = {clip: number for number, clip in enumerate(known)}
+    depth = len(ranked[0])
+    found = [{place[clip]: rank for rank, clip in enumerate(line, start=1)} for line in ranked]
+    values = [found[row].get(column, np.inf) for row, column in zip(relevance.row, relevance.column, strict=True)]
+    ranks, scored = _ranks(relevance.row, np.array(values, dtype=float), len(owners))
+    skipped = np.setdiff1d(np.arange(len(owners)), scored)
+    pool = len(known) if given else None
+    cuts = (10, 16) if relevant is not None else (10,)
+    metrics, items = {}, {}
+    _add(metrics, items, "t2a", ranks, pool, cuts, "average", depth)
+    reason = f"audio to text cannot be told from the {depth} best clips of each caption"
+    metrics |= {name.replace("t2a", "a2t"): {"value": None, "reason": reason} for name in list(metrics)}
+    notes = [] if relevant is None else _relevance_notes(relevance)
+    notes += [_skipped_note("t2a", len(skipped), len(owners))] if len(skipped) else []
+    return Evaluation(
+        metrics,
+        items,
+        {"t2a": [relevance.captions[n] for n in scored], "a2t": []},
+        {"t2a": [relevance.owners[n] for n in scored], "a2t": []},
+        {"t2a": [relevance.captions[n] for n in skipped], "a2t": []},
+        {"t2a": pool, "a2t": None},
+        {"t2a": ranks},
+        notes,
+    )
+
+
+def _add(metrics, items, way: str, ranks: Ranks, pool: int | None, cuts, ties: str, depth: int | None = None) -> None:
+    """Put a direction's metrics into ``metrics`` and the queries' values into ``items``; ``depth`` ranks are known."""
+    best = ranks.best() if len(ranks.sizes) else np.zeros(0)
+    computed: dict[str, tuple[int | None, Callable]] = {f"r{k}": (k, lambda k=k: recall(best, k, ties)) for k in CUTS}
+    computed["medr"] = (None, lambda: (median_rank(best), None))
+    computed["meanr"] = (None, lambda: mean_rank(best))
+    computed["gmean"] = (10, lambda: (geometric_mean([recall(best, k, ties)[0] for k in (1, 5, 10)]), None))
+    computed |= {f"map{k}": (k, lambda k=k: mean_average_precision(ranks, k)) for k in cuts}
+    for name, (needed, function) in computed.items():
+        key = f"{way}_{name}"
+        if not len(best):
+            metrics[key] = {"value": None, "reason": f"no query of {DIRECTIONS[way]} has a relevant item"}
+        elif depth is not None and (needed is None or needed > depth):
+            wanted = "all ranks" if needed is None else f"the {needed} best"
+            metrics[key] = {"value": None, "reason": f"needs {wanted}; only the {depth} best of each query are known"}
+        else:
+            value, per_query = function()
+            metrics[key] = {"value": value}
+            if per_query is not None:
+                items[key] = per_query
+            if pool is not None and name[0] == "r" and needed >= pool:
+                metrics[key]["note"] = f"1 for any scores: only {pool} items are ranked"
+
+
+def _ranks(query: np.ndarray, values: np.ndarray, number: int) -> tuple[Ranks, np.ndarray]:
+    """The ranks by query, and the indices of the queries that have any; ``query`` and ``values`` are parallel."""
+    sizes = np.bincount(query, minlength=number)
+    return Ranks(values[np.lexsort((values, query))], sizes[sizes > 0]), np.flatnonzero(sizes)
+
+
+def _count(scores: Scores, relevance: _Relevance) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each direction and pair the number of items above the relevant one, and level with it (itself included)."""
+    row, column = relevance.row, relevance.column
+    positive = np.empty(len(row), dtype=float)
+    above, least = np.zeros(len(row), dtype=np.int64), np.zeros(len(row), dtype=np.int64)
+    missing = {}
+    for start, block in _blocks(scores, relevance):
+        missing |= {start + line: number for line, number in _nan(block)}
+        pairs = slice(*np.searchsorted(row, [start, start + len(block)]))
+        own = block[row[pairs] - start, column[pairs]]
+        positive[pairs] = own
+        above[pairs], least[pairs] = _row_counts(block, row[pairs] - start, own)
+    _refuse_nan(missing, relevance)
+    return {"t2a": (above, least - above), "a2t": _count_captions(scores, relevance, positive)}
+
+
+def _row_counts(block: np.ndarray, lines: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each value the number of scores in its line of the block that are above it, and at least it."""
+    counts = np.empty((2, len(lines)), dtype=np.int64)
+    for start in range(0, len(lines), ROWS):
+        some = slice(start, start + ROWS)
+        scores, limits = block[lines[some]], values[some, None]
+        for count, mask in zip(counts, (scores > limits, scores >= limits), strict=True):
+            count[some] = np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
+    return counts[0], counts[1]
+
+
+def _count_captions(scores: Scores, relevance: _Relevance, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Over all captions the number above each pair's score ``positive``, and level with it."""
+    row, column = relevance.row, relevance.column
+    columns, turns = _turns(column, len(relevance.clips))
+    above = [np.zeros(len(turn), dtype=np.int64) for turn in turns]
+    least = [np.zeros(len(turn), dtype=np.int64) for turn in turns]
+    for start, block in _blocks(scores, relevance):
+        pairs = slice(*np.searchsorted(row, [start, start + len(block)]))
+        if not np.array_equal(block[row[pairs] - start, column[pairs]], positive[pairs]):
+            raise EarwitnessError(
+                f"The scores of captions {start} to {start + len(block) - 1} were others when they were read again: "
+                "a function that gives scores must give the same each time (dropout left on, perhaps)."
+            )
+        limits = [positive[turn].astype(block.dtype) for turn in turns]
+        _compare(block if columns is None else block[:, columns], limits, above, least)
+    totals = np.zeros((2, len(row)), dtype=np.int64)
+    for turn, higher, enough in zip(turns, above, least, strict=True):
+        totals[:, turn] = higher, enough - higher
+    return totals[0], totals[1]
+
+
+def _turns(column: np.ndarray, clips: int) -> tuple[np.ndarray | None, list[np.ndarray]]:
+    """The clips by falling number of relevant captions, and for the first, second, ... caption of each its pair.
+
+    The n-th list is as long as there are clips with n captions, which come first in this order, so that no clip is
+    compared more often than it has captions. The order is None where it is that of the columns already.
+    """
+    sizes = np.bincount(column, minlength=clips)
+    order, by_clip = np.argsort(-sizes, kind="stable"), np.argsort(column, kind="stable")
+    first = (np.cumsum(sizes) - sizes)[order]
+    turns = [by_clip[first[: np.count_nonzero(sizes > turn)] + turn] for turn in range(sizes.max())]
+    return None if np.array_equal(order, np.arange(clips)) else order, turns
+
+
+def _compare(block: np.ndarray, limits: list[np.ndarray], above: list[np.ndarray], least: list[np.ndarray]) -> None:
+    """Add to ``above`` and ``least`` how many scores of each column are above its limit, and at least the limit."""
+    for left in range(0, len(limits[0]) if limits else 0, TILE):
+        for top in range(0, len(block), ROWS):
+            tile = block[top : top + ROWS, left : left + TILE]
+            for limit, higher, enough in zip(limits, above, least, strict=True):
+                part = limit[left : left + TILE]
+                if not len(part):
+                    break
+                scores, here = tile[:, : len(part)], slice(left, left + TILE)
+                higher[here] += np.add.reduce((scores > part).view(np.uint8), axis=0, dtype=np.uint8)
+                enough[here] += np.add.reduce((scores >= part).view(np.uint8), axis=0, dtype=np.uint8)
+
+
+def _blocks(scores: Scores, relevance: _Relevance) -> Iterator[tuple[int, np.ndarray]]:
+    """The scores in blocks of rows, float32 or wider, each with the index of its first row."""
+    captions, clips = len(relevance.captions), len(relevance.clips)
+    if not callable(scores) and not hasattr(scores, "shape"):
+        scores = np.asarray(scores)
+    rows = max(1, BLOCK // clips)
+    for start in range(0, captions, rows):
+        stop = min(start + rows, captions)
+        block = np.asarray(scores(start, stop) if callable(scores) else scores[start:stop])
+        if block.shape != (stop - start, clips):
+            raise EarwitnessError(
+                f"The scores of captions {start} to {stop - 1} have the shape {block.shape}; "
+                f"{(stop - start, clips)} is needed, a row for each caption and a column for each clip."
+            )
+        if block.dtype.kind not in "fiub":
+            raise EarwitnessError(f"The scores are of the type {block.dtype}, not real numbers.")
+        if block.dtype not in (np.float32, np.float64):
+            block = block.astype(np.float32 if block.dtype == np.float16 else np.float64)
+        yield start, block
+
+
+def _nan(block: np.ndarray) -> Iterator[tuple[int, int]]:
+    """The rows that hold NaN, and how many."""
+    if np.isnan(block.min()):
+        numbers = np.isnan(block).sum(axis=1)
+        yield from ((int(row), int(numbers[row])) for row in np.flatnonzero(numbers))
+
+
+def _refuse_nan(missing: dict[int, int], relevance: _Relevance) -> None:
+    if not missing:
+        return
+    clips = len(relevance.clips)
+    if len(missing) == len(relevance.captions) and set(missing.values()) == {clips}:
+        offenders = ["every score is NaN; a training that diverged, perhaps"]
+    else:
+        offenders = [
+            f"caption {relevance.captions[row]!r} has the score NaN for {number} of {clips} clips"
+            + ("; an embedding of length 0, perhaps" if number == clips else "")
+            for row, number in missing.items()
+        ]
+    raise EarwitnessError(listed("These scores cannot be ranked:", offenders))
+
+
+def _relevance(
+    owners: Ids, clips: Ids, captions: Ids | None, relevant: Relevant | None, scores: Scores = None
+) -> _Relevance:
+    """The pairs of captions and clips; EarwitnessError with all offenders but those among the scores' values."""
+    owners, clips = _plain_list(owners), _plain_list(clips)
+    names = list(range(len(owners))) if captions is None else _plain_list(captions)
+    place = {clip: number for number, clip in enumerate(clips)}
+    offenders = _name_offenders(names, owners, clips) + _shape_offenders(scores, len(owners), len(clips))
+    offenders += _unknown(((f"caption {name!r} is of", clip) for name, clip in zip(names, owners, strict=False)), place)
+    if relevant is not None:
+        offenders += _table_offenders(relevant, names, place)
+    if offenders:
+        raise EarwitnessError(listed("This retrieval cannot be scored:", offenders))
+    lists = [[clip] for clip in owners] if relevant is None else [relevant[name] for name in names]
+    row = np.repeat(np.arange(len(names)), [len(line) for line in lists])
+    column = np.array([place[clip] for line in lists for clip in line], dtype=np.int64)
+    return _Relevance(row, column, names, clips, owners)
+
+
+def _plain_list(ids: Ids) -> list:
+    """Names as Python's own strings and numbers, not NumPy's."""
+    return ids.tolist() if hasattr(ids, "tolist") else list(ids)
+
+
+def _name_offenders(names: list, owners: list, clips: list) -> list[str]:
+    offenders = []
+    if not owners or not clips:
+        offenders.append(f"there are {len(owners)} captions and {len(clips)} clips; at least one of each is needed")
+    if len(names) != len(owners):
+        offenders.append(f"there are {len(names)} captions, but the clips of {len(owners)}")
+    for what, ids in (("caption", names), ("clip", clips)):
+        offenders += [
+            f"{what} {name!r} is there {number} times; the {what}s need different names"
+            + (" (number them where two have the same text)" if what == "caption" else "")
+            for name, number in Counter(ids).items()
+            if number > 1
+        ]
+    return offenders
+
+
+def _shape_offenders(scores: Scores, captions: int, clips: int) -> list[str]:
+    if scores is None or callable(scores):
+        return []
+    try:
+        shape = tuple(scores.shape if hasattr(scores, "shape") else np.asarray(scores).shape)
+    except ValueError:
+        return ["the rows of the scores are not equally long"]
+    if shape == (captions, clips):
+        return []
+    hint = "; transposed, perhaps" if shape == (clips, captions) else ""
+    return [f"the scores have the shape {shape}; {captions} captions and {clips} clips need {(captions, clips)}{hint}"]
+
+
+def _unknown(named: Iterable[tuple[str, Hashable]], known: Collection[Hashable]) -> list[str]:
+    """What to say of the pairs (where it is named, clip) whose clip is not among the known ones."""
+    lost = [(where, clip) for where, clip in named if clip not in known]
+    alike = {_plain(clip): clip for clip in known} if lost else {}
+    offenders = []
+    for where, clip in lost:
+        other = alike.get(_plain(clip))
+        hint = "" if other is None else f" ({other!r} is: the folder, the extension, the case or blanks differ)"
+        offenders.append(f"{where} clip {clip!r}, which is not among the {len(known)} clips{hint}")
+    return offenders
+
+
+def _plain(clip: Hashable) -> str:
+    """A clip's name without folder, extension of a sound file, case and outer blanks."""
+    return re.sub(r"^.*[/\\]|\.(wav|flac|mp3|ogg|m4a|mp4|npy)$", "", str(clip).strip().casefold())
+
+
+def _table_offenders(relevant: Relevant, names: list, place: dict) -> list[str]:
+    known = set(names)
+    offenders = [
+        f"the table of relevant clips has caption {n!r}, which is not scored" for n in relevant if n not in known
+    ]
+    offenders += [
+        f"caption {name!r} is not in the table of relevant clips (an empty list there says that it has none)"
+        for name in names
+        if name not in relevant
+    ]
+    for name, line in relevant.items():
+        if isinstance(line, str):
+            offenders.append(f"the relevant clips of caption {name!r} are one string, {line!r}, not a list of clips")
+            continue
+        twice = [clip for clip, number in Counter(line).items() if number > 1]
+        offenders += [f"clip {clip!r} is more than once among the relevant of caption {name!r}" for clip in twice]
+    named = ((f"relevant to caption {name!r} is", clip) for name, line in relevant.items() for clip in _members(line))
+    return offenders + _unknown(named, place)
+
+
+def _members(line: Collection) -> Collection:
+    """The clips of a table's entry; one string, which is refused elsewhere, has none."""
+    return () if isinstance(line, str) else line
+
+
+def _list_offenders(ranked: Sequence[Ids], owners: Ids, captions: Ids | None, clips: Ids | None) -> list[str]:
+    if len(ranked) != len(owners) or not len(ranked):
+        return [f"there are {len(ranked)} ranked lists for {len(owners)} captions; each caption needs one"]
+    names = range(len(owners)) if captions is None else captions
+    depth = Counter(len(line) for line in ranked).most_common(1)[0][0]
+    offenders, known = [], None if clips is None else set(clips)
+    for name, line in zip(names, ranked, strict=False):
+        if isinstance(line, str):
+            offenders.append(f"the ranked clips of caption {name!r} are one string, not a list")
+            continue
+        if len(line) != depth or not len(line):
+            offenders.append(f"caption {name!r} has {len(line)} ranked clips, most others have {depth}")
+        empty = [rank for rank, clip in enumerate(line, start=1) if clip is None or clip != clip or clip == ""]
+        offenders += [f"rank {rank} of caption {name!r} is empty; an empty cell of a table, perhaps" for rank in empty]
+        twice = [clip for clip, number in Counter(line).items() if number > 1 and clip != ""]
+        offenders += [f"clip {clip!r} is ranked more than once for caption {name!r}" for clip in twice]
+    if known is not None:
+        ranks = (
+            (f"rank {rank} of caption {name!r} is", clip)
+            for name, line in zip(names, ranked, strict=False)
+            for rank, clip in enumerate(_members(line), start=1)
+            if clip != ""
+        )
+        offenders += _unknown(ranks, known)
+    return offenders
+
+
+def _strangers(ranked: Sequence[Ids], owners: Ids) -> list[str]:
+    """Names that differ throughout from those of the captions' clips would score 0 without a word."""
+    listed_clips = {clip for line in ranked for clip in line}
+    if not listed_clips.isdisjoint(owners):
+        return []
+    alike = {_plain(clip): clip for clip in listed_clips}
+    return [
+        f"no ranked clip is named like a caption's: {clip!r} is ranked as {alike[_plain(clip)]!r}, perhaps"
+        for clip in dict.fromkeys(owners)
+        if _plain(clip) in alike
+    ]
+
+
+def _check_ties(ties: str) -> None:
+    if ties not in TIES:
+        raise EarwitnessError(f"ties is {ties!r}; it must be one of {', '.join(map(repr, TIES))}.")
+
+
+def _notes(way: str, query: np.ndarray, level: np.ndarray, pool: int, skipped: int) -> list[str]:
+    """What a reader should know of ties and of queries left out."""
+    notes = []
+    queries, constant, tied = (np.count_nonzero(np.bincount(query[level >= least])) for least in (1, pool, 2))
+    if constant and pool > 1:
+        notes.append(
+            f"{DIRECTIONS[way]}: {constant} of {queries} queries score all {pool} items alike; their rank is the "
+            f"middle, {(pool + 1) / 2:g}"
+        )
+    if tied - (constant if pool > 1 else 0):
+        notes.append(f"{DIRECTIONS[way]}: for {tied} of {queries} queries a relevant item ties with another item")
+    return notes + ([_skipped_note(way, skipped, queries + skipped)] if skipped else [])
+
+
+def _skipped_note(way: str, skipped: int, queries: int) -> str:
+    return f"{DIRECTIONS[way]}: {skipped} of {queries} queries have no relevant item and are not scored"
+
+
+def _relevance_notes(relevance: _Relevance) -> list[str]:
+    """A table that leaves out captions' own clips is unusual."""
+    own = {clip: number for number, clip in enumerate(relevance.clips)}
+    pairs = set(zip(relevance.row.tolist(), relevance.column.tolist(), strict=True))
+    lost = sum((row, own[clip]) not in pairs for row, clip in enumerate(relevance.owners))
+    return [f"{lost} captions do not have their own clip among their relevant clips"] if lost else []

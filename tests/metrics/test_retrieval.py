@@ -1,0 +1,343 @@
+"""Retrieval metrics: against sorting each query, on worked examples, at the edges, and what they refuse."""
+
+import subprocess
+import sys
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from earwitness.errors import EarwitnessError
+from earwitness.metrics import retrieval
+
+WAYS = tuple(retrieval.DIRECTIONS)
+
+
+def value(evaluation, name):
+    return evaluation.metrics[name]["value"]
+
+
+def random_case(seed=0, captions=60, clips=17, ties=True):
+    """Scores, clip of each caption (some clips have none), clip names, and a table with one to four relevant clips."""
+    generator = np.random.default_rng(seed)
+    scores = generator.standard_normal((captions, clips)).astype(np.float32)
+    names = [f"clip {number}" for number in range(clips)]
+    owner = generator.integers(clips - 2, size=captions)
+    table = {
+        row: [names[n] for n in {int(owner[row]), *generator.integers(clips - 2, size=3).tolist()}]
+        for row in range(captions)
+    }
+    return np.round(2 * scores) / 2 if ties else scores, [names[n] for n in owner], names, table
+
+
+def by_sorting(scores, names, table):
+    """For each direction the sorted averaged ranks of the relevant items of each query that has any."""
+    relevant = np.array([[name in table[row] for name in names] for row in range(len(scores))])
+    rows = [np.sort(rankdata(-line)[mask]) for line, mask in zip(scores, relevant, strict=True) if mask.any()]
+    columns = [np.sort(rankdata(-line)[mask]) for line, mask in zip(scores.T, relevant.T, strict=True) if mask.any()]
+    return {"t2a": rows, "a2t": columns}
+
+
+def assert_ranks(evaluation, expected):
+    for way in WAYS:
+        np.testing.assert_array_equal(evaluation.ranks[way].values, np.concatenate(expected[way]))
+        assert evaluation.ranks[way].sizes.tolist() == [len(ranks) for ranks in expected[way]]
+        assert evaluation.items[f"{way}_meanr"].tolist() == [ranks[0] for ranks in expected[way]]
+
+
+@pytest.mark.parametrize("with_table", [False, True])
+@pytest.mark.parametrize("block", [1, 100, 1 << 22])
+def test_ranks_are_those_of_sorting_each_query(monkeypatch, with_table, block):
+    monkeypatch.setattr(retrieval, "BLOCK", block)
+    monkeypatch.setattr(retrieval, "TILE", 5)
+    scores, owners, names, table = random_case()
+    own = {row: [clip] for row, clip in enumerate(owners)}
+    result = retrieval.evaluate(scores, owners, names, relevant=table if with_table else None)
+    assert_ranks(result, by_sorting(scores, names, table if with_table else own))
+    assert result.pool == {"t2a": 17, "a2t": 60}
+    assert len(result.queries["t2a"]) == len(result.clips["t2a"]) == 60
+    assert {"clip 15", "clip 16"} <= set(result.skipped["a2t"])
+    assert sorted(result.queries["a2t"] + result.skipped["a2t"]) == sorted(names)
+
+
+def test_more_captions_than_a_byte_counts():
+    scores = np.zeros((700, 3))
+    scores[:699, 0] = np.arange(699, 0, -1)  # the last caption, of clip 0, is beaten by the other 699
+    result = retrieval.evaluate(scores, [1] * 699 + [0], [0, 1, 2])
+    assert result.items["a2t_meanr"].tolist() == [700, 350.5]
+
+
+@pytest.mark.parametrize("kind", ["function", "h5py", "list", "float16", "float64", "int32", "bool"])
+def test_scores_of_any_kind(monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(retrieval, "BLOCK", 100)
+    scores, owners, names, _ = random_case()
+    if kind in ("int32", "bool"):
+        scores = (2 * scores).astype(kind)
+    expected = by_sorting(scores.astype(float), names, {row: [clip] for row, clip in enumerate(owners)})
+    with h5py.File(tmp_path / "scores.h5", "w") as file:
+        given = {
+            "function": lambda start, stop: scores[start:stop],
+            "h5py": file.create_dataset("scores", data=scores),
+            "list": scores.tolist(),
+        }.get(kind, scores.astype(kind) if "float" in kind else scores)
+        assert_ranks(retrieval.evaluate(given, owners, names), expected)
+
+
+def test_items_and_corpus_values_belong_together():
+    scores, owners, names, table = random_case()
+    result = retrieval.evaluate(scores, owners, names, relevant=table)
+    assert set(result.items) == set(retrieval.MEANS)
+    for name, items in result.items.items():
+        assert value(result, name) == pytest.approx(items.mean())
+        assert len(items) == len(result.queries[name[:3]])
+    assert {name for name in result.metrics if name not in result.items} == {
+        f"{way}_{name}" for way in WAYS for name in ("medr", "gmean")
+    }
+    assert value(result, "t2a_medr") == np.median(result.items["t2a_meanr"])
+
+
+def test_average_precision_divides_by_the_relevant_and_not_by_those_found():
+    ranks = retrieval.Ranks(np.array([1, 3, 11, 12, 13, 2, *range(1, 21)], dtype=float), np.array([5, 1, 20]))
+    mean, items = retrieval.mean_average_precision(ranks, 10)
+    assert items == pytest.approx([(1 + 2 / 3) / 5, 1 / 2, 1])  # the first is metrics.md, 3.8; the last has 20
+    assert mean == pytest.approx(items.mean())
+    assert retrieval.mean_average_precision(ranks, 2)[1] == pytest.approx([1 / 2, 1 / 2, 1])
+
+
+@pytest.mark.parametrize("cut", [1, 5, 10, 16])
+def test_average_precision_is_at_most_one_where_many_tie(cut):
+    ranks = retrieval.Ranks(np.full(19, 10.0), np.array([19]))
+    mean, _ = retrieval.mean_average_precision(ranks, cut)
+    assert mean == pytest.approx(sum(range(1, cut + 1)) / 10 / cut if cut >= 10 else 0)
+    assert mean <= 1
+
+
+def test_set_recall_and_recall_by_both_rules():
+    ranks = retrieval.Ranks(np.array([1, 3, 6, 7, 8, 2.5]), np.array([5, 1]))
+    assert retrieval.set_recall(ranks, 5)[1].tolist() == [2 / 5, 1]
+    best = np.array([1, 1.5, 5, 5.5, 6])
+    assert retrieval.recall(best, 5) == (pytest.approx(0.6), pytest.approx([1, 1, 1, 0, 0]))
+    assert retrieval.recall(best, 5, "benchmark")[1].tolist() == [1, 1, 1, 1, 0]
+    assert [retrieval.recall(best, 1, ties)[0] for ties in retrieval.TIES] == [0.2, 0.2]
+
+
+def test_perfect_scores():
+    scores = np.repeat(np.eye(60), 2, axis=0)
+    owners = np.repeat(range(60), 2)
+    result = retrieval.evaluate(scores * np.linspace(1, 2, 120)[:, None], owners, range(60))
+    assert {name: value(result, name) for name in result.metrics} == dict.fromkeys(result.metrics, pytest.approx(1))
+    # Where a clip's two captions score alike they share the mean of the first two ranks.
+    result = retrieval.evaluate(scores, owners, range(60))
+    assert (value(result, "a2t_meanr"), value(result, "a2t_r1"), value(result, "a2t_r5")) == (1.5, 0, 1)
+    assert result.notes == ["audio to text: for 60 of 60 queries a relevant item ties with another item"]
+
+
+@pytest.mark.parametrize("clips", [1, 2, 9])
+def test_constant_scores_give_middle_ranks(clips):
+    result = retrieval.evaluate(np.zeros((3 * clips, clips)), np.repeat(range(clips), 3), range(clips))
+    assert value(result, "t2a_meanr") == value(result, "t2a_medr") == (clips + 1) / 2  # metrics.md, 3.8
+    assert value(result, "a2t_meanr") == (3 * clips + 1) / 2
+    assert value(result, "t2a_r1") == (clips == 1)
+    noted = [f"audio to text: {clips} of {clips} queries score all {3 * clips} items alike"]
+    noted += [f"text to audio: {3 * clips} of {3 * clips} queries score all"] if clips > 1 else []
+    assert all(any(note.startswith(start) for note in result.notes) for start in noted)
+
+
+def test_one_clip_and_small_pools_are_marked():
+    result = retrieval.evaluate([[0.3], [0.7]], ["a", "a"], ["a"])
+    assert [value(result, f"t2a_{name}") for name in ("r1", "r50", "medr", "meanr", "gmean", "map10")] == [1] * 6
+    assert result.metrics["t2a_r1"]["note"] == "1 for any scores: only 1 items are ranked"
+    assert "note" not in result.metrics["a2t_r1"]
+    assert "note" in result.metrics["a2t_r5"]
+    assert result.notes == []
+
+
+@pytest.mark.parametrize("ties", retrieval.TIES)
+def test_the_order_of_clips_and_captions_does_not_matter(ties):
+    scores, owners, names, table = random_case()
+    rows, columns = np.random.default_rng(1).permutation(60), np.random.default_rng(2).permutation(17)
+    moved = retrieval.evaluate(
+        scores[rows][:, columns],
+        [owners[row] for row in rows],
+        [names[column] for column in columns],
+        captions=rows,
+        relevant=table,
+        ties=ties,
+    )
+    result = retrieval.evaluate(scores, owners, names, relevant=table, ties=ties)
+    for name in result.metrics:
+        assert value(moved, name) == pytest.approx(value(result, name), abs=1e-12)
+    assert moved.queries["t2a"] == rows.tolist()
+    np.testing.assert_array_equal(moved.items["t2a_map16"], result.items["t2a_map16"][rows])
+
+
+def test_a_duplicated_corpus_scores_otherwise():
+    scores, owners, names, _ = random_case(ties=False)
+    once = retrieval.evaluate(scores, owners, names)
+    twice = retrieval.evaluate(
+        np.tile(scores, (2, 2)), [*owners, *(f"{o}'" for o in owners)], [*names, *(f"{n}'" for n in names)]
+    )
+    # Twice as many are above, and the copy of the relevant clip ties with it.
+    assert twice.items["t2a_meanr"].tolist() == (2 * np.tile(once.items["t2a_meanr"], 2) - 0.5).tolist()
+    assert twice.items["a2t_meanr"].tolist() == (2 * np.tile(once.items["a2t_meanr"], 2) - 0.5).tolist()
+
+
+def test_a_table_of_relevant_clips():
+    scores = [[3, 2, 1], [3, 2, 1], [1, 2, 3]]
+    table = {"x": ["b", "c"], "y": ["a"], "z": []}
+    result = retrieval.evaluate(scores, ["b", "a", "c"], ["a", "b", "c"], captions=["x", "y", "z"], relevant=table)
+    assert result.items["t2a_meanr"].tolist() == [2, 1]  # x's best is b; z has none
+    assert result.items["t2a_map16"] == pytest.approx([(1 / 2 + 2 / 3) / 2, 1])
+    assert result.skipped == {"t2a": ["z"], "a2t": []}
+    # a: x and y tie at 3, y is relevant; b: all three tie, x is; c: x ties with y behind z.
+    assert result.items["a2t_meanr"].tolist() == [1.5, 2, 2.5]
+    assert "text to audio: 1 of 3 queries have no relevant item and are not scored" in result.notes
+    assert "1 captions do not have their own clip among their relevant clips" in result.notes
+    alone = retrieval.evaluate(scores, ["b", "a", "c"], ["a", "b", "c"])
+    assert "t2a_map16" not in alone.metrics
+
+
+def test_no_relevant_item_at_all_is_null_with_its_reason():
+    result = retrieval.evaluate([[1, 2]], ["a"], ["a", "b"], relevant={0: []})
+    assert result.items == {}
+    assert result.metrics["t2a_r1"] == {"value": None, "reason": "no query of text to audio has a relevant item"}
+    assert {entry["value"] for entry in result.metrics.values()} == {None}
+
+
+@pytest.mark.parametrize("with_table", [False, True])
+def test_a_top_list_gives_what_the_scores_give(with_table):
+    scores, owners, names, table = random_case(ties=False)
+    relevant = table if with_table else None
+    ranked = [[names[n] for n in np.argsort(-line)[:10]] for line in scores]
+    full = retrieval.evaluate(scores, owners, names, relevant=relevant)
+    for clips in (names, None):
+        top = retrieval.evaluate_top(ranked, owners, clips=clips, relevant=relevant)
+        assert set(top.metrics) == set(full.metrics)
+        computed = {name for name, entry in top.metrics.items() if entry["value"] is not None}
+        assert computed == {f"t2a_{name}" for name in ("r1", "r5", "r10", "gmean", "map10")}
+        for name in computed:
+            assert value(top, name) == value(full, name)
+        assert top.metrics["t2a_r50"]["reason"] == "needs the 50 best; only the 10 best of each query are known"
+        assert top.metrics["t2a_medr"]["reason"] == "needs all ranks; only the 10 best of each query are known"
+        assert top.metrics["a2t_r1"]["reason"] == "audio to text cannot be told from the 10 best clips of each caption"
+        assert top.pool["t2a"] == (clips and 17)
+
+
+def test_a_short_top_list_and_one_without_a_hit():
+    result = retrieval.evaluate_top([["a", "b", "c"], ["a", "b", "c"]], ["b", "x"])
+    assert result.items == {"t2a_r1": pytest.approx([0, 0])}
+    assert result.metrics["t2a_r5"]["value"] is None
+    assert value(retrieval.evaluate_top([["a"]], ["x"]), "t2a_r1") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "messages"),
+    [
+        ((np.zeros((2, 3)), ["a", "b", "c"], ["a", "b"]), {}, [r"shape \(2, 3\); .* need \(3, 2\); transposed"]),
+        ((np.zeros((3, 5)), ["a"], ["a", "b"]), {}, [r"the scores have the shape \(3, 5\)"]),
+        (([[1], [1, 2]], ["a", "b"], ["a", "b"]), {}, ["not equally long"]),
+        ((np.zeros((0, 0)), [], []), {}, ["0 captions and 0 clips"]),
+        (
+            (np.zeros((2, 2)), ["A.wav", "q"], ["x/a", "b"]),
+            {},
+            ["clip 'A.wav', which is not among the 2 clips \\('x/a' is: the folder", "caption 1 is of clip 'q'"],
+        ),
+        ((np.zeros((2, 2)), ["a", "b"], ["a", "a"]), {}, ["clip 'a' is there 2 times", "clip 'b', which is not"]),
+        ((np.zeros((2, 1)), ["a", "a"], ["a"]), {"captions": ["x", "x"]}, ["caption 'x' is there 2 times.*same text"]),
+        ((np.zeros((2, 1)), ["a", "a"], ["a"]), {"captions": ["x"]}, ["1 captions, but the clips of 2"]),
+        (
+            (np.zeros((2, 1)), ["a", "a"], ["a"]),
+            {"relevant": {0: "a", 7: ["a", "a", "b"]}},
+            [
+                "one string, 'a'",
+                "caption 7, which is not scored",
+                "caption 1 is not in the table",
+                "'a' is more than once among the relevant of caption 7",
+                "relevant to caption 7 is clip 'b'",
+            ],
+        ),
+        (([["x"]], ["a"], ["a"]), {}, ["not real numbers"]),
+        ((lambda start, stop: np.zeros((1, 1)), ["a", "a"], ["a"]), {}, [r"captions 0 to 1 have the shape \(1, 1\)"]),
+        (([[1, np.nan], [1, 2]], ["a", "b"], ["a", "b"]), {}, ["caption 0 has the score NaN for 1 of 2 clips$"]),
+        (([[np.nan] * 2, [1, 2]], ["a", "b"], ["a", "b"]), {}, ["NaN for 2 of 2 clips; an embedding of length 0"]),
+        ((np.full((2, 2), np.nan), ["a", "b"], ["a", "b"]), {}, ["every score is NaN"]),
+    ],
+)
+@pytest.mark.parametrize("function", [retrieval.validate, retrieval.evaluate])
+def test_what_is_refused(function, arguments, options, messages):
+    for message in messages:
+        with pytest.raises(EarwitnessError, match=message):
+            function(*arguments, **options)
+
+
+def test_validate_lets_pass_what_can_be_scored():
+    scores, owners, names, table = random_case()
+    scores[0, :3] = np.inf, -np.inf, np.inf
+    assert retrieval.validate(scores, owners, names, relevant=table) is None
+
+
+def test_nan_is_named_in_whichever_block(monkeypatch):
+    monkeypatch.setattr(retrieval, "BLOCK", 4)
+    scores = np.zeros((6, 2))
+    scores[[1, 5], 0] = np.nan
+    for function in (retrieval.validate, retrieval.evaluate):
+        with pytest.raises(EarwitnessError, match=r"caption 1 has(.|\n)*caption 5 has"):
+            function(scores, ["a"] * 6, ["a", "b"])
+
+
+def test_an_unknown_rule_of_ties_and_a_function_that_changes_its_answers():
+    with pytest.raises(EarwitnessError, match="ties is 'optimistic'; it must be one of 'average', 'benchmark'"):
+        retrieval.evaluate([[1]], ["a"], ["a"], ties="optimistic")
+    generator = np.random.default_rng(0)
+    with pytest.raises(EarwitnessError, match="captions 0 to 1 were others when they were read again"):
+        retrieval.evaluate(lambda start, stop: generator.random((stop - start, 2)), ["a", "b"], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("ranked", "options", "messages"),
+    [
+        ([["a"]], {}, ["1 ranked lists for 2 captions"]),
+        ([["a", "b"], ["a"]], {}, ["caption 1 has 1 ranked clips, most others have 2"]),
+        (["ab", ["a", "b"]], {}, ["caption 0 are one string"]),
+        (
+            [["a", ""], ["a", "a"]],
+            {},
+            ["rank 2 of caption 0 is empty", "clip 'a' is ranked more than once for caption 1"],
+        ),
+        ([["a", "c"], ["a", "b"]], {"clips": ["a", "b"]}, ["rank 2 of caption 0 is clip 'c'"]),
+        ([["a", "b"], ["a", "b"]], {"clips": ["a"]}, ["rank 2 of caption 1 is clip 'b'"]),
+        ([["a.wav"], ["b.wav"]], {}, ["'a' is ranked as 'a.wav'", "'b' is ranked as 'b.wav'"]),
+        ([["a"], ["b"]], {"relevant": {0: ["a"]}}, ["caption 1 is not in the table"]),
+    ],
+)
+def test_top_lists_that_are_refused(ranked, options, messages):
+    for message in messages:
+        with pytest.raises(EarwitnessError, match=message):
+            retrieval.evaluate_top(ranked, ["a", "b"], **options)
+
+
+def test_memory_is_bounded():
+    captions, clips = 20_000, 2_000  # 160 MB of scores
+
+    def scores(start, stop):
+        return np.outer(np.arange(start, stop, dtype=np.float32), np.ones(clips, dtype=np.float32))
+
+    owners = np.arange(captions) % clips
+    tracemalloc.start()
+    try:
+        result = retrieval.evaluate(scores, owners, range(clips))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 80e6
+    # All clips score alike for a caption; of a clip's captions the last one is the highest.
+    assert value(result, "t2a_meanr") == (clips + 1) / 2
+    assert value(result, "a2t_meanr") == pytest.approx((clips + 1) / 2)
+
+
+def test_importing_loads_numpy_only():
+    code = "import sys, earwitness.metrics.retrieval; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "pandas", "scipy", "h5py", "pydantic", "librosa"} & set(done.stdout.split())
