@@ -170,6 +170,9 @@ class Config:
                     if isinstance(lists, list):  # anything else is told where the override is merged
                         named[f"datasets.{dataset}.overrides.{kind}.{name}.trained_on"] = lists
         for place, lists in named.items():
+            if lists and not self.id_lists:
+                yield f"{place}: {lists[0]!r}; the configuration has no `id_lists`, where it would be described"
+                continue
             yield from (
                 f"{place}: {value!r}; {nearest(value, self.id_lists)}" for value in lists if value not in self.id_lists
             )

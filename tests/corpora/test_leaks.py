@@ -75,6 +75,7 @@ def test_what_splits_share_is_told_by_what_they_share(small):
     assert found(small, "") == [(f"evaluation/{row[0]}", *row[1:]) for row in rows]
     assert ("development/a.wav", "name", "validation", "a.wav") in found(small, "", "development")
     assert "1 development and 1 evaluation clips share the same audio" in summary(report)
+    assert "no recording stands in two splits" not in summary(report)
 
 
 def test_marks_count_clips_once_and_a_shared_name_is_no_evidence(small):
@@ -168,6 +169,7 @@ def test_names_that_another_data_set_has_too_are_told_and_are_no_leak(tmp_path):
     counts = report["lists"]["other"]["splits"]["evaluation"]
     assert (counts["clips"], counts["name_only"], counts["by"]) == (2, 1, {"name": 2, "sha256": 1})
     assert "other: 1 of 3 evaluation clips are in it; as many as 1 share only a name" in summary(report)
+    assert "no recording stands in two splits, by name, source or audio" in summary(report)
     mark, of_names = marks(report, ["other", "names"], "evaluation")
     expected = {"list": "other", "kind": "dataset", "by": ["sha256"], "clips": 1, "of": 3, "name_only": 1}
     assert mark == expected

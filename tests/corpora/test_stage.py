@@ -343,8 +343,11 @@ def test_words_and_hours(root, tmp_path):
     report = run(root, tmp_path / "out")
     assert report["words"]["development"] == {"words": 6, "distinct": 6, "mean_per_caption": 2.0}
     lines = table(report).splitlines()
-    assert lines[0].split() == ["split", "listed", "found", "missing", "refused", "hours", "captions", "words"]
-    assert lines[1].split() == ["development", "2", "2", "0", "0", "0.00", "3", "6"]
+    assert lines[0].split() == [
+        "split",
+        *["listed", "found", "missing", "refused", "used", "hours", "captions", "words"],
+    ]
+    assert lines[1].split() == ["development", "2", "2", "0", "0", "2", "0.00", "3", "6"]
 
 
 def test_metadata_of_the_entry_become_sources(root, tmp_path):

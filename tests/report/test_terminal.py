@@ -75,7 +75,10 @@ def test_what_was_found_in_a_data_set_is_printed_again(corpus, capsys):
     assert main(["--results", results, "corpus", "mine"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("split ") and printed[1].split()[:3] == ["evaluation", "1", "1"]
-    assert printed[2:] == ["clips by sample rate: 1 at 8000 Hz"]
+    assert printed[2:] == [
+        "no column and no folder tells the split, so all clips are evaluation",
+        "clips by sample rate: 1 at 8000 Hz",
+    ]
     assert main(["--results", results, "corpus", "mind"]) == 1
     assert "did you mean 'mine'?" in capsys.readouterr().err
 

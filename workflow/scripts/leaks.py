@@ -13,5 +13,5 @@ if __name__ == "__main__":
         datasets = {name: Path(corpus) for name, corpus in snakemake.params.datasets.items()}
         out = Path(snakemake.output.counts)
         audit(out.parent, lists, datasets, out)
-        if told := summary(read_audit(out)):
-            print(f"\nLeak audit of {snakemake.wildcards.dataset}\n{told}\n{out}\n", file=sys.stderr)
+        told = summary(read_audit(out))
+        print(f"\nLeak audit of {snakemake.wildcards.dataset}\n{told}\n{out}\n", file=sys.stderr)

@@ -196,7 +196,7 @@ def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], lis
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """The audit as lines for people, only what there is to tell."""
+    """The audit as lines for people."""
     lines = []
     for pair in report["within"]:
         for kind, counts in pair["by"].items():
@@ -211,9 +211,13 @@ def summary(report: Mapping[str, Any]) -> str:
         for split, counts in entry["splits"].items():
             names = counts.get("name_only", 0)
             more = f"; as many as {names} share only a name" if names else ""
-            lines.append(f"{name}: {counts['clips'] - names} of {counts['of']} {split} clips are in it{more}")
+            sides = ", ".join(f"{side} {count}" for side, count in counts["sides"].items())
+            where = f" ({sides})" if sides and not names else ""
+            lines.append(f"{name}: {counts['clips'] - names} of {counts['of']} {split} clips are in it{where}{more}")
             if bare := counts.get("clips_without_id"):
                 lines.append(f"{name}: {bare} of {counts['of']} {split} clips have no {BY[entry['kind']]}")
+    if not report["within"] or not any(pair["by"] for pair in report["within"]):
+        lines.append("no recording stands in two splits, by name, source or audio")
     return "\n".join(lines)
 
 

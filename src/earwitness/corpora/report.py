@@ -210,9 +210,11 @@ def read_report(path: Path) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """The report as a short table for people."""
     columns = ("listed", "found", "missing", "refused")
-    lines = [f"{'split':<12} {' '.join(f'{name:>8}' for name in columns)} {'hours':>8} {'captions':>9} {'words':>9}"]
+    names = " ".join(f"{name:>8}" for name in (*columns, "used"))
+    lines = [f"{'split':<12} {names} {'hours':>8} {'captions':>9} {'words':>9}"]
     for split, counts in report["clips"].items():
-        numbers = " ".join(f"{counts[name]:>8}" for name in columns)
+        used = counts["found"] - counts["refused"]
+        numbers = " ".join(f"{count:>8}" for count in (*(counts[name] for name in columns), used))
         words = report["words"][split]["words"]
         lines.append(
             f"{split:<12} {numbers} {counts['seconds'] / 3600:>8.2f} {report['captions'][split]:>9} {words:>9}"
@@ -222,6 +224,13 @@ def table(report: dict[str, Any]) -> str:
 
 def _remarks(report: dict[str, Any]) -> Iterator[str]:
     """What else is worth a line, where there is anything of it."""
+    notes = report["notes"]
+    if split := notes.get("split_by_default"):
+        yield f"no column and no folder tells the split, so all clips are {split}"
+    if unread := notes.get("tables_not_read"):
+        yield f"tables that are there and not read, as the entry names no `table`: {', '.join(unread)}"
+    for name, columns in notes.get("ignored_columns", {}).items():
+        yield f"columns of {name} that are not read: {', '.join(columns)}"
     rates = ", ".join(f"{count} at {rate} Hz" for rate, count in report["sample_rates"].items())
     yield f"clips by sample rate: {rates}"
     for split, counted in report["found_by"].items():

@@ -83,7 +83,7 @@ def _check_audio(listing: Listing, root: Path, workers: int) -> Checked:
     checked.bad = [(clip, clip.problem or MISSING) for clip in listing.clips if clip.path is None]
     with (
         ThreadPoolExecutor(max(1, workers)) as pool,
-        tqdm(total=len(there), desc="Checking audio", unit="clip", file=sys.stderr) as bar,
+        tqdm(total=len(there), desc="Checking audio", unit="clip", file=sys.stderr, disable=not there) as bar,
     ):
         try:
             for chunk in pool.map(lambda clips: [_inspect(clip, root) for clip in clips], _chunks(there)):

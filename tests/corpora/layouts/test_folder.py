@@ -53,7 +53,10 @@ def test_every_recording_is_a_clip(tmp_path):
     found = listing(recordings(tmp_path, "b.wav", "sub/é 1.FLAC", "a.mp3", "notes.txt", ".hidden/c.wav"))
     assert paths(found) == {f"evaluation/{name}": name for name in ("a.mp3", "b.wav", "sub/é 1.FLAC")}
     assert found.clips[0] == ListedClip("evaluation/a.mp3", "evaluation", "a.mp3", ())
-    assert found.problems == [] and found.notes == {"splits": "evaluation"}
+    assert found.problems == [] and found.notes == {
+        "splits": "evaluation",
+        "split_by_default": "evaluation",
+    }
     assert {clip.split for clip in listing(tmp_path, split="development").clips} == {"development"}
 
 
@@ -96,6 +99,7 @@ def test_a_table_of_captions(tmp_path):
         ListedClip("evaluation/a.wav", "evaluation", "a.wav", ("a dog",)),
     ]
     assert found.problems == [] and found.notes == {
+        "split_by_default": "evaluation",
         "tables": {"t.csv": sha256(tmp_path / "t.csv")},
         "unlisted_audio": {"t.csv": 1},
         "ignored_columns": {"t.csv": ["tags"]},
@@ -272,3 +276,14 @@ def test_real_json_lines():
     found = listing(root, table="mixes.jsonl")
     assert len(found.clips) == 460 and found.problems == []
     assert all(clip.path == clip.clip_id and clip.found_by == "folder" for clip in found.clips)
+
+
+def test_what_is_not_read_is_told(tmp_path):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "captions.csv").write_text("file_name,caption,set\na.wav,Rain falls,train\n")
+    options = FolderOptions(layout="folder", audio=str(tmp_path))
+    notes = Folder(options).listing(tmp_path).notes
+    assert (notes["split_by_default"], notes["tables_not_read"]) == ("evaluation", ["captions.csv"])
+    notes = Folder(options.model_copy(update={"table": "captions.csv"})).listing(tmp_path).notes
+    assert (notes["split_by_default"], notes["ignored_columns"]) == ("evaluation", {"captions.csv": ["set"]})
+    assert "tables_not_read" not in notes

@@ -109,8 +109,13 @@ def _without_table(root: Path, files: set[str], split: str) -> Listing:
     found = Listing([], notes={"splits": {top: SPLIT_NAMES[top.casefold()] for top in named} if by_folder else split})
     if by_folder:
         found.problems.extend(doubtful_splits(str(root), named))
-    elif named:
-        found.notes["folders_taken_for_no_split"] = {top: tops[top] for top in named}
+    else:
+        found.notes["split_by_default"] = split
+        if named:
+            found.notes["folders_taken_for_no_split"] = {top: tops[top] for top in named}
+    tables = {*EXTENSIONS} - {".txt"}
+    if unread := sorted(path.name for path in root.iterdir() if path.suffix.lower() in tables):
+        found.notes["tables_not_read"] = unread
     for file in sorted(files):
         if problem := problem_of_name(file):
             found.problems.append(f"{root}: {problem}")
@@ -133,6 +138,8 @@ def _with_table(root: Path, files: set[str], path: Path, options: FolderOptions)
     found.notes["columns"] = columns._asdict()
     if ignored := [name for name in table.columns if name not in columns.all()]:
         found.notes["ignored_columns"][path.name] = ignored
+    if columns.split is None:
+        found.notes["split_by_default"] = options.split
     rows = read_rows(table, columns, options.split)
     matches = _matched(rows, files)
     if rows.captions and not matches:
