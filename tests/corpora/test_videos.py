@@ -283,17 +283,20 @@ def test_what_a_killed_process_left_is_removed(program, root):
 def started(program, root):
     """A process that has fetched A and is at B; and yt-dlp's id."""
     code = textwrap.dedent(f"""
+        import signal
         from pathlib import Path
         from earwitness.corpora import videos
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         videos.GRACE = 1
         sections = [videos.Section(i, 0.0, f"train/Y{{i}}.wav") for i in ({A!r}, {B!r}, {C!r})]
         videos.fetch_sections(Path({str(root)!r}), sections, workers=1)
     """)
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 30
-    while not (program / "slow").exists() and time.monotonic() < deadline:
+    while not (told := (program / "slow").read_text() if (program / "slow").exists() else ""):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    return process, int((program / "slow").read_text())
+    return process, int(told)
 
 
 def is_running(pid):
