@@ -122,6 +122,7 @@ def _plain(folder: str) -> str:
 
 
 def undone(path: str, renamings: Iterable[str]) -> _Name:
+    """What is left of a path when exactly these renamings are undone, in their order."""
     name = _split(path)
     for renaming in RENAMINGS:
         if renaming in renamings:
@@ -132,8 +133,8 @@ def undone(path: str, renamings: Iterable[str]) -> _Name:
 def keys(path: str, renamings: Sequence[str] = tuple(RENAMINGS)) -> set[_Name]:
     """What is left of a path when renamings are undone.
 
-    Odd characters may have been replaced before or after the others' time: an html entity as it stood, or as the
-    character it means; a blank as a blank, or as an odd character.
+    There are several where odd characters may have been replaced first: an html entity as it stood or as the character
+    it means, a blank as one more odd character.
     """
     names = {_split(path)}
     for renaming in _CHARACTERS:

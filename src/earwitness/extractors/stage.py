@@ -133,7 +133,7 @@ def _make(shard: Shard) -> None:
     audio = [shard.root / path for path in shard.audio]
     recordings = zip(audio, shard.digests, strict=True)
     if changed := [str(path) for path, known in recordings if not path.is_file() or sha256(path) != known]:
-        advice = "Run again: the corpus is read anew. (Of a fetched data set, remove its corpus/ below results/ first.)"
+        advice = "Run again: the corpus is read anew when recordings change."
         raise CorpusError(listed("Recordings that changed or went away after the corpus was read:", changed, advice))
     torch.set_num_threads(1)  # the processes are the parallelism
     extractor = registry.load(registry.EXTRACTORS[shard.options.extractor].implementation)(shard.options)
