@@ -9,7 +9,7 @@ import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "earwitness"
 GROUPS = (
-    ("errors", "files", "options", "registry", "config", "fetch"),
+    ("errors", "files", "lock", "options", "registry", "config", "fetch"),
     ("corpora", "audio", "metrics"),
     ("extractors", "text", "clap"),
     ("nn", "prediction"),

@@ -15,8 +15,8 @@ import pytest
 
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.fetch import download as download_module
-from earwitness.fetch.lock import alone
 from earwitness.fetch.records import RECORDS, PublishedFile, Record, fetch
+from earwitness.lock import alone
 
 SOUND = random.Random(0).randbytes(50_000)
 TABLE = b"file_name,caption_1\na.wav,Rain falls.\n"

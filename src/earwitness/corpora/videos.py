@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from earwitness.corpora.youtube import CLIP_SECONDS, ID
 from earwitness.errors import EarwitnessError, disk_full_is_plain, listed
-from earwitness.fetch.lock import alone
 from earwitness.files import provenance, read_json, write_json
+from earwitness.lock import alone
 
 UNAVAILABLE = "unavailable.json"  # in the root: the videos that cannot be had, and why
 STOP_AFTER = 10  # failures with no success in between: the network is down, the disk full, or yt-dlp out of date

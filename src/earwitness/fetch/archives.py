@@ -24,7 +24,7 @@ import py7zr
 from tqdm import tqdm
 
 from earwitness.errors import EarwitnessError, disk_full_is_plain, listed
-from earwitness.fetch.lock import alone
+from earwitness.lock import alone
 
 SUFFIXES = (".7z", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 EXPANSION = 1000  # times its own size is what an archive may hold; recordings hardly shrink to a third

@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from earwitness import __version__
 from earwitness.errors import EarwitnessError, listed
-from earwitness.fetch.lock import alone
 from earwitness.files import read_json, write_json
+from earwitness.lock import alone
 
 CHUNK = 1 << 20  # bytes
 BACKOFF = 1.0  # seconds before the first retry, doubled with each further one

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.fetch.lock import alone
 from earwitness.files import provenance, read_json, sha256, write_json
+from earwitness.lock import alone
 
 if TYPE_CHECKING:
     from earwitness.fetch.download import Downloaded

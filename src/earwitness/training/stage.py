@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -15,8 +14,8 @@ from typing import Any
 import torch
 
 from earwitness import registry
-from earwitness.errors import EarwitnessError
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
+from earwitness.lock import alone
 from earwitness.options import NOT_TRAINED, ExperimentOptions
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
@@ -102,14 +101,11 @@ def _alone(work: Path) -> Iterator[None]:
     if not _is_first_process():
         yield
         return
-    with (work / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EarwitnessError(
-                f"Another process is training this already, in {work}. Wait until it has ended, or end it, "
-                "and run the same command again: the training goes on where it stopped."
-            ) from None
+    busy = (
+        f"Another process is training this already, in {work}. Wait until it has ended, or end it, and run the same "
+        "command again: the training goes on where it stopped."
+    )
+    with alone(work / "lock", busy):
         yield
 
 

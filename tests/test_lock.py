@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.fetch.lock import alone
+from earwitness.lock import alone
 
 
 def test_one_at_a_time(tmp_path):
@@ -23,7 +23,7 @@ def test_one_at_a_time(tmp_path):
 
 def test_the_lock_of_a_dead_process_is_free(tmp_path):
     code = (
-        "import pathlib, sys, time; from earwitness.fetch.lock import alone\n"
+        "import pathlib, sys, time; from earwitness.lock import alone\n"
         "with alone(pathlib.Path(sys.argv[1]), 'busy'): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "lock"], stdout=subprocess.PIPE, text=True)
