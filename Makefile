@@ -1,5 +1,8 @@
 # make demo, make test, make ui: each installs what it needs first.
 
+# PSDS needs it, and it comes as source only.
+PSDS := sed-scores-eval-np2==0.0.4
+
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
 BIN := .venv/bin
@@ -21,6 +24,9 @@ install: .venv/installed
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@if command -v c++ > /dev/null; then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PSDS); \
+	else echo "There is no compiler for C++ (c++), so PSDS will not be computed; all else is."; fi
 	@touch $@
 
 demo: install

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ def pinned(path: Path) -> dict[str, str]:
 
 
 def required() -> list[str]:
-    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    lines = [*(ROOT / "requirements.in").read_text(encoding="utf-8").splitlines(), *extras["sbert"]]
     return [re.split(r"[=<>]", line)[0] for line in lines if line and not line.startswith("#")]
 
 
