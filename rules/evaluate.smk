@@ -1,6 +1,23 @@
 """Evaluation: captions of the evaluation split, their scores, and an experiment's result over its seeds."""
 
-SEED_FILES = ("model.safetensors", "model.json", "events.jsonl", "captions.csv", "scores.csv", "metrics.json")
+import json
+from dataclasses import asdict
+from math import ceil
+
+from earwitness.metrics.captions import Tools
+
+SCORE_FILES = ("scores.csv", "statistics.h5", "metrics.json")
+SEED_FILES = ("model.safetensors", "model.json", "events.jsonl", "captions.csv", *SCORE_FILES)
+
+
+# Jars and models that captions are scored with.
+TOOLS = Tools(
+    spice=CONFIG.spice.jars,
+    spice_cache=CONFIG.spice.cache,
+    spice_minutes=CONFIG.spice.minutes,
+    similarity=CONFIG.sentence_models.similarity,
+    fluency=CONFIG.sentence_models.fluency,
+)
 
 
 rule predict:
@@ -31,8 +48,7 @@ rule score:
         captions="results/{dataset}/{experiment}/seed-{seed}/captions.csv",
         corpus=multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv", "report.json"),
     output:
-        scores="results/{dataset}/{experiment}/seed-{seed}/scores.csv",
-        metrics="results/{dataset}/{experiment}/seed-{seed}/metrics.json",
+        multiext("results/{dataset}/{experiment}/seed-{seed}/", *SCORE_FILES),
     log:
         "logs/{dataset}/{experiment}/seed-{seed}/score.log",
     benchmark:
@@ -40,8 +56,11 @@ rule score:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=8000,
+        runtime=60 + ceil(CONFIG.spice.minutes),
+        tools=json.dumps(asdict(TOOLS)),  # where they are; what they are is told by their digests
+    params:
+        digests=lambda w: TOOLS.digests(),
     script:
         "../workflow/scripts/score.py"
 

@@ -1,7 +1,9 @@
 """Two experiments compared over the clips that both have, from results made by hand."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,6 +12,9 @@ from earwitness.compare import compare
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_rows
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.files import sha256
+from earwitness.metrics import bootstrap
+from earwitness.metrics.statistics import Sums, mean_of
+from earwitness.scores import write_scores
 
 NOT_TOLD = {"value": None, "reason": "Java is not there."}
 
@@ -57,24 +62,31 @@ def second(tmp_path):
 
 def test_means_are_over_shared_clips_and_seeds(first, second):
     found = compare(first, second / "metrics.json")
-    assert [(run["dataset"], run["clips"]) for run in found["runs"]] == [("clotho", 3), ("clotho-cl4ac", 3)]
+    assert [(run["name"], run["clips"]) for run in found["runs"]] == [("clotho/one", 3), ("clotho-cl4ac/two", 3)]
     assert (found["shared"], found["lists_differ"]) == (2, True)
-    assert found["metrics"]["cider_d"] == {"a": 2.0, "b": 1.5, "difference": -0.5}
+    cider_d = found["metrics"]["cider_d"]
+    assert (cider_d["a"], cider_d["b"], cider_d["difference"]) == (2.0, 1.5, -0.5)
+    # Clip a moves from 2 to 2, clip b from 2 to 1: draws of two clips differ by 0, -0.5 or -1.
+    assert (cider_d["ci95"], cider_d["p_value"]) == ([-1.0, 0.0], 1.0)
 
 
 def test_a_corpus_value_is_told_only_where_the_lists_are_equal(first, second, tmp_path):
     bleu = compare(first, second)["metrics"]["bleu_1"]
-    assert (bleu["a"], bleu["b"], bleu["difference"]) == (None, None, None) and "not a mean" in bleu["reason"]
+    assert (bleu["a"], bleu["b"], bleu["difference"]) == (None, None, None)
+    assert bleu["reason"] == "nothing was kept of the clips that it could be computed from again"
     same = experiment(tmp_path / "clotho" / "same", [{"a": 0.0, "b": 0.0, "c": 3.0}], "x", corpus_bleu=0.75)
     found = compare(first, same)
     assert found["lists_differ"] is False and found["shared"] == 3
-    assert found["metrics"]["bleu_1"] == {"a": 0.5, "b": 0.75, "difference": 0.25}
+    bleu = found["metrics"]["bleu_1"]
+    assert (bleu["a"], bleu["b"], bleu["difference"], bleu["ci95"]) == (0.5, 0.75, 0.25, None)
     assert found["metrics"]["cider_d"]["difference"] == pytest.approx(1.0 - 10 / 3)
 
 
 def test_a_metric_that_was_not_computed_keeps_its_reason(first, second):
     spice = compare(first, second)["metrics"]["spice"]
-    assert spice["difference"] is None and spice["reason"] == "one: Java is not there.; two: Java is not there."
+    assert spice["difference"] is None and spice["reason"] == (
+        "clotho/one: Java is not there.; clotho-cl4ac/two: Java is not there."
+    )
 
 
 def test_runs_without_a_shared_clip_are_refused(first, tmp_path):
@@ -86,8 +98,6 @@ def test_runs_without_a_shared_clip_are_refused(first, tmp_path):
 def test_missing_files_are_named_together(first, second, tmp_path):
     with pytest.raises(EarwitnessError, match=r"(?s)no/metrics\.json does not exist.*nor/metrics\.json does not exist"):
         compare(tmp_path / "no", tmp_path / "nor")
-    with pytest.raises(EarwitnessError, match=r"seed-0.metrics\.json is not an experiment's result"):
-        compare(first, second / "seed-0")
     scores = (second / "seed-0" / "metrics.json").read_text()
     (second / "seed-0" / "metrics.json").write_text("[]", encoding="utf-8")
     with pytest.raises(EarwitnessError, match=r"seed-0.metrics\.json holds no scores; remove it"):
@@ -145,7 +155,7 @@ def test_a_run_that_heard_its_evaluation_clips_is_marked(first, second, capsys):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"leaks": [mark]}), encoding="utf-8")
     assert main(["compare", str(first), str(second)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert ["A", "B", "*", "B", "-", "A"] in [line.split() for line in lines]
+    assert ["A", "B", "*", "B", "-", "A", "95", "%", "interval", "p"] in [line.split() for line in lines]
     assert lines[-1] == "* B: 2 of 3 evaluation clips are in own, which it was trained on (name)"
 
 
@@ -155,10 +165,67 @@ def test_the_command_says_what_was_compared(first, second, capsys):
     assert "A: clotho/one, 2 seeds, 3 clips\nB: clotho-cl4ac/two, 1 seed, 3 clips\n" in printed
     assert "shared: 2 clips; the lists of clips differ, so only the shared ones are compared" in printed
     rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line}
-    assert rows["cider_d"] == ["2.000", "1.500", "-0.500"] and rows["bleu_1"] == ["-", "-", "-"]
-    assert "\nbleu_1: not a mean of the clips' values" in printed
+    assert rows["cider_d"] == ["2.000", "1.500", "-0.500", "-1.000", "to", "+0.000", "1.0000"]
+    assert rows["bleu_1"] == ["-"] * 5
+    assert "\nbleu_1: nothing was kept of the clips" in printed
+    assert "\nThe clips that moved most in cider_d:\n  b: 2.000 to 1.000 (-1.000)\n    A: NA\n    B: NA\n" in printed
 
 
 def test_the_command_refuses_plainly(first, tmp_path, capsys):
     assert main(["compare", str(first), str(tmp_path / "no")]) == 1
     assert capsys.readouterr().err.startswith("There is no result to compare:")
+
+
+def scored(folder, bleu, scores):
+    """A folder as ``earwitness score --out`` leaves it: clip -> matched words of five, clip -> score."""
+    counts = np.array([[matched, 0, 0, 0, 5, 0, 0, 0, 5, 5] for matched in bleu.values()], dtype=float)
+    values = np.array(list(scores.values()))
+    statistics = {"bleu_1": Sums("bleu_1", counts), "cider_d": mean_of(values)}
+    metrics = {name: {"value": bootstrap.value([statistic])} for name, statistic in statistics.items()}
+    by_clip = {"bleu_1": counts[:, 0] / 5, "cider_d": values}
+    write_scores(folder, SimpleNamespace(metrics=metrics, by_clip=by_clip, statistics=statistics, ids=list(scores)))
+    return folder
+
+
+def test_what_is_no_mean_is_compared_on_the_shared_clips(tmp_path):
+    a = scored(tmp_path / "a", {"x": 5, "y": 1, "z": 0}, {"x": 1.0, "y": 2.0, "z": 0.0})
+    b = scored(tmp_path / "b", {"w": 5, "y": 2, "x": 2}, {"w": 9.0, "y": 2.5, "x": 1.0})
+    found = compare(a, b)
+    assert (found["shared"], found["lists_differ"], found["audio_differs"]) == (2, True, None)
+    bleu = found["metrics"]["bleu_1"]
+    assert (bleu["a"], bleu["b"], bleu["difference"]) == pytest.approx((0.6, 0.4, -0.2))
+    assert bleu["ci95"] == pytest.approx([-0.6, 0.2]) and 0 < bleu["p_value"] <= 1
+    assert found["moved"]["metric"] == "cider_d"
+    assert found["moved"]["clips"] == [{"clip_id": "y", "a": 2.0, "b": 2.5, "captions": [None, None]}]
+    assert [clip["clip_id"] for clip in compare(a, b, "bleu_1")["moved"]["clips"]] == ["x", "y"]
+    with pytest.raises(EarwitnessError, match=r"no values of 'spice'; there are bleu_1, cider_d"):
+        compare(a, b, "spice")
+
+
+def test_the_means_of_a_foreign_table_are_compared_and_nothing_else(tmp_path, capsys):
+    ours = scored(tmp_path / "ours", {"1": 5, "2": 1}, {"1": 1.0, "2": 2.0})
+    theirs = tmp_path / "theirs.csv"
+    theirs.write_text("file,bleu_1,cider_d,note\n2,0.5,2.5,good\n1,0.5,1.5,\n3,1,0.1,bad\n", encoding="utf-8")
+    found = compare(ours, theirs)
+    assert (found["shared"], found["lists_differ"]) == (2, True)
+    assert found["metrics"]["cider_d"]["difference"] == 0.5 and found["metrics"]["cider_d"]["ci95"] == [0.5, 0.5]
+    bleu = found["metrics"]["bleu_1"]
+    assert (bleu["a"], bleu["b"], bleu["difference"]) == (pytest.approx(0.6), None, None)
+    assert "theirs.csv: not a mean of the clips' values" in bleu["reason"]
+    assert "note" not in found["metrics"]
+    assert main(["compare", str(ours), str(theirs), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("clip,cider_d\n", "holds no scores"),
+        ("clip,cider_d\na,1\na,2\nb,1\n", r"one row for each clip:\n  - clip 'a' has several rows"),
+        ("clip,note\na,good\n", "no column of numbers: clip, note"),
+    ],
+)
+def test_a_table_that_holds_no_scores_is_refused(first, tmp_path, content, message):
+    (tmp_path / "table.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=message):
+        compare(first, tmp_path / "table.csv")

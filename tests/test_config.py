@@ -91,6 +91,8 @@ def test_the_repository_config_is_valid():
         ("features.logmel-cl4ac.seconds", 0.01, "features.logmel-cl4ac: seconds must be longer than half a window"),
         ("experiments.cl4ac.loss.mask_padding", False, "padded_length goes with mask_padding: false"),
         ("experiments.cl4ac.loss.padded_length", 35, "padded_length goes with mask_padding: false"),
+        ("spice.minutes", 0, "spice.minutes: 0; input should be greater than 0"),
+        ("spice.jars", True, "spice.jars: True; input should be a valid string"),
         ("experiments.cl4ac.feature", "logmel", "experiments.cl4ac.feature: 'logmel'; did you mean 'logmel-cl4ac'?"),
         ("experiments.cl4ac.text", "x", "experiments.cl4ac.text: 'x'; valid names: cl4ac"),
         ("datasets.mini.experiments", ["cl4acc"], "datasets.mini.experiments: 'cl4acc'; did you mean 'cl4ac'"),
@@ -118,6 +120,11 @@ def test_a_wrong_entry_is_answered_with_its_place_and_what_would_be_right(path, 
     set_at(content, path.split("."), value)
     (problem,) = problems_of(content)
     assert answer in problem
+
+
+def test_off_which_yaml_takes_for_false_turns_spice_off():
+    assert Config(changed(spice=yaml.safe_load("jars: off"))).spice.jars == "off"
+    assert Config(ENTRIES).spice.jars == "auto"
 
 
 def test_a_missing_section_is_named():

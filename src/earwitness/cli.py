@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import sys
@@ -36,7 +37,11 @@ def _parser() -> argparse.ArgumentParser:
 
     compare = commands.add_parser("compare", help="compare two experiments over the clips that both were scored on")
     for name in ("A", "B"):
-        compare.add_argument(name, type=Path, help="results/{dataset}/{experiment}, or its metrics.json")
+        compare.add_argument(
+            name, type=Path, help="results/{dataset}/{experiment}, a folder of `earwitness score`, or a csv of scores"
+        )
+    compare.add_argument("--metric", help="the metric whose clips are told that moved most (default: the main one)")
+    compare.add_argument("--json", action="store_true", help="print what was found as JSON")
     compare.set_defaults(run=_compare)
 
     corpus = commands.add_parser("corpus", help="print what was found in a data set")
@@ -75,7 +80,8 @@ def _compare(options: argparse.Namespace) -> int:
     from earwitness.compare import compare
     from earwitness.report.terminal import comparison
 
-    print(comparison(compare(options.A, options.B)))
+    found = compare(options.A, options.B, options.metric)
+    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else comparison(found))
     return 0
 
 

@@ -1,12 +1,14 @@
-"""Two experiments side by side, over the clips that both were scored on.
+"""Two sets of scores side by side, over the clips that both have.
 
-What makes them hard to compare is told with them: other references, other audio under the same ids, and clips that a
-model was trained on.
+Each is an experiment of the DAG, a folder that ``earwitness score`` wrote, or anybody's table of scores by clip. What
+makes two experiments hard to compare is told with them: other references, other audio under the same ids, and clips
+that a model was trained on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,117 +17,137 @@ import numpy as np
 
 from earwitness.corpora.tables import captions_by_clip, read_table
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.evaluation import read_result, seed_scores
-from earwitness.files import sha256
-from earwitness.metrics.bootstrap import NOT_A_MEAN
-from earwitness.metrics.captions import MEANS
+from earwitness.evaluation import read_result
+from earwitness.files import read_json, sha256
+from earwitness.metrics import bootstrap
+from earwitness.metrics.statistics import Statistic
+from earwitness.scores import Scores, read_scores, read_table_of_scores
 
-OTHER_CLIPS = f"{NOT_A_MEAN}, and the two were scored on other clips"
+MOVED = 5  # clips that are told of those that moved most
+HEADLINES = ("spider", "cider_d", "t2a_map10", "miou")  # whose clips are told, the first that both have
 
 
 @dataclass(frozen=True)
 class Run:
-    """An experiment's result, and the scores of its seeds."""
+    """Scores of one system, one set for each seed, all of the same clips."""
 
+    name: str
     folder: Path
-    result: dict[str, Any]
-
-    @cached_property
-    def seeds(self) -> list[Any]:
-        """Of each seed ``ids`` and ``items`` (name -> [clips]); all seeds scored the same clips."""
-        found = [seed_scores(self.folder / f"seed-{seed}") for seed in self.result["seeds"]]
-        if any(scores.ids != found[0].ids for scores in found):
-            raise MismatchError(
-                f"The seeds in {self.folder} were scored on other clips; ask for its metrics.json again."
-            )
-        return found
+    seeds: list[Scores]
+    result: dict[str, Any] | None = field(default=None)  # metrics.json of an experiment
 
     @property
-    def corpus(self) -> Path:
-        """The folder of its data set's tables."""
-        return self.folder.parent / "corpus"
-
-    @property
-    def references(self) -> set[str]:
-        """Digests of the tables of captions that its seeds were scored against."""
-        return {scores.references for scores in self.seeds} - {None}
+    def metrics(self) -> dict[str, dict]:
+        """The metrics of all its clips."""
+        return self.seeds[0].metrics if self.result is None else self.result["metrics"]
 
     @property
     def ids(self) -> list[str]:
         """The clips it was scored on, in order."""
         return self.seeds[0].ids
 
-    def values(self, metric: str) -> dict[str, float] | None:
-        """By clip the score averaged over seeds; None where a seed lacks it."""
-        if not all(metric in scores.items for scores in self.seeds):
+    @property
+    def corpus(self) -> Path | None:
+        """The folder of its data set's tables."""
+        return None if self.result is None else self.folder.parent / "corpus"
+
+    @property
+    def references(self) -> set[str]:
+        """Digests of the tables of captions that its seeds were scored against."""
+        return {scores.references for scores in self.seeds} - {None}
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """The index of each clip."""
+        return {clip_id: number for number, clip_id in enumerate(self.ids)}
+
+    def statistics(self, metric: str, clips: Sequence[str]) -> list[Statistic] | None:
+        """Of each seed the statistic of some clips, in their order; None where a seed lacks it."""
+        if not all(metric in scores.statistics for scores in self.seeds):
             return None
-        means = np.mean([scores.items[metric] for scores in self.seeds], axis=0)
-        return dict(zip(self.ids, means, strict=True))
+        rows = np.array([self.place[clip_id] for clip_id in clips])
+        return [scores.statistics[metric].take(rows) for scores in self.seeds]
+
+    def by_clip(self, metric: str, clips: Sequence[str]) -> np.ndarray | None:
+        """The scores of some clips averaged over seeds: float64 [clips], NaN where a clip has none."""
+        if not all(metric in scores.by_clip for scores in self.seeds):
+            return None
+        means = np.mean([scores.by_clip[metric] for scores in self.seeds], axis=0)
+        return means[[self.place[clip_id] for clip_id in clips]]
 
     def summary(self) -> dict[str, Any]:
         """What it is, and of how many clips."""
-        named = {key: self.result[key] for key in ("dataset", "experiment", "seeds")}
-        ids = {"clips": len(self.ids), "ids_sha256": self.result["counts"]["ids_sha256"]}
-        return named | ids | {"leaks": self.result.get("leaks", [])}
+        told = {"name": self.name, "seeds": len(self.seeds), "clips": len(self.ids)}
+        return told | {"leaks": [] if self.result is None else self.result.get("leaks", [])}
 
 
-def compare(a: Path, b: Path) -> dict[str, Any]:
-    """Compare two experiments.
+def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
+    """Compare two systems on the clips that both were scored on.
 
     Args:
-        a, b: the folders ``results/{dataset}/{experiment}``, or the ``metrics.json`` in them.
+        a, b: an experiment (``results/{dataset}/{experiment}``, or the ``metrics.json`` in it), a folder that
+            ``earwitness score --out`` wrote, or a table of scores by clip (csv).
+        metric: the metric whose clips are told in ``moved``; None takes the first of ``HEADLINES`` that both have.
 
-    Returns ``runs`` (of both: dataset, experiment, seeds, clips, ids_sha256, leaks), ``shared`` (how many clips both
-    were scored on), ``lists_differ``, ``references_differ`` (of the shared clips), ``audio_differs`` (how many shared
-    clips are other recordings in the two data sets; None where their tables are not there), and ``metrics``: for each
-    name ``a``, ``b`` and ``difference`` (b less a), None with a ``reason`` where it cannot be computed. Metrics that
-    are means of the clips' values are means over the shared clips and over seeds; the others are those of the whole
-    lists, and None when the lists differ.
+    Returns ``runs`` (of both: name, seeds, clips, leaks), ``shared`` (how many clips both were scored on),
+    ``lists_differ``, ``references_differ`` (of the shared clips), ``audio_differs`` (how many shared clips are other
+    recordings in the two data sets; None where their tables are not there), ``metrics``: for each name ``a``, ``b``,
+    ``difference`` (b less a), ``ci95`` of the difference and ``p_value`` over the shared clips
+    (``earwitness.metrics.bootstrap.difference``), None with a ``reason`` where they cannot be computed; and ``moved``:
+    ``metric`` and the clips that differ most in it. A metric that cannot be computed of the shared clips is that of
+    the whole lists where they are equal, without an interval.
 
     Raises EarwitnessError when a file is missing, and MismatchError when no clip is shared.
     """
     _require(a, b)
     runs = [_run(a), _run(b)]
-    theirs = set(runs[1].ids)
-    shared = [clip_id for clip_id in runs[0].ids if clip_id in theirs]
+    shared = [clip_id for clip_id in runs[0].ids if clip_id in runs[1].place]
     if not shared:
         first, second = (run.ids[0] for run in runs)
         raise MismatchError(
             f"{a} and {b} share no clip, so they cannot be compared: the first was scored on {len(runs[0].ids)} clips "
             f"such as {first!r}, the second on {len(runs[1].ids)} such as {second!r}. Are they of the same data set?"
         )
-    summaries = [run.summary() for run in runs]
-    differ = summaries[0]["ids_sha256"] != summaries[1]["ids_sha256"]
-    names = dict.fromkeys(name for run in runs for name in run.result["metrics"])
-    metrics = {name: _compared(name, runs, shared, differ) for name in names}
+    differ = not len(shared) == len(runs[0].ids) == len(runs[1].ids)
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
     return {
-        "runs": summaries,
+        "runs": [run.summary() for run in runs],
         "shared": len(shared),
         "lists_differ": differ,
         "references_differ": _references_differ(runs, shared),
         "audio_differs": _audio_differs(runs, shared),
-        "metrics": metrics,
+        "metrics": {name: _compared(name, runs, shared, differ) for name in names},
+        "moved": _moved(metric, runs, shared),
     }
 
 
-def _result(path: Path) -> Path:
-    return path if path.name == "metrics.json" else path / "metrics.json"
-
-
 def _require(*paths: Path) -> None:
-    if missing := [f"{_result(path)} does not exist" for path in paths if not _result(path).is_file()]:
-        advice = "Name two experiments' folders, results/{dataset}/{experiment}."
-        raise EarwitnessError(listed("There is no result to compare:", missing, advice))
+    missing = [path if path.suffix or path.is_dir() else path / "metrics.json" for path in paths if not path.exists()]
+    missing += [path / "metrics.json" for path in paths if path.is_dir() and not (path / "metrics.json").is_file()]
+    if missing:
+        advice = "Name two experiments' folders, results/{dataset}/{experiment}, or two tables of scores by clip."
+        raise EarwitnessError(
+            listed("There is no result to compare:", [f"{path} does not exist" for path in missing], advice)
+        )
 
 
 def _run(path: Path) -> Run:
-    """Read an experiment; what else has a metrics.json (a seed) and seeds without files are refused."""
-    path = _result(path)
-    result = read_result(path)
-    files = [path.parent / f"seed-{seed}" / name for seed in result["seeds"] for name in ("scores.csv", "metrics.json")]
+    """Read an experiment with its seeds, a folder of scores, or a table of scores."""
+    if path.is_file() and path.suffix != ".json":
+        return Run(str(path), path.parent, [read_table_of_scores(path)])
+    folder = path if path.is_dir() else path.parent
+    content = read_json(folder / "metrics.json")
+    if isinstance(content, dict) and "seeds" not in content and (folder / "scores.csv").is_file():
+        return Run(str(folder), folder, [read_scores(folder)])
+    result = read_result(folder / "metrics.json")
+    folders = [folder / f"seed-{seed}" for seed in result["seeds"]]
+    files = [below / name for below in folders for name in ("scores.csv", "metrics.json")]
     if missing := [str(file) for file in files if not file.is_file()]:
-        raise EarwitnessError(listed(f"{path} lacks files of its seeds:", missing, "Ask for the result again."))
-    return Run(path.parent, result)
+        raise EarwitnessError(listed(f"{folder} lacks files of its seeds:", missing, "Ask for the result again."))
+    seeds = [read_scores(below) for below in folders]
+    if any(scores.ids != seeds[0].ids for scores in seeds):
+        raise MismatchError(f"The seeds in {folder} were scored on other clips; ask for its metrics.json again.")
+    return Run(f"{result['dataset']}/{result['experiment']}", folder, seeds, result)
 
 
 def _references_differ(runs: list[Run], shared: list[str]) -> bool:
@@ -135,15 +157,18 @@ def _references_differ(runs: list[Run], shared: list[str]) -> bool:
     """
     if len(runs[0].references | runs[1].references) < 2:
         return False
-    tables = [run.corpus / "captions.csv" for run in runs]
-    if not all(table.is_file() and run.references == {sha256(table)} for table, run in zip(tables, runs, strict=True)):
-        return True
+    tables = [run.corpus and run.corpus / "captions.csv" for run in runs]
+    for table, run in zip(tables, runs, strict=True):
+        if table is None or not table.is_file() or run.references != {sha256(table)}:
+            return True
     first, second = (captions_by_clip(table, shared) for table in tables)
     return any(sorted(first[clip_id]) != sorted(second[clip_id]) for clip_id in shared)
 
 
 def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
     """How many of the shared clips are other recordings in the one data set than in the other."""
+    if any(run.corpus is None for run in runs):
+        return None
     tables = [run.corpus / "clips.csv" for run in runs]
     if runs[0].corpus.resolve() == runs[1].corpus.resolve():
         return 0
@@ -159,20 +184,47 @@ def _digests(table: Path) -> dict[str, str]:
 
 
 def _compared(name: str, runs: list[Run], shared: list[str], differ: bool) -> dict[str, Any]:
-    """One metric of both runs, and their difference."""
-    entries = [_value(name, run, shared, differ) for run in runs]
-    a, b = (entry["value"] for entry in entries)
-    reasons = dict.fromkeys(entry["reason"] for entry in entries if "reason" in entry)
-    compared = {"a": a, "b": b, "difference": None if a is None or b is None else b - a}
-    return compared | ({"reason": "; ".join(reasons)} if reasons else {})
+    """One metric of both runs, their difference, and how sure it is."""
+    absent = {"value": None, "reason": "it was not scored with this metric"}
+    entries = [run.metrics.get(name, absent) for run in runs]
+    lacking = [f"{run.name}: {entry['reason']}" for run, entry in zip(runs, entries, strict=True) if "reason" in entry]
+    statistics = [run.statistics(name, shared) for run in runs]
+    if not lacking and None not in statistics:
+        return bootstrap.difference(*statistics)
+    known = [_value(*found, differ) for found in zip(entries, statistics, strict=True)]
+    reason = "; ".join(lacking) or "nothing was kept of the clips that it could be computed from again"
+    difference = None if None in known else known[1] - known[0]
+    return {"a": known[0], "b": known[1], "difference": difference, "ci95": None, "p_value": None, "reason": reason}
 
 
-def _value(name: str, run: Run, shared: list[str], differ: bool) -> dict[str, Any]:
-    entry = run.result["metrics"].get(name, {"value": None, "reason": "it was not scored with this metric"})
-    if entry["value"] is None:
-        return {"value": None, "reason": f"{run.result['experiment']}: {entry['reason']}"}
-    if name in MEANS and (values := run.values(name)) is not None:
-        return {"value": float(np.mean([values[clip_id] for clip_id in shared]))}
-    if differ:
-        return {"value": None, "reason": OTHER_CLIPS}
-    return {"value": entry["value"]}
+def _value(entry: dict[str, Any], statistic: list[Statistic] | None, differ: bool) -> float | None:
+    """A run's value on the shared clips; without a statistic that of its whole list, where both lists are equal."""
+    if statistic is None:
+        return None if differ else entry["value"]
+    value = bootstrap.value(statistic)
+    return value if np.isfinite(value) else None
+
+
+def _moved(metric: str | None, runs: list[Run], shared: list[str]) -> dict[str, Any]:
+    """The clips that differ most: ``metric``, and of each clip its id, ``a``, ``b`` and what captions were scored."""
+    known = [name for name in runs[0].seeds[0].by_clip if all(run.by_clip(name, shared) is not None for run in runs)]
+    if metric is not None and metric not in known:
+        raise EarwitnessError(
+            f"The clips of both have no values of {metric!r}; there are {', '.join(known) or 'none'}."
+        )
+    metric = metric or next((name for name in (*HEADLINES, *known) if name in known), None)
+    if metric is None:
+        return {"metric": None, "clips": []}
+    a, b = (run.by_clip(metric, shared) for run in runs)
+    distance = np.nan_to_num(np.abs(b - a))
+    order = [row for row in np.argsort(-distance, kind="stable")[:MOVED] if distance[row] > 0]
+    clips = [
+        {
+            "clip_id": shared[row],
+            "a": float(a[row]),
+            "b": float(b[row]),
+            "captions": [run.seeds[0].captions.get(shared[row]) for run in runs],
+        }
+        for row in order
+    ]
+    return {"metric": metric, "clips": clips}

@@ -27,6 +27,8 @@ from earwitness.options import (
     IdListOptions,
     Name,
     Options,
+    SentenceModelsOptions,
+    SpiceOptions,
     TextOptions,
     TrackingOptions,
 )
@@ -49,6 +51,8 @@ def model() -> type[Options]:
         texts=(dict[Name, TextOptions], ...),
         experiments=(dict[Name, experiment], ...),
         id_lists=(dict[Name, IdListOptions], {}),
+        sentence_models=(SentenceModelsOptions, SentenceModelsOptions()),
+        spice=(SpiceOptions, SpiceOptions()),
         tracking=(TrackingOptions, TrackingOptions()),
     )
 
@@ -69,7 +73,8 @@ def _one_of(entries: dict[str, registry.Entry], kind: str) -> Any:
 class Config:
     """The validated configuration, answering what each rule asks of it.
 
-    Attributes: ``datasets``, ``features``, ``texts``, ``experiments`` and ``id_lists`` (name -> options), ``tracking``.
+    Attributes: ``datasets``, ``features``, ``texts``, ``experiments`` and ``id_lists`` (name -> options),
+    ``sentence_models``, ``spice``, ``tracking``.
     """
 
     def __init__(self, content: Mapping[str, Any]):
@@ -80,6 +85,8 @@ class Config:
         self.texts: dict[str, TextOptions] = validated.texts
         self.experiments: dict[str, ExperimentOptions] = validated.experiments
         self.id_lists: dict[str, IdListOptions] = validated.id_lists
+        self.sentence_models: SentenceModelsOptions = validated.sentence_models
+        self.spice: SpiceOptions = validated.spice
         self.tracking: TrackingOptions = validated.tracking
         found = [*self._bad_names(), *self._bad_list_names(), *self._bad_sources(), *self._bad_overrides()]
         if problems := list(dict.fromkeys(found)):

@@ -1,48 +1,46 @@
-"""Scores as stages: of one seed (``scores.csv``, ``metrics.json``), and of an experiment over its seeds."""
+"""Scores as stages: of one seed, and of an experiment over its seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-
-import pandas as pd
 
 from earwitness.corpora import leaks
 from earwitness.corpora.report import read_report
-from earwitness.corpora.tables import captions_by_clip, clips_of, read_table, write_table
+from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
 from earwitness.errors import EarwitnessError
 from earwitness.files import SCHEMA, provenance, read_json, sha256, write_json
 from earwitness.metrics.bootstrap import summarise
-from earwitness.metrics.captions import evaluate, tokenize
+from earwitness.metrics.captions import Tools, evaluate, tokenize
 from earwitness.metrics.trivial import best_constant, constant_score, human_bound
+from earwitness.scores import CAPTION, read_scores, write_scores
 
 SPLIT = "evaluation"
 
 
-def score_captions(captions: Path, corpus: Path, out_scores: Path, out_metrics: Path) -> None:
+def score_captions(captions: Path, corpus: Path, folder: Path, tools: Tools | None = None) -> None:
     """Score one seed's captions against the references of the evaluation split.
 
     Args:
-        captions: ``captions.csv`` of the seed; corpus: the folder of the corpus' tables.
+        captions: ``captions.csv`` of the seed.
+        corpus: the folder of the corpus' tables.
+        folder: where the files of the scores go.
+        tools: the jars and models that some metrics need; None looks for them where they are by default.
     """
+    tools = tools or Tools()
     predicted = read_table(captions, ["clip_id", "caption"])
     clips = clips_of(corpus / "clips.csv", SPLIT, "scoring")
     references = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
     candidates = dict(zip(predicted["clip_id"], predicted["caption"], strict=True))
-    scored = evaluate(candidates, references)
-    table = pd.DataFrame(
-        {"clip_id": scored.ids, "caption": [candidates[clip_id] for clip_id in scored.ids], **scored.items}
-    )
-    write_table(out_scores, table)
+    scored = evaluate(candidates, references, tools)
     content = {
-        "schema": SCHEMA,
-        "metrics": scored.metrics,
         "counts": counts(corpus, len(scored.ids), sum(not text for text in scored.candidate_tokens)),
-        "provenance": provenance("score", {"captions": captions, "references": corpus / "captions.csv"}),
+        "provenance": provenance(
+            "score", {"captions": captions, "references": corpus / "captions.csv"}, tools=tools.digests()
+        ),
     }
-    write_json(out_metrics, content)
+    write_scores(folder, scored, {CAPTION: [candidates[clip_id] for clip_id in scored.ids]}, content)
 
 
 def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
@@ -75,11 +73,11 @@ def summarise_experiment(
 
     Args:
         options: the experiment's resolved options, without its seeds and ``trained_on``.
-        folders: for each seed, the folder with its ``scores.csv``, ``metrics.json`` and ``model.json``.
+        folders: for each seed, the folder with the files of its scores and its ``model.json``.
         audit: the data set's ``leaks.json``.
         trained_on: the id lists of what it was trained on beside the data set's own clips.
     """
-    per_seed = [seed_scores(folder) for folder in folders]
+    per_seed = [read_scores(folder) for folder in folders]
     per_seed_counts = [read_json(folder / "metrics.json")["counts"] for folder in folders]
     models = [read_json(folder / "model.json") for folder in folders]
     content = {
@@ -113,20 +111,6 @@ def read_result(path: Path) -> dict[str, Any]:
             "If it should be one, remove it and ask for it again."
         )
     return result
-
-
-def seed_scores(folder: Path) -> SimpleNamespace:
-    """The scores of one seed, as ``summarise`` reads them: ``metrics``, ``items`` (name -> [clips]) and ``ids``.
-
-    ``references`` is the digest of the table of captions that it was scored against, None where it is not told.
-    """
-    table = pd.read_csv(folder / "scores.csv", keep_default_na=False)
-    items = {name: table[name].to_numpy() for name in table.columns if name not in ("clip_id", "caption")}
-    content = read_json(folder / "metrics.json")
-    if not isinstance(content, dict) or "metrics" not in content:
-        raise EarwitnessError(f"{folder / 'metrics.json'} holds no scores; remove it and ask for it again.")
-    references = content.get("provenance", {}).get("inputs", {}).get("references")
-    return SimpleNamespace(metrics=content["metrics"], items=items, ids=list(table["clip_id"]), references=references)
 
 
 def trivial_baselines(corpus: Path, out: Path) -> None:

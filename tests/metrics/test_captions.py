@@ -1,19 +1,20 @@
-"""Caption metrics, their Java, and intervals: against the golden numbers and on worked examples."""
+"""Caption metrics and their Java: against the golden numbers and on worked examples."""
 
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.metrics import bootstrap, captions, java
+from earwitness.errors import EarwitnessError
+from earwitness.metrics import bootstrap, captions, fluency, java, sentences, spice, vocabulary
 
 GOLDEN = Path(__file__).parents[2] / "../shared/reference/golden/metrics_caption.json"
 NAMES = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider"]
+OF_MODELS = ["sbert_sim", "fer", "spider_fl", "fense"]
+BARE = captions.Tools(spice="off", similarity="off", fluency="off")  # what needs nothing but the Python packages
 THEIR_NAMES = dict(zip(NAMES, ["Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "METEOR", "CIDEr"], strict=False))
 
 
@@ -30,13 +31,14 @@ def evaluation(golden):
     return captions.evaluate(
         {clip: item["candidate"] for clip, item in items.items()},
         {clip: item["references"] for clip, item in items.items()},
+        BARE,
     )
 
 
 @pytest.fixture
 def without_meteor(monkeypatch):
     """METEOR takes seconds to start, and most tests are not about it."""
-    kept = {names: function for names, function in captions.METRICS.items() if function is not captions.meteor}
+    kept = {names: function for names, function in captions.METRICS.items() if function is not captions._meteor}
     monkeypatch.setattr(captions, "METRICS", kept)
 
 
@@ -58,25 +60,82 @@ def test_golden_scores(golden, evaluation, name):
 
 
 def test_means_are_means_and_nothing_else_is(evaluation):
-    computed = {name for name, entry in evaluation.metrics.items() if entry["value"] is not None}
+    computed = evaluation.items.keys()
     means = {n for n in computed if abs(evaluation.items[n].mean() - evaluation.metrics[n]["value"]) < 1e-9}
-    assert means == computed & set(captions.MEANS)
+    assert means == {name for name in computed if evaluation.statistics[name].formula == "mean"}
 
 
-def test_spice_and_spider_are_null_with_their_reason(evaluation):
-    assert list(evaluation.metrics) == NAMES
-    assert evaluation.metrics["spice"]["value"] is None
-    assert evaluation.metrics["spice"]["reason"].startswith("SPICE's models are not installed")
-    assert evaluation.metrics["spider"]["reason"].startswith("SPIDEr needs SPICE: SPICE's models")
-    assert not {"spice", "spider"} & set(evaluation.items)
+def test_every_value_follows_from_what_is_kept_of_the_clips(evaluation):
+    computed = {name for name, entry in evaluation.metrics.items() if entry["value"] is not None}
+    assert evaluation.statistics.keys() == computed - set(vocabulary.NAMES)
+    for name in evaluation.statistics:
+        again = bootstrap.value([evaluation.statistics[name]])
+        assert again == pytest.approx(evaluation.metrics[name]["value"], rel=0, abs=1e-14)
 
 
-def test_spider_is_the_mean_of_its_parts(without_meteor, monkeypatch):
-    halves = np.array([0.5, 0.0])
-    monkeypatch.setitem(captions.METRICS, ("spice",), lambda *_: (0.25, halves))
+@pytest.mark.parametrize("metric", ["bleu_4", "meteor"])
+def test_a_resample_is_worth_what_the_program_says_of_its_clips(golden, evaluation, metric):
+    drawn = np.array([0, 3, 3, 8, 60, 60, 60, 199])  # clips of the golden file, some of them several times
+    weights = np.bincount(drawn, minlength=200)[None].astype(float)
+    items = [golden["items"][number] for number in drawn]
+    texts = [item["candidate_tokens"] for item in items], [item["references_tokens"] for item in items]
+    expected = captions.meteor(*texts)[0] if metric == "meteor" else captions.bleu(*texts)[0][3]
+    assert evaluation.statistics[metric].values(weights)[0] == pytest.approx(expected, rel=0, abs=1e-14)
+
+
+def test_a_caption_that_matches_as_a_whole_adds_no_chunk_to_meteor():
+    candidates, references = ["a dog barks", "the rain of the night"], [["a dog barks"], ["rain in the night"]]
+    corpus, _, (statistic,) = captions._meteor(candidates, references)
+    assert statistic.columns[:, 20].tolist() == [0, 2]
+    assert bootstrap.value([statistic]) == pytest.approx(corpus, rel=0, abs=1e-15)
+
+
+def test_what_has_no_tool_is_null_with_its_reason(evaluation):
+    assert list(evaluation.metrics) == [*NAMES, *OF_MODELS, *vocabulary.NAMES]
+    reasons = {name: entry["reason"] for name, entry in evaluation.metrics.items() if entry["value"] is None}
+    assert list(reasons) == ["spice", "spider", *OF_MODELS]
+    assert reasons["spice"] == "SPICE is turned off (`spice.jars: off`)."
+    assert reasons["spider"] == f"SPIDEr needs SPICE: {reasons['spice']}"
+    assert reasons["spider_fl"] == f"{reasons['spider']}; {reasons['fer']}"
+    assert reasons["fense"] == f"{reasons['sbert_sim']}; {reasons['fer']}"
+    assert not reasons.keys() & evaluation.items.keys()
+
+
+@pytest.fixture
+def pretended_tools(monkeypatch, tmp_path):
+    """Tools that give numbers at once: what they compute is the matter of their own tests."""
+    monkeypatch.setattr(spice, "find", lambda jars: tmp_path)
+    monkeypatch.setattr(spice, "spice", lambda *_: (0.25, np.array([0.5, 0.0])))
+    for module, name in ((sentences, "mini-lm"), (fluency, "detector")):
+        monkeypatch.setattr(module, "find", lambda model: tmp_path)
+        monkeypatch.setattr(module, "label", lambda folder, name=name: name)
+    monkeypatch.setattr(sentences, "similarity", lambda *_: (0.6, np.array([0.8, 0.4])))
+    monkeypatch.setattr(fluency, "probabilities", lambda *_: np.array([[0.1] * 5 + [0.9], [0.1] * 5 + [0.91]]))
+
+
+def test_combined_metrics_follow_from_their_parts(without_meteor, pretended_tools):
     result = captions.evaluate({"a": "a dog", "b": "the rain"}, {"a": ["a dog barks"], "b": ["rain falls"]})
-    np.testing.assert_array_equal(result.items["spider"], (result.items["cider_d"] + halves) / 2)
-    assert result.metrics["spider"] == {"value": result.items["spider"].mean()}
+    spider = (result.items["cider_d"] + [0.5, 0.0]) / 2
+    expected = {
+        "spice": [0.5, 0.0],
+        "spider": spider,
+        "sbert_sim.mini-lm": [0.8, 0.4],
+        "fer.detector": [0, 1],
+        "spider_fl.detector": spider * [1, 0.1],
+        "fense.mini-lm.detector": [0.8, 0.04],
+    }
+    for name, items in expected.items():
+        np.testing.assert_allclose(result.items[name], items, rtol=1e-15)
+        assert result.metrics[name]["value"] == pytest.approx(np.mean(items) if name != "spice" else 0.25)
+        assert bootstrap.value([result.statistics[name]]) == pytest.approx(np.mean(items))
+
+
+def test_sentence_models_are_given_captions_as_they_were_written(without_meteor, pretended_tools, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sentences, "similarity", lambda *texts: seen.append(texts) or (0.5, np.array([0.5])))
+    monkeypatch.setattr(fluency, "probabilities", lambda texts, folder: seen.append(texts) or np.zeros((1, 6)))
+    captions.evaluate({"a": "A dog, barking!"}, {"a": ["The Dog barks."]})
+    assert seen[0][:2] == (["A dog, barking!"], [["The Dog barks."]]) and seen[1] == ["A dog, barking!"]
 
 
 def test_empty_and_perfect_captions_and_the_separator_of_meteor():
@@ -92,20 +151,23 @@ def test_empty_and_perfect_captions_and_the_separator_of_meteor():
 
 
 def test_a_caption_without_a_word_is_scored(without_meteor):
-    result = captions.evaluate({"a": " ? ! ", "b": "rain falls"}, {"a": ["a dog."], "b": ["rain falls on a roof"]})
+    result = captions.evaluate(
+        {"a": " ? ! ", "b": "rain falls"}, {"a": ["a dog."], "b": ["rain falls on a roof"]}, BARE
+    )
     assert result.candidate_tokens == ["", "rain falls"]
     assert all(values[0] == 0 for values in result.items.values())
     assert result.items["rouge_l"][1] > 0
 
 
 def test_nothing_but_empty_captions(without_meteor):
-    result = captions.evaluate({"a": "", "b": ""}, {"a": ["..."], "b": ["rain falls"]})
+    result = captions.evaluate({"a": "", "b": ""}, {"a": ["..."], "b": ["rain falls"]}, BARE)
     assert all(not values.any() for values in result.items.values())
-    assert {entry["value"] for entry in result.metrics.values()} == {0, None}
+    assert {result.metrics[name]["value"] for name in [*NAMES, *OF_MODELS] if name in result.metrics} == {0, None}
+    assert result.metrics["vocab_precision"] == {"value": None, "reason": "no generated caption has a word"}
 
 
 def test_one_clip_has_no_cider_d(without_meteor):
-    result = captions.evaluate({"a": "a dog barks"}, {"a": ["a dog barks"]})
+    result = captions.evaluate({"a": "a dog barks"}, {"a": ["a dog barks"]}, BARE)
     assert result.metrics["bleu_3"]["value"] == pytest.approx(1)
     assert result.metrics["cider_d"]["value"] is None
     assert "at least two clips" in result.metrics["cider_d"]["reason"]
@@ -114,7 +176,7 @@ def test_one_clip_has_no_cider_d(without_meteor):
 
 def test_clips_come_in_the_order_of_the_references(without_meteor):
     references = {"b": ["rain falls"], "a": ["a dog barks"]}
-    result = captions.evaluate({"a": "a dog barks", "b": "wind"}, references)
+    result = captions.evaluate({"a": "a dog barks", "b": "wind"}, references, BARE)
     assert result.ids == ["b", "a"]
     assert result.items["rouge_l"].tolist() == [0, pytest.approx(1)]
 
@@ -151,7 +213,7 @@ def test_a_metric_that_fails_leaves_the_others(without_meteor, monkeypatch):
         raise EarwitnessError("it would not start")
 
     monkeypatch.setitem(captions.METRICS, ("meteor",), fails)
-    result = captions.evaluate({"a": "a dog", "b": "rain"}, {"a": ["a dog"], "b": ["rain"]})
+    result = captions.evaluate({"a": "a dog", "b": "rain"}, {"a": ["a dog"], "b": ["rain"]}, BARE)
     assert result.metrics["meteor"] == {"value": None, "reason": "it would not start"}
     assert result.metrics["bleu_1"]["value"] == pytest.approx(1)
 
@@ -214,72 +276,3 @@ def test_importing_loads_numpy_only():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-
-
-def test_interval_is_deterministic_and_covers():
-    generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        values = generator.gamma(2.0, size=60)
-        low, high = bootstrap.interval(values, resamples=500)
-        assert low < values.mean() < high
-        covered += low <= 2.0 <= high
-    assert covered >= 175  # of 200 intervals at 95 %, some too narrow with so few clips
-    assert bootstrap.interval(values, seed=3) == bootstrap.interval(values.tolist(), seed=3)
-    assert bootstrap.interval(values, seed=3) != bootstrap.interval(values, seed=4)
-
-
-def test_interval_by_blocks_has_the_width_of_theory(monkeypatch):
-    values = np.random.default_rng(0).normal(size=1000)
-    monkeypatch.setattr(bootstrap, "BLOCK", 7000)
-    low, high = bootstrap.interval(values)
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(1000), rel=0.1)
-    assert bootstrap.interval([0.5]) == [0.5, 0.5]
-
-
-def test_interval_refuses_nothing_and_nan():
-    with pytest.raises(EarwitnessError, match="0 clips"):
-        bootstrap.interval([])
-    with pytest.raises(EarwitnessError, match="2 of them without a finite value"):
-        bootstrap.interval([1.0, np.nan, np.inf])
-
-
-def _scores(values, reason=None):
-    meteor = {"value": None, "reason": reason} if reason else {"value": 0.5}
-    return captions.Evaluation(
-        metrics={"cider_d": {"value": float(np.mean(values))}, "bleu_1": {"value": values[0]}, "meteor": meteor},
-        items={"cider_d": np.array(values), "bleu_1": np.array(values)},
-        ids=[f"clip {number}" for number in range(len(values))],
-        candidate_tokens=[],
-        references_tokens=[],
-    )
-
-
-def test_summary_of_seeds():
-    metrics = bootstrap.summarise([_scores([0.0, 1.0, 2.0]), _scores([1.0, 2.0, 6.0], "no Java")])
-    assert metrics["cider_d"] == {
-        "value": 2.0,
-        "ci95": bootstrap.interval([0.5, 1.5, 4.0]),
-        "per_seed": [1.0, 3.0],
-    }
-    reason = "not a mean of the clips' values: it cannot be resampled from them"
-    assert metrics["bleu_1"] == {"value": 0.5, "ci95": None, "per_seed": [0.0, 1.0], "ci95_reason": reason}
-    assert metrics["meteor"] == {"value": None, "reason": "no Java"}
-    json.dumps(metrics, allow_nan=False)
-
-
-def test_summary_without_an_interval():
-    one = bootstrap.summarise([_scores([1.0])])["cider_d"]
-    assert one == {"value": 1.0, "ci95": None, "per_seed": [1.0], "ci95_reason": "there is only one clip"}
-    lost = bootstrap.summarise([replace(_scores([1.0, 2.0]), items={})])["cider_d"]
-    assert lost["ci95_reason"] == "the clips' values are not there"
-    with pytest.raises(EarwitnessError, match="no seed"):
-        bootstrap.summarise([])
-
-
-def test_seeds_that_scored_other_clips_are_refused():
-    first, second = _scores([1.0, 2.0]), _scores([1.0, 2.0])
-    with pytest.raises(MismatchError, match="another order"):
-        bootstrap.summarise([first, replace(second, ids=second.ids[::-1])])
-    with pytest.raises(MismatchError, match=r"seed number 2 has 1 that the first lacks \['other'\]"):
-        bootstrap.summarise([first, replace(second, ids=["clip 0", "other"])])

@@ -187,7 +187,8 @@ def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monk
     )
     assert "poster" in page.row("CL4AC baseline")[0]
     other = {"clips": {"evaluation": {"found": 24, "refused": 1}}}
-    assert comparison._published("some-data", other) == comparison._published("clotho", other) == ([], [])
+    assert comparison._published("some-data", METRICS, other) == ([], [])
+    assert comparison._published("clotho", METRICS, other) == ([], [])
 
 
 def test_clips_to_hear_go_from_the_best_to_the_worst(page):

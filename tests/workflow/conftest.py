@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+JARS = ROOT.parent / "shared" / "data" / "spice"
 
 
 class Workflow:
@@ -57,8 +58,9 @@ class Workflow:
 
 
 def environment() -> dict[str, str]:
-    """As it is, without what would send runs to somebody's tracking server."""
-    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    """As it is, without what would send runs to somebody's tracking server, with SPICE's jars where they are."""
+    inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return inherited | ({"EARWITNESS_SPICE_JARS": str(JARS)} if JARS.is_dir() else {})
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,21 @@ import re
 import pandas as pd
 import pytest
 
+from earwitness.compare import compare
 from earwitness.corpora.tables import captions_by_clip
 from earwitness.files import read_json
 from earwitness.metrics.captions import tokenize
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.trivial import shuffled
+from earwitness.metrics.vocabulary import NAMES as VOCABULARY
+
+from .conftest import JARS
 
 pytestmark = pytest.mark.workflow
 NAMES = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider"]
+OF_MODELS = ["sbert_sim.all-MiniLM-L6-v2", "fer", "spider_fl", "fense.all-MiniLM-L6-v2"]
+OF_SPICE = {"spice", "spider"}
+NO_DETECTOR = {"fer", "spider_fl", "fense.all-MiniLM-L6-v2"}
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +32,63 @@ def result(mini) -> dict:
 
 def test_metrics_follow_the_contract(mini, result):
     assert {"schema", "dataset", "experiment", "system", "seeds", "metrics", "counts", "provenance"} <= result.keys()
-    assert sorted(result["metrics"]) == sorted(NAMES)
+    assert list(result["metrics"]) == [*NAMES, *OF_MODELS, *VOCABULARY]
     for name, metric in result["metrics"].items():
         if metric["value"] is None:
             assert metric["reason"], name
         else:
             assert len(metric["per_seed"]) == 1
-    low, high = result["metrics"]["cider_d"]["ci95"]
-    assert low < result["metrics"]["cider_d"]["value"] < high
+    for name in ("bleu_4", "meteor", "cider_d", "sbert_sim.all-MiniLM-L6-v2"):
+        low, high = result["metrics"][name]["ci95"]
+        assert low < result["metrics"][name]["value"] < high
     counts = result["counts"]
     assert counts["clips_listed"] == counts["clips_found"] == counts["clips_scored"] == 100
     assert result["provenance"]["encoder_weights"] == "none"
 
 
-def test_only_what_needs_spice_is_null(result):
-    assert {name for name, metric in result["metrics"].items() if metric["value"] is None} == {"spice", "spider"}
+def test_only_what_is_not_there_is_null(result):
+    absent = NO_DETECTOR if JARS.is_dir() else NO_DETECTOR | OF_SPICE
+    assert {name for name, metric in result["metrics"].items() if metric["value"] is None} == absent
+    if absent & OF_SPICE:
+        pytest.skip(f"SPICE's jars are not there ({JARS}): SPICE and SPIDEr were null")
+
+
+def test_spider_follows_from_its_parts(result):
+    if not JARS.is_dir():
+        pytest.skip(f"SPICE's jars are not there ({JARS}): SPIDEr was not computed")
+    cider_d, spice, spider = (result["metrics"][name] for name in ("cider_d", "spice", "spider"))
+    assert 0.1 < spice["value"] < 1 and spice["ci95"][0] < spice["value"] < spice["ci95"][1]
+    assert spider["value"] == pytest.approx((cider_d["value"] + spice["value"]) / 2)
+
+
+def test_without_jars_and_models_the_rest_is_the_same_and_nothing_is_trained(mini, tmp_path):
+    bare = mini.copy(tmp_path / "bare")
+    config = tmp_path / "bare.yaml"
+    config.write_text("{spice: {jars: off}, sentence_models: {similarity: off, fluency: off}}", encoding="utf-8")
+    printed = bare.run("results/mini/cl4ac/metrics.json", configfile=config)
+    assert re.search(r"^score +1$", printed, re.MULTILINE) and not re.search(
+        r"^(train|predict) +1$", printed, re.MULTILINE
+    )
+    before, after = (read_json(folder / "results/mini/cl4ac/metrics.json")["metrics"] for folder in (mini, bare))
+    reasons = {name: metric["reason"] for name, metric in after.items() if metric["value"] is None}
+    assert reasons.keys() == {"spice", "spider", "sbert_sim", "fer", "spider_fl", "fense"}
+    assert reasons["spice"] == "SPICE is turned off (`spice.jars: off`)."
+    rest = after.keys() - reasons.keys()
+    assert {name: after[name] for name in rest} == {name: before[name] for name in rest}
+
+
+def test_two_experiments_compare_with_intervals(mini):
+    found = compare(mini / "results/mini/cl4ac-baseline", mini / "results/mini/cl4ac")
+    assert (found["shared"], found["lists_differ"], found["references_differ"], found["audio_differs"]) == (
+        100,
+        False,
+        False,
+        0,
+    )
+    for name in ("bleu_4", "meteor", "cider_d"):
+        entry = found["metrics"][name]
+        assert entry["ci95"][0] <= entry["difference"] <= entry["ci95"][1] and 0 < entry["p_value"] <= 1
+    assert len(found["moved"]["clips"]) == 5 and all(found["moved"]["clips"][0]["captions"])
 
 
 def test_cl4ac_beats_the_best_constant_caption_by_far(mini, result):

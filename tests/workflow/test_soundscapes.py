@@ -42,7 +42,7 @@ def soundscapes(tmp_path_factory) -> Workflow:
         pytest.skip("the real recordings of ../shared/data are not here")
     workflow = Workflow(tmp_path_factory.mktemp("soundscapes"))
     config = workflow / "soundscapes.yaml"
-    config.write_text(yaml.safe_dump({"datasets": ENTRIES}), encoding="utf-8")
+    config.write_text(yaml.safe_dump({"datasets": ENTRIES, "spice": {"jars": "off"}}), encoding="utf-8")
     corpora = [f"results/{name}/corpus/leaks.json" for name in ENTRIES]
     workflow.run("results/soundscapes/cl4ac/metrics.json", *corpora, configfile=config)
     return workflow

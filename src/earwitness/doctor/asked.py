@@ -21,7 +21,8 @@ CONFIG = Path("config/config.yaml")
 RESULTS, RESOURCES = Path("results"), Path("resources")
 DEMO = "results/mini/comparison.html"
 STORE = "results/mlflow-store.json"
-RULES = {"all": DEMO, "tracking_store": STORE}  # what Snakemake makes by the name of a rule
+JARS = "resources/spice/jars.json"
+RULES = {"all": DEMO, "tracking_store": STORE, "spice_jars": JARS}  # what Snakemake makes by the name of a rule
 
 # The stages of files beside the corpus, by what the files are called; other files than these no rule makes.
 NOTHING: frozenset[str] = frozenset()
@@ -39,7 +40,7 @@ TEXT_FILES = ("vocabulary.json", "word2vec.bin")
 SEED_FILES = {
     **dict.fromkeys(("model.safetensors", "model.json", "events.jsonl"), TRAINING),
     "captions.csv": TRAINING | {"predict"},
-    **dict.fromkeys(("scores.csv", "metrics.json"), SCORES),
+    **dict.fromkeys(("scores.csv", "statistics.h5", "metrics.json"), SCORES),
 }
 
 # What a stage is called in messages, and the splits that must have clips for it.
@@ -140,7 +141,7 @@ def _add(asked: Asked, target: str) -> None:
         return
     config, features, experiments, splits = asked.config, [], [], {}
     match target.split("/"):
-        case _ if target == STORE:
+        case _ if target in (STORE, JARS):
             return  # of no data set
         case ["results", dataset, *_] if dataset not in config.datasets:
             config.refuse_target(target)

@@ -153,11 +153,12 @@ def check_java(asked: Asked) -> Iterator[Finding]:
 
 def check_metrics(asked: Asked) -> Iterator[Finding]:
     """The programs that run on Java, and which metrics will have no value."""
-    from earwitness.metrics import captions, java
+    from earwitness.metrics import java, spice
 
     jars = {
         "tokenizer/stanford-corenlp-3.4.1.jar": (fail_if("score" in asked.stages()), "no caption can be scored"),
         "meteor/meteor-1.5.jar": (NOTE, "METEOR will be null"),
+        "spice/spice-1.0.jar": (NOTE, "SPICE and SPIDEr will be null"),
     }
     for name, (mark, lost) in jars.items():
         try:
@@ -165,7 +166,7 @@ def check_metrics(asked: Asked) -> Iterator[Finding]:
         except EarwitnessError as error:
             yield Finding(mark, f"{error} Without {name} {lost}", INSTALL)
     try:
-        captions.spice(["a dog barks"], [["a dog barks"]])
+        yield Finding(OK, f"The jars for SPICE are in {spice.find(asked.config.spice.jars)}")
     except EarwitnessError as error:
         yield Finding(NOTE, f"SPICE and SPIDEr will be null: {error}")
 

@@ -1,55 +1,119 @@
-"""Intervals over clips, and the summary of several seeds."""
+"""Intervals over clips, the summary of several seeds, and the difference between two systems.
+
+Clips are drawn with all that belongs to them, and every metric is computed again on the drawn clips from the statistics
+that were kept of each clip (``earwitness.metrics.statistics``). Of several seeds each is computed on the same draw, and
+the values are averaged. The same arguments give the same numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.metrics.captions import MEANS
+from earwitness.metrics.statistics import Statistic, Sums
 
-BLOCK = 1 << 20  # drawn indices held at a time (8 MB)
-NOT_A_MEAN = "not a mean of the clips' values: it cannot be resampled from them"
+BLOCK = 1 << 20  # weights held at a time (8 MB)
+RESAMPLES = 2000  # of the clips for an interval, and permutations for a p-value
+LEVEL = 0.95
+UNDEFINED = 0.05  # share of resamples without a value above which no interval is told
 
 
 class Scores(Protocol):
-    """What ``summarise`` reads of one seed; ``earwitness.metrics.captions.Evaluation`` has it."""
+    """What ``summarise`` reads of one seed; every ``Evaluation`` of ``earwitness.metrics`` has it."""
 
     metrics: Mapping[str, Mapping]  # name -> {"value": float} or {"value": None, "reason": str}
-    items: Mapping[str, np.ndarray]  # name -> [clips]
+    statistics: Mapping[str, Statistic]  # name -> statistic of the clips, in the order of ``ids``
     ids: Sequence[str]  # [clips]
 
 
-def interval(values: np.ndarray, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> list[float]:
-    """Percentile bootstrap interval of the mean of ``values`` [clips], clips drawn with replacement: [low, high].
+def value(seeds: Sequence[Statistic]) -> float:
+    """A metric of all clips, averaged over the seeds' statistics; NaN where it has no value."""
+    return float(_over_seeds(seeds, np.ones((1, seeds[0].clips)))[0])
 
-    The same arguments give the same interval. Memory does not grow with clips times resamples. Raises EarwitnessError
-    for no values, and for values that are not finite.
+
+def resampled(seeds: Sequence[Statistic], seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+    """A metric of clips drawn with replacement, averaged over the seeds' statistics: float64 [resamples].
+
+    Equal numbers of clips are drawn alike, whatever the statistic. Memory does not grow with clips times resamples.
     """
-    values = np.asarray(values, dtype=float)
-    if not values.size or not np.isfinite(values).all():
-        raise EarwitnessError(
-            f"An interval needs finite values of at least one clip: {values.size} clips, "
-            f"{np.count_nonzero(~np.isfinite(values))} of them without a finite value."
-        )
-    generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    rows = max(1, BLOCK // values.size)
-    for start in range(0, resamples, rows):
-        block = means[start : start + rows]
-        block[:] = values[generator.integers(values.size, size=(len(block), values.size))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    seeds = _averaged_first(seeds)
+    return np.concatenate([_over_seeds(seeds, weights) for weights in _draws(seeds[0].clips, seed, resamples)])
+
+
+def permuted(
+    a: Sequence[Statistic], b: Sequence[Statistic], seed: int = 0, permutations: int = RESAMPLES
+) -> np.ndarray:
+    """The difference b - a after swapping the two systems on half of the clips at random: float64 [permutations].
+
+    Both have the same clips in the same order. Where they have other numbers of seeds, those of the shorter list take
+    turns.
+    """
+    a, b = _averaged_first(a), _averaged_first(b)
+    swapped_a = [first.joined(b[number % len(b)]) for number, first in enumerate(a)]
+    swapped_b = [second.joined(a[number % len(a)]) for number, second in enumerate(b)]
+    generator, differences = np.random.default_rng([seed, 1]), []
+    for rows in _rows(a[0].clips, permutations):
+        swap = generator.integers(2, size=(rows, a[0].clips)).astype(float)
+        weights = np.concatenate([1 - swap, swap], axis=1)
+        differences.append(_over_seeds(swapped_b, weights) - _over_seeds(swapped_a, weights))
+    return np.concatenate(differences)
+
+
+def interval(values: np.ndarray) -> list[float]:
+    """The percentile interval of resampled values [resamples]: [low, high].
+
+    Resamples without a value (no clip with a reference was drawn, say) are left out. Raises EarwitnessError when more
+    than one in twenty has none.
+    """
+    known = np.isfinite(values)
+    if known.mean() < 1 - UNDEFINED:
+        raise EarwitnessError(f"it has no value in {np.count_nonzero(~known)} of {len(values)} resamples of the clips")
+    low, high = np.quantile(values[known], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return [float(low), float(high)]
 
 
-def summarise(per_seed: Sequence[Scores], means: Collection[str] = MEANS) -> dict[str, dict]:
+def p_value(observed: float, differences: np.ndarray) -> float:
+    """The two-sided p-value of a difference among those of permutations [permutations], itself counted as one.
+
+    Permutations without a value count as extreme ones, so that they never make a difference look surer.
+    """
+    limit = abs(observed) - 1e-12 * max(1.0, abs(observed))  # sums in another order differ in their last digits
+    extreme = np.count_nonzero(~(np.abs(differences) < limit))
+    return float(1 + extreme) / (1 + len(differences))
+
+
+def difference(a: Sequence[Statistic], b: Sequence[Statistic], seed: int = 0) -> dict[str, Any]:
+    """One metric of two systems on the same clips: ``a``, ``b``, ``difference`` (b - a), its ``ci95``, ``p_value``.
+
+    The interval is of the paired bootstrap, the p-value of the permutation test. Both are None with ``reason`` for a
+    single clip, and all are where the metric has no value.
+    """
+    values = {"a": value(a), "b": value(b)}
+    if not np.isfinite(list(values.values())).all():
+        missing = [name.upper() for name, found in values.items() if not np.isfinite(found)]
+        reason = f"it has no value on these clips for {' and '.join(missing)}"
+        known = {name: found if np.isfinite(found) else None for name, found in values.items()}
+        return known | {"difference": None, "ci95": None, "p_value": None, "reason": reason}
+    observed = values["b"] - values["a"]
+    told = values | {"difference": observed, "ci95": None, "p_value": None}
+    if a[0].clips == 1:
+        return told | {"reason": "there is only one clip"}
+    try:
+        told["ci95"] = interval(resampled(b, seed) - resampled(a, seed))
+    except EarwitnessError as error:
+        return told | {"reason": str(error)}
+    return told | {"p_value": p_value(observed, permuted(a, b, seed))}
+
+
+def summarise(per_seed: Sequence[Scores]) -> dict[str, dict]:
     """The ``metrics`` object of an experiment's metrics.json, from the scores of each of its seeds.
 
-    A metric's ``value`` is the mean over seeds and ``per_seed`` lists them in order. ``ci95`` is the 95 % interval over
-    clips of the clips' values averaged over seeds for the metrics that ``means`` names, else None with
-    ``ci95_reason``. A metric that any seed lacks is None with that seed's ``reason``.
+    A metric's ``value`` is the mean over seeds and ``per_seed`` lists them in order. ``ci95`` is its 95 % interval over
+    clips, None with ``ci95_reason`` where it cannot be resampled. A metric that any seed lacks is None with that
+    seed's ``reason``. What else an entry of the first seed tells (``model``, ``note``) is kept.
 
     Raises MismatchError when the seeds scored other clips, or the same in another order.
     """
@@ -59,23 +123,55 @@ def summarise(per_seed: Sequence[Scores], means: Collection[str] = MEANS) -> dic
         if list(scores.ids) != list(per_seed[0].ids):
             raise MismatchError(_other_clips(number, scores.ids, per_seed[0].ids))
     names = dict.fromkeys(name for scores in per_seed for name in scores.metrics)
-    return {name: _summary(name, per_seed, name in means) for name in names}
+    return {name: _summary(name, per_seed) for name in names}
 
 
-def _summary(name: str, per_seed: Sequence[Scores], is_mean: bool) -> dict:
+def _summary(name: str, per_seed: Sequence[Scores]) -> dict:
     entries = [scores.metrics.get(name, {"value": None, "reason": "one of the seeds lacks it"}) for scores in per_seed]
+    more = {key: told for key, told in entries[0].items() if key not in ("value", "reason")}
     reasons = dict.fromkeys(entry["reason"] for entry in entries if entry["value"] is None)
     if reasons:
-        return {"value": None, "reason": "; ".join(reasons)}
+        return {"value": None, "reason": "; ".join(reasons), **more}
     values = [float(entry["value"]) for entry in entries]
-    summary = {"value": float(np.mean(values)), "ci95": None, "per_seed": values}
-    if not is_mean:
-        return summary | {"ci95_reason": NOT_A_MEAN}
-    if not all(name in scores.items for scores in per_seed):
-        return summary | {"ci95_reason": "the clips' values are not there"}
+    return {"value": float(np.mean(values)), **_interval(name, per_seed), "per_seed": values, **more}
+
+
+def _interval(name: str, per_seed: Sequence[Scores]) -> dict:
+    if not all(name in scores.statistics for scores in per_seed):
+        return {"ci95": None, "ci95_reason": "nothing was kept of the clips that it could be computed from again"}
     if len(per_seed[0].ids) == 1:
-        return summary | {"ci95_reason": "there is only one clip"}
-    return summary | {"ci95": interval(np.mean([scores.items[name] for scores in per_seed], axis=0))}
+        return {"ci95": None, "ci95_reason": "there is only one clip"}
+    try:
+        return {"ci95": interval(resampled([scores.statistics[name] for scores in per_seed]))}
+    except EarwitnessError as error:
+        return {"ci95": None, "ci95_reason": str(error)}
+
+
+def _over_seeds(seeds: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
+    return np.mean([statistic.values(weights) for statistic in seeds], axis=0)
+
+
+def _averaged_first(seeds: Sequence[Statistic]) -> Sequence[Statistic]:
+    """Means of equally many values each are averaged over seeds before anything is drawn: the same, but cheaper."""
+    if not all(isinstance(statistic, Sums) and statistic.formula == "mean" for statistic in seeds):
+        return seeds
+    if any(not np.array_equal(statistic.columns[:, 1], seeds[0].columns[:, 1]) for statistic in seeds):
+        return seeds
+    return [Sums("mean", np.mean([statistic.columns for statistic in seeds], axis=0))]
+
+
+def _draws(clips: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """How often each clip was drawn: blocks of float64 [rows, clips]."""
+    generator = np.random.default_rng(seed)
+    for rows in _rows(clips, resamples):
+        drawn = generator.integers(clips, size=(rows, clips)) + clips * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * clips).reshape(rows, clips).astype(float)
+
+
+def _rows(clips: int, number: int) -> Iterator[int]:
+    """How many of ``number`` rows are made at a time."""
+    rows = max(1, BLOCK // clips)
+    yield from (min(rows, number - start) for start in range(0, number, rows))
 
 
 def _other_clips(number: int, ids: Sequence[str], first: Sequence[str]) -> str:

@@ -10,14 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
-from earwitness.metrics import java
+from earwitness.metrics import fluency, java, sentences, spice, vocabulary
 from earwitness.metrics.cider import CiderD
+from earwitness.metrics.pairs import require_pairs
+from earwitness.metrics.statistics import Statistic, Sums, mean_of
 
-MEANS = ("rouge_l", "cider_d", "spice", "spider")  # whose corpus value is the mean of the clips' values
 PARTS = {"cider_d": "CIDEr-D", "spice": "SPICE"}  # of SPIDEr
 
 Tokens = Sequence[str]
@@ -25,19 +30,49 @@ References = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
+class Tools:
+    """What some metrics need and the Python packages lack; a metric whose tool is absent is None with its reason.
+
+    Attributes:
+        spice: ``auto``, ``off`` or the folder of SPICE's jars (``earwitness.metrics.spice.find``).
+        spice_cache: the folder where SPICE keeps what it has parsed, None to parse each time.
+        spice_minutes: how long SPICE may take.
+        similarity: ``auto``, ``off`` or the folder of a sentence model (``earwitness.metrics.sentences.find``).
+        fluency: ``auto``, ``off`` or the folder of FENSE's detector (``earwitness.metrics.fluency.find``).
+    """
+
+    spice: str | PathLike = "auto"
+    spice_cache: str | PathLike | None = None
+    spice_minutes: float = 60
+    similarity: str | PathLike = "auto"
+    fluency: str | PathLike = "auto"
+
+    def digests(self) -> dict[str, str]:
+        """What the tools are: hex digests of their contents, "none" for one that is not there."""
+        states = {"spice": spice.state, "similarity": sentences.state, "fluency": fluency.state}
+        return {name: state(getattr(self, name)) for name, state in states.items()}
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The scores of one set of captions.
 
     ``metrics`` gives for each name ``{"value": float}``, or ``{"value": None, "reason": str}`` where it could not be
-    computed; ``items`` gives float64 [clips] in the order of ``ids``, for the computed ones only. The tokens are in
-    the same order.
+    computed; ``items`` gives float64 [clips] in the order of ``ids``, and ``statistics`` what resampling the clips
+    needs, for the computed ones only. The tokens are in the same order.
     """
 
     metrics: dict[str, dict]
     items: dict[str, np.ndarray]
+    statistics: dict[str, Statistic]
     ids: list[str]
     candidate_tokens: list[str]
     references_tokens: list[list[str]]
+
+    @property
+    def by_clip(self) -> dict[str, np.ndarray]:
+        """The clips' own values by metric; every item is a clip."""
+        return self.items
 
 
 def validate(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
@@ -85,10 +120,26 @@ def bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.nda
 
     The corpus value pools the counts; it is not the mean of the items' values. An empty candidate scores 0.
     """
-    from pycocoevalcap.bleu.bleu import Bleu
+    return _bleu(candidates, references)[:2]
 
-    corpus, items = Bleu(4).compute_score(*_numbered(candidates, references), verbose=0)
-    return np.array(corpus), np.array(items)
+
+def _bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.ndarray, list[Sums]]:
+    """BLEU with the counts of each item that the formula needs."""
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+
+    require_pairs("Scoring", candidates, references)
+    scorer = BleuScorer(n=4)
+    for candidate, texts in zip(candidates, references, strict=True):
+        scorer += (candidate, list(texts))
+    corpus, items = scorer.compute_score(option="closest", verbose=0)
+    counts = [[*item["correct"], *item["guess"], item["testlen"], _closest(item)] for item in scorer.ctest]
+    columns = np.array(counts, dtype=float)
+    return np.array(corpus), np.array(items), [Sums(f"bleu_{order}", columns) for order in (1, 2, 3, 4)]
+
+
+def _closest(item: Mapping) -> int:
+    """The length of the reference that is closest in length; of two the shorter."""
+    return min((abs(length - item["testlen"]), length) for length in item["reflen"])[1]
 
 
 def rouge_l(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
@@ -120,7 +171,12 @@ def meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarra
     one JVM with a heap of 2 GB and ends it. Raises EarwitnessError when Java, the jar or its data are missing, or when
     the program fails.
     """
-    _numbered(candidates, references)
+    return _meteor(candidates, references)[:2]
+
+
+def _meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarray, list[Sums]]:
+    """METEOR with the statistics of each item that it pools."""
+    require_pairs("Scoring", candidates, references)
     archive = java.jar("meteor/meteor-1.5.jar")
     java.jar("meteor/data/paraphrase-en.gz")
     options = ["-XX:+UseSerialGC", "-Xmx2G", "-jar", archive, "-", "-", "-stdio", "-l", "en", "-norm"]
@@ -133,9 +189,17 @@ def meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarra
         answers = [program.hear() for _ in range(len(candidates) + 1)]
     try:
         *items, corpus = map(float, answers)
+        columns = np.array([line.split() for line in statistics], dtype=float)
     except ValueError as error:
         raise EarwitnessError(f"METEOR gave something else than numbers: {error}") from error
-    return corpus, np.array(items)
+    return corpus, np.array(items), [Sums("meteor", _pooled(columns))]
+
+
+def _pooled(columns: np.ndarray) -> np.ndarray:
+    """METEOR's statistics as it adds them up: a caption that matches its reference as a whole adds no chunk."""
+    lengths, chunks, words = columns[:, 0:2], columns[:, 20], columns[:, 21:23]
+    whole = (chunks == 1) & (words == lengths).all(axis=1)
+    return np.concatenate([columns[:, :20], np.where(whole, 0, chunks)[:, None], words], axis=1)
 
 
 def _meteor_text(text: str) -> str:
@@ -143,54 +207,122 @@ def _meteor_text(text: str) -> str:
     return re.sub(" {2,}", " ", java.LINE_BREAKS.sub(" ", text).replace("|||", ""))
 
 
-def spice(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
-    """SPICE (metrics.md, section 1.6) cannot be computed by this version: EarwitnessError with the reason."""
-    raise EarwitnessError("SPICE's models are not installed (the CoreNLP 3.6.0 jars are in no Python package).")
-
-
 METRICS: dict[tuple[str, ...], Callable] = {
-    ("bleu_1", "bleu_2", "bleu_3", "bleu_4"): bleu,
+    ("bleu_1", "bleu_2", "bleu_3", "bleu_4"): _bleu,
     ("rouge_l",): rouge_l,
-    ("meteor",): meteor,
+    ("meteor",): _meteor,
     ("cider_d",): cider_d,
-    ("spice",): spice,
 }
 
 
-def evaluate(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Evaluation:
+def evaluate(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], tools: Tools | None = None
+) -> Evaluation:
     """All metrics of captions as written: one caption and a list of references for each clip id.
 
     Clips come out in the order of ``references``. A metric that cannot be computed is None with its reason and the
-    others stand; CIDEr-D of a single clip is one of these, where the formula would give 0 to any caption.
+    others stand; CIDEr-D of a single clip is one of these, where the formula would give 0 to any caption. A metric that
+    stands on a model bears the model's name (``sbert_sim.all-MiniLM-L6-v2``): two models' values are two metrics.
+    Sentence models are given the captions as written, which is how they were trained; all others the PTB tokens.
 
     Raises EarwitnessError for captions that ``validate`` refuses, and when the tokeniser cannot run.
     """
     validate(candidates, references)
     ids = list(references)
     tokens, references_tokens = tokenize([candidates[clip] for clip in ids], [references[clip] for clip in ids])
-    metrics, items = {}, {}
+    results = _Results()
     for names, function in METRICS.items():
-        try:
-            if function is cider_d and len(ids) == 1:
-                raise EarwitnessError("CIDEr-D needs at least two clips: the only clip's words all weigh 0.")
-            corpus, per_item = function(tokens, references_tokens)
-        except (EarwitnessError, ImportError, OSError) as error:
-            metrics |= {name: {"value": None, "reason": str(error)} for name in names}
+        if function is cider_d and len(ids) == 1:
+            results.lack(names, "CIDEr-D needs at least two clips: the only clip's words all weigh 0.")
         else:
-            metrics |= {name: {"value": float(value)} for name, value in zip(names, np.atleast_1d(corpus), strict=True)}
-            items |= dict(zip(names, np.atleast_2d(per_item), strict=True))
-    _add_spider(metrics, items)
-    return Evaluation(metrics, items, ids, tokens, references_tokens)
+            results.add(names, partial(function, tokens, references_tokens))
+    tools = tools or Tools()
+    results.add(["spice"], partial(_spice, tokens, references_tokens, tools))
+    _add_spider(results)
+    _add_model_metrics(results, [candidates[clip] for clip in ids], [references[clip] for clip in ids], tools)
+    results.metrics |= vocabulary.vocabulary(tokens, references_tokens)
+    return Evaluation(results.metrics, results.items, results.statistics, ids, tokens, references_tokens)
 
 
-def _add_spider(metrics: dict[str, dict], items: dict[str, np.ndarray]) -> None:
+def _spice(candidates: Tokens, references: References, tools: Tools) -> tuple[float, np.ndarray]:
+    cache = None if tools.spice_cache is None else Path(tools.spice_cache)
+    settings = spice.Settings(spice.find(tools.spice), cache, tools.spice_minutes)
+    return spice.spice(candidates, references, settings)
+
+
+class _Results:
+    """Metrics as they are computed, one after another."""
+
+    def __init__(self):
+        self.metrics: dict[str, dict] = {}
+        self.items: dict[str, np.ndarray] = {}
+        self.statistics: dict[str, Statistic] = {}
+
+    def add(self, names: Sequence[str], compute: Callable) -> None:
+        """Put in what ``compute`` gives for ``names``: values, items' values, and statistics unless they are means."""
+        try:
+            corpus, items, *statistics = compute()
+        except (EarwitnessError, ImportError, OSError) as error:
+            self.lack(names, str(error))
+            return
+        items = dict(zip(names, np.atleast_2d(items), strict=True))
+        self.metrics |= {
+            name: {"value": float(value)} for name, value in zip(names, np.atleast_1d(corpus), strict=True)
+        }
+        self.items |= items
+        self.statistics |= dict(zip(names, *statistics or [map(mean_of, items.values())], strict=True))
+
+    def lack(self, names: Sequence[str], reason: str) -> None:
+        """None with its reason for each of the names."""
+        self.metrics |= {name: {"value": None, "reason": reason} for name in names}
+
+
+def _add_spider(results: _Results) -> None:
     """SPIDEr is the mean of CIDEr-D and SPICE (metrics.md, section 1.7)."""
-    missing = [f"{label}: {metrics[name]['reason']}" for name, label in PARTS.items() if name not in items]
-    if missing:
-        metrics["spider"] = {"value": None, "reason": f"SPIDEr needs {'; '.join(missing)}"}
+    lacking = [
+        f"{label}: {results.metrics[name]['reason']}" for name, label in PARTS.items() if name not in results.items
+    ]
+    if lacking:
+        results.lack(["spider"], f"SPIDEr needs {'; '.join(lacking)}")
     else:
-        items["spider"] = (items["cider_d"] + items["spice"]) / 2
-        metrics["spider"] = {"value": float(items["spider"].mean())}
+        items = (results.items["cider_d"] + results.items["spice"]) / 2
+        results.add(["spider"], lambda: (items.mean(), items))
+
+
+def _add_model_metrics(results: _Results, captions: Sequence[str], references: References, tools: Tools) -> None:
+    """SBERT-sim and FER, and SPIDEr and SBERT-sim with FER's penalty (metrics.md, section 1.8)."""
+
+    def errors(folder: Path) -> tuple[float, np.ndarray]:
+        return fluency.fluency_error_rate(fluency.errors(fluency.probabilities(captions, folder)))
+
+    sbert_sim = _add_of_model(
+        results, "sbert_sim", sentences, tools.similarity, partial(sentences.similarity, captions, references)
+    )
+    fer = _add_of_model(results, "fer", fluency, tools.fluency, errors)
+    _add_penalised(results, "spider_fl", fluency.spider_fl, "spider", fer)
+    _add_penalised(results, "fense", fluency.fense, sbert_sim, fer)
+
+
+def _add_of_model(results: _Results, name: str, module: ModuleType, option: str | PathLike, compute: Callable) -> str:
+    """Add a metric that ``compute`` gives for its model's folder; its name with the model's, where there is one."""
+    try:
+        folder = module.find(option)
+        name = f"{name}.{module.label(folder)}"
+    except EarwitnessError as error:
+        results.lack([name], str(error))
+    else:
+        results.add([name], partial(compute, folder))
+    return name
+
+
+def _add_penalised(results: _Results, name: str, penalise: Callable, values: str, errors: str) -> None:
+    """Add what ``penalise`` makes of two metrics' items, by the names of the models of both."""
+    name = ".".join([name, *values.split(".")[1:], *errors.split(".")[1:]])
+    lacking = dict.fromkeys(results.metrics[part]["reason"] for part in (values, errors) if part not in results.items)
+    if lacking:
+        results.lack([name], "; ".join(lacking))
+    else:
+        results.add([name], partial(penalise, results.items[values], results.items[errors]))
 
 
 def tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
@@ -202,10 +334,5 @@ def tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> 
 
 def _numbered(candidates: Tokens, references: References) -> tuple[dict, dict]:
     """References and candidates as pycocoevalcap takes them: lists of strings by the item's number."""
-    if not len(candidates) or len(candidates) != len(references) or not all(map(len, references)):
-        raise EarwitnessError(
-            f"Scoring needs one candidate and at least one reference an item, and at least one item: there are "
-            f"{len(candidates)} candidates, {len(references)} lists of references, "
-            f"{sum(not len(texts) for texts in references)} of them empty."
-        )
+    require_pairs("Scoring", candidates, references)
     return dict(enumerate(map(list, references))), {item: [text] for item, text in enumerate(candidates)}

@@ -12,11 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
+from earwitness.metrics import formulas
+from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
 
 DIRECTIONS = {"t2a": "text to audio", "a2t": "audio to text"}
 CUTS = (1, 5, 10, 50)  # of R@k
@@ -71,6 +74,40 @@ class Evaluation:
     pool: dict[str, int | None]
     ranks: dict[str, Ranks]
     notes: list[str]
+
+    @cached_property
+    def ids(self) -> list:
+        """The clips that a scored query belongs to."""
+        return list(dict.fromkeys([*self.clips["t2a"], *self.clips["a2t"]]))
+
+    @property
+    def by_clip(self) -> dict[str, np.ndarray]:
+        """The mean of each clip's queries, float64 [clips] in the order of ``ids``, NaN for a clip without a query."""
+        means = {name: mean_of(values, *self._owners(name[:3])) for name, values in self.items.items()}
+        return {name: formulas.mean(statistic.columns) for name, statistic in means.items()}
+
+    @property
+    def statistics(self) -> dict[str, Statistic]:
+        """What resampling the clips needs, for the computed metrics: a clip is drawn with all of its queries.
+
+        The ranks are those among the whole pool, whichever clips are drawn.
+        """
+        found: dict[str, Statistic] = {}
+        for name, values in self.items.items():
+            found[name] = mean_of(values, *self._owners(name[:3]))
+        for way, ranks in self.ranks.items():
+            if self.metrics[f"{way}_medr"]["value"] is not None:
+                found[f"{way}_medr"] = Median(ranks.best(), *self._owners(way))
+            if self.metrics[f"{way}_gmean"]["value"] is not None:
+                shares = [found[f"{way}_r{cut}"].columns for cut in (1, 5, 10)]
+                columns = np.concatenate([*(share[:, :1] for share in shares), shares[0][:, 1:]], axis=1)
+                found[f"{way}_gmean"] = Sums("geometric_mean", columns)
+        return found
+
+    def _owners(self, way: str) -> tuple[np.ndarray, int]:
+        """For each query of a direction the index of its clip in ``ids``; and the number of clips."""
+        place = {clip: number for number, clip in enumerate(self.ids)}
+        return np.array([place[clip] for clip in self.clips[way]], dtype=np.int64), len(self.ids)
 
 
 @dataclass(frozen=True)

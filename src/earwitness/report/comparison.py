@@ -36,6 +36,10 @@ METRICS = {
     "spice": "SPICE",
     "spider": "SPIDEr",
 }
+# Of metrics that stand on a model, by the part of their name before the model's, in the order of their columns.
+OF_MODELS = {"sbert_sim": "SBERT-sim", "fer": "FER", "spider_fl": "SPIDEr-FL", "fense": "FENSE"}
+VOCABULARY = {"vocab_candidates": "Vocabulary"}
+LOWER_IS_BETTER = ("fer",)
 CLIPS_SHOWN = 20
 OF_A_SEED = ("scores.csv", "events.jsonl")
 
@@ -102,12 +106,13 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
     report = read_report(_present(results / "corpus", ["report.json", "clips.csv", "captions.csv", "trivial.json"])[0])
     found = [_experiment(results, name, report) for name in experiments]
     trivial = read_json(results / "corpus" / "trivial.json")
+    metrics = _columns(found)
     content = {
         "dataset": results.name,
         "split": SPLIT,
         "report": report,
-        "metrics": METRICS,
-        **_tables(found, trivial, results.name, report),
+        "metrics": metrics,
+        **_tables(found, metrics, trivial, results.name, report),
         **_plots(found, trivial),
         "clips": _clips(found, results / "corpus", root),
     }
@@ -148,12 +153,32 @@ def _experiment(results: Path, name: str, report: Mapping[str, Any]) -> Experime
     return experiment
 
 
-def _tables(found: list[Experiment], trivial: Mapping[str, Any], dataset: str, report: Mapping[str, Any]) -> dict:
+def _columns(found: list[Experiment]) -> dict[str, str]:
+    """The metrics of the page and their headings: all of ``METRICS``, and what else an experiment has a value of.
+
+    Values of two models are two metrics, each with a column of its own.
+    """
+    entries = (entry for experiment in found for entry in experiment.result["metrics"].items())
+    present = dict.fromkeys(name for name, entry in entries if entry["value"] is not None)
+    columns = dict(METRICS)
+    for kind, label in OF_MODELS.items():
+        named = [name for name in present if name.split(".")[0] == kind]
+        columns |= {name: f"{label} ({', '.join(name.split('.')[1:])})" for name in named}
+    return columns | {name: label for name, label in VOCABULARY.items() if name in present}
+
+
+def _tables(
+    found: list[Experiment],
+    metrics: Mapping[str, str],
+    trivial: Mapping[str, Any],
+    dataset: str,
+    report: Mapping[str, Any],
+) -> dict:
     footnotes = Footnotes()
-    published, left_out = _published(dataset, report)
+    published, left_out = _published(dataset, metrics, report)
     return {
-        "experiments": _rows(found, footnotes),
-        "trivial": _trivial_rows(trivial, footnotes),
+        "experiments": _rows(found, metrics, footnotes),
+        "trivial": _trivial_rows(trivial, metrics, footnotes),
         "published": published,
         "published_left_out": left_out,
         "reasons": footnotes.reasons,
@@ -161,11 +186,8 @@ def _tables(found: list[Experiment], trivial: Mapping[str, Any], dataset: str, r
     }
 
 
-def _rows(found: list[Experiment], footnotes: Footnotes) -> list[dict[str, Any]]:
-    best = {}
-    for metric in METRICS:
-        values = [value for experiment in found if (value := _entry(experiment, metric)["value"]) is not None]
-        best[metric] = max(values) if len(values) > 1 else None
+def _rows(found: list[Experiment], metrics: Mapping[str, str], footnotes: Footnotes) -> list[dict[str, Any]]:
+    best = {metric: _best(found, metric) for metric in metrics}
     return [
         {
             "name": experiment.name,
@@ -173,10 +195,18 @@ def _rows(found: list[Experiment], footnotes: Footnotes) -> list[dict[str, Any]]
             "facts": _facts(experiment),
             "leaks": told(experiment.result.get("leaks", []), SPLIT)[0],
             "seeds": len(experiment.seeds),
-            "cells": [_cell(experiment, metric, best[metric], footnotes) for metric in METRICS],
+            "cells": [_cell(experiment, metric, best[metric], footnotes) for metric in metrics],
         }
         for number, experiment in enumerate(found)
     ]
+
+
+def _best(found: list[Experiment], metric: str) -> float | None:
+    """The best value of several; None where there is no more than one, or none is better than another."""
+    values = [value for experiment in found if (value := _entry(experiment, metric)["value"]) is not None]
+    if len(values) < 2 or metric in VOCABULARY:
+        return None
+    return min(values) if metric.split(".")[0] in LOWER_IS_BETTER else max(values)
 
 
 def _entry(experiment: Experiment, metric: str) -> dict[str, Any]:
@@ -191,7 +221,7 @@ def _cell(experiment: Experiment, metric: str, best: float | None, footnotes: Fo
     interval = entry.get("ci95")
     per_seed = zip(experiment.result["seeds"], entry["per_seed"], strict=True)
     return Cell(
-        text=_number(entry["value"]),
+        text=_number(entry["value"]) if metric not in VOCABULARY else f"{entry['value']:.0f}",
         interval=f"{_number(interval[0])} – {_number(interval[1])}" if interval else "",
         title=", ".join(f"seed {seed}: {_number(value)}" for seed, value in per_seed),
         best=entry["value"] == best,
@@ -229,7 +259,7 @@ def _encoder(provenance: Mapping[str, Any]) -> str:
     return f"encoder from {Path(path).name or 'checkpoint'} ({digest[:8]})"
 
 
-def _trivial_rows(trivial: Mapping[str, Any], footnotes: Footnotes) -> list[dict[str, Any]]:
+def _trivial_rows(trivial: Mapping[str, Any], metrics: Mapping[str, str], footnotes: Footnotes) -> list[dict[str, Any]]:
     constant, bound = trivial["constant_caption"], trivial["one_reference_against_the_others"]
     rows = [
         ("Best constant caption", f"“{constant['caption']}” for every clip", constant["cider_d"]),
@@ -241,7 +271,7 @@ def _trivial_rows(trivial: Mapping[str, Any], footnotes: Footnotes) -> list[dict
         {
             "name": name,
             "fact": fact,
-            "cells": [_plain_cell(score, nothing) if metric == "cider_d" else Cell() for metric in METRICS],
+            "cells": [_plain_cell(score, nothing) if metric == "cider_d" else Cell() for metric in metrics],
         }
         for name, fact, score in rows
     ]
@@ -251,7 +281,9 @@ def _plain_cell(value: float | None, nothing: Cell) -> Cell:
     return nothing if value is None else Cell(_number(value))
 
 
-def _published(dataset: str, report: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+def _published(
+    dataset: str, metrics: Mapping[str, str], report: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The published rows for this data set, and why others for it are left out."""
     kept = {split: counts["found"] - counts["refused"] for split, counts in report["clips"].items()}
     rows, left_out = [], []
@@ -262,7 +294,7 @@ def _published(dataset: str, report: Mapping[str, Any]) -> tuple[list[dict[str, 
             theirs = " and ".join(f"{row['clips'][split]} {split} clips, here {kept.get(split, 0)}" for split in others)
             left_out.append(f"{row['system']} is left out: its figures are of {theirs}.")
             continue
-        values = [row["metrics"].get(metric) for metric in METRICS]
+        values = [row["metrics"].get(metric) for metric in metrics]
         cells = [_plain_cell(value, Cell("—", title="not published")) for value in values]
         rows.append({"name": row["system"], "source": row["source"], "url": row.get("url"), "cells": cells})
     return rows, left_out

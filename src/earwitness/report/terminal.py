@@ -39,8 +39,7 @@ def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str
         for key, label in labels.items():
             value = content[key]["cider_d"]
             rows.append([label, *(_number(value) if name == "cider_d" else "" for name in names)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    lines = _columns(rows)
     leaks = [line for result in results for line in _leaks(result["experiment"], result)]
     return "\n".join([*lines, *_reasons(results), *leaks])
 
@@ -53,22 +52,32 @@ def comparison(content: dict[str, Any]) -> str:
     lines = []
     runs = dict(zip("AB", content["runs"], strict=True))
     for letter, run in runs.items():
-        seeds = len(run["seeds"])
-        lines.append(
-            f"{letter}: {run['dataset']}/{run['experiment']}, {seeds} seed{'s' * (seeds > 1)}, {run['clips']} clips"
-        )
+        lines.append(f"{letter}: {run['name']}, {run['seeds']} seed{'s' * (run['seeds'] > 1)}, {run['clips']} clips")
     differ = "; the lists of clips differ, so only the shared ones are compared" if content["lists_differ"] else ""
     lines += [f"shared: {content['shared']} clips{differ}"]
     if content["lists_differ"] and "cider_d" in content["metrics"]:
         lines.append("CIDEr-D weighs words by how rare they are in the references of each run's whole list")
     lines += [*_differences(content), ""]
-    rows = [["", *(_marked(letter, run) for letter, run in runs.items()), "B - A"]]
+    rows = [["", *(_marked(letter, run) for letter, run in runs.items()), "B - A", "95 % interval", "p"]]
     for name, entry in content["metrics"].items():
-        rows.append([name, *(_number(entry[key]) for key in ("a", "b")), _difference(entry["difference"])])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines += ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+        values = [*(_number(entry[key]) for key in ("a", "b")), _difference(entry["difference"])]
+        interval = " to ".join(map(_difference, entry["ci95"])) if entry["ci95"] else "-"
+        rows.append([name, *values, interval, "-" if entry["p_value"] is None else f"{entry['p_value']:.4f}"])
+    lines += [*_columns(rows), *_moved(content["moved"])]
     lines += [f"{name}: {entry['reason']}" for name, entry in content["metrics"].items() if "reason" in entry]
     return "\n".join([*lines, *(line for letter, run in runs.items() for line in _leaks(letter, run))])
+
+
+def _moved(moved: dict[str, Any]) -> list[str]:
+    """The clips that differ most between two runs, each with what was said of it."""
+    lines = [f"\nThe clips that moved most in {moved['metric']}:"] if moved["clips"] else []
+    for clip in moved["clips"]:
+        values = f"{_number(clip['a'])} to {_number(clip['b'])} ({_difference(clip['b'] - clip['a'])})"
+        lines.append(f"  {clip['clip_id']}: {values}")
+        lines += [
+            f"    {letter}: {text}" for letter, text in zip("AB", clip["captions"], strict=True) if text is not None
+        ]
+    return [*lines, ""] if lines else []
 
 
 def _differences(content: dict[str, Any]) -> list[str]:
@@ -89,6 +98,12 @@ def _difference(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    """Rows of cells as lines, the cells of a column under each other."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
 
 
 def _aligned(row: list[str], widths: list[int]) -> list[str]:

@@ -1,0 +1,113 @@
+"""Metrics as formulas of sums over clips.
+
+A metric that is not the mean of clip values is still a function of sums over clips: of counts, lengths, durations. Each
+function takes these sums, float64 [..., columns] with the columns that its docstring names, and gives float64 [...];
+NaN stands where the metric has no value. ``FORMULAS`` has them by the names that ``statistics.h5`` stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+BLEU_SMALL, BLEU_TINY = 1e-9, 1e-15  # pycocoevalcap's guards against division by zero (metrics.md, section 1.2)
+ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # METEOR's parameters for English (metrics.md, section 1.4)
+METEOR_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # of exact, stem, synonym and paraphrase matches
+
+
+def mean(sums: np.ndarray) -> np.ndarray:
+    """Columns: sum of the values, number of values."""
+    return ratio(sums[..., 0], sums[..., 1])
+
+
+def geometric_mean(sums: np.ndarray) -> np.ndarray:
+    """Geometric mean of several means that share their number. Columns: a sum of values for each, the number."""
+    return np.prod(ratio(sums[..., :-1], sums[..., -1:]), axis=-1) ** (1 / (sums.shape[-1] - 1))
+
+
+def bleu(sums: np.ndarray, order: int) -> np.ndarray:
+    """BLEU of n-grams up to ``order``. Columns: matches [4], guesses [4], length, length of the closest references."""
+    matches, guesses, length, closest = sums[..., :order], sums[..., 4 : 4 + order], sums[..., 8], sums[..., 9]
+    precision = np.prod((matches + BLEU_TINY) / (guesses + BLEU_SMALL), axis=-1) ** (1 / order)
+    brevity = (length + BLEU_TINY) / (closest + BLEU_SMALL)
+    return precision * np.exp(np.minimum(0, 1 - 1 / brevity))
+
+
+def meteor(sums: np.ndarray) -> np.ndarray:
+    """METEOR. Columns: what ``earwitness.metrics.captions.meteor`` hears from the jar for one caption.
+
+    Lengths of candidate and reference, function words of both; for exact, stem, synonym and paraphrase matches the
+    content words matched of both, then the function words matched of both; chunks; words matched of both. A caption
+    that matches as a whole counts no chunk.
+    """
+    length, words = sums[..., 0:2], sums[..., 2:4]
+    stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 2, 2)  # [..., stage, content or function, of which text]
+    matches = METEOR_WEIGHTS @ (DELTA * stages[..., 0, :] + (1 - DELTA) * stages[..., 1, :])
+    shares = ratio(matches, DELTA * (length - words) + (1 - DELTA) * words)
+    precision, recall = np.nan_to_num(shares[..., 0]), np.nan_to_num(shares[..., 1])
+    f = np.nan_to_num(ratio(precision * recall, ALPHA * precision + (1 - ALPHA) * recall))
+    chunks = np.nan_to_num(ratio(sums[..., 20], (sums[..., 21] + sums[..., 22]) / 2))
+    return f * (1 - GAMMA * chunks**BETA)
+
+
+def precision(sums: np.ndarray) -> np.ndarray:
+    """Columns: detected rightly, detected, in the reference. 0 where nothing is detected."""
+    return np.where(sums[..., 1] == 0, 0, ratio(sums[..., 0], sums[..., 1]))
+
+
+def recall(sums: np.ndarray) -> np.ndarray:
+    """Columns of ``precision``; NaN where the reference is empty, as F1 is."""
+    return ratio(sums[..., 0], sums[..., 2])
+
+
+def f1(sums: np.ndarray) -> np.ndarray:
+    """Columns of ``precision``."""
+    return np.where(sums[..., 2] == 0, np.nan, ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]))
+
+
+def error_rate(sums: np.ndarray) -> np.ndarray:
+    """Columns: substitutions, deletions, insertions, in the reference."""
+    return ratio(sums[..., :3].sum(axis=-1), sums[..., 3])
+
+
+def threshold_f1(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of each threshold [..., thresholds]; columns of ``th_auc``."""
+    counts = sums.reshape(*sums.shape[:-1], -1, 4)
+    found, detected = ratio(counts[..., 0], counts[..., 1]), counts[..., 3]
+    right = np.where(detected == 0, 0, ratio(counts[..., 2], detected))
+    both = right + found
+    return right, found, np.where(both == 0, 0, ratio(2 * right * found, both))
+
+
+def th_auc(sums: np.ndarray, compat: bool = False) -> np.ndarray:
+    """Area under F1 against the threshold (audio_caption_alignment.md, section 12), over the range that is covered.
+
+    Columns, for each of several thresholds that are equally far apart: references hit, references, detections hit,
+    detections. ``compat`` divides, as the published code does, by a range that is one step longer.
+    """
+    values = threshold_f1(sums)[2]
+    steps = values.shape[-1] - 1
+    area = values.sum(axis=-1) - (values[..., 0] + values[..., -1]) / 2
+    return area / (steps + 1 if compat else steps)
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
+
+
+FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": mean,
+    "geometric_mean": geometric_mean,
+    **{f"bleu_{order}": partial(bleu, order=order) for order in (1, 2, 3, 4)},
+    "meteor": meteor,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "error_rate": error_rate,
+    "th_auc": th_auc,
+    "th_auc_compat": partial(th_auc, compat=True),
+}

@@ -1,0 +1,124 @@
+"""The polyphonic sound detection score (metrics.md, section 3.4) of one pooled class, over all operating points.
+
+How the counts of one pair change with the threshold comes from sed_scores_eval; what follows, ``Psds``, is that
+package's curve and its area, for many resamples of the clips at once. There is no cross-trigger term and no penalty for
+unlike classes: one class knows neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from earwitness.errors import MismatchError
+from earwitness.metrics.statistics import rows_of
+
+HOUR = 3600.0  # seconds of the unit of time that e_max is given by
+BLOCK = 1 << 22  # weighted changes held at a time (32 MB)
+CLASS = "event"
+
+
+class Curve(NamedTuple):
+    """What the score needs of one pair."""
+
+    scores: np.ndarray  # float64 [frames]
+    edges: np.ndarray  # float64 [frames + 1] seconds, onset of each frame and the end of the last
+    references: np.ndarray  # float64 [events, 2] seconds, events that neither overlap nor touch
+
+
+class Changes(NamedTuple):
+    """How a pair's counts change as the threshold falls below each of some scores."""
+
+    scores: np.ndarray  # float64 [changes]
+    tp: np.ndarray  # int64 [changes] more references found, fewer where negative
+    fp: np.ndarray  # int64 [changes] more false detections
+
+
+@dataclass(frozen=True)
+class Psds:
+    """The statistic (``earwitness.metrics.statistics``) of the score up to ``e_max`` false detections per hour."""
+
+    scores: np.ndarray  # float64 [changes] of all pairs
+    tp: np.ndarray  # int64 [changes]
+    fp: np.ndarray  # int64 [changes]
+    clip: np.ndarray  # int64 [changes] index of the clip
+    references: np.ndarray  # float64 [clips] number of reference events
+    seconds: np.ndarray  # float64 [clips] summed over the clip's pairs
+    e_max: float
+
+    @property
+    def clips(self) -> int:
+        return len(self.references)
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """Weights have to be whole numbers; a resample without a reference event is NaN."""
+        order = np.argsort(-self.scores, kind="stable")
+        last = np.flatnonzero(np.diff(self.scores[order], append=-np.inf))  # of the changes at one score
+        clip, tp, fp = self.clip[order], self.tp[order], self.fp[order]
+        values = np.full(len(weights), np.nan)
+        scored = np.flatnonzero(weights @ self.references)
+        rows = max(1, BLOCK // max(1, len(order)))
+        for start in range(0, len(scored), rows):
+            block = scored[start : start + rows]
+            drawn = weights[block][:, clip]
+            found = np.cumsum(drawn * tp, axis=1)[:, last]
+            false = np.cumsum(drawn * fp, axis=1)[:, last]
+            area = _area(found, false, weights[block] @ self.seconds, self.e_max)
+            values[block] = area / (weights[block] @ self.references) / self.e_max
+        return values
+
+    def take(self, clips: np.ndarray) -> Psds:
+        kept, clip = rows_of(clips, self.clip)
+        changes = (self.scores[kept], self.tp[kept], self.fp[kept], clip)
+        return Psds(*changes, self.references[clips], self.seconds[clips], self.e_max)
+
+    def joined(self, other: Psds) -> Psds:
+        if self.e_max != other.e_max:
+            raise MismatchError(
+                f"PSDS up to {self.e_max:g} and up to {other.e_max:g} false detections per hour cannot be joined."
+            )
+        return Psds(
+            np.concatenate([self.scores, other.scores]),
+            np.concatenate([self.tp, other.tp]),
+            np.concatenate([self.fp, other.fp]),
+            np.concatenate([self.clip, self.clips + other.clip]),
+            np.concatenate([self.references, other.references]),
+            np.concatenate([self.seconds, other.seconds]),
+            self.e_max,
+        )
+
+
+def _area(found: np.ndarray, false: np.ndarray, seconds: np.ndarray, e_max: float) -> np.ndarray:
+    """Area under the most references found with at most so many false detections per hour, up to ``e_max``: [rows].
+
+    Steps, not lines, and from no detection at all on: ``found`` and ``false`` [rows, points] may come in any order.
+    """
+    row, point = np.nonzero(false / seconds[:, None] * HOUR <= e_max)
+    false = false[row, point].astype(np.int64)
+    steps = false.max(initial=0) + 1
+    best = np.zeros((len(seconds), steps))
+    np.maximum.at(best.reshape(-1), row * steps + false, found[row, point])
+    edges = np.minimum(np.arange(steps + 1) / seconds[:, None] * HOUR, e_max)
+    edges[:, -1] = e_max
+    return (np.maximum.accumulate(best, axis=1) * np.diff(edges, axis=1)).sum(axis=1)
+
+
+def changes(curves: Sequence[Curve], dtc: float, gtc: float) -> Iterator[Changes]:
+    """The changes of each pair, by sed_scores_eval; ImportError where it is not installed."""
+    from sed_scores_eval.base_modules.scores import create_score_dataframe
+    from sed_scores_eval.intersection_based.intermediate_statistics import intermediate_statistics_deltas
+
+    # The package refuses a set without a reference, which all of these pairs may be: one more pair has one.
+    curves = [*curves, Curve(np.zeros(1), np.array([0.0, 1.0]), np.array([[0.0, 1.0]]))]
+    deltas = intermediate_statistics_deltas(
+        {n: create_score_dataframe(c.scores[:, None], c.edges, [CLASS]) for n, c in enumerate(curves)},
+        {n: [(*times, CLASS) for times in c.references.tolist()] for n, c in enumerate(curves)},
+        dtc_threshold=dtc,
+        gtc_threshold=gtc,
+    )
+    for number in range(len(curves) - 1):
+        scores, counts = deltas[number][CLASS]
+        yield Changes(scores, counts["tps"].astype(np.int64), counts["fps"].astype(np.int64))

@@ -1,0 +1,122 @@
+"""Metrics of event lists with several classes: what sed_eval leaves open, what it would change, what is refused."""
+
+import math
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from earwitness.errors import EarwitnessError
+from earwitness.metrics.sound_events import event_based, segment_based
+
+
+def event(onset, offset, label="dog", filename="a.wav"):
+    return {"filename": filename, "onset": onset, "offset": offset, "event_label": label}
+
+
+BOTH = pytest.mark.parametrize("function", [segment_based, event_based])
+
+
+@BOTH
+def test_a_perfect_system(function):
+    events = [event(0, 2), event(4, 5.5), event(1, 3, "rain"), event(0, 1, "dog", "b.wav")]
+    result = function(events, events[::-1])
+    for part in (result["overall"], result["class_wise_average"], *result["class_wise"].values()):
+        assert part["f_measure"] == pytest.approx({"f_measure": 1, "precision": 1, "recall": 1}, abs=1e-12)
+        assert part["error_rate"]["error_rate"] == pytest.approx(0, abs=1e-12)
+
+
+@BOTH
+def test_an_empty_output_scores_zero(function):
+    result = function([event(0, 2)], [])
+    assert result["overall"]["f_measure"] == {"f_measure": 0, "precision": 0, "recall": 0}
+    assert result["overall"]["error_rate"]["error_rate"] == pytest.approx(1)
+
+
+@BOTH
+def test_a_class_without_reference_has_no_part_in_the_mean(function):
+    result = function([event(0, 2)], [event(0, 2), event(3, 4, "rain")])
+    rain = result["class_wise"]["rain"]
+    assert rain["f_measure"]["precision"] == 0
+    assert math.isnan(rain["f_measure"]["recall"]) and math.isnan(rain["error_rate"]["error_rate"])
+    assert result["class_wise_average"]["error_rate"]["error_rate"] == pytest.approx(0, abs=1e-12)
+    assert result["class_wise_average"]["f_measure"]["recall"] == pytest.approx(1)
+
+
+@BOTH
+def test_no_reference_at_all(function):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = function([], [event(0, 2)])
+    for part in (result["overall"], result["class_wise_average"]):
+        assert part["f_measure"]["precision"] == 0
+        assert math.isnan(part["f_measure"]["recall"]) and math.isnan(part["error_rate"]["error_rate"])
+
+
+@BOTH
+def test_no_event_at_all(function):
+    result = function([], [])
+    assert result["class_wise"] == {}
+    assert math.isnan(result["overall"]["f_measure"]["recall"])
+
+
+@BOTH
+def test_labels_and_file_names_count_as_they_are(function):
+    """dcase_util would drop the label none, strip the others and change backslashes in names."""
+    reference = [event(0, 2, "none"), event(0, 2, " rain", "a\\b.wav")]
+    result = function(reference, [event(0, 2, "none"), event(0, 2, "rain", "a/b.wav")])
+    assert {name: part["count"]["Nref"] for name, part in result["class_wise"].items()} == {
+        "none": pytest.approx(2 if function is segment_based else 1),
+        " rain": pytest.approx(2 if function is segment_based else 1),
+        "rain": 0,
+    }
+    assert result["class_wise"]["none"]["f_measure"]["f_measure"] == pytest.approx(1)
+    assert result["class_wise"]["rain"]["f_measure"]["precision"] == 0
+
+
+def test_a_false_alarm_in_a_file_without_reference_counts():
+    result = event_based([event(0, 2)], [event(0, 2), event(0, 2, filename="b.wav")])
+    assert result["overall"]["f_measure"]["precision"] == pytest.approx(0.5)
+
+
+def test_durations_give_the_segments_at_the_end():
+    unknown = segment_based([event(0, 2)], [event(0, 1)])
+    known = segment_based([event(0, 2)], [event(0, 1)], durations={"a.wav": 10, "b.wav": 5})
+    assert unknown["overall"]["accuracy"]["accuracy"] == pytest.approx(1 / 2)
+    assert known["overall"]["accuracy"]["accuracy"] == pytest.approx(14 / 15)
+    assert known["overall"]["f_measure"] == unknown["overall"]["f_measure"]
+
+
+@pytest.mark.parametrize(("offset", "matches"), [(8.1, True), (7.9, False)])
+def test_the_offset_may_be_off_by_a_share_of_the_length(offset, matches):
+    found = event_based([event(0, 10)], [event(0, offset)])["overall"]["f_measure"]["f_measure"]
+    assert found == matches
+
+
+def test_events_that_cannot_be_scored_are_all_named():
+    bad = [event(0, math.nan), event(3, 2), {"filename": "a.wav", "onset": 1}, event(-1, 2), event(0, 1, filename="c")]
+    with pytest.raises(EarwitnessError) as refused:
+        segment_based([event(0, 1)], bad, durations={"a.wav": 10, "b.wav": 0})
+    text = str(refused.value)
+    assert len(text.splitlines()) == 7
+    for part in ("event 1 lasts from 0 to nan", "event 2 ends at 2 s", "event 3 has no offset, event_label", "from -1"):
+        assert f"estimated {part}" in text or part in text
+    assert "'c', whose duration is not given" in text and "duration of 'b.wav' is 0" in text
+
+
+def test_settings_that_sed_eval_refuses_are_told():
+    with pytest.raises(EarwitnessError, match=r"sed_eval refuses .*'t_collar': 0"):
+        event_based([], [], t_collar=0)
+
+
+def test_nothing_is_warned_of_and_nothing_written(tmp_path):
+    code = (
+        "from earwitness.metrics.sound_events import *; e = [dict(filename='a', onset=0, offset=1, event_label='b')];"
+        "segment_based(e, e); event_based(e, e); import logging; print(logging.getLogger().handlers)"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,10 @@
+"""Bring the jars that SPICE needs."""
+
+from pathlib import Path
+
+from _stage import stage
+from earwitness.fetch.maven import fetch
+
+if __name__ == "__main__":
+    with stage(snakemake):
+        fetch(Path(snakemake.output[0]).parent, snakemake.resources.repository or None)
