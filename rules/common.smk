@@ -1,5 +1,7 @@
 """The validated configuration, and the few helpers that rules share."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -8,6 +10,7 @@ from earwitness.config import Config
 from earwitness.corpora.dataset import Dataset
 from earwitness.errors import EarwitnessError
 from earwitness.files import checkpoint_digests
+from earwitness.metrics.captions import Tools
 from earwitness.options import NOT_TRAINED, SPLITS
 from earwitness.tracking.publish import store_uri
 
@@ -21,6 +24,15 @@ def plain(function, *arguments):
 
 
 CONFIG = plain(Config, config)
+# Jars and models that captions are scored with.
+TOOLS = Tools(
+    spice=CONFIG.spice.jars,
+    spice_cache=CONFIG.spice.cache,
+    spice_minutes=CONFIG.spice.minutes,
+    similarity=CONFIG.sentence_models.similarity,
+    fluency=CONFIG.sentence_models.fluency,
+)
+TOOLS_JSON = json.dumps(asdict(TOOLS))
 DATASETS = {name: Dataset(name, options) for name, options in CONFIG.datasets.items()}
 
 

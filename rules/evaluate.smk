@@ -1,23 +1,9 @@
 """Evaluation: captions of the evaluation split, their scores, and an experiment's result over its seeds."""
 
-import json
-from dataclasses import asdict
 from math import ceil
-
-from earwitness.metrics.captions import Tools
 
 SCORE_FILES = ("scores.csv", "statistics.h5", "metrics.json")
 SEED_FILES = ("model.safetensors", "model.json", "events.jsonl", "captions.csv", *SCORE_FILES)
-
-
-# Jars and models that captions are scored with.
-TOOLS = Tools(
-    spice=CONFIG.spice.jars,
-    spice_cache=CONFIG.spice.cache,
-    spice_minutes=CONFIG.spice.minutes,
-    similarity=CONFIG.sentence_models.similarity,
-    fluency=CONFIG.sentence_models.fluency,
-)
 
 
 rule predict:
@@ -58,7 +44,7 @@ rule score:
     resources:
         mem_mb=8000,
         runtime=60 + ceil(CONFIG.spice.minutes),
-        tools=json.dumps(asdict(TOOLS)),  # where they are; what they are is told by their digests
+        tools=TOOLS_JSON,  # where they are; what they are is told by their digests
     params:
         digests=lambda w: TOOLS.digests(),
     script:

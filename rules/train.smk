@@ -19,9 +19,11 @@ rule train:
         mem_mb=16000,
         runtime=1440,
         loaders=lambda w: experiment(w).train.workers,  # changes no content
+        tools=TOOLS_JSON,  # where they are; what is used of them is told by its digest
     params:
         options=lambda w: experiment(w).model_dump(exclude=NOT_TRAINED),
         checkpoints=lambda w: plain(checkpoint_digests, experiment(w).checkpoints()),
+        digests=lambda w: {"spice": TOOLS.digests()["spice"]} if experiment(w).train.monitor == "spider" else {},
         work="results/.work",
     script:
         "../workflow/scripts/train.py"

@@ -555,6 +555,25 @@ def test_perfect_captions_score_high_in_validation(make_task):
     assert perfect["validation_cider_d"] > 1 > shuffled["validation_cider_d"]
 
 
+def test_spider_chooses_the_epoch_where_it_is_asked_for(make_task, monkeypatch, tmp_path):
+    heard = []
+    monkeypatch.setattr("earwitness.metrics.spice.find", lambda jars: tmp_path)
+    monkeypatch.setattr("earwitness.metrics.spice.spice", lambda *texts: heard.append(texts) or (0.5, None))
+    task = make_task(train={"monitor": "spider"})
+    first = [task._validation_captions.ids[row][1:-1] for row in task._validation_captions.first]
+    metrics = task.validation_metrics([{"words": first, "loss": 1.0, "captions": 6}])
+    assert metrics["validation_spice"] == 0.5
+    assert metrics["validation_spider"] == (metrics["validation_cider_d"] + 0.5) / 2
+    ((said, references, settings),) = heard
+    assert settings.jars == tmp_path and all(text in texts for text, texts in zip(said, references, strict=True))
+
+
+def test_spider_without_its_jars_is_an_error_before_anything_is_trained(make_task, monkeypatch, tmp_path):
+    monkeypatch.setenv("EARWITNESS_SPICE_JARS", str(tmp_path / "none"))
+    with pytest.raises(EarwitnessError, match="The jars that SPICE needs are missing"):
+        make_task(train={"monitor": "spider"})
+
+
 def test_prediction_rebuilds_the_network_and_captions_the_evaluation_clips(make_task, corpus, settings):
     task = make_task()
     files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}

@@ -262,11 +262,6 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         train(Toy(), options(), 0, tmp_path)
 
 
-def test_spider_needs_its_models(tmp_path):
-    with pytest.raises(EarwitnessError, match=r"train\.monitor: spider needs SPICE"):
-        train(Toy(), options(monitor="spider"), 0, tmp_path)
-
-
 def test_seeds_of_steps_differ_and_stay():
     seeds = {step_seed(seed, epoch, step, 0) for seed in range(3) for epoch in range(20) for step in range(20)}
     assert len(seeds) == 1200 and all(0 <= seed < 2**63 for seed in seeds)

@@ -1,9 +1,11 @@
 """Train one experiment with one seed."""
 
+import json
 from pathlib import Path
 
 from _stage import stage
 from earwitness.config import validated
+from earwitness.metrics.captions import Tools
 from earwitness.training.stage import train_model
 
 if __name__ == "__main__":
@@ -19,4 +21,5 @@ if __name__ == "__main__":
             out={name: Path(path) for name, path in snakemake.output.items()},
             work_root=Path(snakemake.params.work),
             threads=snakemake.threads,
+            tools=Tools(**json.loads(snakemake.resources.tools)),
         )

@@ -52,6 +52,11 @@ class Tools:
         states = {"spice": spice.state, "similarity": sentences.state, "fluency": fluency.state}
         return {name: state(getattr(self, name)) for name, state in states.items()}
 
+    def spice_settings(self) -> spice.Settings:
+        """How SPICE runs; EarwitnessError where it cannot."""
+        cache = None if self.spice_cache is None else Path(self.spice_cache)
+        return spice.Settings(spice.find(self.spice), cache, self.spice_minutes)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -245,9 +250,7 @@ def evaluate(
 
 
 def _spice(candidates: Tokens, references: References, tools: Tools) -> tuple[float, np.ndarray]:
-    cache = None if tools.spice_cache is None else Path(tools.spice_cache)
-    settings = spice.Settings(spice.find(tools.spice), cache, tools.spice_minutes)
-    return spice.spice(candidates, references, settings)
+    return spice.spice(candidates, references, tools.spice_settings())
 
 
 class _Results:

@@ -52,8 +52,6 @@ def train(task: Task, options: TrainingOptions, seed: int, work: Path, name: str
         ``{"epoch": the chosen epoch, counted from 0, "metric": its name, "value": its validation value}``. The chosen
         weights are in ``work/best.safetensors``.
     """
-    if options.monitor == "spider":
-        raise EarwitnessError("train.monitor: spider needs SPICE, whose models are not installed. Use cider_d.")
     work.mkdir(parents=True, exist_ok=True)
     selection = Selection(work, f"validation_{options.monitor}", options.patience)
     last = work / "last.ckpt"

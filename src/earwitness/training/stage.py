@@ -16,6 +16,8 @@ import torch
 from earwitness import registry
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
 from earwitness.lock import alone
+from earwitness.metrics import spice
+from earwitness.metrics.captions import Tools
 from earwitness.options import NOT_TRAINED, ExperimentOptions
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
@@ -30,6 +32,7 @@ def train_model(
     out: Mapping[str, Path],
     work_root: Path,
     threads: int,
+    tools: Tools | None = None,
 ) -> None:
     """Train one experiment with one seed; a killed training goes on where it stopped.
 
@@ -38,7 +41,9 @@ def train_model(
         out: places of ``weights``, ``description`` (model.json) and ``events``.
         work_root: where the work folder lives, which is named by the run key and outlasts a failed run.
         threads: of computation; results are the same only for the same number.
+        tools: where SPICE's jars are, which choosing an epoch by SPIDEr needs.
     """
+    tools = tools or Tools()
     _be_quiet()
     torch.set_num_threads(threads)
     content = {
@@ -50,14 +55,20 @@ def train_model(
         "inputs": {name: sha256(path) for name, path in files.items()},
         "checkpoints": checkpoint_digests(options.checkpoints()),
         "threads": threads,
+        "tools": used_tools(options, tools),
     }
     run_key = digest({**content, "code": code_version()})
     work = work_root / run_key[:16]
     work.mkdir(parents=True, exist_ok=True)
     with _alone(work):
-        _train_in(work, content, run_key, options, seed, files, out)
+        _train_in(work, content, run_key, options, seed, files, out, tools)
     if _is_first_process():
         shutil.rmtree(work)
+
+
+def used_tools(options: ExperimentOptions, tools: Tools) -> dict[str, str]:
+    """Digests of what choosing an epoch needs beside the Python packages."""
+    return {"spice": spice.state(tools.spice)} if options.train.monitor == "spider" else {}
 
 
 def _train_in(
@@ -68,9 +79,10 @@ def _train_in(
     seed: int,
     files: Mapping[str, Path],
     out: Mapping[str, Path],
+    tools: Tools,
 ) -> None:
     """Train in the work folder and write the outputs."""
-    task = registry.load(registry.SYSTEMS[options.system].implementation)(options, files, seed)
+    task = registry.load(registry.SYSTEMS[options.system].implementation)(options, files, seed, tools)
     events = EventLog(work / "events.jsonl")
     if not any("params" in event for event in read_events(events.path)):
         events.cut_back(0)  # a kill may have torn the line

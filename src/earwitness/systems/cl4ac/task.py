@@ -16,6 +16,8 @@ from earwitness.corpora.tables import audio_digest, captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.extractors.store import FeatureStore
 from earwitness.files import SCHEMA, digest, sha256
+from earwitness.metrics import spice
+from earwitness.metrics.captions import Tools
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
 from earwitness.options import DecodingOptions
@@ -37,8 +39,10 @@ class Cl4acTask:
         training_batches: number of batches in an epoch, before they are shared out among processes.
     """
 
-    def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int):
+    def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int, tools: Tools | None = None):
         self.options = options
+        # Asked for before anything is trained: without the jars it is an error, not another way to choose.
+        self._spice = (tools or Tools()).spice_settings() if options.train.monitor == "spider" else None
         self._files = files
         clips = {split: clips_of(files["clips"], split, "training CL4AC") for split in ("development", "validation")}
         if len(clips["validation"]) < 2:
@@ -72,7 +76,8 @@ class Cl4acTask:
         self._validation_captions = Captions.of(references, self.vocabulary, self.vocabulary.max_words)
         flat = [text for texts in references.values() for text in texts]
         tokens = iter(ptb_tokenize([*flat, *self.vocabulary.tokens]))
-        self._cider = CiderD([[next(tokens) for _ in texts] for texts in references.values()])
+        self._references = [[next(tokens) for _ in texts] for texts in references.values()]
+        self._cider = CiderD(self._references)
         self._spoken = dict(zip(self.vocabulary.tokens, tokens, strict=True))
 
     # --- training -----------------------------------------------------------------------------------------------
@@ -177,14 +182,19 @@ class Cl4acTask:
         return {"words": words, "loss": float(loss), "captions": len(batch.ids)}
 
     def validation_metrics(self, outputs: list[dict[str, Any]]) -> dict[str, float]:
-        """CIDEr-D of the generated captions, and the mean loss of the references."""
+        """CIDEr-D of the generated captions, and the mean loss of the references; SPIDEr where it chooses the epoch."""
         captions = [words for output in outputs for words in output["words"]]
         spoken = [" ".join(self._spoken[self.vocabulary.tokens[word]] for word in words) for words in captions]
+        tokens = [" ".join(text.split()) for text in spoken]
         weights = [output["captions"] for output in outputs]
-        return {
-            "validation_cider_d": float(self._cider.score([" ".join(text.split()) for text in spoken]).mean()),
+        metrics = {
+            "validation_cider_d": float(self._cider.score(tokens).mean()),
             "validation_loss": float(np.average([output["loss"] for output in outputs], weights=weights)),
         }
+        if self._spice:
+            metrics["validation_spice"], _ = spice.spice(tokens, self._references, self._spice)
+            metrics["validation_spider"] = (metrics["validation_cider_d"] + metrics["validation_spice"]) / 2
+        return metrics
 
     # --- prediction ---------------------------------------------------------------------------------------------
 
