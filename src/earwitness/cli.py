@@ -1,4 +1,4 @@
-"""The command line: ``earwitness doctor``, ``show``, ``corpus``, ``compare``, ``publish`` and ``ui``."""
+"""The command line: ``earwitness doctor``, ``show``, ``corpus``, ``compare``, ``score``, ``publish`` and ``ui``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from earwitness import __version__, doctor
+from earwitness import __version__, doctor, scoring
 from earwitness.errors import EarwitnessError, nearest
 from earwitness.files import read_json
 from earwitness.options import TrackingOptions
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     corpus.set_defaults(run=_corpus)
 
     doctor.add_command(commands)
+    scoring.add_command(commands)
 
     publish = commands.add_parser("publish", help="publish to MLflow what could not be published when it was made")
     publish.set_defaults(run=_publish)

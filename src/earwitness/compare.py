@@ -187,7 +187,9 @@ def _compared(name: str, runs: list[Run], shared: list[str], differ: bool) -> di
     """One metric of both runs, their difference, and how sure it is."""
     absent = {"value": None, "reason": "it was not scored with this metric"}
     entries = [run.metrics.get(name, absent) for run in runs]
-    lacking = [f"{run.name}: {entry['reason']}" for run, entry in zip(runs, entries, strict=True) if "reason" in entry]
+    reasons = {run.name: entry["reason"] for run, entry in zip(runs, entries, strict=True) if entry["value"] is None}
+    same = len(reasons) == len(runs) and len(set(reasons.values())) == 1  # both lack it alike
+    lacking = list(set(reasons.values())) if same else [f"{name}: {reason}" for name, reason in reasons.items()]
     statistics = [run.statistics(name, shared) for run in runs]
     if not lacking and None not in statistics:
         return bootstrap.difference(*statistics)

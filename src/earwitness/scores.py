@@ -97,8 +97,9 @@ def read_scores(folder: Path) -> Scores:
     content = read_json(folder / "metrics.json")
     if not isinstance(content, dict) or "metrics" not in content:
         raise EarwitnessError(f"{folder / 'metrics.json'} holds no scores; remove it and ask for it again.")
-    scores = read_table_of_scores(folder / "scores.csv")
-    if (path := folder / "statistics.h5").exists():
+    path = folder / "statistics.h5"
+    scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists())
+    if path.exists():
         ids, statistics = _read_statistics(path)
         if ids != scores.ids:
             raise MismatchError(f"{path} holds other clips than scores.csv beside it. Remove both and run again.")
@@ -108,17 +109,20 @@ def read_scores(folder: Path) -> Scores:
     return replace(scores, metrics=content["metrics"], statistics=statistics, references=references)
 
 
-def read_table_of_scores(path: Path) -> Scores:
+def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
     """A table with a row for each clip and columns of numbers, from anywhere; the first column names the clips.
 
     Each column of numbers is a metric, the mean of which is its value; BLEU, METEOR and median ranks, which are no such
     means, are None with the reason. Cells may be empty where a clip has no value. Raises EarwitnessError for a table
-    without clips, without numbers, or with a clip twice.
+    without clips, with a clip twice, or without numbers where they are needed.
     """
     if not path.is_file():
         raise EarwitnessError(f"{path} does not exist.")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    if table.empty or len(table.columns) < 2:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:  # pandas' own errors, and bytes that are not UTF-8, are of this kind
+        raise EarwitnessError(f"{path} is not a table of comma-separated values in UTF-8: {error}") from error
+    if table.empty or len(table.columns) < 1 + numbers_needed:
         raise EarwitnessError(
             f"{path} holds no scores: a first column that names clips and columns of numbers are needed."
         )
@@ -128,7 +132,7 @@ def read_table_of_scores(path: Path) -> Scores:
         raise EarwitnessError(listed(f"{path} needs one row for each clip:", twice))
     columns = [name for name in table.columns[1:] if name != CAPTION]
     by_clip = {name: values for name in columns if (values := _numbers(table[name])) is not None}
-    if not by_clip:
+    if not by_clip and numbers_needed:
         raise EarwitnessError(f"{path} has no column of numbers: {', '.join(table.columns)}.")
     means = {name: values for name, values in by_clip.items() if not NO_MEAN.fullmatch(name)}
     metrics = {name: {"value": None, "reason": NOT_A_MEAN} for name in by_clip.keys() - means.keys()}

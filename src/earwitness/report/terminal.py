@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,29 @@ def experiments_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str:
-    """Experiments in rows, metrics in columns; what could not run is a dash, with its reason below.
+    """Metrics in rows, experiments in columns; what could not run is a dash, with its reason below.
+
+    The last two columns are the best constant caption, and one reference scored against a clip's others.
 
     An experiment that was trained on clips it is evaluated on is marked, and the footnote says on how many.
     """
     names = list(dict.fromkeys(name for result in results for name in result["metrics"]))
-    rows = [["", *names]]
-    for result in results:
-        metrics = result["metrics"]
-        rows.append(
-            [_marked(result["experiment"], result), *(_number(metrics.get(name, {}).get("value")) for name in names)]
-        )
+    columns = {
+        _marked(result["experiment"], result): {name: entry["value"] for name, entry in result["metrics"].items()}
+        for result in results
+    }
     if trivial is not None and trivial.exists():
         content = read_json(trivial)
-        labels = {
-            "constant_caption": "best constant caption",
-            "one_reference_against_the_others": "one reference vs others",
-        }
-        for key, label in labels.items():
-            value = content[key]["cider_d"]
-            rows.append([label, *(_number(value) if name == "cider_d" else "" for name in names)])
-    lines = _columns(rows)
+        columns["constant caption"] = {"cider_d": content["constant_caption"]["cider_d"]}
+        columns["one reference"] = {"cider_d": content["one_reference_against_the_others"]["cider_d"]}
+    rows = [["", *columns]]
+    for name in names:
+        rows.append([name, *(number(values[name]) if name in values else "" for values in columns.values())])
+    lines = aligned(rows)
     leaks = [line for result in results for line in _leaks(result["experiment"], result)]
-    return "\n".join([*lines, *_reasons(results), *leaks])
+    entries = [entry for result in results for entry in result["metrics"].items()]
+    reasons = grouped((name, entry["reason"]) for name, entry in entries if entry["value"] is None)
+    return "\n".join([*lines, *reasons, *leaks])
 
 
 def comparison(content: dict[str, Any]) -> str:
@@ -60,11 +60,11 @@ def comparison(content: dict[str, Any]) -> str:
     lines += [*_differences(content), ""]
     rows = [["", *(_marked(letter, run) for letter, run in runs.items()), "B - A", "95 % interval", "p"]]
     for name, entry in content["metrics"].items():
-        values = [*(_number(entry[key]) for key in ("a", "b")), _difference(entry["difference"])]
+        values = [*(number(entry[key]) for key in ("a", "b")), _difference(entry["difference"])]
         interval = " to ".join(map(_difference, entry["ci95"])) if entry["ci95"] else "-"
         rows.append([name, *values, interval, "-" if entry["p_value"] is None else f"{entry['p_value']:.4f}"])
-    lines += [*_columns(rows), *_moved(content["moved"])]
-    lines += [f"{name}: {entry['reason']}" for name, entry in content["metrics"].items() if "reason" in entry]
+    lines += [*aligned(rows), *_moved(content["moved"])]
+    lines += grouped((name, entry["reason"]) for name, entry in content["metrics"].items() if "reason" in entry)
     return "\n".join([*lines, *(line for letter, run in runs.items() for line in _leaks(letter, run))])
 
 
@@ -72,7 +72,7 @@ def _moved(moved: dict[str, Any]) -> list[str]:
     """The clips that differ most between two runs, each with what was said of it."""
     lines = [f"\nThe clips that moved most in {moved['metric']}:"] if moved["clips"] else []
     for clip in moved["clips"]:
-        values = f"{_number(clip['a'])} to {_number(clip['b'])} ({_difference(clip['b'] - clip['a'])})"
+        values = f"{number(clip['a'])} to {number(clip['b'])} ({_difference(clip['b'] - clip['a'])})"
         lines.append(f"  {clip['clip_id']}: {values}")
         lines += [
             f"    {letter}: {text}" for letter, text in zip("AB", clip["captions"], strict=True) if text is not None
@@ -96,24 +96,26 @@ def _difference(value: float | None) -> str:
     return "-" if value is None else f"{value:+.3f}"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def number(value: float | None) -> str:
+    """A value as the tables have it; a dash for none."""
+    return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def _columns(rows: list[list[str]]) -> list[str]:
-    """Rows of cells as lines, the cells of a column under each other."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, the first column to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()
+        for row in rows
+    ]
 
 
-def _aligned(row: list[str], widths: list[int]) -> list[str]:
-    first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-    return [first.strip().ljust(widths[0]), *others]
-
-
-def _reasons(results: Sequence[dict[str, Any]]) -> list[str]:
-    reasons = {name: m["reason"] for result in results for name, m in result["metrics"].items() if m["value"] is None}
-    return [f"{name}: {reason}" for name, reason in reasons.items()]
+def grouped(told: Iterable[tuple[str, str]]) -> list[str]:
+    """What there is to say of metrics as lines, those that share it in one."""
+    names: dict[str, dict[str, None]] = {}
+    for name, what in told:
+        names.setdefault(what, {})[name] = None
+    return [f"{', '.join(several)}: {what}" for what, several in names.items()]
 
 
 def _marked(name: str, result: dict[str, Any]) -> str:

@@ -1,0 +1,266 @@
+"""Reads frame scores of pairs of clip and phrase, and events of pairs or of classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earwitness.corpora.csv_reader import shown, some
+from earwitness.scoring.tables import (
+    CLIP_COLUMNS,
+    HDF5,
+    HeldTable,
+    Table,
+    find_column,
+    hdf_values,
+    need_column,
+    open_table,
+    read_id,
+    read_json,
+)
+
+PAIR_COLUMNS = ("phrase_id", "pair_id", "pair", "query_id", *CLIP_COLUMNS)
+ONSETS = ("onset", "start", "begin", "start_time", "onset_seconds")
+OFFSETS = ("offset", "end", "stop", "end_time", "offset_seconds")
+LABELS = ("event_label", "label", "event", "class")
+SECONDS = ("seconds", "duration", "duration_seconds", "length")
+PAIR_IDS = ("phrase_ids", "pair_ids", "phrase_id", "pair_id")
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of a pair or a file, in seconds; without times it says that nothing sounds there."""
+
+    pair: str
+    times: tuple[float, float] | None
+    label: str | None
+    clip: str | None
+    row: int | str
+
+
+@dataclass
+class Events:
+    """The events of a file; ``by_phrase`` says that a column names pairs, not only files."""
+
+    path: Path
+    events: list[Event] = field(default_factory=list)
+    by_phrase: bool = True
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes there are."""
+        return list(dict.fromkeys(event.label for event in self.events if event.label is not None))
+
+    def by_pair(self) -> dict[str, list[tuple[float, float]]]:
+        """Onset and offset of the events of each pair, in the order of the file."""
+        pairs: dict[str, list] = {}
+        for event in self.events:
+            pairs.setdefault(event.pair, []).extend([] if event.times is None else [event.times])
+        return pairs
+
+    def rows(self) -> dict[str, int | str]:
+        """The first row of each pair."""
+        rows: dict[str, int | str] = {}
+        for event in self.events:
+            rows.setdefault(event.pair, event.row)
+        return rows
+
+    def clips(self) -> dict[str, str]:
+        """The clip of each pair, where a column tells it."""
+        return {event.pair: event.clip for event in self.events if event.clip is not None}
+
+
+class Curves(Mapping):
+    """Frame scores by pair, float64 [frames], read when they are asked for."""
+
+    def __init__(self, names: Mapping[str, str], read: Callable[[str], Any]):
+        self._names, self._read = dict(names), read
+
+    def __getitem__(self, pair: str) -> np.ndarray:
+        return np.asarray(self._read(self._names[pair]), dtype=float)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass
+class Frames:
+    """The frame scores of a file: the pairs, how to read one's curve, and seconds from frame to frame where told."""
+
+    path: Path
+    pairs: list[str] = field(default_factory=list)
+    read: Callable[[str], Any] = lambda pair: ()
+    hop: float | None = None
+    clips: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def open_predictions(path: Path) -> Iterator[Frames | Events]:
+    """The frame scores of a file, which stays open meanwhile, or else its events."""
+    kind = path.suffix.lower()
+    if kind in HDF5 and path.is_file():
+        import h5py
+
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            yield Frames(path, problems=[f"{path.name}: cannot be read as HDF5 ({error}); is it cut off?"])
+            return
+        with file:
+            yield _hdf(path, file) if "activations" in file else read_events(path)
+    elif kind == ".json" and path.is_file():
+        content, problems = read_json(path)
+        curves = content.get("activations", content) if isinstance(content, dict) else None
+        if not problems and isinstance(curves, dict) and _are_curves(curves):
+            frames = Frames(path, list(curves), curves.__getitem__)
+            _take_hop(frames, content.get("hop") if curves is not content else None)
+            yield frames
+        else:
+            yield read_events(path)
+    else:
+        yield read_events(path)
+
+
+def read_events(path: Path) -> Events:
+    """Events in a table: a pair or a file, onset, offset [, event_label]; or json that maps pairs to their events."""
+    table = _open(path)
+    events = Events(path, problems=table.problems)
+    pair = need_column(table, PAIR_COLUMNS, None, "pairs or files")
+    onset = need_column(table, ONSETS, None, "onsets")
+    offset = need_column(table, OFFSETS, None, "offsets")
+    if table.problems or pair is None or onset is None or offset is None:
+        return events
+    label, clip = find_column(table, LABELS), find_column(table, CLIP_COLUMNS[:-1])
+    events.by_phrase = find_column(table, PAIR_COLUMNS[:4]) is not None
+    columns = [pair, onset, offset, label or pair, clip or pair]
+    for row, (name, start, end, text, owner) in table.rows(columns):
+        if (name := read_id(table, row, name)) is None:
+            continue
+        times = _times(table, row, start, end)
+        if times is not None or (_blank(start) and _blank(end)):
+            text = None if label is None or text is None or not str(text).strip() else str(text)
+            owner = read_id(table, row, owner) if clip is not None and events.by_phrase else None
+            events.events.append(Event(name, times, text, owner, row))
+    return events
+
+
+def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:
+    """Seconds of each clip, and the problems of the table."""
+    table = open_table(path)
+    clip = need_column(table, CLIP_COLUMNS, None, "clips")
+    seconds = need_column(table, SECONDS, None, "durations")
+    found: dict[str, float] = {}
+    if table.problems:
+        return found, table.problems
+    for row, (name, value) in table.rows([clip, seconds]):
+        name, number = read_id(table, row, name), _number(value)
+        if number is None or number <= 0:
+            table.blame(row, f"the duration {shown(str(value))} is no positive number of seconds")
+        elif name is not None and found.setdefault(name, number) != number:
+            table.blame(row, f"clip {shown(name)} lasts {number:g} s, but {found[name]:g} s in a row above")
+    return found, table.problems
+
+
+def _open(path: Path) -> Table:
+    """A table of events; json that maps pairs to lists of (onset, offset) is one too."""
+    if path.suffix.lower() == ".json" and path.is_file():
+        content, problems = read_json(path)
+        if not problems and isinstance(content, dict) and content and all(map(_is_events, content.values())):
+            return HeldTable(path, ((shown(pair), _event(pair, e)) for pair, es in content.items() for e in es or [()]))
+    return open_table(path)
+
+
+def _event(pair: str, times: Iterable[float]) -> dict[str, Any]:
+    return {"pair": pair, "onset": None, "offset": None} | dict(zip(("onset", "offset"), times, strict=False))
+
+
+def _is_events(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(event, list) and len(event) == 2 for event in value)
+
+
+def _are_curves(content: Mapping[str, Any]) -> bool:
+    """Whether each value is a list, and some hold numbers."""
+    lists = [value for value in content.values() if isinstance(value, list)]
+    numbers = any(isinstance(entry, int | float) for value in lists for entry in value)
+    return len(lists) == len(content) and numbers
+
+
+def _hdf(path: Path, file: Any) -> Frames:
+    """``activations`` [frames of all pairs], ``offsets`` [pairs + 1], ``phrase_ids`` [pairs], attribute ``hop``."""
+    frames = Frames(path)
+    key = next((name for name in PAIR_IDS if name in file), None)
+    if absent := [name for name, there in (("offsets", "offsets" in file), ("phrase_ids", key)) if not there]:
+        frames.problems.append(
+            f"{path.name}: has activations, but no {' and no '.join(absent)}; it has {some(list(file))}"
+        )
+        return frames
+    if odd := [name for name in ("activations", "offsets", key) if getattr(file[name], "ndim", None) != 1]:
+        frames.problems.append(f"{path.name}: {' and '.join(odd)} must be flat data sets")
+        return frames
+    scores, offsets, pairs = file["activations"], file["offsets"][()], list(map(str, hdf_values(file[key])))
+    sound = offsets.dtype.kind in "iu" and len(offsets) == len(pairs) + 1
+    if not sound or offsets[0] != 0 or offsets[-1] != len(scores) or (np.diff(offsets) < 0).any():
+        what = f"offsets must be {len(pairs) + 1} whole numbers that rise from 0 to the {len(scores)} activations"
+        frames.problems.append(f"{path.name}: {what}")
+        return frames
+    place = {pair: number for number, pair in enumerate(pairs)}
+    twice = [pair for number, pair in enumerate(pairs) if place[pair] != number]
+    frames.problems += [f"{path.name}: the pair {shown(pair)} stands more than once" for pair in dict.fromkeys(twice)]
+    frames.pairs, frames.read = pairs, lambda pair: scores[offsets[place[pair]] : offsets[place[pair] + 1]]
+    _take_hop(frames, file.attrs.get("hop", scores.attrs.get("hop")))
+    clips = next((file[name] for name in ("clip_ids", "clip_id") if name in file), None)
+    if clips is not None and len(clips) != len(pairs):
+        frames.problems.append(f"{path.name}: {len(clips)} clip_ids for {len(pairs)} pairs")
+    elif clips is not None:
+        frames.clips = dict(zip(pairs, map(str, hdf_values(clips)), strict=True))
+    return frames
+
+
+def _take_hop(frames: Frames, hop: Any) -> None:
+    """Note the hop that a file tells, or that it is no number."""
+    hop = hop.item() if getattr(hop, "size", 0) == 1 else hop
+    frames.hop = _number(hop)
+    if hop is not None and frames.hop is None:
+        frames.problems.append(f"{frames.path.name}: the hop {shown(str(hop))} is no number of seconds")
+
+
+def _times(table: Table, row: int | str, start: Any, end: Any) -> tuple[float, float] | None:
+    """Onset and offset; None and a problem where one is no time, None alone where neither is given."""
+    if _blank(start) and _blank(end):
+        return None
+    values = _number(start), _number(end)
+    bad = [
+        f"the {what} {shown(str(v))}"
+        for what, v, n in zip(("onset", "offset"), (start, end), values, strict=True)
+        if n is None
+    ]
+    if bad:
+        told = "are no seconds" if len(bad) > 1 else "is no number of seconds"
+        table.blame(row, f"{' and '.join(bad)} {told}")
+        return None
+    return values[0], values[1]
+
+
+def _blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

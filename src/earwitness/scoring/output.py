@@ -1,0 +1,82 @@
+"""What a command says of the scores, and the files it leaves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from earwitness.files import SCHEMA, provenance
+from earwitness.metrics.bootstrap import summarise
+from earwitness.report.terminal import aligned, grouped, number
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An evaluation, and what is told beside it.
+
+    ``counts`` are numbers by what they count, ``notes`` sentences, ``columns`` further columns of ``scores.csv``.
+    ``inputs`` are the files that were read and ``settings`` how; ``more`` is what else ``metrics.json`` holds.
+    """
+
+    evaluation: Any
+    made_by: str
+    inputs: Mapping[str, Path]
+    settings: Mapping[str, Any]
+    counts: Mapping[str, int | None]
+    notes: Sequence[str] = ()
+    columns: Mapping[str, Sequence] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def present(scored: Scored, options: argparse.Namespace) -> None:
+    """Write the files of ``scores.py`` to ``options.out`` if it names a folder; print the table, or JSON."""
+    content = {
+        "metrics": summarise([scored.evaluation]),
+        "counts": dict(scored.counts),
+        "notes": list(scored.notes),
+        **scored.more,
+        "provenance": provenance(scored.made_by, dict(scored.inputs), **scored.settings),
+    }
+    if options.out is not None:
+        from earwitness.scores import write_scores
+
+        write_scores(options.out, scored.evaluation, scored.columns, content)
+    if options.json:
+        print(json.dumps({"schema": SCHEMA, **content}, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print(report(content))
+
+
+def report(content: Mapping[str, Any]) -> str:
+    """The table of the metrics with their intervals; the reasons of those without a value, notes and counts below."""
+    metrics = content["metrics"]
+    rows = [["", "value", "95 % interval"]]
+    rows += [[name, number(entry["value"]), _interval(entry.get("ci95"))] for name, entry in metrics.items()]
+    lines = aligned(rows)
+    if "classes" in content:
+        lines += ["", *aligned(_by_class(content["classes"]))]
+    lacking = [(name, entry["reason"]) for name, entry in metrics.items() if entry["value"] is None]
+    told = [(name, entry["note"]) for name, entry in metrics.items() if "note" in entry]
+    told += [
+        (name, f"no interval: {entry['ci95_reason']}") for name, entry in metrics.items() if "ci95_reason" in entry
+    ]
+    below = [*grouped(lacking), *grouped(told), *content["notes"]]
+    return "\n".join([*lines, *([""] if below else []), *below, "", counted(content["counts"])])
+
+
+def counted(counts: Mapping[str, int | None]) -> str:
+    """Counts in one line; what is 0 and need not be told is not among them."""
+    return ", ".join(f"{name.replace('_', ' ')}: {'unknown' if n is None else n}" for name, n in counts.items())
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _by_class(classes: Mapping[str, Mapping[str, float | None]]) -> list[list[str]]:
+    names = list(dict.fromkeys(name for values in classes.values() for name in values))
+    return [["", *names], *([label, *(number(v.get(name)) for name in names)] for label, v in classes.items())]

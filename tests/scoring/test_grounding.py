@@ -1,0 +1,315 @@
+"""``earwitness score grounding``."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from earwitness.scores import read_scores
+
+REFERENCES = "phrase_id,onset,offset\na.wav#1.1,0,1\na.wav#1.2,1,2\nb.wav#1.1,0.5,1.5\n"
+DETECTED = "phrase_id,onset,offset\na.wav#1.1,0,1\na.wav#1.2,0,1\nb.wav#1.1,0.5,1.5\n"
+PHRASES = (
+    "phrase_id,caption_id,text\na.wav#1.1,a.wav#1,x\na.wav#1.2,a.wav#1,y\nb.wav#1.1,b.wav#1,z\nb.wav#1.2,b.wav#1,w\n"
+)
+CURVES = {"a.wav#1.1": [1, 1, 0, 0], "a.wav#1.2": [0, 0, 1, 1], "b.wav#1.1": [0, 1, 1, 0], "b.wav#1.2": [0, 0.1, 0, 0]}
+
+
+def hdf(path, curves=CURVES, hop=0.5, **more):
+    with h5py.File(path, "w") as file:
+        file["activations"] = np.concatenate([np.array(curve, dtype=np.float32) for curve in curves.values()])
+        file["offsets"] = np.cumsum([0, *map(len, curves.values())])
+        file.create_dataset("phrase_ids", data=list(curves), dtype=h5py.string_dtype())
+        for name, values in more.items():
+            file[name] = values
+        if hop is not None:
+            file.attrs["hop"] = hop
+    return path
+
+
+def values(content, *names):
+    return [content["metrics"][name]["value"] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.csv", DETECTED),
+        ("p.tsv", "\ufeff" + DETECTED.replace(",", "\t").replace("\n", "\r\n")),
+        ("p.csv", DETECTED.replace("phrase_id,onset,offset", "pair;start;end").replace(",", ";")),
+        ("p.json", {"a.wav#1.1": [[0, 1]], "a.wav#1.2": [[0, 1]], "b.wav#1.1": [[0.5, 1.5]]}),
+        (
+            "p.jsonl",
+            "\n".join(
+                json.dumps(dict(zip(("phrase_id", "onset", "offset"), row.split(","), strict=True)))
+                for row in DETECTED.splitlines()[1:]
+            ),
+        ),
+    ],
+)
+def test_events_of_every_kind(scored, write, name, content):
+    found = scored("grounding", write(name, content), write("r.csv", REFERENCES))
+    assert values(found, "event_f1", "event_er", "miou") == pytest.approx([2 / 3, 2 / 3, 2 / 3])
+    assert found["metrics"]["psds"] == {"value": None, "reason": "needs the frames' scores; only events are given"}
+    assert found["counts"]["clips"] == 2 and found["counts"]["pairs"] == 3
+
+
+@pytest.mark.parametrize("kind", ["h5", "json", "json with its hop"])
+def test_curves_of_every_kind(scored, write, tmp_path, kind):
+    references, phrases = write("r.csv", REFERENCES), write("phrases.csv", PHRASES)
+    match kind:
+        case "h5":
+            arguments = [hdf(tmp_path / "p.h5")]
+        case "json":
+            arguments = [write("p.json", CURVES), "--hop", 0.5]
+        case _:
+            arguments = [write("p.json", {"hop": 0.5, "activations": CURVES})]
+    found = scored("grounding", *arguments, references, "--phrases", phrases)
+    assert values(found, "segment_f1", "event_f1", "psds", "th_auc", "miou") == [1] * 5
+    # Scaled to 0 to 1 the silent pair has one active frame of 7 that are: precision 6 / 7, recall 1.
+    assert values(found, "frame_precision", "frame_recall") == pytest.approx([6 / 7, 1])
+    assert found["counts"]["silent_pairs"] == found["counts"]["pairs_dropped"] == 1
+    assert found["provenance"]["settings"]["hop"] == 0.5
+    assert len(found["curves"]["frame"]["f1"]) == 99
+
+
+def test_the_files_hold_the_clips_values(scored, write, tmp_path):
+    arguments = [write("p.csv", DETECTED), write("r.csv", REFERENCES), "--out", tmp_path / "out"]
+    scored("grounding", *arguments)
+    back = read_scores(tmp_path / "out")
+    assert back.ids == ["a.wav", "b.wav"] and list(back.by_clip["miou"]) == [0.5, 1]
+    assert "event_er" in back.statistics
+
+
+def test_a_pair_that_an_event_list_does_not_name_has_no_detection(scored, write):
+    found = scored("grounding", write("p.csv", DETECTED[: DETECTED.index("b.wav")]), write("r.csv", REFERENCES))
+    assert values(found, "event_recall", "miou") == pytest.approx([1 / 3, 1 / 3])
+    assert found["counts"]["pairs_without_detection_rows"] == 1
+
+
+def test_silent_pairs_are_rows_without_times_or_of_the_phrases(scored, write):
+    detected = write("p.csv", DETECTED + "b.wav#1.2,0,1\n")
+    rows = scored("grounding", detected, write("r.csv", REFERENCES + "b.wav#1.2,,\n"), "--silent", "keep")
+    table = write("phrases.csv", PHRASES)
+    phrases = scored("grounding", detected, write("r.csv", REFERENCES), "--phrases", table, "--silent", "keep")
+    for found in (rows, phrases):
+        assert values(found, "event_precision", "miou") == pytest.approx([0.5, 0.5])
+        assert found["counts"]["silent_pairs"] == 1 and found["counts"]["pairs_dropped"] == 0
+
+
+@pytest.mark.parametrize(
+    ("phrases", "captions"),
+    [
+        ("phrase_id,clip_id\np,a\nq,a\nr,b\n", None),
+        ("phrase_id,caption_id\np,a#1\nq,a#2\nr,b#1\n", None),
+        ("phrase_id,caption_id\np,c\nq,c\nr,d\n", "caption_id,clip_id\nc,a\nd,b\n"),
+    ],
+)
+def test_phrases_name_the_clips(scored, write, tmp_path, phrases, captions):
+    events = write("e.csv", "phrase_id,onset,offset\np,0,1\nq,0,1\nr,1,2\n")
+    more = [] if captions is None else ["--captions", write("captions.csv", captions)]
+    arguments = ["--phrases", write("phrases.csv", phrases), *more, "--out", tmp_path / "out"]
+    durations = write("d.tsv", "filename\tduration\na\t4\nb\t5\nc\t6\n")
+    scored("grounding", events, events, *arguments, "--durations", durations)
+    assert read_scores(tmp_path / "out").ids == ["a", "b"]
+
+
+def test_predictions_and_references_may_name_the_clips(scored, write, tmp_path):
+    references = write("r.csv", "phrase_id,clip_id,onset,offset\np,a,0,1\nq,a,0,1\n")
+    curves = {"p": [1, 0], "q": [1, 0]}
+    assert scored("grounding", hdf(tmp_path / "p.h5", curves), references)["counts"]["clips"] == 1
+    path = hdf(tmp_path / "p.h5", curves, clip_ids=["c", "d"])
+    assert scored("grounding", path, write("r.csv", "phrase_id,onset,offset\np,0,.5\nq,0,.5\n"))["counts"]["clips"] == 2
+
+
+def test_a_subset_of_the_phrases(score, scored, write, tmp_path):
+    path = hdf(tmp_path / "p.h5", {name: CURVES[name] for name in list(CURVES)[:2]})
+    arguments = [path, write("r.csv", REFERENCES), "--phrases", write("phrases.csv", PHRASES)]
+    code, _, err = score("grounding", *arguments)
+    assert code == 1 and "phrases.csv, row 4: 'b.wav#1.1' has no scores in p.h5" in err and "by --subset" in err
+    assert scored("grounding", *arguments, "--subset")["counts"]["pairs_left_out"] == 2
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "more", "told"),
+    [
+        (DETECTED + "z,0,1\n", REFERENCES, [], "p.csv: 'z' is not in r.csv; --phrases names a table of all pairs"),
+        (
+            DETECTED.replace("b.wav#1.1", "B.WAV#1.1"),
+            REFERENCES,
+            [],
+            "'B.WAV#1.1' is not in r.csv ('b.wav#1.1' is: the",
+        ),
+        (DETECTED, REFERENCES, ["--subset"], "p.csv is an event list: a pair that it does not name has no detection"),
+        (DETECTED + "z,0,x\n", REFERENCES, [], "p.csv, row 5: the offset 'x' is no number of seconds"),
+        (DETECTED + "z,,x\n", REFERENCES, [], "p.csv, row 5: the onset '' and the offset 'x' are no seconds"),
+        (DETECTED + "a.wav#1.1,-1,1\n", REFERENCES, [], "a detected event of pair 'a.wav#1.1' lasts from -1 to 1 s"),
+        (
+            DETECTED,
+            REFERENCES.replace("onset", "when"),
+            [],
+            "r.csv: no column is called as those of onsets usually are",
+        ),
+        (
+            "filename,onset,offset,event_label\na,0,1,dog\nb,0,1,cat\n",
+            "filename,onset,offset,event_label\na,0,1,dog\nb,0,1,cat\n",
+            [],
+            "r.csv has events of 2 classes ('dog', 'cat'): --classes scores them by class and file",
+        ),
+    ],
+)
+def test_events_that_cannot_be_scored(score, write, predictions, references, more, told):
+    code, out, err = score("grounding", write("p.csv", predictions), write("r.csv", references), *more)
+    assert code == 1 and out == "" and told in err
+
+
+def test_stems_of_pairs(scored, write):
+    detected = write("p.csv", DETECTED.replace("b.wav#1.1", "x/B.WAV#1.1"))
+    found = scored("grounding", detected, write("r.csv", REFERENCES), "--match", "stem")
+    assert values(found, "event_recall") == pytest.approx([2 / 3])
+
+
+def break_offsets(path):
+    with h5py.File(path, "a") as file:
+        file["offsets"][-1] = 3
+
+
+def twice(path):
+    with h5py.File(path, "a") as file:
+        file["phrase_ids"][1] = "a.wav#1.1"
+
+
+def without_offsets(path):
+    with h5py.File(path, "a") as file:
+        del file["offsets"]
+
+
+def more_clips(path):
+    with h5py.File(path, "a") as file:
+        file["clip_ids"] = ["a"]
+
+
+def odd_hop(path):
+    with h5py.File(path, "a") as file:
+        file.attrs["hop"] = "20 ms"
+
+
+def square_offsets(path):
+    with h5py.File(path, "a") as file:
+        del file["offsets"]
+        file["offsets"] = [[0, 4], [8, 12]]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (odd_hop, "p.h5: the hop '20 ms' is no number of seconds"),
+        (square_offsets, "p.h5: offsets must be flat data sets"),
+        (break_offsets, "p.h5: offsets must be 5 whole numbers that rise from 0 to the 16 activations"),
+        (twice, "p.h5: the pair 'a.wav#1.1' stands more than once"),
+        (without_offsets, "p.h5: has activations, but no offsets; it has 'activations', 'phrase_ids'"),
+        (more_clips, "p.h5: 1 clip_ids for 4 pairs"),
+    ],
+)
+def test_curves_that_cannot_be_read(score, write, tmp_path, change, told):
+    change(hdf(tmp_path / "p.h5"))
+    code, _, err = score("grounding", tmp_path / "p.h5", write("r.csv", REFERENCES))
+    assert code == 1 and told in err
+
+
+def test_the_hop_is_told_once(score, write, tmp_path):
+    references, phrases = write("r.csv", REFERENCES), write("phrases.csv", PHRASES)
+    path = hdf(tmp_path / "p.h5", hop=None)
+    assert (
+        "p.h5 does not tell how many seconds a frame lasts"
+        in score("grounding", path, references, "--phrases", phrases)[2]
+    )
+    path = hdf(tmp_path / "p.h5")
+    code, _, err = score("grounding", path, references, "--phrases", phrases, "--hop", 0.25)
+    assert code == 1 and "--hop is 0.25 s, but p.h5 says 0.5 s" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("clip_id,seconds\na.wav,2\n", "d.csv: clip 'b.wav' is not in it"),
+        ("clip_id,seconds\na.wav,2\nB,2\n", "d.csv: clip 'b.wav' is not in it ('B' is: the folder"),
+        ("clip_id,seconds\na.wav,2\nb.wav,long\n", "d.csv, row 3: the duration 'long' is no positive number"),
+        ("clip_id,seconds\na.wav,2\na.wav,3\n", "d.csv, row 3: clip 'a.wav' lasts 3 s, but 2 s in a row above"),
+        ("clip_id,secs\na.wav,2\n", "d.csv: no column is called as those of durations usually are"),
+    ],
+)
+def test_durations_that_do_not_fit(score, write, content, told):
+    arguments = [write("p.csv", DETECTED), write("r.csv", REFERENCES), "--durations", write("d.csv", content)]
+    code, _, err = score("grounding", *arguments)
+    assert code == 1 and told in err
+
+
+CLASSES = "filename\tonset\toffset\tevent_label\na.wav\t0\t2\tdog\na.wav\t3\t4\tcat\nb.wav\t0\t1\tdog\n"
+FOUND = "filename\tonset\toffset\tevent_label\na.wav\t0\t2\tdog\na.wav\t3\t4\tdog\nb.wav\t0\t1\tdog\n"
+
+
+def test_classes_are_scored_by_file(scored, score, write, tmp_path):
+    arguments = [write("p.tsv", FOUND), write("r.tsv", CLASSES), "--classes"]
+    found = scored("grounding", *arguments)
+    # One of three detections bears the wrong label: a substitution. Of dog 2 of 3 detections are right, of cat none is.
+    assert values(found, "event_f1", "event_er", "event_f1_macro") == pytest.approx([2 / 3, 1 / 3, (0.8 + 0) / 2])
+    # Of 4 active segments in each table 3 agree.
+    assert values(found, "segment_f1", "segment_er") == pytest.approx([3 / 4, 1 / 4])
+    expected = {"segment_f1": 0, "segment_er": 1, "event_f1": 0, "event_er": 1}
+    assert found["classes"]["cat"] == pytest.approx(expected)
+    assert found["counts"] == {"files": 2, "classes": 2, "references": 3, "detections": 3}
+    assert found["metrics"]["event_f1"]["ci95"] == [0.5, 1]  # the one file alone, or the other
+    out = score("grounding", *arguments)[1]
+    assert ["cat", "0.000", "1.000", "0.000", "1.000"] in [line.split() for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("durations", [None, "filename,duration\na.wav,10\nb.wav,10\nc.wav,10\n"])
+def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, tmp_path, durations):
+    labels = shared("soundscapes", "strong_labels_evaluation.tsv").read_text().splitlines()
+    detected = "\n".join([labels[0], *(line.replace("rain", "dog") for line in labels[1:120])])
+    path, arguments = write("p.tsv", detected), []
+    if durations is not None:
+        files = dict.fromkeys(line.split("\t")[0] for line in labels[1:])
+        table = "\n".join(["filename,duration", *(f"{file},10.1" for file in [*files, "silent.ogg"])])
+        arguments = ["--durations", write("d.csv", table)]
+    references = write("r.tsv", "\n".join(labels))
+    found = scored("grounding", path, references, "--classes", *arguments, "--out", tmp_path / "out")
+    back = read_scores(tmp_path / "out")
+    assert back.by_clip["references"].sum() == 317 and back.by_clip["detections"].sum() == 119
+    for kind in ("segment", "event"):
+        right, detections, true = back.statistics[f"{kind}_f1"].columns.sum(axis=0)
+        assert found["metrics"][f"{kind}_f1"]["value"] == pytest.approx(2 * right / (detections + true), abs=1e-12)
+        assert found["metrics"][f"{kind}_er"]["ci95"] is not None
+    assert found["counts"]["files"] == 100 + (durations is not None)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "more", "told"),
+    [
+        (
+            FOUND.replace("b.wav", "c.wav"),
+            [],
+            "p.tsv, row 4: 'c.wav' is not in r.tsv; --durations names a table of all",
+        ),
+        (FOUND.replace("b.wav", "b"), [], "'b' is not in r.tsv ('b.wav' is: the folder, the extension, the case"),
+        ("filename\tonset\toffset\na.wav\t0\t2\n", [], "p.tsv, row 2: the event has no label"),
+        (FOUND, ["--silent", "keep"], "--silent says nothing to --classes"),
+    ],
+)
+def test_classes_that_cannot_be_scored(score, write, predictions, more, told):
+    code, _, err = score("grounding", write("p.tsv", predictions), write("r.tsv", CLASSES), "--classes", *more)
+    assert code == 1 and told in err
+
+
+def test_classes_are_not_made_from_curves(score, write, tmp_path):
+    code, _, err = score("grounding", hdf(tmp_path / "p.h5"), write("r.tsv", CLASSES), "--classes")
+    assert code == 1 and "p.h5 has frame scores; --classes needs events" in err
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])
+def test_settings_that_are_no_positive_numbers_are_wrong_usage(score, value):
+    with pytest.raises(SystemExit) as caught:
+        score("grounding", "p.h5", "r.csv", f"--hop={value}")
+    assert caught.value.code == 2
