@@ -25,7 +25,8 @@ install: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@if command -v c++ > /dev/null; then \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PSDS); \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PSDS) \
+	  || echo "sed-scores-eval cannot be built here, so PSDS will not be computed; all else is."; \
 	else echo "There is no compiler for C++ (c++), so PSDS will not be computed; all else is."; fi
 	@touch $@
 

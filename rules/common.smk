@@ -59,6 +59,12 @@ def experiment(wildcards):
     return CONFIG.experiment(wildcards.dataset, wildcards.experiment)
 
 
+def found_for_training(wildcards):
+    """Digests of what a training finds on the disk: checkpoints, and SPICE's jars where SPIDEr chooses the epoch."""
+    found = plain(checkpoint_digests, experiment(wildcards).checkpoints())
+    return found | TOOLS.used_in_training(experiment(wildcards).train.monitor)
+
+
 def below(dataset, files):
     """Named inputs below a data set's results."""
     return {name: f"results/{dataset}/{path}" for name, path in files.items()}

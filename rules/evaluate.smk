@@ -47,6 +47,7 @@ rule score:
         tools=TOOLS_JSON,  # where they are; what they are is told by their digests
     params:
         digests=lambda w: TOOLS.digests(),
+        minutes=CONFIG.spice.minutes,  # what a time limit left out is computed when it is raised
     script:
         "../workflow/scripts/score.py"
 

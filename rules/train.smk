@@ -22,8 +22,7 @@ rule train:
         tools=TOOLS_JSON,  # where they are; what is used of them is told by its digest
     params:
         options=lambda w: experiment(w).model_dump(exclude=NOT_TRAINED),
-        checkpoints=lambda w: plain(checkpoint_digests, experiment(w).checkpoints()),
-        digests=lambda w: {"spice": TOOLS.digests()["spice"]} if experiment(w).train.monitor == "spider" else {},
+        checkpoints=found_for_training,
         work="results/.work",
     script:
         "../workflow/scripts/train.py"

@@ -127,7 +127,7 @@ def test_other_audio_and_other_references_are_told(first, second, capsys):
     assert (found["references_differ"], found["audio_differs"]) == (True, 1)
     assert main(["compare", str(first), str(second)]) == 0
     printed = capsys.readouterr().out
-    assert "\ntheir references differ: the two were scored against other captions\n" in printed
+    assert "\ntheir references differ: the two were scored against other files of references\n" in printed
     assert "\n1 of the shared clips are other recordings in the two data sets\n" in printed
     (second.parent / "corpus" / "captions.csv").unlink()
     (second.parent / "corpus" / "clips.csv").unlink()
@@ -219,7 +219,7 @@ def test_the_means_of_a_foreign_table_are_compared_and_nothing_else(tmp_path, ca
     ("content", "message"),
     [
         ("clip,cider_d\n", "holds no scores"),
-        ("clip,cider_d\na,1\na,2\nb,1\n", r"one row for each clip:\n  - clip 'a' has several rows"),
+        ("clip,cider_d\na,1\na,2\nb,1\n", r"one row for each clip:\n  - clip 'a' has 2 rows"),
         ("clip,note\na,good\n", "no column of numbers: clip, note"),
         ("clip,cider_d\na,1\nb,1,2,3\n", "not a table of comma-separated values"),
         ("", "not a table of comma-separated values"),

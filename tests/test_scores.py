@@ -62,21 +62,36 @@ def test_without_statistics_the_means_remain(folder):
 def test_files_that_do_not_belong_together_are_refused(folder):
     table = pd.read_csv(folder / "scores.csv", keep_default_na=False)
     table[::-1].to_csv(folder / "scores.csv", index=False)
+    with pytest.raises(MismatchError, match=r"scores\.csv in .* is not of the same scoring as metrics\.json"):
+        read_scores(folder)
+    forget_digests(folder)
     with pytest.raises(MismatchError, match=r"statistics\.h5 holds other clips than scores\.csv"):
         read_scores(folder)
+
+
+def forget_digests(folder):
+    content = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(content | {"files": {}}), encoding="utf-8")
 
 
 def test_damaged_files_are_named(folder):
     with h5py.File(folder / "statistics.h5", "a") as file:
         file.attrs["provenance"] = json.dumps({"schema": 99, "made_by": "scores"})
+    forget_digests(folder)
     with pytest.raises(MismatchError, match=r"statistics\.h5 was made otherwise.*schema: the file has 99"):
+        read_scores(folder)
+    with h5py.File(folder / "statistics.h5", "a") as file:
+        file.attrs["provenance"] = json.dumps({"schema": 1, "made_by": "scores"})
+        file["miou"].attrs["formula"] = "unheard of"
+    with pytest.raises(EarwitnessError, match=r"statistics\.h5 cannot be read: 'unheard of'"):
         read_scores(folder)
     (folder / "statistics.h5").write_bytes(b"not HDF5")
     with pytest.raises(EarwitnessError, match=r"statistics\.h5 cannot be read"):
         read_scores(folder)
-    (folder / "metrics.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(EarwitnessError, match=r"metrics\.json holds no scores"):
-        read_scores(folder)
+    for content in ("[]", '{"metrics": []}'):
+        (folder / "metrics.json").write_text(content, encoding="utf-8")
+        with pytest.raises(EarwitnessError, match=r"metrics\.json holds no scores"):
+            read_scores(folder)
 
 
 def test_a_foreign_table_has_numbers_and_nothing_else(tmp_path):
@@ -91,3 +106,29 @@ def test_a_foreign_table_has_numbers_and_nothing_else(tmp_path):
     assert scores.metrics["meteor"]["reason"].startswith("not a mean")
     with pytest.raises(EarwitnessError, match=r"none\.csv does not exist"):
         read_table_of_scores(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    "name", ["Bleu_4", "BLEU-1", "METEOR", "t2a_medr", "segment_f1", "psds_400", "th_auc", "x_macro"]
+)
+def test_a_foreign_column_that_is_no_mean_is_not_compared(tmp_path, name):
+    path = tmp_path / "theirs.csv"
+    path.write_text(f"{name},file,SPIDEr,fer.x\n1,a,2,0\n3,b,4,1\n", encoding="utf-8")
+    scores = read_table_of_scores(path)
+    assert scores.ids == ["a", "b"] and scores.statistics.keys() == {"SPIDEr", "fer.x"}
+    assert scores.metrics[name]["value"] is None
+
+
+def test_what_a_foreign_table_leaves_open_is_refused(tmp_path):
+    path = tmp_path / "theirs.csv"
+    path.write_text(",fname,cider_d\n0,b,1\n1,a,NA\n", encoding="utf-8")  # an index that pandas wrote
+    scores = read_table_of_scores(path)
+    assert scores.ids == ["b", "a"] and np.isnan(scores.by_clip["cider_d"][1])
+    path.write_text(",name,cider_d\n0,b,1\n1,a,2\n", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match="does not say which column names the clips"):
+        read_table_of_scores(path)
+    path.write_text("id,cider_d\na,1\nb,2\nc,inf\nd,oops\ne,3\n", encoding="utf-8")
+    with pytest.raises(
+        EarwitnessError, match=r"no finite numbers:\n  - row 4, cider_d: 'inf'\n  - row 5, cider_d: 'oops'"
+    ):
+        read_table_of_scores(path)

@@ -24,6 +24,7 @@ from earwitness.metrics.statistics import Statistic
 from earwitness.scores import Scores, read_scores, read_table_of_scores
 
 MOVED = 5  # clips that are told of those that moved most
+OF_FILES = ("match", "subset", "candidate_columns", "reference_columns")
 HEADLINES = ("spider", "cider_d", "t2a_map10", "miou")  # whose clips are told, the first that both have
 
 
@@ -50,6 +51,11 @@ class Run:
     def corpus(self) -> Path | None:
         """The folder of its data set's tables."""
         return None if self.result is None else self.folder.parent / "corpus"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it was scored."""
+        return self.seeds[0].settings
 
     @property
     def references(self) -> set[str]:
@@ -91,7 +97,8 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
 
     Returns ``runs`` (of both: name, seeds, clips, leaks), ``shared`` (how many clips both were scored on),
     ``lists_differ``, ``references_differ`` (of the shared clips), ``audio_differs`` (how many shared clips are other
-    recordings in the two data sets; None where their tables are not there), ``metrics``: for each name ``a``, ``b``,
+    recordings in the two data sets; None where their tables are not there), ``settings_differ`` (how the two were
+    scored, by the settings that both tell and that differ), ``metrics``: for each name ``a``, ``b``,
     ``difference`` (b less a), ``ci95`` of the difference and ``p_value`` over the shared clips
     (``earwitness.metrics.bootstrap.difference``), None with a ``reason`` where they cannot be computed; and ``moved``:
     ``metric`` and the clips that differ most in it. A metric that cannot be computed of the shared clips is that of
@@ -116,6 +123,7 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
         "lists_differ": differ,
         "references_differ": _references_differ(runs, shared),
         "audio_differs": _audio_differs(runs, shared),
+        "settings_differ": _settings_differ(runs),
         "metrics": {name: _compared(name, runs, shared, differ) for name in names},
         "moved": _moved(metric, runs, shared),
     }
@@ -163,6 +171,12 @@ def _references_differ(runs: list[Run], shared: list[str]) -> bool:
             return True
     first, second = (captions_by_clip(table, shared) for table in tables)
     return any(sorted(first[clip_id]) != sorted(second[clip_id]) for clip_id in shared)
+
+
+def _settings_differ(runs: list[Run]) -> dict[str, list[Any]]:
+    """The settings of scoring that both tell and that differ, but for those of how files are read: [of a, of b]."""
+    a, b = (run.settings for run in runs)
+    return {name: [a[name], b[name]] for name in a if name in b and name not in OF_FILES and a[name] != b[name]}
 
 
 def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:

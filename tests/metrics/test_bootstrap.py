@@ -120,11 +120,15 @@ def test_systems_with_other_numbers_of_seeds():
     assert bootstrap.difference(one, seeds) == bootstrap.difference(one, one)
     first, second, single = np.array([1.0, 2, 3]), np.array([3.0, 4, 5]), np.array([9.0, 8, 2])
     statistics = [Median(items, np.arange(3), 3) for items in (first, second, single)]
-    expected = set()
+    expected = {}
     for swap in product([False, True], repeat=3):
-        a = np.median(np.where(swap, single, first)), np.median(np.where(swap, single, second))
-        expected.add(np.median(np.where(swap, first, single)) - np.mean(a))  # the one seed meets the first of the two
-    assert set(bootstrap.permuted(statistics[:2], statistics[2:], permutations=200)) == expected
+        a = [np.median(np.where(swap, single, seed)) for seed in (first, second)]
+        b = [np.median(np.where(swap, seed, single)) for seed in (first, second)]
+        expected[swap] = np.mean(b) - np.mean(a)
+    assert expected[(True,) * 3] == -expected[(False,) * 3]
+    found = bootstrap.permuted(statistics[:2], statistics[2:], permutations=200)
+    assert set(found) == set(expected.values())
+    np.testing.assert_array_equal(bootstrap.permuted(statistics[1::-1], statistics[2:], permutations=200), found)
 
 
 def test_values_that_are_not_there():

@@ -72,7 +72,14 @@ def test_scores_and_files(write, score, tmp_path):
     assert metrics["rouge_l"]["ci95"] == [0, 1]
     assert metrics["spice"]["value"] is None and "off" in metrics["spice"]["reason"]
     assert content["counts"] == {"clips": 3, "references": 4, "captions_empty": 1}
-    assert content["notes"] == ["1 of 3 captions have no word; they score 0"]
+    assert content["notes"] == [
+        "1 of 3 captions have no word; they score 0 in the metrics of words",
+        "Keys of the configuration that reasons name are options of this command: --spice-jars for spice.jars, "
+        "--sentence-model for sentence_models.similarity, --fluency-model for sentence_models.fluency",
+    ]
+    assert content["notes"][1] in out
+    settings = content["provenance"]["settings"]
+    assert settings["tools"] == {"spice": "none", "similarity": "none", "fluency": "none"}
     assert content["provenance"]["inputs"].keys() == {"candidates", "references"}
     back = read_scores(tmp_path / "out")
     assert back.ids == ["a.wav", "b.wav", "c.wav"] and back.captions["c.wav"] == "rain,\nloud"
@@ -122,6 +129,25 @@ def test_a_file_in_place_of_the_folder_is_told_before_anything_is_scored(score, 
     out = write("out", "x")
     code, _, err = score("captions", "no.csv", "none.csv", "--out", out)
     assert code == 1 and err == f"--out {out} is a file; the name of a folder is needed.\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"metrics.json": {"seeds": [0], "metrics": {}}}, "is the folder of an experiment, whose results would be"),
+        ({"seed-0/metrics.json": {}}, "is the folder of an experiment, whose results would be"),
+        ({"metrics.json": {"provenance": {"made_by": "score"}}}, "has a metrics.json that `earwitness score` did not"),
+        ({"metrics.json": [1]}, "has a metrics.json that `earwitness score` did not"),
+        ({"metrics.json": "{"}, "is not valid JSON"),
+    ],
+)
+def test_files_of_others_are_not_overwritten(score, write, tmp_path, files, told):
+    for name, content in files.items():
+        (tmp_path / "out" / name).parent.mkdir(parents=True)
+        write(f"out/{name}", content)
+    code, out, err = score("captions", "no.csv", "none.csv", "--out", tmp_path / "out")
+    assert code == 1 and out == "" and told in err and "no.csv" not in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name.split("/")[0] for name in files]
 
 
 def test_nothing_is_written_for_bad_input(score, write, tmp_path):

@@ -1,11 +1,14 @@
 """``earwitness score grounding``."""
 
+import csv
 import json
+from dataclasses import asdict
 
 import h5py
 import numpy as np
 import pytest
 
+from earwitness.metrics.grounding import Options
 from earwitness.scores import read_scores
 
 REFERENCES = "phrase_id,onset,offset\na.wav#1.1,0,1\na.wav#1.2,1,2\nb.wav#1.1,0.5,1.5\n"
@@ -70,13 +73,34 @@ def test_curves_of_every_kind(scored, write, tmp_path, kind):
     # Scaled to 0 to 1 the silent pair has one active frame of 7 that are: precision 6 / 7, recall 1.
     assert values(found, "frame_precision", "frame_recall") == pytest.approx([6 / 7, 1])
     assert found["counts"]["silent_pairs"] == found["counts"]["pairs_dropped"] == 1
-    assert found["provenance"]["settings"]["hop"] == 0.5
+    settings = found["provenance"]["settings"]
+    assert settings == json.loads(json.dumps({"match": "exact", "subset": False, "hop": 0.5, **asdict(Options())}))
     assert len(found["curves"]["frame"]["f1"]) == 99
+
+
+def test_settings_are_those_of_the_command_line(scored, write):
+    detected = write("p.csv", "phrase_id,onset,offset\na,0,5\nb,0.1,1\n")
+    references = write("r.csv", "phrase_id,onset,offset\na,0,5.6\nb,0,1\n")
+    arguments = ["grounding", detected, references]
+    assert scored(*arguments)["metrics"]["event_f1"]["value"] == 1  # 0.6 s is less than a fifth of the length
+    for more, name, value in (
+        (["--offset-share", 0], "percentage_of_length", 0),
+        (["--collar", 0.05], "t_collar", 0.05),
+    ):
+        found = scored(*arguments, *more)
+        assert found["metrics"]["event_f1"]["value"] == 0.5 and found["provenance"]["settings"][name] == value
+
+
+def test_frames_are_active_at_the_threshold_and_events_above_it(scored, write):
+    path, references = write("p.json", {"p": [0, 0.5, 1, 1]}), write("r.csv", "phrase_id,onset,offset\np,1,2\n")
+    found = scored("grounding", path, references, "--hop", 0.5, "--threshold", 0.5)
+    assert values(found, "frame_precision", "miou") == pytest.approx([2 / 3, 1])
 
 
 def test_the_files_hold_the_clips_values(scored, write, tmp_path):
     arguments = [write("p.csv", DETECTED), write("r.csv", REFERENCES), "--out", tmp_path / "out"]
     scored("grounding", *arguments)
+    scored("grounding", *arguments)  # into the folder that it wrote before
     back = read_scores(tmp_path / "out")
     assert back.ids == ["a.wav", "b.wav"] and list(back.by_clip["miou"]) == [0.5, 1]
     assert "event_er" in back.statistics
@@ -261,6 +285,11 @@ def test_classes_are_scored_by_file(scored, score, write, tmp_path):
     assert found["classes"]["cat"] == pytest.approx(expected)
     assert found["counts"] == {"files": 2, "classes": 2, "references": 3, "detections": 3}
     assert found["metrics"]["event_f1"]["ci95"] == [0.5, 1]  # the one file alone, or the other
+    reason = "the mean over classes: nothing was kept of single classes"
+    assert found["metrics"]["event_f1_macro"]["ci95_reason"] == reason
+    assert "ci95_reason" not in found["metrics"]["segment_f1"]
+    settings = {"match": "exact", "classes": True, "time_resolution": 1, "t_collar": 0.2, "percentage_of_length": 0.2}
+    assert found["provenance"]["settings"] == settings
     out = score("grounding", *arguments)[1]
     assert ["cat", "0.000", "1.000", "0.000", "1.000"] in [line.split() for line in out.splitlines()]
 
@@ -277,7 +306,10 @@ def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, t
     references = write("r.tsv", "\n".join(labels))
     found = scored("grounding", path, references, "--classes", *arguments, "--out", tmp_path / "out")
     back = read_scores(tmp_path / "out")
-    assert back.by_clip["references"].sum() == 317 and back.by_clip["detections"].sum() == 119
+    with (tmp_path / "out" / "scores.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["clip_id"] for row in table] == back.ids
+    assert sum(int(row["references"]) for row in table) == 317 and sum(int(row["detections"]) for row in table) == 119
     for kind in ("segment", "event"):
         right, detections, true = back.statistics[f"{kind}_f1"].columns.sum(axis=0)
         assert found["metrics"][f"{kind}_f1"]["value"] == pytest.approx(2 * right / (detections + true), abs=1e-12)
@@ -308,8 +340,14 @@ def test_classes_are_not_made_from_curves(score, write, tmp_path):
     assert code == 1 and "p.h5 has frame scores; --classes needs events" in err
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])
-def test_settings_that_are_no_positive_numbers_are_wrong_usage(score, value):
+@pytest.mark.parametrize(
+    ("option", "value", "what"),
+    [
+        *(("--hop", value, "positive number") for value in ("0", "-1", "nan", "inf", "x")),
+        *(("--offset-share", value, "number from 0 to 1") for value in ("-0.1", "1.1", "nan", "x")),
+    ],
+)
+def test_settings_out_of_range_are_wrong_usage(score, capsys, option, value, what):
     with pytest.raises(SystemExit) as caught:
-        score("grounding", "p.h5", "r.csv", f"--hop={value}")
-    assert caught.value.code == 2
+        score("grounding", "p.h5", "r.csv", f"{option}={value}")
+    assert caught.value.code == 2 and f"{option}: {value!r} is no {what}" in capsys.readouterr().err

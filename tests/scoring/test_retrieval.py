@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 
 import h5py
 import numpy as np
@@ -67,7 +68,8 @@ def test_matrices_of_every_kind(scored, matrix, kind):
 
 def test_the_files_hold_the_clips_means(scored, matrix, tmp_path):
     content = scored("retrieval", matrix("h5"), "--out", tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == content
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {name: written[name] for name in content} == content
     back = read_scores(tmp_path / "out")
     assert back.ids == CLIPS and list(back.by_clip["t2a_r1"]) == [0.5, 1, 0]
     assert {"t2a_medr", "t2a_gmean", "a2t_map10"} <= back.statistics.keys()
@@ -127,6 +129,20 @@ def test_relevant_clips_of_queries_that_are_not_scored_are_refused(score, write,
     assert code == 1 and "rel.csv, row 2: the query 'z' is not among those scored" in err and "--subset" in err
 
 
+def test_captions_that_the_table_of_relevant_clips_lacks_are_told_by_text_and_row(score, write, matrix):
+    table = write("rel.csv", "caption,clip_id\na dog,a.wav\nrain,b.wav\n")
+    code, _, err = score("retrieval", matrix("csv"), write("r.csv", CLOTHO), "--relevant", table)
+    assert code == 1 and err.splitlines() == [
+        "These files cannot be scored:",
+        "  - r.csv, row 2: the caption 'barks, loud' is not in rel.csv",
+        "  - r.csv, row 4: the caption 'wind' is not in rel.csv",
+        "A row without a clip, in json an empty list, says that nothing is relevant to a query.",
+    ]
+    ids = write("rel.csv", "query,clip_id\na.wav#1,a.wav\na.wav#2,a.wav\nb.wav#1,\n")
+    code, _, err = score("retrieval", matrix("csv"), "--relevant", ids)
+    assert code == 1 and "rel.csv: the caption 'c.wav#1' is not in it" in err
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
@@ -142,13 +158,64 @@ def test_relevant_clips_of_queries_that_are_not_scored_are_refused(score, write,
         ("s.json", [{"a": 1}], "s.json: holds neither a matrix"),
         ("s.xyz", "", "s.xyz: is of a kind that is not read; known are .csv, .tsv"),
         ("s.h5", "", "s.h5: cannot be read as HDF5"),
-        ("s.npz", "x", "s.npz: "),
+        ("s.npz", "x", "s.npz: is no file of NumPy's kind .npz, or holds Python objects, which are not read"),
+        ("s.npz", "", "s.npz: cannot be read as NumPy's .npz"),
         ("s.npy", "", "s.npy: cannot be read as NumPy's .npy"),
     ],
 )
 def test_matrices_that_cannot_be_scored(score, write, name, content, told):
     code, out, err = score("retrieval", write(name, content))
     assert code == 1 and out == "" and told in err and "Traceback" not in err
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flip(content):
+    at = content.index(b"\x93NUMPY") + 200
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize(("damage", "told"), [(cut, "File is not a zip file"), (flip, "Bad CRC-32 for file")])
+def test_damaged_archives_are_told(score, matrix, damage, told):
+    path = matrix("npz")
+    path.write_bytes(damage(path.read_bytes()))
+    code, out, err = score("retrieval", path)
+    assert code == 1 and out == "" and err.count("s.npz") == 1
+    assert f"s.npz: cannot be read as NumPy's .npz ({told}" in err and "is it cut off, or another kind?" in err
+
+
+def test_damaged_compression_is_told(score, tmp_path):
+    path = tmp_path / "s.npz"
+    np.savez_compressed(path, similarity=np.random.default_rng(0).random((50, 50)))
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + bytes(40) + content[100:])
+    code, out, err = score("retrieval", path)
+    assert code == 1 and out == "" and "s.npz: cannot be read as NumPy's .npz (" in err
+
+
+def test_archives_hold_arrays_only(score, matrix):
+    path = matrix("npz")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("similarity", "1 2")
+        archive.writestr("clip_ids", "a b")
+    code, _, err = score("retrieval", path)
+    assert code == 1 and "s.npz: no data set is called similarity" in err
+
+
+def test_a_matrix_that_is_damaged_within_is_told(score, tmp_path):
+    path = tmp_path / "s.h5"
+    with h5py.File(path, "w") as file:
+        scores = np.random.default_rng(0).random((20, 20))
+        place = file.create_dataset("similarity", data=scores, chunks=(10, 20), compression="gzip").id
+        place = place.get_chunk_info(1).byte_offset
+        file["clip_ids"] = [f"{n}" for n in range(20)]
+        file["caption_ids"] = [f"{n}#1" for n in range(20)]
+    content = path.read_bytes()
+    path.write_bytes(content[:place] + bytes(20) + content[place + 20 :])
+    code, out, err = score("retrieval", path)
+    assert code == 1 and out == "" and err.startswith("s.h5: is damaged, it cannot be read to its end (")
 
 
 def test_python_objects_are_not_read(score, tmp_path):

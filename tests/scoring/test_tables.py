@@ -4,7 +4,7 @@ import h5py
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.scoring.tables import find_column, need_column, open_table, read_id
+from earwitness.scoring.tables import find_column, need_column, open_table, read_id, reading, reason_of
 
 ROWS = [("a.wav", "x"), ("b.wav", "y")]
 
@@ -61,6 +61,37 @@ def test_text_of_hdf5_that_is_not_utf8_is_refused(tmp_path):
         file.create_dataset("clip_id", data=[b"\xff"], dtype=h5py.string_dtype())
     with pytest.raises(EarwitnessError, match=r"t\.h5: the data set 'clip_id' holds text that is not UTF-8"):
         rows(table, "clip_id")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (PermissionError(13, "Permission denied", "/x/t.npz"), "Permission denied"),
+        (OSError(13, "cannot open file: name = '/x/t.h5'"), "Permission denied"),
+        (OSError("truncated file"), "truncated file"),
+        (ValueError("no zip"), "no zip"),
+    ],
+)
+def test_a_reason_does_not_repeat_the_path(error, expected):
+    assert reason_of(error) == expected
+
+
+def test_a_file_that_is_damaged_within_is_told(tmp_path):
+    path = tmp_path / "t.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("clip_id", data=list(range(1000)), chunks=(500,), compression="gzip")
+        place = data.id.get_chunk_info(1).byte_offset
+    content = path.read_bytes()
+    path.write_bytes(content[:place] + bytes(20) + content[place + 20 :])
+    with pytest.raises(EarwitnessError, match=r"^t\.h5: is damaged, it cannot be read to its end \("):
+        rows(open_table(path), "clip_id")
+    with pytest.raises(KeyError), reading(path):
+        raise KeyError("of another kind")
+
+
+def test_phrases_by_column_are_a_table(write):
+    table = open_table(write("t.json", {"phrase_id": ["p", "q"], "caption_id": ["a#1", "a#1"]}))
+    assert rows(table, "phrase_id", "caption_id") == [("p", "a#1"), ("q", "a#1")]
 
 
 def test_coco_has_annotations_with_the_names_of_their_images(write):

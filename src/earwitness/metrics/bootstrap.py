@@ -48,12 +48,12 @@ def permuted(
 ) -> np.ndarray:
     """The difference b - a after swapping the two systems on half of the clips at random: float64 [permutations].
 
-    Both have the same clips in the same order. Where they have other numbers of seeds, those of the shorter list take
-    turns.
+    Both have the same clips in the same order. Every seed of the one meets every seed of the other, so that swapping
+    all clips turns the sign of the difference, whatever the numbers of seeds and their order.
     """
     a, b = _averaged_first(a), _averaged_first(b)
-    swapped_a = [first.joined(b[number % len(b)]) for number, first in enumerate(a)]
-    swapped_b = [second.joined(a[number % len(a)]) for number, second in enumerate(b)]
+    swapped_a = [first.joined(second) for first in a for second in b]
+    swapped_b = [second.joined(first) for first in a for second in b]
     generator, differences = np.random.default_rng([seed, 1]), []
     for rows in _rows(a[0].clips, permutations):
         swap = generator.integers(2, size=(rows, a[0].clips)).astype(float)
@@ -137,6 +137,8 @@ def _summary(name: str, per_seed: Sequence[Scores]) -> dict:
 
 
 def _interval(name: str, per_seed: Sequence[Scores]) -> dict:
+    if reason := per_seed[0].metrics[name].get("ci95_reason"):
+        return {"ci95": None, "ci95_reason": reason}
     if not all(name in scores.statistics for scores in per_seed):
         return {"ci95": None, "ci95_reason": "nothing was kept of the clips that it could be computed from again"}
     if len(per_seed[0].ids) == 1:

@@ -52,6 +52,10 @@ class Tools:
         states = {"spice": spice.state, "similarity": sentences.state, "fluency": fluency.state}
         return {name: state(getattr(self, name)) for name, state in states.items()}
 
+    def used_in_training(self, monitor: str) -> dict[str, str]:
+        """Digests of what choosing an epoch by the metric ``monitor`` needs beside the Python packages."""
+        return {"spice": spice.state(self.spice)} if monitor == "spider" else {}
+
     def spice_settings(self) -> spice.Settings:
         """How SPICE runs; EarwitnessError where it cannot."""
         cache = None if self.spice_cache is None else Path(self.spice_cache)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from earwitness.metrics.statistics import rows_of
 HOUR = 3600.0  # seconds of the unit of time that e_max is given by
 BLOCK = 1 << 22  # weighted changes held at a time (32 MB)
 CLASS = "event"
+EPS = 1e-12  # a rate that is e_max but for rounding counts as e_max
 
 
 class Curve(NamedTuple):
@@ -54,21 +56,30 @@ class Psds:
         return len(self.references)
 
     def values(self, weights: np.ndarray) -> np.ndarray:
-        """Weights have to be whole numbers; a resample without a reference event is NaN."""
-        order = np.argsort(-self.scores, kind="stable")
-        last = np.flatnonzero(np.diff(self.scores[order], append=-np.inf))  # of the changes at one score
-        clip, tp, fp = self.clip[order], self.tp[order], self.fp[order]
+        """Weights have to be whole numbers; a resample without a reference event is NaN.
+
+        The time grows with the changes of all pairs times the resamples.
+        """
+        clip, tp, fp, last = self._falling
         values = np.full(len(weights), np.nan)
         scored = np.flatnonzero(weights @ self.references)
-        rows = max(1, BLOCK // max(1, len(order)))
+        rows = max(1, BLOCK // max(1, len(clip)))
         for start in range(0, len(scored), rows):
             block = scored[start : start + rows]
-            drawn = weights[block][:, clip]
-            found = np.cumsum(drawn * tp, axis=1)[:, last]
-            false = np.cumsum(drawn * fp, axis=1)[:, last]
+            # Rows that lie in memory one after another: sums along them are six times as fast as across.
+            drawn = np.take(weights[block].astype(np.int32), clip, axis=1)
+            found = np.take(np.cumsum(drawn * tp, axis=1, dtype=np.int32), last, axis=1)
+            false = np.take(np.cumsum(drawn * fp, axis=1, dtype=np.int32), last, axis=1)
             area = _area(found, false, weights[block] @ self.seconds, self.e_max)
             values[block] = area / (weights[block] @ self.references) / self.e_max
         return values
+
+    @cached_property
+    def _falling(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Clip, tp and fp of the changes by falling score, and the places of the last change at each score."""
+        order = np.argsort(-self.scores, kind="stable")
+        last = np.flatnonzero(np.diff(self.scores[order], append=-np.inf))
+        return self.clip[order], self.tp[order].astype(np.int32), self.fp[order].astype(np.int32), last
 
     def take(self, clips: np.ndarray) -> Psds:
         kept, clip = rows_of(clips, self.clip)
@@ -96,11 +107,11 @@ def _area(found: np.ndarray, false: np.ndarray, seconds: np.ndarray, e_max: floa
 
     Steps, not lines, and from no detection at all on: ``found`` and ``false`` [rows, points] may come in any order.
     """
-    row, point = np.nonzero(false / seconds[:, None] * HOUR <= e_max)
-    false = false[row, point].astype(np.int64)
+    place = np.flatnonzero(false <= np.floor(e_max * seconds / HOUR * (1 + EPS))[:, None])
+    row, false = place // false.shape[1], false.reshape(-1)[place].astype(np.int64)
     steps = false.max(initial=0) + 1
     best = np.zeros((len(seconds), steps))
-    np.maximum.at(best.reshape(-1), row * steps + false, found[row, point])
+    np.maximum.at(best.reshape(-1), row * steps + false, found.reshape(-1)[place])
     edges = np.minimum(np.arange(steps + 1) / seconds[:, None] * HOUR, e_max)
     edges[:, -1] = e_max
     return (np.maximum.accumulate(best, axis=1) * np.diff(edges, axis=1)).sum(axis=1)

@@ -31,6 +31,7 @@ MINILM = {
     "pooling": ["mean"],
     "max_seq_length": 256,
     "do_lower_case": False,
+    "default_prompt": None,
 }
 KNOWN = {
     "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db": models.Known("all-MiniLM-L6-v2", MINILM),
@@ -180,6 +181,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         "pooling": [mode for kind, part in modules if kind == "Pooling" for mode in _pooling_modes(part)],
         "max_seq_length": own.get("max_seq_length"),
         "do_lower_case": own.get("do_lower_case"),
+        "default_prompt": models.settings(folder / "config_sentence_transformers.json").get("default_prompt_name"),
     }
 
 

@@ -28,6 +28,7 @@ from earwitness.errors import EarwitnessError
 from earwitness.files import digest, read_json, sha256, write_json
 from earwitness.lock import alone
 from earwitness.metrics import java
+from earwitness.metrics.pairs import require_pairs
 
 VARIABLE = "EARWITNESS_SPICE_JARS"
 FETCHED = Path("resources/spice")
@@ -164,11 +165,7 @@ def spice(
 
     Raises EarwitnessError when Java or a program is missing, when the program fails, and after ``settings.minutes``.
     """
-    if not len(candidates) or len(candidates) != len(references) or not all(map(len, references)):
-        raise EarwitnessError(
-            "SPICE needs one candidate and at least one reference an item, and at least one item: there are "
-            f"{len(candidates)} candidates, {len(references)} lists of references."
-        )
+    require_pairs("SPICE", candidates, references)
     until = time.monotonic() + 60 * settings.minutes
     with tempfile.TemporaryDirectory(prefix="earwitness-spice-", ignore_cleanup_errors=True) as scratch:
         items = [

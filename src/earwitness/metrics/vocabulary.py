@@ -20,6 +20,7 @@ NAMES = (
     "vocab_jaccard",
 )
 NO_CANDIDATES = "no generated caption has a word"
+NO_INTERVAL = "clips drawn with replacement are fewer different ones, and so have fewer different words"
 NO_REFERENCES = "no reference has a word"
 
 
@@ -39,7 +40,7 @@ def vocabulary(candidates: Sequence[str], references: Sequence[Sequence[str]], s
     said = _words(candidates)
     known = _words([text for texts in references for text in texts])
     both, drawn = len(said & known), _drawn(references, seed)
-    return {
+    entries = {
         "vocab_candidates": {"value": float(len(said))},
         "vocab_references": {"value": float(len(known))},
         "vocab_ratio": _quotient(len(said), len(known), NO_REFERENCES),
@@ -50,6 +51,7 @@ def vocabulary(candidates: Sequence[str], references: Sequence[Sequence[str]], s
         "vocab_f1": _quotient(2 * both, len(said) + len(known), f"{NO_CANDIDATES}, and {NO_REFERENCES}"),
         "vocab_jaccard": _quotient(both, len(said | known), f"{NO_CANDIDATES}, and {NO_REFERENCES}"),
     }
+    return _told(entries)
 
 
 def _words(texts: Sequence[str]) -> set[str]:
@@ -66,6 +68,12 @@ def _drawn(references: Sequence[Sequence[str]], seed: int) -> float:
     bits = np.random.RandomState(seed).randint(0, 2**32, size=(sizes.max(), len(sizes)), dtype=np.uint32)
     draws = [[texts[one] for texts, one in zip(references, row, strict=True)] for row in bits % sizes]
     return float(np.mean([len(_words(draw)) for draw in draws]))
+
+
+def _told(entries: dict[str, dict]) -> dict[str, dict]:
+    """The entries with a value, with why they have no interval."""
+    told = {"ci95_reason": NO_INTERVAL}
+    return {name: entry if entry["value"] is None else entry | told for name, entry in entries.items()}
 
 
 def _quotient(part: float, whole: float, reason: str) -> dict:

@@ -84,7 +84,8 @@ def _differences(content: dict[str, Any]) -> list[str]:
     """What makes the scores of the shared clips hard to compare."""
     lines = []
     if content["references_differ"]:
-        lines.append("their references differ: the two were scored against other captions")
+        lines.append("their references differ: the two were scored against other files of references")
+    lines += [f"{name} differs: {a} against {b}" for name, (a, b) in content["settings_differ"].items()]
     if content["audio_differs"]:
         lines.append(f"{content['audio_differs']} of the shared clips are other recordings in the two data sets")
     if content["audio_differs"] is None:

@@ -41,10 +41,10 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Score, write and print; 0, or EarwitnessError for files that cannot be scored or written."""
-    from earwitness.scoring.output import present
+    from earwitness.scoring.output import present, require_free
 
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise EarwitnessError(f"--out {options.out} is a file; the name of a folder is needed.")
+    if options.out is not None:
+        require_free(options.out)
     scored = import_module(f"earwitness.scoring.{options.kind}").score(options)
     try:
         present(scored, options)

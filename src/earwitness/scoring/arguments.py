@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
+
+from earwitness.metrics.captions import Tools
 
 
 def captions(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +24,8 @@ def captions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spice-jars", metavar="auto|FOLDER|off", default="auto", help=told)
     told = "the folder where SPICE keeps captions that it parsed, for the next time (default: none is kept)"
     parser.add_argument("--spice-cache", type=Path, metavar="FOLDER", help=told)
+    told = f"minutes that SPICE may take (default: {Tools.spice_minutes:g})"
+    parser.add_argument("--spice-minutes", type=_positive, metavar="N", default=Tools.spice_minutes, help=told)
     for name, what in (("sentence", "of sentence embeddings"), ("fluency", "that detects errors of fluency")):
         told = f"the folder of the model {what} (default: auto, the one that is found)"
         parser.add_argument(f"--{name}-model", metavar="auto|FOLDER|off", default="auto", help=told)
@@ -55,19 +60,30 @@ def grounding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hop", type=_positive, metavar="SECONDS", help=told)
     told = "score events by class (event_label) and file through sed_eval, instead of phrases"
     parser.add_argument("--classes", action="store_true", help=told)
-    told = "what counts as active in event metrics and above in the frame metrics (default: 0.5)"
+    told = "frames are active at or above it in the frame metrics; events are made of those above it (default: 0.5)"
     parser.add_argument("--threshold", type=float, metavar="SCORE", help=told)
     told = "pairs without a reference event count in event metrics too (keep), or not (default: drop)"
     parser.add_argument("--silent", choices=("drop", "keep"), help=told)
     told = "by how much onsets, and offsets of short events, may differ (default: 0.2)"
     parser.add_argument("--collar", type=_positive, metavar="SECONDS", help=told)
     told = "by which share of a reference's length offsets may differ (default: 0.2)"
-    parser.add_argument("--offset-share", type=_positive, metavar="SHARE", help=told)
+    parser.add_argument("--offset-share", type=_share, metavar="SHARE", help=told)
     parser.add_argument("--segment", type=_positive, metavar="SECONDS", help="length of segments (default: 1.0)")
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
+    return _number(text, lambda value: 0 < value < math.inf, "positive number")
+
+
+def _share(text: str) -> float:
+    return _number(text, lambda value: 0 <= value <= 1, "number from 0 to 1")
+
+
+def _number(text: str, fits: Callable[[float], bool], what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}")
     return value

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Iterator
 
 from earwitness.corpora.csv_reader import shown
 from earwitness.metrics import captions as metrics
+from earwitness.metrics import fluency, sentences
 from earwitness.scoring import ids
 from earwitness.scoring.output import Scored
 from earwitness.scoring.tables import refuse
 from earwitness.scoring.texts import Texts, read_candidates, read_references
 
 SUBSET = "References of clips that are not to be scored are left out, and counted, by --subset."
+# Of this command, by the keys of a configuration that the reasons of the metrics name.
+OPTIONS = {
+    "spice.jars": "--spice-jars",
+    "spice.cache": "--spice-cache",
+    "spice.minutes": "--spice-minutes",
+    sentences.KEY: "--sentence-model",
+    fluency.KEY: "--fluency-model",
+}
 
 
 def score(options: argparse.Namespace) -> Scored:
@@ -21,7 +30,14 @@ def score(options: argparse.Namespace) -> Scored:
     references = read_references(options.references, options.reference_clip_column, options.reference_caption_column)
     refuse([*candidates.problems, *references.problems])
     texts, wanted, counts = paired(candidates, references, options.match, options.subset)
-    evaluation = _evaluate(texts, wanted, options)
+    tools = metrics.Tools(
+        spice=options.spice_jars,
+        spice_cache=options.spice_cache,
+        spice_minutes=options.spice_minutes,
+        similarity=options.sentence_model,
+        fluency=options.fluency_model,
+    )
+    evaluation = metrics.evaluate(texts, wanted, tools)
     empty = sum(not tokens for tokens in evaluation.candidate_tokens)
     counts = {
         "clips": len(evaluation.ids),
@@ -29,28 +45,26 @@ def score(options: argparse.Namespace) -> Scored:
         "captions_empty": empty,
         **counts,
     }
-    notes = [f"{empty} of {len(evaluation.ids)} captions have no word; they score 0"] if empty else []
     return Scored(
         evaluation,
         "score captions",
         {"candidates": options.candidates, "references": options.references},
         {"match": options.match, "subset": options.subset}
-        | {"candidate_columns": candidates.columns, "reference_columns": references.columns},
+        | {"candidate_columns": candidates.columns, "reference_columns": references.columns, "tools": tools.digests()},
         counts,
-        notes,
+        list(_notes(evaluation, empty)),
         {"caption": [texts[clip] for clip in evaluation.ids]},
     )
 
 
-def _evaluate(candidates: dict[str, str], references: dict[str, list[str]], options: argparse.Namespace) -> Any:
-    """Score with the tools that the command line names."""
-    tools = metrics.Tools(
-        spice=options.spice_jars,
-        spice_cache=options.spice_cache,
-        similarity=options.sentence_model,
-        fluency=options.fluency_model,
-    )
-    return metrics.evaluate(candidates, references, tools)
+def _notes(evaluation: metrics.Evaluation, empty: int) -> Iterator[str]:
+    """What has to be known of captions without a word, and of reasons that name keys of a configuration."""
+    if empty:
+        yield f"{empty} of {len(evaluation.ids)} captions have no word; they score 0 in the metrics of words"
+    reasons = [entry["reason"] for entry in evaluation.metrics.values() if entry["value"] is None]
+    named = [f"{own} for {key}" for key, own in OPTIONS.items() if any(key in reason for reason in reasons)]
+    if named:
+        yield f"Keys of the configuration that reasons name are options of this command: {', '.join(named)}"
 
 
 def paired(

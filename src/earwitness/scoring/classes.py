@@ -24,6 +24,7 @@ from earwitness.scoring.tables import refuse
 PARTS = {"f1": ("f_measure", "f_measure"), "precision": ("f_measure", "precision"), "recall": ("f_measure", "recall")}
 PARTS |= {"er": ("error_rate", "error_rate")}
 NO_VALUE = "no file has a reference event"
+NO_INTERVAL = "the mean over classes: nothing was kept of single classes"
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ def score(
     true, estimated = _listed(references, known), _listed(found, files)
     names = list(dict.fromkeys([*(durations or ()), *known.values(), *files.values()]))
     seconds = None if durations is None else {name: durations[name] for name in names}
-    resolution = {"time_resolution": given.get("time_resolution", Options().time_resolution)}
-    collars = {name: given.get(name, getattr(Options(), name)) for name in ("t_collar", "percentage_of_length")}
+    chosen = Options(**given)
+    resolution = {"time_resolution": chosen.time_resolution}
+    collars = {"t_collar": chosen.t_collar, "percentage_of_length": chosen.percentage_of_length}
     results = {
         "segment": segment_based(true, estimated, durations=seconds, **resolution),
         "event": event_based(true, estimated, **collars),
@@ -73,7 +75,7 @@ def score(
         Evaluation(_metrics(results), names, statistics),
         "score grounding",
         {name: path for name, path in read.items() if path is not None},
-        {"match": options.match, "classes": True, **given},
+        {"match": options.match, "classes": True, **resolution, **collars},
         {"files": len(names), "classes": len({*found.labels, *references.labels})}
         | {"references": len(true), "detections": len(estimated)},
         [] if durations else ["No durations were given: a file is taken to end with its last event."],
@@ -154,6 +156,8 @@ def _metrics(results: Mapping[str, Mapping]) -> dict[str, dict]:
             for name, (group, part) in PARTS.items():
                 value = float(result[key][group][part])
                 entry = {"value": value} if math.isfinite(value) else {"value": None, "reason": NO_VALUE}
+                if suffix and entry["value"] is not None:
+                    entry["ci95_reason"] = NO_INTERVAL
                 metrics[f"{kind}_{name}{suffix}"] = entry
     return metrics
 

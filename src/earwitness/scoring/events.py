@@ -12,20 +12,25 @@ from typing import Any
 import numpy as np
 
 from earwitness.corpora.csv_reader import shown, some
+from earwitness.corpora.records_reader import RecordTable
 from earwitness.scoring.tables import (
     CLIP_COLUMNS,
     HDF5,
+    PHRASE_COLUMNS,
     HeldTable,
     Table,
     find_column,
     hdf_values,
     need_column,
+    no_hdf5,
     open_table,
     read_id,
     read_json,
+    reading,
+    usual,
 )
 
-PAIR_COLUMNS = ("phrase_id", "pair_id", "pair", "query_id", *CLIP_COLUMNS)
+PAIR_COLUMNS = (*PHRASE_COLUMNS, *CLIP_COLUMNS)
 ONSETS = ("onset", "start", "begin", "start_time", "onset_seconds")
 OFFSETS = ("offset", "end", "stop", "end_time", "offset_seconds")
 LABELS = ("event_label", "label", "event", "class")
@@ -86,6 +91,10 @@ class Curves(Mapping):
     def __getitem__(self, pair: str) -> np.ndarray:
         return np.asarray(self._read(self._names[pair]), dtype=float)
 
+    def __contains__(self, pair: object) -> bool:
+        # Mapping's own asks for the value, which would read the whole curve.
+        return pair in self._names
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
@@ -115,21 +124,29 @@ def open_predictions(path: Path) -> Iterator[Frames | Events]:
         try:
             file = h5py.File(path, "r")
         except OSError as error:
-            yield Frames(path, problems=[f"{path.name}: cannot be read as HDF5 ({error}); is it cut off?"])
+            yield Frames(path, problems=[no_hdf5(path, error)])
             return
-        with file:
+        with reading(path), file:
             yield _hdf(path, file) if "activations" in file else read_events(path)
     elif kind == ".json" and path.is_file():
         content, problems = read_json(path)
-        curves = content.get("activations", content) if isinstance(content, dict) else None
-        if not problems and isinstance(curves, dict) and _are_curves(curves):
-            frames = Frames(path, list(curves), curves.__getitem__)
-            _take_hop(frames, content.get("hop") if curves is not content else None)
-            yield frames
-        else:
-            yield read_events(path)
+        yield (None if problems else _json_frames(path, content)) or read_events(path)
     else:
         yield read_events(path)
+
+
+def _json_frames(path: Path, content: Any) -> Frames | None:
+    """The curves of json, by pair or as ``{"hop": ..., "activations": {...}}``; None where it holds something else."""
+    if not isinstance(content, dict):
+        return None
+    named = content.get("activations")
+    curves = named if isinstance(named, dict) else content
+    if curves is content and not _are_curves(content):
+        return None
+    frames = Frames(path, list(curves), curves.__getitem__)
+    frames.problems += [f"{path.name}: the scores of {shown(p)} {what}" for p, c in curves.items() if (what := _odd(c))]
+    _take_hop(frames, content.get("hop") if curves is named else None)
+    return frames
 
 
 def read_events(path: Path) -> Events:
@@ -142,7 +159,7 @@ def read_events(path: Path) -> Events:
     if table.problems or pair is None or onset is None or offset is None:
         return events
     label, clip = find_column(table, LABELS), find_column(table, CLIP_COLUMNS[:-1])
-    events.by_phrase = find_column(table, PAIR_COLUMNS[:4]) is not None
+    events.by_phrase = find_column(table, PHRASE_COLUMNS) is not None
     columns = [pair, onset, offset, label or pair, clip or pair]
     for row, (name, start, end, text, owner) in table.rows(columns):
         if (name := read_id(table, row, name)) is None:
@@ -176,6 +193,8 @@ def _open(path: Path) -> Table:
     """A table of events; json that maps pairs to lists of (onset, offset) is one too."""
     if path.suffix.lower() == ".json" and path.is_file():
         content, problems = read_json(path)
+        if not problems and _has_times(content):
+            return RecordTable(path)
         if not problems and isinstance(content, dict) and content and all(map(_is_events, content.values())):
             return HeldTable(path, ((shown(pair), _event(pair, e)) for pair, es in content.items() for e in es or [()]))
     return open_table(path)
@@ -190,10 +209,24 @@ def _is_events(value: Any) -> bool:
 
 
 def _are_curves(content: Mapping[str, Any]) -> bool:
-    """Whether each value is a list, and some hold numbers."""
+    """Whether each value is a list, some hold numbers, and they are not the columns of a table of events."""
     lists = [value for value in content.values() if isinstance(value, list)]
     numbers = any(isinstance(entry, int | float) for value in lists for entry in value)
-    return len(lists) == len(content) and numbers
+    return len(lists) == len(content) and numbers and not _has_times(content)
+
+
+def _has_times(content: Any) -> bool:
+    """Whether json has columns of onsets and of offsets."""
+    names = {usual(key) for key in content} if isinstance(content, dict) else set()
+    return bool(names & set(ONSETS) and names & set(OFFSETS))
+
+
+def _odd(curve: Any) -> str:
+    """What is wrong with a curve that is no list of numbers."""
+    if not isinstance(curve, list):
+        return f"are {shown(str(curve))}, no list of numbers"
+    odd = [str(value) for value in curve if isinstance(value, bool) or not isinstance(value, int | float)]
+    return f"hold what is no number: {some(odd)}" if odd else ""
 
 
 def _hdf(path: Path, file: Any) -> Frames:
@@ -207,6 +240,10 @@ def _hdf(path: Path, file: Any) -> Frames:
         return frames
     if odd := [name for name in ("activations", "offsets", key) if getattr(file[name], "ndim", None) != 1]:
         frames.problems.append(f"{path.name}: {' and '.join(odd)} must be flat data sets")
+        return frames
+    if file["activations"].dtype.kind not in "fiub":
+        what = f"activations is of the type {file['activations'].dtype}, not of numbers"
+        frames.problems.append(f"{path.name}: {what}")
         return frames
     scores, offsets, pairs = file["activations"], file["offsets"][()], list(map(str, hdf_values(file[key])))
     sound = offsets.dtype.kind in "iu" and len(offsets) == len(pairs) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def _score(
         evaluation,
         "score grounding",
         {name: path for name, path in files.items() if path is not None},
-        {"match": options.match, "subset": options.subset, "hop": hop},
+        {"match": options.match, "subset": options.subset, "hop": hop, **asdict(settings)},
         {**evaluation.counts, **{name: n for name, n in counts.items() if n}},
         [*evaluation.notes, *_baselines(evaluation.baselines)],
         more={"baselines": evaluation.baselines, "curves": curves},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from earwitness.corpora.csv_reader import open_sheet, shown, some, unreadable_text
-from earwitness.scoring.tables import HDF5, hdf_values
+from earwitness.scoring.tables import HDF5, hdf_values, no_hdf5, reading, reason_of
 
 ARRAYS = (".npz", ".npy")
 SIMILARITY = ("similarity", "similarities", "sims", "sim", "scores")
 CAPTION_IDS = ("caption_ids", "caption_id", "query_ids", "captions", "queries")
 CLIP_IDS = ("clip_ids", "clip_id", "file_names", "fnames", "clips")
+
+# What NumPy and zipfile raise for a damaged file, for one of another kind, and for one with a password.
+UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
@@ -94,10 +99,10 @@ def _hdf(matrix: Matrix) -> Iterator[Matrix]:
     try:
         file = h5py.File(matrix.path, "r")
     except OSError as error:
-        matrix.problems.append(f"{matrix.path.name}: cannot be read as HDF5 ({error}); is it cut off, or another kind?")
+        matrix.problems.append(no_hdf5(matrix.path, error))
         yield matrix
         return
-    with file:
+    with reading(matrix.path), file:
         _take(matrix, {name: data for name, data in file.items() if isinstance(data, h5py.Dataset)}, hdf_values)
         yield matrix
 
@@ -105,10 +110,11 @@ def _hdf(matrix: Matrix) -> Iterator[Matrix]:
 def _npz(matrix: Matrix) -> Iterator[Matrix]:
     try:
         with np.load(matrix.path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError) as error:
+            found = {name: file[name] for name in file.files}
+    except UNREADABLE as error:
         matrix.problems.append(_unreadable(matrix.path, error))
     else:
+        arrays = {name: data for name, data in found.items() if isinstance(data, np.ndarray)}
         _take(matrix, arrays, lambda values: values.tolist())
     yield matrix
 
@@ -116,7 +122,7 @@ def _npz(matrix: Matrix) -> Iterator[Matrix]:
 def _npy(matrix: Matrix) -> None:
     try:
         scores = np.load(matrix.path, allow_pickle=False, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         matrix.problems.append(_unreadable(matrix.path, error))
     else:
         _take(matrix, {"similarity": scores}, list)
@@ -177,5 +183,8 @@ def _is_number(cell: str) -> bool:
 
 def _unreadable(path: Path, error: Exception) -> str:
     if "pickle" in str(error) or "Python objects" in str(error):
-        return f"{path.name}: holds Python objects, which are not read; save arrays of numbers and of text"
-    return f"{path.name}: cannot be read as NumPy's {path.suffix} ({error}); is it cut off, or another kind?"
+        # NumPy takes whatever it does not know for a pickle.
+        known = "Object arrays" in str(error) or "Python objects" in str(error)
+        kind = "" if known else f"is no file of NumPy's kind {path.suffix}, or "
+        return f"{path.name}: {kind}holds Python objects, which are not read; save arrays of numbers and of text"
+    return f"{path.name}: cannot be read as NumPy's {path.suffix} ({reason_of(error)}); is it cut off, or another kind?"

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earwitness.files import SCHEMA, provenance
+from earwitness.errors import EarwitnessError
+from earwitness.files import SCHEMA, provenance, read_json
 from earwitness.metrics.bootstrap import summarise
 from earwitness.report.terminal import aligned, grouped, number
 
@@ -30,6 +31,30 @@ class Scored:
     notes: Sequence[str] = ()
     columns: Mapping[str, Sequence] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder for the scores that is a file, or whose files are not this command's own.
+
+    Raises EarwitnessError for an experiment's folder, a seed's, and any other with a ``metrics.json`` from elsewhere.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise EarwitnessError(f"--out {folder} is a file; the name of a folder is needed.")
+    path = folder / "metrics.json"
+    content = read_json(path) if path.is_file() else None
+    what = ""
+    if any(folder.glob("seed-*")) or (isinstance(content, dict) and "seeds" in content):
+        what = "is the folder of an experiment, whose results would be overwritten"
+    elif path.exists() and not _is_own(content):
+        what = "has a metrics.json that `earwitness score` did not write, which would be overwritten"
+    if what:
+        raise EarwitnessError(f"--out {folder} {what}. Name another folder.")
+
+
+def _is_own(content: Any) -> bool:
+    """Whether the content of a ``metrics.json`` is from ``present``; that of a seed is made by ``score`` alone."""
+    made = content.get("provenance") if isinstance(content, dict) else None
+    return isinstance(made, dict) and str(made.get("made_by")).startswith("score ")
 
 
 def present(scored: Scored, options: argparse.Namespace) -> None:

@@ -13,6 +13,9 @@ from earwitness.scoring.ranked import QUERY_COLUMNS, is_mapping
 from earwitness.scoring.tables import CLIP_COLUMNS, need_column, open_table, read_id, read_json, refuse
 from earwitness.scoring.texts import Caption, Texts, read_references
 
+SUBSET = "Queries that are not to be scored are left out by --subset."
+NOTHING = "A row without a clip, in json an empty list, says that nothing is relevant to a query."
+
 _NUMBER = re.compile(r"#\d+$")
 _NOT_WORDS = re.compile(r"[\W_]+")
 
@@ -118,9 +121,22 @@ def relevant_to(
             problems.append(f"{path.name}, row {row}: the query {shown(query)} is not among those scored{hint}")
         for name in those:
             found.setdefault(name, []).extend(matched.found.get(clip, clip) for clip in line)
-    advice = "Queries that are not to be scored are left out by --subset." if problems and not subset else ""
-    refuse(problems, advice=advice)
+    advice = [SUBSET] if problems and not subset else []
+    if lacking := [_lacks(path, name, captions) for name in names if name not in found]:
+        advice.append(NOTHING)
+    refuse([*problems, *lacking], advice=" ".join(advice))
     return found
+
+
+def _lacks(path: Path, name: str, captions: Captions | None) -> str:
+    """That a scored caption is not in the table of relevant clips, by its text and row where a table has these.
+
+    Its id may stand in no file: ``{clip}#{n}`` is made where a table gives none.
+    """
+    caption = captions.by_id.get(name) if captions else None
+    if caption is None:
+        return f"{path.name}: the caption {shown(name)} is not in it"
+    return f"{captions.path.name}, row {caption.row}: the caption {shown(caption.text or name)} is not in {path.name}"
 
 
 def _plain(text: str) -> str:

@@ -8,9 +8,11 @@ column.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,14 +20,11 @@ from earwitness.corpora import records_reader
 from earwitness.corpora.csv_reader import missing_column, shown, some, unreadable_text
 from earwitness.corpora.records_reader import NamedRow, RecordTable, is_given
 from earwitness.errors import EarwitnessError, listed
+from earwitness.scores import CLIP_COLUMNS
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 EXTENSIONS = (*records_reader.EXTENSIONS, *HDF5)
-# In the order in which they are looked for; lower-cased, with _ for blanks and hyphens.
-CLIP_COLUMNS = (
-    *("clip_id", "image_id", "file_name", "filename", "fname", "file", "audio_file", "audio_filepath", "audio_path"),
-    *("audio", "path", "wav", "youtube_id", "ytid", "audiocap_id", "sound_id", "clip", "id"),
-)
+PHRASE_COLUMNS = ("phrase_id", "pair_id", "pair", "query_id")
 
 _BLANK = re.compile(r"[\s-]+")
 
@@ -75,7 +74,7 @@ class HdfTable(HeldTable):
                     name for name, data in file.items() if isinstance(data, h5py.Dataset) and data.ndim in (1, 2)
                 )
         except OSError as error:
-            self.problems.append(f"{path.name}: cannot be read as HDF5 ({error}); is it cut off, or another kind?")
+            self.problems.append(no_hdf5(path, error))
         else:
             if not self.columns:
                 self.problems.append(f"{path.name}: holds no data set of rows")
@@ -84,7 +83,7 @@ class HdfTable(HeldTable):
         """All rows with the values of the named data sets, which must be equally long."""
         import h5py
 
-        with h5py.File(self.path, "r") as file:
+        with reading(self.path), h5py.File(self.path, "r") as file:
             found = {name: hdf_values(file[name]) for name in dict.fromkeys(columns)}
         if len({len(values) for values in found.values()}) > 1:
             told = ", ".join(f"{shown(name)} {len(values)}" for name, values in found.items())
@@ -92,6 +91,26 @@ class HdfTable(HeldTable):
             return
         for number, values in enumerate(zip(*(found[name] for name in columns), strict=True), 1):
             yield NamedRow(number, tuple(value if is_given(value) else None for value in values))
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, without the path that the operating system's own repeat."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else str(error)
+
+
+def no_hdf5(path: Path, error: OSError) -> str:
+    """The problem of a file that cannot be opened as HDF5."""
+    return f"{path.name}: cannot be read as HDF5 ({reason_of(error)}); is it cut off, or another kind?"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """EarwitnessError for an HDF5 file that could be opened and turns out to be damaged where it is read."""
+    try:
+        yield
+    except OSError as error:
+        raise EarwitnessError(f"{path.name}: is damaged, it cannot be read to its end ({reason_of(error)}).") from error
 
 
 def hdf_values(data: Any) -> list:
@@ -160,7 +179,8 @@ def _is_mapping(content: Any) -> bool:
     """Whether json maps clips to what is said of them, and is no table by column and no object around a list."""
     if not isinstance(content, dict) or not content:
         return False
-    by_column = any(usual(key) in CLIP_COLUMNS and isinstance(value, list | dict) for key, value in content.items())
+    names = (*CLIP_COLUMNS, *PHRASE_COLUMNS)
+    by_column = any(usual(key) in names and isinstance(value, list | dict) for key, value in content.items())
     return not by_column and all(_says_captions(key, value) for key, value in content.items())
 
 

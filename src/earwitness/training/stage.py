@@ -16,7 +16,6 @@ import torch
 from earwitness import registry
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
 from earwitness.lock import alone
-from earwitness.metrics import spice
 from earwitness.metrics.captions import Tools
 from earwitness.options import NOT_TRAINED, ExperimentOptions
 from earwitness.training.events import EventLog, read_events
@@ -55,7 +54,7 @@ def train_model(
         "inputs": {name: sha256(path) for name, path in files.items()},
         "checkpoints": checkpoint_digests(options.checkpoints()),
         "threads": threads,
-        "tools": used_tools(options, tools),
+        **tools.used_in_training(options.train.monitor),
     }
     run_key = digest({**content, "code": code_version()})
     work = work_root / run_key[:16]
@@ -64,11 +63,6 @@ def train_model(
         _train_in(work, content, run_key, options, seed, files, out, tools)
     if _is_first_process():
         shutil.rmtree(work)
-
-
-def used_tools(options: ExperimentOptions, tools: Tools) -> dict[str, str]:
-    """Digests of what choosing an epoch needs beside the Python packages."""
-    return {"spice": spice.state(tools.spice)} if options.train.monitor == "spider" else {}
 
 
 def _train_in(
