@@ -2,10 +2,14 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+
+from earwitness.errors import EarwitnessError
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = {"batch": 3, "frames": 160, "mels": 16, "vocabulary": 60, "channels": (2, 4, 4, 8), "inner": 32}
@@ -114,3 +118,79 @@ def test_growth_is_told_between_the_last_two_sizes(module):
     rows = [scale.Row("stage", clips, 1.0, peak) for clips, peak in ((1, 9.0), (100, 10.0), (1100, 11.0))]
     told = scale.growth([*rows, scale.Row("once", 5, 1.0, 9.0)])
     assert " ".join(told.split()) == "stage 1,049 bytes for each clip more"
+
+
+@pytest.fixture
+def metrics(module, tmp_path, monkeypatch):
+    """The benchmark of the metrics on captions of its grammar; its Java would take most of the time."""
+    metrics = module("metrics")
+    monkeypatch.setattr(metrics.java, "ptb_tokenize", list)
+    return metrics.Bench(tmp_path / "no table", 12, 1, tmp_path / "no jars")
+
+
+@pytest.mark.parametrize("part", ["bleu", "rouge_l", "cider_d", "validation", "retrieval", "retrieval_sort"])
+def test_metrics_and_their_baselines_give_the_same(module, metrics, part):
+    (row,) = metrics.run(part)  # raises when the values differ
+    aim = module("metrics").AIMS[part]
+    assert str(row).startswith(aim.label) and str(aim) in str(row)
+    assert row.ratio.wall == pytest.approx(row.pairs[0])
+    assert ("counting the references once" in str(row)) == (part == "validation")
+
+
+@pytest.mark.parametrize("part", ["bleu", "cider_d", "retrieval"])
+def test_metrics_that_differ_from_their_baseline_are_found(module, metrics, monkeypatch, part):
+    benchmark = module("metrics")
+    real = benchmark.published, benchmark.by_argsort
+    monkeypatch.setattr(benchmark, "published", lambda *args: np.array(real[0](*args)) + 1e-6)
+    monkeypatch.setattr(benchmark, "by_argsort", lambda *args: [ranks + 1 for ranks in real[1](*args)])
+    with pytest.raises(AssertionError, match=part):
+        metrics.run(part)
+
+
+def test_captions_that_are_scored_are_right_in_part_and_new(module, tmp_path):
+    benchmark = module("metrics")
+    references = benchmark.written(tmp_path / "no table", 40)
+    first, second = benchmark.halves(references, 0), benchmark.halves(references, 1)
+    assert first != second and first == benchmark.halves(references, 0)
+    assert not {text for texts in references for text in texts} & set(first)
+    for caption, own in zip(first, references, strict=True):
+        assert any(text.split()[:4] == caption.split()[:4] for text in own)
+
+
+def test_captions_of_a_table(module, tmp_path):
+    table = tmp_path / "clotho.csv"
+    lines = [",".join([f"{clip}.wav", *(f"caption {number} of {clip}" for number in range(5))]) for clip in range(3)]
+    table.write_text("\n".join(["file_name," + ",".join(f"caption_{n}" for n in range(1, 6)), *lines]) + "\n")
+    benchmark = module("metrics")
+    assert benchmark.written(table, 2)[1] == [f"caption {number} of 1" for number in range(5)]
+    with pytest.raises(EarwitnessError, match="has 3 clips, fewer than 4"):
+        benchmark.written(table, 4)
+
+
+def test_what_cannot_be_measured_is_told(module, metrics, monkeypatch):
+    assert metrics.run("spice")[0].startswith("spice was not measured: The jars that SPICE needs are missing")
+    benchmark = module("metrics")
+    # It dies before it has answered; its class would wait for ever.
+    with pytest.raises(EarwitnessError, match="was not done after"):
+        benchmark.published_meteor({0: ["a dog"]}, {0: ["a dog"]}, seconds=0.05)
+
+
+def test_resamples_of_the_metrics(module, metrics, monkeypatch):
+    benchmark = module("metrics")
+    quick = {names: function for names, function in benchmark.captions.METRICS.items() if names != ("meteor",)}
+    monkeypatch.setattr(benchmark.captions, "METRICS", quick)
+    monkeypatch.setattr(benchmark.bootstrap, "resampled", lambda statistics: np.arange(10.0))
+    lines = metrics.run("bootstrap")
+    assert any(line.startswith("2,000 resamples: 6 caption metrics, 12 clips: ") for line in lines)
+    if find_spec("sed_scores_eval") is None:
+        assert lines[0].startswith("PSDS was not resampled: ")
+    else:
+        assert "2 PSDS, 14 pairs of 5 clips" in lines[1] and lines[1].endswith("s CPU)")
+
+
+def test_the_bounds_of_the_metrics_are_told_as_they_are_meant(module):
+    benchmark = module("metrics")
+    row = benchmark.Row("rouge_l", benchmark.Side(1.0, 2.0), benchmark.Side(2.0, 2.0), (0.4, 0.6))
+    assert (row.ratio.wall, row.ratio.cpu) == (0.5, 1) and str(row).endswith("0.40-0.60  at most 1.1 of its time")
+    row = benchmark.Row("spice", benchmark.Side(1.0, 2.0), benchmark.Side(4.0, 6.0), (4.0, 4.0))
+    assert (row.ratio.wall, row.ratio.cpu) == (4, 3) and str(row).endswith("at least 3 times faster")

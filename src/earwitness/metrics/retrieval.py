@@ -339,7 +339,9 @@ def _row_counts(block: np.ndarray, lines: np.ndarray, values: np.ndarray) -> tup
     counts = np.empty((2, len(lines)), dtype=np.int64)
     for start in range(0, len(lines), ROWS):
         some = slice(start, start + ROWS)
-        scores, limits = block[lines[some]], values[some, None]
+        rows = slice(lines[start], lines[start] + len(lines[some]))
+        consecutive = np.array_equal(lines[some], np.arange(rows.start, rows.stop))  # then nothing is copied
+        scores, limits = block[rows if consecutive else lines[some]], values[some, None]
         for count, mask in zip(counts, (scores > limits, scores >= limits), strict=True):
             count[some] = np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
     return counts[0], counts[1]
