@@ -1,9 +1,42 @@
-"""Features: one file for each split, made in shards by worker processes."""
+"""Features: one file for each split, made in shards by worker processes; and the checkpoints of extractors."""
+
+from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER
+
+
+def weights_of(wildcards):
+    """The files of an extractor's weights; of a published one also what was found out when it was fetched."""
+    files = CONFIG.feature(wildcards.dataset, wildcards.feature).checkpoints().values()
+    known = [Path(f"{path}.json") for path in files if path.parent == FOLDER and path.name in CHECKPOINTS]
+    return [str(path) for path in (*files, *known)]
+
+
+localrules:
+    checkpoint,  # compute nodes often have no way out
+
+
+rule checkpoint:
+    output:
+        # What is there already is not removed before the rule runs: a file put by hand is checked and taken.
+        file=update("resources/checkpoints/{file}"),
+        found=update("resources/checkpoints/{file}.json"),
+    log:
+        "logs/checkpoints/{file}.log",
+    wildcard_constraints:
+        file="|".join(map(re.escape, CHECKPOINTS)),
+    conda:
+        "../envs/earwitness.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=240,
+        mirror=CONFIG.checkpoints.mirror or "",
+    script:
+        "../workflow/scripts/checkpoint.py"
 
 
 rule features:
     input:
         clips="results/{dataset}/corpus/clips.csv",
+        weights=weights_of,
     output:
         "results/{dataset}/features/{feature}/{split}.h5",
     log:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from earwitness import registry
 from earwitness.errors import ConfigError, listed, nearest
 from earwitness.options import (
+    CheckpointsOptions,
     DatasetOptions,
     ExperimentOptions,
     FeatureOptions,
@@ -51,6 +52,7 @@ def model() -> type[Options]:
         texts=(dict[Name, TextOptions], ...),
         experiments=(dict[Name, experiment], ...),
         id_lists=(dict[Name, IdListOptions], {}),
+        checkpoints=(CheckpointsOptions, CheckpointsOptions()),
         sentence_models=(SentenceModelsOptions, SentenceModelsOptions()),
         spice=(SpiceOptions, SpiceOptions()),
         tracking=(TrackingOptions, TrackingOptions()),
@@ -74,7 +76,7 @@ class Config:
     """The validated configuration, answering what each rule asks of it.
 
     Attributes: ``datasets``, ``features``, ``texts``, ``experiments`` and ``id_lists`` (name -> options),
-    ``sentence_models``, ``spice``, ``tracking``.
+    ``checkpoints``, ``sentence_models``, ``spice``, ``tracking``.
     """
 
     def __init__(self, content: Mapping[str, Any]):
@@ -85,6 +87,7 @@ class Config:
         self.texts: dict[str, TextOptions] = validated.texts
         self.experiments: dict[str, ExperimentOptions] = validated.experiments
         self.id_lists: dict[str, IdListOptions] = validated.id_lists
+        self.checkpoints: CheckpointsOptions = validated.checkpoints
         self.sentence_models: SentenceModelsOptions = validated.sentence_models
         self.spice: SpiceOptions = validated.spice
         self.tracking: TrackingOptions = validated.tracking

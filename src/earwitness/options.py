@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -107,6 +108,10 @@ class FeatureOptions(Options):
     trained_on: list[Name] = []  # id lists of what its extractor was trained on
     clips_per_shard: PositiveInt = 256  # what a killed extraction loses at most, for each worker
 
+    def checkpoints(self) -> dict[str, Path]:
+        """The files that the extractor's weights are read from, by what they are."""
+        return {}
+
 
 class Word2VecOptions(Options):
     """gensim's CBOW as CL4AC trains it (cl4ac.md, section 5.1)."""
@@ -175,6 +180,12 @@ class TrainingOptions(Options):
 
 # Options of an experiment that have no part in its weights: of evaluation, and of how batches are loaded.
 NOT_TRAINED = {"seeds": True, "trained_on": True, "decode": True, "train": {"workers"}}
+
+
+class CheckpointsOptions(Options):
+    """Where the public checkpoints of extractors are fetched from."""
+
+    mirror: FilePath | None = None  # address or folder that holds them by their names; null: where they were published
 
 
 class SpiceOptions(Options):

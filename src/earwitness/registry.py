@@ -29,6 +29,16 @@ LAYOUTS = {
 }
 EXTRACTORS = {
     "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel:LogMel"),
+    **{
+        name: Entry(f"earwitness.extractors.options:{kind}Options", f"earwitness.extractors.networks:{kind}Extractor")
+        for name, kind in {
+            "vggish": "Vggish",
+            "vggsound": "Vggsound",
+            "panns_cnn10": "PannsCnn10",
+            "panns_cnn14": "PannsCnn14",
+            "efficient_latent": "EfficientLatent",
+        }.items()
+    },
 }
 SYSTEMS = {
     "cl4ac": Entry("earwitness.systems.cl4ac.options:Cl4acOptions", "earwitness.systems.cl4ac.task:Cl4acTask"),

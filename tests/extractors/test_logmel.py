@@ -1,14 +1,31 @@
 """Log-mel frames of clips that are shorter, longer or much shorter than their feature's length."""
 
 import math
+from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from earwitness.audio.decode import load
 from earwitness.extractors.logmel import LogMel, LogMelOptions
+from earwitness.files import require_match
 
 RATE, FFT, HOP, SECONDS = 8000, 256, 100, 0.5
+RECORDINGS = Path(__file__).parents[3] / "shared" / "data"
+LMS = {
+    "extractor": "logmel",
+    "sample_rate": 32000,
+    "n_fft": 2048,
+    "hop": 1024,
+    "mels": 128,
+    "fmin": 0.0,
+    "fmax": 8000.0,
+    "log": "natural",
+    "offset": 2.2e-16,
+    "average": 10,
+}
 
 
 def extractor(**options):
@@ -24,14 +41,15 @@ def filled(extractor, waveform):
     """What the feature's reader gives: the frames, and the fill up to the clip's length."""
     frames = extractor(waveform)
     missing = extractor.frames_per_clip - len(frames)
+    assert missing >= 0
     return np.concatenate([frames, np.full((missing, 16), extractor.fill, dtype=np.float32)])
 
 
-@pytest.mark.parametrize("log", ["db", "natural"])
+@pytest.mark.parametrize("log, offset", [("db", None), ("natural", None), ("natural", 2.2e-16)])
 @pytest.mark.parametrize("samples", [1, 100, 127, 128, 129, 200, 1600, 3500, 3700, 3872, 3873, 3950, 3999, 4000])
-def test_a_shorter_clip_is_taken_to_go_on_in_zeros(samples, log):
+def test_a_shorter_clip_is_taken_to_go_on_in_zeros(samples, log, offset):
     """Frame for frame what the clip with its zeros gives, also near the end and for less than one window."""
-    short, whole = extractor(log=log), extractor(log=log, seconds=None)
+    short, whole = extractor(log=log, offset=offset), extractor(log=log, offset=offset, seconds=None)
     extended = np.pad(noise(samples), (0, 4000 - samples))
     assert short.frames_per_clip == 41
     assert filled(short, noise(samples)) == pytest.approx(whole(extended), abs=1e-4)
@@ -93,3 +111,101 @@ def test_a_tone_stands_in_its_band():
 def test_frames_are_plain_float32_rows(mels):
     frames = extractor(mels=mels)(noise(4000))
     assert frames.dtype == np.float32 and frames.shape == (41, mels) and frames.flags["C_CONTIGUOUS"]
+
+
+def decaying(seconds, rate):
+    """Struck tones over noise and a gap of digital silence: float32 [samples]."""
+    generator = np.random.default_rng(1)
+    times = np.arange(round(seconds * rate)) / rate
+    sound = 0.003 * generator.standard_normal(len(times))
+    for start, pitch in zip(generator.uniform(0, seconds, 6), generator.uniform(80, 6000, 6), strict=True):
+        after = np.maximum(times - start, 0)
+        sound += 0.3 * (times >= start) * np.exp(-5 * after) * np.sin(2 * np.pi * pitch * after)
+    sound[int(0.4 * len(sound)) : int(0.5 * len(sound))] = 0
+    return np.clip(sound, -1, 1).astype(np.float32)
+
+
+def by_librosa(waveform, average):
+    """lms as the sister project makes it with librosa, and the means of whole blocks: float32 [blocks, 128]."""
+    sizes = {"n_fft": 2048, "hop_length": 1024, "n_mels": 128, "fmin": 0, "fmax": 8000}
+    power = librosa.feature.melspectrogram(y=waveform, sr=32000, pad_mode="reflect", power=2.0, **sizes)
+    levels = np.log(power + 2.2e-16).T
+    blocks = len(levels) // average
+    return np.stack([levels[average * block : average * (block + 1)].mean(axis=0) for block in range(blocks)])
+
+
+@pytest.fixture(params=["struck", "soundscapes/evaluation", "clotho_real/evaluation"])
+def audio(request):
+    """Made-up sound, and the first recording of some folders: float32 [samples] at 32 kHz."""
+    if request.param == "struck":
+        return decaying(4.03, 32000)
+    folder = RECORDINGS / request.param
+    recordings = sorted(folder.iterdir()) if folder.is_dir() else []
+    if not recordings:
+        pytest.skip(f"the recordings are not there ({folder})")
+    return load(recordings[0], 32000)
+
+
+@pytest.mark.parametrize("average", [1, 10, 31])
+def test_lms_is_that_of_librosa(audio, average):
+    frames, reference = LogMel(LogMelOptions(**LMS | {"average": average}))(audio), by_librosa(audio, average)
+    assert frames.shape == reference.shape
+    assert frames == pytest.approx(reference, abs=1e-3)
+
+
+def test_lms_has_a_frame_each_third_of_a_second():
+    assert len(LogMel(LogMelOptions(**LMS))(noise(320000))) == 31
+    assert LogMel(LogMelOptions(**LMS, seconds=30.0)).frames_per_clip == 93
+
+
+@pytest.mark.parametrize("samples", [1, 100, 199, 1000, 1999, 2000, 2001, 3500, 3872, 3999])
+@pytest.mark.parametrize("options", [{}, {"log": "natural", "offset": 2.2e-16}, {"top_db": 30.0}])
+@pytest.mark.parametrize("average", [1, 3, 4, 41])
+def test_blocks_are_means_of_the_clip_with_its_zeros(samples, options, average):
+    """41 frames a clip: of blocks of 3 there are 13, of 4 there are 10, and the frames left over are dropped."""
+    plain, blocks = extractor(**options), extractor(**options, average=average)
+    number = 41 // average
+    assert blocks.frames_per_clip == number
+    means = filled(plain, noise(samples))[: number * average].reshape(number, average, 16).mean(axis=1)
+    assert filled(blocks, noise(samples)) == pytest.approx(means, abs=1e-4)
+
+
+@pytest.mark.parametrize("fill", ["floor", "zero"])
+def test_blocks_beyond_the_sound_are_not_stored(fill):
+    """The block in which the sound ends holds the log of silence for the rest, whatever stands beyond it."""
+    blocks = extractor(average=4, fill=fill)
+    frames = blocks(noise(1600))
+    assert len(frames) == math.ceil((1600 + FFT / 2) / (4 * HOP))
+    assert frames == pytest.approx(extractor(average=4)(noise(1600)))
+    assert filled(blocks, noise(1600))[-1] == pytest.approx(-100 if fill == "floor" else 0)
+
+
+@pytest.mark.parametrize("samples", [1, 899, 900, 901, 1600])
+def test_a_clip_shorter_than_a_block_goes_on_in_zeros(samples):
+    """Ten frames reach from sample 0 to sample 900."""
+    blocks = extractor(seconds=None, average=10)
+    extended = np.pad(noise(samples), (0, max(0, 900 - samples)))
+    assert blocks.window_seconds == pytest.approx((256 + 900) / RATE)
+    assert len(blocks(noise(samples))) == 1
+    assert blocks(noise(samples))[0] == pytest.approx(extractor(seconds=None)(extended)[:10].mean(axis=0), abs=1e-4)
+
+
+def test_a_length_that_holds_no_block_is_refused():
+    with pytest.raises(ValidationError, match=r"seconds must hold 42 frames, which `average` needs; it is 0\.5"):
+        extractor(average=42)
+
+
+@pytest.mark.parametrize("log, unit", [("natural", 1), ("db", 10 / math.log(10))])
+def test_an_offset_is_added_instead_of_a_floor(log, unit):
+    shifted = extractor(log=log, offset=1e-3)
+    power = 10 ** (extractor()(noise(2000)) / 10)
+    assert shifted.fill == pytest.approx(unit * math.log(1e-3))
+    assert shifted(noise(2000)) == pytest.approx(unit * np.log(power + 1e-3), abs=1e-3)
+    assert shifted(np.zeros(400, dtype=np.float32)) == pytest.approx(shifted.fill, abs=1e-4)
+
+
+def test_a_feature_file_from_before_these_options_still_serves():
+    settings = LogMelOptions(extractor="logmel").model_dump()
+    before = {name: value for name, value in settings.items() if name not in ("offset", "average")}
+    assert before != settings
+    require_match("f.h5", {"settings": before}, {"settings": settings})

@@ -69,11 +69,11 @@ def test_a_killed_extraction_goes_on_with_the_missing_shards(corpus, monkeypatch
     undisturbed = content(run(corpus, options(), "undisturbed.h5"))
     made, make = [], stage._make
 
-    def killed(shard):
+    def killed(shard, *rest):
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(shard.path.name)
-        make(shard)
+        make(shard, *rest)
 
     monkeypatch.setattr(stage, "_make", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -83,7 +83,7 @@ def test_a_killed_extraction_goes_on_with_the_missing_shards(corpus, monkeypatch
     assert sorted(path.name for path in shards.iterdir()) == made
     (shards / made[0]).unlink()
     redone = []
-    monkeypatch.setattr(stage, "_make", lambda shard: (redone.append(shard.path.name), make(shard)))
+    monkeypatch.setattr(stage, "_make", lambda shard, *rest: (redone.append(shard.path.name), make(shard, *rest)))
     assert content(run(corpus, options())) == undisturbed
     assert redone == [made[0], "0000004.h5", "0000006.h5"]
 

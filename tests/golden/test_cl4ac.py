@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.extractors.cnn10 import Cnn10Trunk
 from earwitness.extractors.logmel import LogMel, LogMelOptions
+from earwitness.extractors.panns import Trunk
+from earwitness.extractors.panns_cnn10 import CHANNELS
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.network import Cl4ac, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, DecodingOptions, LossOptions
@@ -151,7 +152,7 @@ def test_cnn10_trunk(golden, wave, fill_by_rule, assert_within):
     extractor = LogMel(LogMelOptions(extractor="logmel", sample_rate=32000, n_fft=1024, hop=320, seconds=None))
     logmel = np.stack([extractor(wave(32000, 2.0, seed)) for seed in (103, 104, 105)])
     assert np.abs(logmel - reference["logmel"]).max() <= 1e-3
-    trunk = fill_by_rule(Cnn10Trunk())
+    trunk = fill_by_rule(Trunk(64, CHANNELS))
     with torch.inference_mode():
         frames = trunk.convolve(trunk.normalise(torch.from_numpy(logmel))).transpose(1, 2)
     assert_within(frames, reference["frames"], 2e-5)

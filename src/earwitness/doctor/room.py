@@ -129,7 +129,7 @@ def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, fo
 
 def _frame_rate(extractor: Any, options: FeatureOptions) -> float | None:
     """Frames a second, None where an extractor's options do not tell."""
-    if hop := getattr(options, "hop", None):
+    if hop := getattr(extractor, "hop", None):
         return extractor.sample_rate / hop
     seconds = getattr(options, "seconds", None)
     return extractor.frames_per_clip / seconds if seconds and extractor.frames_per_clip else None

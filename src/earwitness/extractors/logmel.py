@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from earwitness.options import FeatureOptions
 
-AMIN = 1e-10  # what the power is floored at before the logarithm
+AMIN = 1e-10  # what the power is floored at before the logarithm, unless an offset is added to it
 
 
 class LogMelOptions(FeatureOptions):
@@ -25,7 +25,9 @@ class LogMelOptions(FeatureOptions):
     fmin: NonNegativeFloat = 50.0
     fmax: PositiveFloat = 14000.0
     log: Literal["db", "natural"] = "db"
+    offset: float | None = Field(None, ge=1e-37, description="added to the power before the logarithm; null: a floor")
     top_db: PositiveFloat | None = Field(None, description="floor below the clip's loudest value; null: none")
+    average: PositiveInt | None = Field(None, description="frames of which one mean is kept, after the logarithm")
     seconds: PositiveFloat | None = Field(None, description="length every clip is brought to; null: as it is")
     on_longer: Literal["refuse", "cut"] = "refuse"
     fill: Literal["floor", "zero"] = "floor"  # what stands beyond a clip's end: the log of silence, or 0.0
@@ -39,7 +41,21 @@ class LogMelOptions(FeatureOptions):
             raise ValueError(f"seconds must be longer than half a window of {self.n_fft} samples; it is {self.seconds}")
         if self.top_db is not None and self.log != "db":
             raise ValueError("top_db is a level in decibels and needs log: db")
+        if self.frames_per_clip == 0:
+            raise ValueError(f"seconds must hold {self.average} frames, which `average` needs; it is {self.seconds}")
         return self
+
+    @property
+    def frames_per_clip(self) -> int | None:
+        """Frames, or blocks of ``average`` frames, of every clip; None where clips keep their own length."""
+        if self.seconds is None:
+            return None
+        return (1 + self.samples // self.hop) // (self.average or 1)
+
+    @property
+    def samples(self) -> int | None:
+        """Length every clip is brought to."""
+        return None if self.seconds is None else round(self.seconds * self.sample_rate)
 
 
 class LogMel:
@@ -52,20 +68,31 @@ class LogMel:
         self.options = options
         self.sample_rate = options.sample_rate
         self.dimension = options.mels
-        seconds = options.seconds
-        self.frames_per_clip = None if seconds is None else 1 + self._samples(seconds) // options.hop
+        self.frames_per_clip = options.frames_per_clip
+        self.batch_size, self.one_thread_each = 1, True
+        self._block = options.average or 1
 
     @property
     def fill(self) -> float:
         """What a frame beyond the clip's end holds."""
         if self.options.fill == "zero":
             return 0.0
-        return 10 * math.log10(AMIN) if self.options.log == "db" else math.log(AMIN)
+        silence = self.options.offset or AMIN
+        return 10 * math.log10(silence) if self.options.log == "db" else math.log(silence)
 
     @property
     def window_seconds(self) -> float:
-        """Length of one analysis window in seconds."""
-        return self.options.n_fft / self.sample_rate
+        """Length in seconds of what one frame is made from: a window, or the windows of a block."""
+        return (self.options.n_fft + self._block_span) / self.sample_rate
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return self.options.hop * self._block
+
+    def frames(self, waveforms: np.ndarray) -> np.ndarray:
+        """Log-mel of clips of one length: float32 [clips, samples] -> float32 [clips, frames, mels]."""
+        return np.stack([self(waveform) for waveform in waveforms])
 
     def too_long(self, seconds: float) -> bool:
         """Whether a clip is longer than ``seconds`` allows; one hop is left for the rounding of a resampler."""
@@ -79,20 +106,32 @@ class LogMel:
             waveform: float32 [samples], mono, at ``sample_rate``.
 
         Returns:
-            float32 [frames, mels]. With ``seconds`` set, the clip is taken to go on in zeros up to there, and only the
-            frames whose window touches the sound are returned; the reader fills in the rest.
+            float32 [frames, mels]; with ``average`` a frame is a block's mean, and what is left at the end is dropped.
+            With ``seconds`` set, the clip is taken to go on in zeros up to there, and only the frames whose window
+            touches the sound are returned; the reader fills in the rest. Without it, a clip too short for one frame
+            goes on in zeros until it has one.
         """
         options = self.options
         if options.seconds is None:
-            shortest = options.n_fft // 2 + 1  # what reflection at the edges needs
-            return self._spectrogram(_zeros_to(waveform, max(len(waveform), shortest)))
-        full = self._samples(options.seconds)
+            shortest = max(options.n_fft // 2 + 1, self._block_span)  # reflection at the edges needs half a window
+            return self._averaged(_zeros_to(waveform, shortest))
+        full = options.samples
         waveform = waveform[:full]
         if options.top_db is not None:  # the cap acts on silence too, and differs from clip to clip
-            return self._spectrogram(_zeros_to(waveform, full))
-        touching = min(math.ceil((len(waveform) + options.n_fft / 2) / options.hop), self.frames_per_clip)
-        extended = _zeros_to(waveform, min(full, len(waveform) + 2 * options.n_fft))
-        return self._spectrogram(extended)[:touching]
+            return self._averaged(_zeros_to(waveform, full))
+        reach = len(waveform) + options.n_fft / 2
+        if reach == full:  # the reflection at the end shows the last sample to a window that begins behind it
+            reach += 1
+        touching = math.ceil(reach / (options.hop * self._block))
+        extended = _zeros_to(waveform, min(full, len(waveform) + 2 * options.n_fft + self._block_span))
+        return self._averaged(extended)[: min(touching, self.frames_per_clip)]
+
+    def _averaged(self, waveform: np.ndarray) -> np.ndarray:
+        frames = self._spectrogram(waveform)  # [frames, mels]
+        if self.options.average is None:
+            return frames
+        blocks = len(frames) // self._block
+        return frames[: blocks * self._block].reshape(blocks, self._block, -1).mean(axis=1)
 
     def _spectrogram(self, waveform: np.ndarray) -> np.ndarray:
         import torch
@@ -108,7 +147,7 @@ class LogMel:
             return_complex=True,
         )  # [bins, frames]
         power = self._filters @ spectrum.abs().square()  # [mels, frames]
-        power = power.clamp_min(AMIN)
+        power = power.clamp_min(AMIN) if options.offset is None else power + options.offset
         levels = 10 * power.log10() if options.log == "db" else power.log()
         if options.top_db is not None:
             levels = levels.clamp_min(levels.max() - options.top_db)
@@ -131,8 +170,10 @@ class LogMel:
         )
         return torch.from_numpy(filters)  # [mels, bins]
 
-    def _samples(self, seconds: float) -> int:
-        return round(seconds * self.sample_rate)
+    @property
+    def _block_span(self) -> int:
+        """Samples from the middle of a block's first window to that of its last."""
+        return (self._block - 1) * self.options.hop
 
 
 def _zeros_to(waveform: np.ndarray, length: int) -> np.ndarray:

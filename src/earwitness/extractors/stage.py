@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import time
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,12 @@ from earwitness import registry
 from earwitness.audio.decode import load
 from earwitness.corpora.tables import audio_digest, clips_of
 from earwitness.errors import CorpusError, EarwitnessError, listed
+from earwitness.extractors.checkpoints import state
 from earwitness.extractors.store import FeatureStore, write
 from earwitness.files import SCHEMA, code_version, sha256
 from earwitness.options import FeatureOptions
+
+AHEAD = 8  # recordings that are decoded before the network wants them
 
 
 @dataclass(frozen=True)
@@ -51,23 +56,45 @@ def extract(options: FeatureOptions, clips_csv: Path, split: str, root: Path, ou
         CorpusError: a clip is longer than the feature allows (all of them are named).
     """
     clips = clips_of(clips_csv, split, f"the feature file {out}")
-    extractor = registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
+    extractor = _extractor(options)
     counts = _counts(extractor, options, clips)
-    provenance = feature_provenance(options, clips) | {"counts": counts, "code": code_version()}
+    own = {"counts": counts, "unverified": _unverified(options), "code": code_version()}
+    provenance = feature_provenance(options, clips) | own
     folder = out.with_suffix(".shards")
     shards = list(shards_of(options, clips, root, folder, provenance))
     missing = [shard for shard in shards if not _made(shard)]
-    _run(missing, len(shards), workers, f"{out.parent.name} {split}")
+    _run(missing, clips, extractor, workers, f"{out.parent.name} {split}")
     total = sum(_frames(shard) for shard in shards)
-    write(out, _joined(shards), extractor.dimension, provenance, extractor.fill, extractor.frames_per_clip, total)
+    sizes = {"fill": extractor.fill, "frames_per_clip": extractor.frames_per_clip, "total": total}
+    write(out, _joined(shards), extractor.dimension, provenance, **sizes, dtype=_storage(options))
     shutil.rmtree(folder)
 
 
 def feature_provenance(options: FeatureOptions, clips: pd.DataFrame) -> dict[str, Any]:
     """What a feature file of these clips must say of itself: the extractor, its settings, the digest of the audio."""
     settings = options.model_dump(exclude={"clips_per_shard", "trained_on"})
-    inputs = {"audio": audio_digest(clips)}
+    inputs = {"audio": audio_digest(clips), **_weights(options)}
     return {"schema": SCHEMA, "made_by": options.extractor, "settings": settings, "inputs": inputs}
+
+
+def _extractor(options: FeatureOptions) -> Any:
+    return registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
+
+
+def _storage(options: FeatureOptions) -> str:
+    return getattr(options, "storage", "float32")
+
+
+def _weights(options: FeatureOptions) -> dict[str, str]:
+    """Digests of the files of an extractor's weights; EarwitnessError where one is not there."""
+    return {name: state(path)["sha256"] for name, path in options.checkpoints().items()}
+
+
+def _unverified(options: FeatureOptions) -> list[str]:
+    """The weights that no published digest vouches for, and those that nobody trained."""
+    if getattr(options, "weights", None) == "untrained":
+        return ["untrained"]
+    return [path.name for path in options.checkpoints().values() if not state(path)["verified"]]
 
 
 def _counts(extractor: Any, options: FeatureOptions, clips: pd.DataFrame) -> dict[str, int]:
@@ -92,7 +119,7 @@ def shards_of(
         part = clips.iloc[start : start + options.clips_per_shard]
         ids = tuple(part["clip_id"])
         own = {key: provenance[key] for key in ("schema", "made_by", "settings")}
-        own["inputs"] = {"audio": audio_digest(part)}
+        own["inputs"] = provenance["inputs"] | {"audio": audio_digest(part)}
         yield Shard(folder / f"{start:07d}.h5", ids, root, tuple(part["path"]), tuple(part["sha256"]), options, own)
 
 
@@ -107,27 +134,40 @@ def _made(shard: Shard) -> bool:
         return False
 
 
-def _run(shards: list[Shard], total: int, workers: int, name: str) -> None:
-    bar = tqdm(total=total, initial=total - len(shards), desc=f"Features {name}", unit="shard", mininterval=0.5)
-    workers = min(workers, len(shards))
+def _run(shards: list[Shard], clips: pd.DataFrame, extractor: Any, workers: int, name: str) -> None:
+    """Make the shards, in ``workers`` processes of one thread or in this one with as many threads."""
+    processes = workers if extractor.one_thread_each else 1
+    seconds = dict(zip(clips["clip_id"], clips["seconds"], strict=True))
+    todo = sum(len(shard.clip_ids) for shard in shards)
+    bar = tqdm(total=len(clips), initial=len(clips) - todo, desc=f"Features {name}", unit="clip", mininterval=0.5)
+    started, heard = time.monotonic(), 0.0
+
+    def done(shard: Shard) -> None:
+        nonlocal heard
+        heard += sum(seconds[clip_id] for clip_id in shard.clip_ids)
+        bar.set_postfix_str(f"{heard / max(1e-9, time.monotonic() - started):.0f} x real time", refresh=False)
+        bar.update(len(shard.clip_ids))
+
+    processes = min(processes, len(shards))
     with bar:
-        if workers <= 1:
+        if processes <= 1:
             for shard in shards:
-                _make(shard)
-                bar.update()
+                _make(shard, 1 if extractor.one_thread_each else workers, extractor)
+                done(shard)
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
             try:
-                for done in as_completed([pool.submit(_make, shard) for shard in shards]):
-                    done.result()
-                    bar.update()
+                made = {pool.submit(_make, shard): shard for shard in shards}  # one thread each
+                for future in as_completed(made):
+                    future.result()
+                    done(made[future])
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
 
-def _make(shard: Shard) -> None:
+def _make(shard: Shard, threads: int = 1, extractor: Any = None) -> None:
     import torch
 
     audio = [shard.root / path for path in shard.audio]
@@ -135,10 +175,48 @@ def _make(shard: Shard) -> None:
     if changed := [str(path) for path, known in recordings if not path.is_file() or sha256(path) != known]:
         advice = "Run again: the corpus is read anew when recordings change."
         raise CorpusError(listed("Recordings that changed or went away after the corpus was read:", changed, advice))
-    torch.set_num_threads(1)  # the processes are the parallelism
-    extractor = registry.load(registry.EXTRACTORS[shard.options.extractor].implementation)(shard.options)
-    clips = ((i, extractor(load(path, extractor.sample_rate))) for i, path in zip(shard.clip_ids, audio, strict=True))
-    write(shard.path, clips, extractor.dimension, shard.provenance)
+    torch.set_num_threads(threads)
+    extractor = extractor or _extractor(shard.options)
+    frames = _in_batches(extractor, audio)
+    write(
+        shard.path,
+        zip(shard.clip_ids, frames, strict=True),
+        extractor.dimension,
+        shard.provenance,
+        dtype=_storage(shard.options),
+    )
+
+
+def _in_batches(extractor: Any, audio: list[Path]) -> Iterator[np.ndarray]:
+    """The frames of each recording, in their order: float32 [frames, dimension].
+
+    Recordings are decoded and resampled beside the network. Only clips of one length run together, since zeros that
+    fill up a clip would spoil its frames; they wait for each other within the shard.
+    """
+    found: dict[int, np.ndarray] = {}
+    waiting: dict[int, list[tuple[int, np.ndarray]]] = {}
+    following = 0
+    with ThreadPoolExecutor(1) as decoder:
+        ahead = deque(decoder.submit(load, path, extractor.sample_rate) for path in audio[:AHEAD])
+        for number in range(len(audio)):
+            waveform = ahead.popleft().result()
+            if number + AHEAD < len(audio):
+                ahead.append(decoder.submit(load, audio[number + AHEAD], extractor.sample_rate))
+            batch = waiting.setdefault(len(waveform), [])
+            batch.append((number, waveform))
+            if len(batch) == extractor.batch_size:
+                found |= _together(extractor, waiting.pop(len(waveform)))
+            while following in found:
+                yield found.pop(following)
+                following += 1
+    for batch in waiting.values():
+        found |= _together(extractor, batch)
+    yield from (found[number] for number in sorted(found))
+
+
+def _together(extractor: Any, batch: list[tuple[int, np.ndarray]]) -> dict[int, np.ndarray]:
+    frames = extractor.frames(np.stack([waveform for _, waveform in batch]))
+    return {number: frames[row] for row, (number, _) in enumerate(batch)}
 
 
 def _frames(shard: Shard) -> int:

@@ -28,15 +28,17 @@ def write(
     fill: float = 0.0,
     frames_per_clip: int | None = None,
     total: int | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Write (clip_id, frames [n, D]) pairs to a feature file, one clip in memory at a time, atomically.
 
     ``total`` is the sum of all frames where it is known: the array is then contiguous, otherwise it grows by chunks.
+    ``dtype`` is float32, or float16 for half the room.
     """
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         rows = max(1, (1 << 20) // (4 * dimension))  # chunks of about 1 MB
         growing = {"maxshape": (None, dimension), "chunks": (rows, dimension)} if total is None else {}
-        frames = file.create_dataset("frames", (total or 0, dimension), "float32", **growing)
+        frames = file.create_dataset("frames", (total or 0, dimension), dtype, **growing)
         offsets, clip_ids = [0], []
         for clip_id, values in clips:
             start, end = offsets[-1], offsets[-1] + len(values)
@@ -93,7 +95,7 @@ class FeatureStore:
         if clip_id not in self._rows:
             raise MismatchError(f"{self.path} has no features of the clip {clip_id!r}. Remove the file and run again.")
         row = self._rows[clip_id]
-        return self._handle()["frames"][self._offsets[row] : self._offsets[row + 1]]
+        return self._handle()["frames"][self._offsets[row] : self._offsets[row + 1]].astype(np.float32, copy=False)
 
     def close(self) -> None:
         """Close the file, if this process opened it."""

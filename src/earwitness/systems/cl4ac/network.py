@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.errors import EarwitnessError
-from earwitness.extractors.cnn10 import Cnn10Trunk, load_panns
+from earwitness.extractors.panns import Trunk
+from earwitness.extractors.panns_cnn10 import load_panns
 from earwitness.nn.decoder import LayerCache, TransformerDecoder, WordEmbedding
 from earwitness.nn.spec_augment import spec_augment
 from earwitness.systems.cl4ac.options import Cl4acOptions, EncoderOptions, LossOptions
@@ -26,8 +27,8 @@ class Sizes:
     width: int
 
 
-class Encoder(Cnn10Trunk):
-    """Log-mel frames -> one vector for every 16 frames."""
+class Encoder(Trunk):
+    """Log-mel frames -> one vector for every 16 frames: the trunk of Cnn10, and two linear layers."""
 
     def __init__(self, options: EncoderOptions, sizes: Sizes):
         super().__init__(sizes.mels, options.channels)

@@ -1,8 +1,4 @@
-"""PANNs Cnn10 up to its last convolution: shared by CL4AC's encoder and by the PANNs extractor.
-
-State-dict names and shapes are those of the public ``Cnn10_mAP=0.380.pth`` (cl4ac.md, section 4.1), so that its
-``bn0`` and ``conv_block*`` entries load as they stand.
-"""
+"""PANNs Cnn10: AudioSet tagging, mAP 0.380 (extractors.md, section 4). The parts are in ``panns``."""
 
 from __future__ import annotations
 
@@ -12,55 +8,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from earwitness.errors import EarwitnessError, listed
+from earwitness.extractors.panns import FRONT_END, FrontEnd, Panns
 
-CHANNELS = (64, 128, 256, 512)
+FILE = "Cnn10_mAP=0.380.pth"
+SAMPLE_RATE = 32000  # Hz
+DIMENSION = 512
+HOP = 5120  # samples between two frames: 4 blocks halve the time of the spectrogram's hop, 320
+MINIMUM = 4800  # samples: 16 frames of the spectrogram; a shorter clip is the caller's to pad with zeros
 
-
-class ConvBlock(nn.Module):
-    """Twice (3x3 convolution, BatchNorm, ReLU), then 2x2 average pooling."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        nn.init.xavier_uniform_(self.conv1.weight)
-        nn.init.xavier_uniform_(self.conv2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu_(self.bn1(self.conv1(x)))  # [batch, outputs, time, mel]
-        x = functional.relu_(self.bn2(self.conv2(x)))
-        return functional.avg_pool2d(x, 2)  # [batch, outputs, time // 2, mel // 2]
+CHANNELS = (64, 128, 256, DIMENSION)
 
 
-class Cnn10Trunk(nn.Module):
-    """BatchNorm over the mel bands and four convolution blocks.
+class Cnn10(Panns):
+    """Waveform [clips, samples] -> frame features [clips, frames, 512]: the mean over mel after the fourth block."""
 
-    ``normalise`` and ``convolve`` are apart because SpecAugment belongs between them.
-    """
+    def __init__(self, front_end: FrontEnd = FRONT_END):
+        super().__init__(CHANNELS, last_pool=2, front_end=front_end)
 
-    def __init__(self, mels: int = 64, channels: Sequence[int] = CHANNELS):
-        super().__init__()
-        self.bn0 = nn.BatchNorm2d(mels)
-        self.conv_block1 = ConvBlock(1, channels[0])
-        self.conv_block2 = ConvBlock(channels[0], channels[1])
-        self.conv_block3 = ConvBlock(channels[1], channels[2])
-        self.conv_block4 = ConvBlock(channels[2], channels[3])
 
-    def normalise(self, logmel: Tensor) -> Tensor:
-        """BatchNorm over batch and time for each band: [batch, time, mels] -> [batch, 1, time, mels]."""
-        x = logmel[:, None].transpose(1, 3)  # [batch, mels, time, 1]
-        return self.bn0(x).transpose(1, 3)
-
-    def convolve(self, x: Tensor, dropout: float = 0.2) -> Tensor:
-        """The four blocks, dropout after each, then the mean over mel: -> [batch, channels, time // 16]."""
-        for block in (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4):
-            x = functional.dropout(block(x), dropout, self.training)
-        return x.mean(dim=3)
+def frames_of(samples: int) -> int:
+    """Frame features of a clip of ``samples``, none below ``MINIMUM``."""
+    return (samples // FRONT_END.hop + 1) // (HOP // FRONT_END.hop)
 
 
 def load_panns(trunk: nn.Module, path: str | Path, names: Sequence[str] = ("bn0", "conv_block")) -> None:

@@ -1,0 +1,83 @@
+"""What may be set of the extractors that are networks; cheap to import, unlike the networks themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import NonNegativeInt, PositiveFloat
+
+from earwitness.fetch.checkpoints import FOLDER
+from earwitness.options import FeatureOptions, FilePath
+
+UNTRAINED, PUBLIC = "untrained", "public"
+
+
+class NetworkOptions(FeatureOptions):
+    """What every network has: where its weights are from, and how precisely it computes and is stored."""
+
+    FILE: ClassVar[str]  # the public file of its weights
+
+    weights: FilePath = PUBLIC  # `public`: the published file in resources/checkpoints; `untrained`; or a path
+    seed: NonNegativeInt = 0  # of untrained weights
+    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions; front ends are never less than float32
+    storage: Literal["float32", "float16"] = "float32"
+
+    def checkpoints(self) -> dict[str, Path]:
+        """The files that the weights are read from, by what they are; none for untrained weights."""
+        if self.weights == UNTRAINED:
+            return {}
+        return {"weights": FOLDER / self.FILE if self.weights == PUBLIC else Path(self.weights).expanduser()}
+
+
+class VggishOptions(NetworkOptions):
+    """VGGish (extractors.md, section 2)."""
+
+    FILE = "vggish-10086976.pth"
+    PCA_FILE: ClassVar[str] = "vggish_pca_params-970ea276.pth"
+
+    extractor: Literal["vggish"]
+    postprocess: bool = False  # PCA and whole numbers from 0 to 255, as AudioSet's features are; false: raw
+    pca: FilePath = PUBLIC  # the file of the PCA, which `postprocess` needs
+
+    def checkpoints(self) -> dict[str, Path]:
+        files = super().checkpoints()
+        if files and self.postprocess:
+            files["pca"] = FOLDER / self.PCA_FILE if self.pca == PUBLIC else Path(self.pca).expanduser()
+        return files
+
+
+class VggsoundOptions(NetworkOptions):
+    """VGGSound's ResNet-18 with average pooling (extractors.md, section 3)."""
+
+    FILE = "H.pth.tar"
+
+    extractor: Literal["vggsound"]
+    seconds: PositiveFloat | None = (
+        None  # 10 as published: shorter clips are repeated, longer ones cut; null: whole clips
+    )
+
+
+class PannsCnn10Options(NetworkOptions):
+    """PANNs' Cnn10 (extractors.md, section 4)."""
+
+    FILE = "Cnn10_mAP=0.380.pth"
+
+    extractor: Literal["panns_cnn10"]
+
+
+class PannsCnn14Options(NetworkOptions):
+    """PANNs' Cnn14 (extractors.md, section 4)."""
+
+    FILE = "Cnn14_mAP=0.431.pth"
+
+    extractor: Literal["panns_cnn14"]
+
+
+class EfficientLatentOptions(NetworkOptions):
+    """EfficientLatent (extractors.md, section 5)."""
+
+    FILE = "effb2.pt"
+
+    extractor: Literal["efficient_latent"]
+    floor: Literal["clip", "batch"] = "clip"  # what the 120 dB floor is measured from; `batch` depends on batch mates

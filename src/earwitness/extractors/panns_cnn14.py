@@ -1,0 +1,28 @@
+"""PANNs Cnn14: AudioSet tagging, mAP 0.431 (extractors.md, section 4). The parts are in ``panns``."""
+
+from __future__ import annotations
+
+from earwitness.extractors.panns import FRONT_END, FrontEnd, Panns
+
+FILE = "Cnn14_mAP=0.431.pth"
+SAMPLE_RATE = 32000  # Hz
+DIMENSION = 2048
+HOP = 10240  # samples between two frames: 5 blocks halve the time of the spectrogram's hop, 320
+MINIMUM = 9920  # samples: 32 frames of the spectrogram; a shorter clip is the caller's to pad with zeros
+
+CHANNELS = (64, 128, 256, 512, 1024, DIMENSION)
+
+
+class Cnn14(Panns):
+    """Waveform [clips, samples] -> frame features [clips, frames, 2048]: the mean over mel after the sixth block.
+
+    ``front_end=FRONT_END_16K`` makes it the network of the public file ``Cnn14_16k_mAP=0.438.pth``.
+    """
+
+    def __init__(self, front_end: FrontEnd = FRONT_END):
+        super().__init__(CHANNELS, last_pool=1, front_end=front_end)
+
+
+def frames_of(samples: int) -> int:
+    """Frame features of a clip of ``samples``, none below ``MINIMUM``."""
+    return (samples // FRONT_END.hop + 1) // (HOP // FRONT_END.hop)

@@ -1,0 +1,147 @@
+"""The networks as extractors: weights by name or made up, batches, padding, precision and storage."""
+
+from typing import Literal
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from earwitness import registry
+from earwitness.corpora.tables import CLIPS, write_table
+from earwitness.errors import EarwitnessError
+from earwitness.extractors import networks, stage
+from earwitness.extractors.options import PannsCnn10Options, VggishOptions, VggsoundOptions
+from earwitness.extractors.store import FeatureStore
+from earwitness.files import sha256
+from earwitness.options import FeatureOptions
+
+RATE = 32000
+SECONDS = [0.6, 0.1, 0.6, 0.4, 0.6]  # 0.1 s: shorter than Cnn10's minimum
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rows = []
+    for number, seconds in enumerate(SECONDS):
+        samples = np.random.default_rng(number).uniform(-0.5, 0.5, round(seconds * RATE)).astype(np.float32)
+        soundfile.write(tmp_path / f"{number}.wav", samples, RATE, subtype="FLOAT")
+        digest = sha256(tmp_path / f"{number}.wav")
+        rows.append([f"evaluation/{number}", "evaluation", f"{number}.wav", "name", seconds, RATE, 1, digest])
+    write_table(tmp_path / "clips.csv", pd.DataFrame(rows, columns=CLIPS))
+    return tmp_path
+
+
+def extracted(corpus, name, **changes):
+    options = PannsCnn10Options(extractor="panns_cnn10", **{"weights": "untrained"} | changes)
+    out = corpus / "out" / f"{name}.h5"
+    stage.extract(options, corpus / "clips.csv", "evaluation", corpus, out, 2)
+    return out
+
+
+def test_clips_of_one_length_run_together_and_come_out_in_order(corpus, monkeypatch):
+    sizes = []
+    frames = networks.NetworkExtractor.frames
+    monkeypatch.setattr(networks.NetworkExtractor, "frames", lambda self, w: sizes.append(w.shape) or frames(self, w))
+    with FeatureStore(extracted(corpus, "together")) as store:
+        assert sorted(sizes) == [(1, 3200), (1, 12800), (3, 19200)]
+        assert store.clip_ids == [f"evaluation/{number}" for number in range(5)]
+        assert [len(store[clip_id]) for clip_id in store.clip_ids] == [3, 1, 3, 2, 3]
+        assert store.provenance["counts"]["shorter_than_one_window"] == 1
+        assert store.provenance["unverified"] == ["untrained"]
+        together = [store[clip_id] for clip_id in store.clip_ids]
+    with FeatureStore(extracted(corpus, "alone", clips_per_shard=1)) as store:
+        for clip_id, expected in zip(store.clip_ids, together, strict=True):
+            assert np.abs(store[clip_id] - expected).max() <= 2e-5 * np.abs(expected).max()
+    first, again = (extracted(corpus, name).read_bytes() for name in ("first", "again"))
+    assert first == again
+
+
+def test_precision_and_storage_are_asked_for_and_recorded(corpus):
+    plain = FeatureStore(extracted(corpus, "plain"))
+    low = FeatureStore(extracted(corpus, "low", precision="bfloat16", storage="float16"))
+    assert (low.provenance["settings"]["precision"], low.provenance["settings"]["storage"]) == ("bfloat16", "float16")
+    with h5py.File(low.path) as file:
+        assert file["frames"].dtype == np.float16
+    expected, found = plain["evaluation/0"], low["evaluation/0"]
+    assert found.dtype == np.float32 and 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    other = FeatureStore(extracted(corpus, "other", seed=1))
+    assert np.abs(other["evaluation/0"] - expected).max() > 0.1 * np.abs(expected).max()
+
+
+def test_weights_are_read_from_a_file_and_their_digest_is_kept(corpus, tmp_path):
+    network = networks.PannsCnn10Extractor(PannsCnn10Options(extractor="panns_cnn10", weights="untrained")).build()
+    networks.checkpoints.untrained(network, 3)
+    path = tmp_path / "own.pth"
+    torch.save({"model": network.state_dict()}, path)
+    with FeatureStore(extracted(corpus, "own", weights=str(path))) as store:
+        assert store.provenance["inputs"]["weights"] == sha256(path)
+        assert store.provenance["unverified"] == ["own.pth"]
+        own = store["evaluation/0"]
+    with FeatureStore(extracted(corpus, "made", seed=3)) as store:
+        np.testing.assert_array_equal(store["evaluation/0"], own)
+    with pytest.raises(EarwitnessError, match=r"gone\.pth"):
+        extracted(corpus, "gone", weights=str(tmp_path / "gone.pth"))
+
+
+@pytest.mark.parametrize("name", [name for name in registry.EXTRACTORS if name != "logmel"])
+def test_every_network_says_what_it_gives(name):
+    options = registry.load(registry.EXTRACTORS[name].options)(extractor=name, weights="untrained")
+    extractor = registry.load(registry.EXTRACTORS[name].implementation)(options)
+    samples = extractor.minimum + 2 * int(extractor.hop) + 1
+    waveforms = np.random.default_rng(0).uniform(-0.5, 0.5, (2, samples)).astype(np.float32)
+    frames = extractor.frames(waveforms)
+    assert frames.shape == (2, extractor.MODULE.frames_of(samples), extractor.dimension) and frames.dtype == np.float32
+    assert np.isfinite(frames).all() and np.abs(frames[0] - frames[1]).max() > 0.01 * np.abs(frames).max()
+    assert extractor.frames(waveforms[:, : extractor.minimum // 2]).shape[1] >= 1
+
+
+def test_where_the_weights_are():
+    vggish = VggishOptions(extractor="vggish", postprocess=True)
+    assert [path.name for path in vggish.checkpoints().values()] == [VggishOptions.FILE, VggishOptions.PCA_FILE]
+    assert VggishOptions(extractor="vggish", weights="untrained", postprocess=True).checkpoints() == {}
+    assert str(VggsoundOptions(extractor="vggsound").checkpoints()["weights"]) == "resources/checkpoints/H.pth.tar"
+    own = PannsCnn10Options(extractor="panns_cnn10", weights="/data/x.pth")
+    assert str(own.checkpoints()["weights"]) == "/data/x.pth"
+
+
+class LoudnessOptions(FeatureOptions):
+    extractor: Literal["loudness"] = "loudness"
+
+
+class Loudness:
+    """A seventh extractor: one file with its options and itself, and one line in the registry."""
+
+    sample_rate, dimension, hop, fill, frames_per_clip, window_seconds = 8000, 1, 800, 0.0, None, 0.1
+    batch_size, one_thread_each = 2, True
+
+    def __init__(self, options):
+        self.options = options
+
+    def too_long(self, seconds):
+        return False
+
+    def frames(self, waveforms):
+        whole = waveforms[:, : waveforms.shape[1] // 800 * 800].reshape(len(waveforms), -1, 800)
+        return np.sqrt((whole**2).mean(axis=2, keepdims=True))
+
+
+def test_a_seventh_extractor_is_one_line(corpus, monkeypatch):
+    monkeypatch.setattr(registry, "load", lambda place: {"o": LoudnessOptions, "i": Loudness}[place])
+    monkeypatch.setitem(registry.EXTRACTORS, "loudness", registry.Entry("o", "i"))
+    out = corpus / "out" / "loudness.h5"
+    stage.extract(LoudnessOptions(), corpus / "clips.csv", "evaluation", corpus, out, 1)
+    with FeatureStore(out) as store:
+        assert store.dimension == 1 and [len(store[clip_id]) for clip_id in store.clip_ids] == [6, 1, 6, 4, 6]
+        # Uniform noise of 0.5 has 0.289, a quarter of whose power is left below 4 kHz.
+        assert store["evaluation/0"].mean() == pytest.approx(0.289 / 2, rel=0.1)
