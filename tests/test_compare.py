@@ -166,6 +166,7 @@ def test_the_command_says_what_was_compared(first, second, capsys):
     assert rows["cider_d"] == ["2.000", "1.500", "-0.500", "-1.000", "to", "+0.000", "1.0000"]
     assert rows["bleu_1"] == ["-"] * 5
     assert "\nbleu_1: nothing was kept of the clips" in printed
+    assert "\nIntervals and p-values are over clips; what another training would give they do not tell.\n" in printed
     assert "\nThe clips that moved most in cider_d:\n  b: 2.000 to 1.000 (-1.000)\n    A: NA\n    B: NA\n" in printed
 
 

@@ -19,10 +19,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; bad input is a plain message and exit code 1."""
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
     except EarwitnessError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the program that reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -253,3 +253,26 @@ def test_curves_are_means_of_epochs_and_nothing_is_drawn_of_nothing(results):
     drawn = plots.curve_plot("x", 'A "title"', {"loss": "-"}, [[curves]])
     assert drawn.startswith('<svg role="img" aria-label="A &quot;title&quot;"') and "var(--c0)" in drawn
     assert "http" not in drawn and "#00000" not in drawn
+
+
+def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
+    def experiment(name, metrics):
+        return comparison.Experiment(name, None, {"metrics": metrics, "seeds": [0]})
+
+    def value(number):
+        return {"value": number, "per_seed": [number]}
+
+    absent = {"value": None, "reason": "no detector"}
+    first = {"sbert_sim.mini": value(0.5), "fer.x": value(0.2), "fense": absent, "vocab_candidates": value(70.0)}
+    second = {"sbert_sim.tiny": value(0.7), "fer.x": value(0.1), "fer": absent, "vocab_candidates": value(74.0)}
+    found = [experiment("first", first), experiment("second", second)]
+    columns = comparison._columns(found)
+    assert list(columns)[: len(METRICS)] == list(METRICS)
+    assert list(columns.values())[len(METRICS) :] == ["SBERT-sim (mini)", "SBERT-sim (tiny)", "FER (x)", "Vocabulary"]
+    best = [comparison._best(found, name) for name in ("sbert_sim.mini", "fer.x", "vocab_candidates")]
+    assert best == [None, 0.1, None]
+    assert comparison._absent(found, columns) == ["FENSE, FER: no detector"]
+    notes = comparison.Footnotes()
+    cells = [comparison._cell(found[1], name, comparison._best(found, name), notes) for name in columns]
+    assert [cell.text for cell in cells][len(METRICS) :] == ["—", "0.700", "0.100", "74"]
+    assert [cell.best for cell in cells][len(METRICS) :] == [False, False, True, False]

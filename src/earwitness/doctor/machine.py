@@ -153,7 +153,7 @@ def check_java(asked: Asked) -> Iterator[Finding]:
 
 def check_metrics(asked: Asked) -> Iterator[Finding]:
     """The programs that run on Java, and which metrics will have no value."""
-    from earwitness.metrics import java, spice
+    from earwitness.metrics import fluency, java, sentences, spice
 
     jars = {
         "tokenizer/stanford-corenlp-3.4.1.jar": (fail_if("score" in asked.stages()), "no caption can be scored"),
@@ -169,6 +169,15 @@ def check_metrics(asked: Asked) -> Iterator[Finding]:
         yield Finding(OK, f"The jars for SPICE are in {spice.find(asked.config.spice.jars)}")
     except EarwitnessError as error:
         yield Finding(NOTE, f"SPICE and SPIDEr will be null: {error}")
+    models = asked.config.sentence_models
+    for module, option, lost in (
+        (sentences, models.similarity, "SBERT-sim and FENSE"),
+        (fluency, models.fluency, "FER, SPIDEr-FL and FENSE"),
+    ):
+        try:
+            yield Finding(OK, f"The model for {lost} is in {module.find(option)}")
+        except EarwitnessError as error:
+            yield Finding(NOTE, f"{lost} will be null: {error}")
 
 
 def check_locking(asked: Asked) -> Iterator[Finding]:

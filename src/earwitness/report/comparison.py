@@ -23,6 +23,7 @@ from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.evaluation import SPLIT, read_result
 from earwitness.files import SCHEMA, read_json, write_text
 from earwitness.report import clips, plots
+from earwitness.report.terminal import grouped
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 METRICS = {
@@ -182,8 +183,17 @@ def _tables(
         "published": published,
         "published_left_out": left_out,
         "reasons": footnotes.reasons,
+        "absent": _absent(found, metrics),
         "unchecked": _unchecked(found),
     }
+
+
+def _absent(found: list[Experiment], metrics: Mapping[str, str]) -> list[str]:
+    """Why metrics that have no column could not be computed, those with one reason in one line."""
+    entries = [entry for experiment in found for entry in experiment.result["metrics"].items()]
+    lacking = [(name, entry["reason"]) for name, entry in entries if entry["value"] is None and name not in metrics]
+    labels = OF_MODELS | VOCABULARY
+    return grouped((labels.get(name.split(".")[0], name), reason) for name, reason in lacking)
 
 
 def _rows(found: list[Experiment], metrics: Mapping[str, str], footnotes: Footnotes) -> list[dict[str, Any]]:

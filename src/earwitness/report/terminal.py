@@ -63,7 +63,10 @@ def comparison(content: dict[str, Any]) -> str:
         values = [*(number(entry[key]) for key in ("a", "b")), _difference(entry["difference"])]
         interval = " to ".join(map(_difference, entry["ci95"])) if entry["ci95"] else "-"
         rows.append([name, *values, interval, "-" if entry["p_value"] is None else f"{entry['p_value']:.4f}"])
-    lines += [*aligned(rows), *_moved(content["moved"])]
+    lines += aligned(rows)
+    if any(run["seeds"] == 1 for run in content["runs"]):
+        lines.append("Intervals and p-values are over clips; what another training would give they do not tell.")
+    lines += _moved(content["moved"])
     lines += grouped((name, entry["reason"]) for name, entry in content["metrics"].items() if "reason" in entry)
     return "\n".join([*lines, *(line for letter, run in runs.items() for line in _leaks(letter, run))])
 
