@@ -147,8 +147,8 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(page):
 
 def test_table_tells_values_intervals_seeds_and_the_best(page):
     cider = 1 + list(METRICS).index("cider_d")
-    assert page.row("first")[cider].startswith("0.415 (best)0.315 – 0.515")
-    assert page.row("second")[cider].startswith("0.3000.200 – 0.400")
+    assert page.row("first")[cider].startswith("0.415 (best)0.315–0.515")
+    assert page.row("second")[cider].startswith("0.3000.200–0.400")
     assert "<strong>0.415</strong>" in page.text and "<strong>0.300</strong>" not in page.text
     assert {"title": "seed 0: 0.400, seed 3: 0.430"} in page.of("td")
     assert page.row("Best constant caption")[cider].startswith("0.111")

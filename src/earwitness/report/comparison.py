@@ -232,7 +232,7 @@ def _cell(experiment: Experiment, metric: str, best: float | None, footnotes: Fo
     per_seed = zip(experiment.result["seeds"], entry["per_seed"], strict=True)
     return Cell(
         text=_number(entry["value"]) if metric not in VOCABULARY else f"{entry['value']:.0f}",
-        interval=f"{_number(interval[0])} – {_number(interval[1])}" if interval else "",
+        interval=f"{_number(interval[0])}–{_number(interval[1])}" if interval else "",
         title=", ".join(f"seed {seed}: {_number(value)}" for seed, value in per_seed),
         best=entry["value"] == best,
     )
