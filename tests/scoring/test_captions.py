@@ -45,6 +45,52 @@ def test_clips_of_one_file_only_are_refused_with_file_and_row(pair):
     ]
 
 
+@pytest.mark.parametrize("shared", [0, 2])
+def test_files_of_other_clips_are_told_in_one_line(pair, shared):
+    candidates = "".join(f"{'s' if n < shared else 'c'}{n},x\n" for n in range(100))
+    references = "".join(f"{'s' if n < shared else 'r'}{n},x,\n" for n in range(100))
+    with pytest.raises(EarwitnessError) as caught:
+        pair(candidates, references)
+    of = [f"'{name}{shared}', '{name}{shared + 1}', '{name}{shared + 2}'" for name in "cr"]
+    assert str(caught.value) == (
+        f"These files cannot be scored: clips that both have: {shared}; "
+        f"c.csv alone has {100 - shared}, such as {of[0]}; "
+        f"r.csv alone has {100 - shared}, such as {of[1]}. Are they of another split, or named otherwise?"
+    )
+
+
+def test_files_whose_clips_are_all_spelt_otherwise_are_told_so(pair):
+    with pytest.raises(EarwitnessError, match=r"otherwise\? 2 are alike\. Ids that differ .* by --match stem"):
+        pair("a,x\nb,y\n", "a.wav,1,\nb.wav,2,\n")
+
+
+def test_the_first_twenty_of_many_clips_are_listed(pair):
+    both = range(30)
+    candidates = "".join(f"{name},x\n" for name in [*both, *(f"c{n}" for n in range(25))])
+    references = "".join(f"{name},x,\n" for name in [*both, *(f"r{n}" for n in range(25))])
+    with pytest.raises(EarwitnessError) as caught:
+        pair(candidates, references)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 43 and "'c19'" in lines[20] and "'r19'" in lines[41]
+    assert (
+        lines[21] == "  - c.csv: and 5 more clips like these" and lines[42] == "  - r.csv: and 5 more clips like these"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--spice-jars", "The jars that SPICE needs are missing: none does not exist."),
+        ("--sentence-model", "--sentence-model is 'none', which is no folder."),
+        ("--fluency-model", "--fluency-model is 'none', which is no folder."),
+    ],
+)
+def test_a_named_folder_that_is_none_is_refused(score, write, option, told):
+    files = write("c.csv", "file_name,caption\na,x\n"), write("r.csv", "file_name,caption\na,x\n")
+    code, out, err = score("captions", *files, *OFF, option, "none")
+    assert code == 1 and out == "" and f"  - {option} none: {told}" in err
+
+
 def test_stems_are_matched_when_that_is_asked_for(pair):
     texts, _, counts = pair("A,x\nb.wav,y\n", "a.wav,1,\nb.wav,2,\n", "stem")
     assert texts == {"a.wav": "x", "b.wav": "y"} and counts == {"clips_matched_by_stem": 1}

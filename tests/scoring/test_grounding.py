@@ -78,6 +78,96 @@ def test_curves_of_every_kind(scored, write, tmp_path, kind):
     assert len(found["curves"]["frame"]["f1"]) == 99
 
 
+TEXTS = "file_name,phrase,onset,offset\na.wav,a dog,1,3\na.wav,rain,5,9\nb.wav,rain,0,2\n"
+
+
+def test_pairs_are_files_and_texts_where_no_column_names_them(scored, write, tmp_path):
+    references = write("r.csv", TEXTS)
+    found = scored("grounding", references, references, "--out", tmp_path / "out")
+    assert values(found, "event_f1", "miou") == [1, 1]
+    assert found["counts"]["pairs"] == 3 and found["counts"]["clips"] == 2
+    assert read_scores(tmp_path / "out").ids == ["a.wav", "b.wav"]
+    swapped = TEXTS.replace("a dog,1,3", "rain,1,3").replace("rain,5,9", "a dog,5,9")
+    assert values(scored("grounding", write("p.csv", swapped), references), "event_f1", "miou") == pytest.approx(
+        [1 / 3] * 2
+    )
+
+
+def test_stems_of_files_and_texts(score, scored, write):
+    references, detected = write("r.csv", TEXTS), write("p.csv", TEXTS.replace(".wav,a", ",A").replace(".wav", ""))
+    code, _, err = score("grounding", detected, references)
+    assert code == 1 and "'a: A dog' is not in r.csv ('a.wav: a dog' is: the folder" in err
+    durations = write("d.csv", "clip_id,seconds\na,10\nb,10\n")
+    found = scored("grounding", detected, references, "--match", "stem", "--durations", durations)
+    assert values(found, "event_f1") == [1] and found["counts"]["clips"] == 2
+
+
+def test_a_table_of_files_and_texts_names_all_pairs(scored, write):
+    phrases = write("phrases.csv", "file_name,phrase\na.wav,a dog\na.wav,rain\nb.wav,rain\nb.wav,a dog\n")
+    events = write("e.csv", TEXTS)
+    found = scored("grounding", events, events, "--phrases", phrases)
+    assert found["counts"]["pairs"] == 4 and found["counts"]["silent_pairs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "told"),
+    [
+        (TEXTS, REFERENCES, "in p.csv (column 'phrase'), but not in r.csv: "),
+        ("file_name,onset,offset\na.wav,1,3\n", TEXTS, "in r.csv (column 'phrase'), but not in p.csv: "),
+    ],
+)
+def test_texts_in_one_file_only_are_refused(score, write, predictions, references, told):
+    code, out, err = score("grounding", write("p.csv", predictions), write("r.csv", references))
+    assert code == 1 and out == "" and told in err
+
+
+def test_texts_do_not_tell_the_pairs_of_curves(score, write):
+    code, _, err = score("grounding", write("p.json", {"a.wav": [0, 1]}), write("r.csv", TEXTS), "--hop", 1)
+    assert code == 1 and "but not in p.json: " in err and "Give all files a column phrase_id" in err
+
+
+def test_a_missing_text_is_told(score, write):
+    code, _, err = score("grounding", write("p.csv", TEXTS + "a.wav,,1,2\n"), write("r.csv", TEXTS))
+    assert code == 1 and "p.csv, row 5: the phrase is missing" in err
+
+
+@pytest.mark.parametrize("name", ["score", "Scores", "confidence"])
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_scores_of_detected_events_are_refused(score, scored, write, name, classes):
+    references = "filename,event_label,onset,offset\na,dog,0,1\na,dog,2,3\n"
+    rows = references.splitlines()
+    with_scores = write("p.csv", "\n".join([f"{rows[0]},{name}", f"{rows[1]},0.9", f"{rows[2]},.05"]))
+    code, out, err = score("grounding", with_scores, write("r.csv", references), *classes)
+    assert code == 1 and out == "" and f"p.csv: the column '{name}' has 2 numbers, but" in err
+    assert "leave out what is below your threshold" in err
+    # Of references they may be how sure an annotator was.
+    assert values(scored("grounding", write("p.csv", references), with_scores, *classes), "event_f1") == [1]
+
+
+def test_scores_of_which_every_pair_has_some_above_1_are_refused(score, scored, write, tmp_path):
+    percent = {name: [100 * score for score in curve] for name, curve in CURVES.items()}
+    references, phrases = write("r.csv", REFERENCES), write("phrases.csv", PHRASES)
+    code, out, err = score("grounding", hdf(tmp_path / "p.h5", percent), references, "--phrases", phrases)
+    assert code == 1 and out == "" and "p.h5: the scores of every pair go above 1 (those of the first to 100)" in err
+    some = CURVES | {"a.wav#1.1": percent["a.wav#1.1"]}
+    note = "mIoU compare them as they are with the threshold 0.4 (are they percent, perhaps?)."
+    arguments = references, "--phrases", phrases, "--threshold", 0.4
+    assert any(note in told for told in scored("grounding", hdf(tmp_path / "p.h5", some), *arguments)["notes"])
+    assert not any(note in told for told in scored("grounding", hdf(tmp_path / "p.h5"), *arguments)["notes"])
+
+
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_durations_in_milliseconds_are_refused(score, scored, write, classes):
+    events = write("e.csv", "filename,event_label,onset,offset\na,dog,0,1\nb,dog,2,8\n")
+    durations = write("d.csv", "filename,duration\na,10000\nb,10000\nc,900\n")
+    code, out, err = score("grounding", events, events, "--durations", durations, *classes)
+    assert code == 1 and out == "" and "d.csv: every clip lasts more than 100 times as long" in err
+    assert "(the first 10000 s and 1 s): these are probably milliseconds" in err
+    for seconds in ("a,10000\nb,10", "a,999\nb,999"):  # one long clip; clips that are quiet for long
+        durations = write("d.csv", f"filename,duration\n{seconds}\n")
+        scored("grounding", events, events, "--durations", durations, *classes)
+
+
 def test_settings_are_those_of_the_command_line(scored, write):
     detected = write("p.csv", "phrase_id,onset,offset\na,0,5\nb,0.1,1\n")
     references = write("r.csv", "phrase_id,onset,offset\na,0,5.6\nb,0,1\n")

@@ -32,6 +32,11 @@ def test_stems_find_what_is_left():
     assert found.found == {"a.wav": "a.wav", "B": "b.wav"} and found.lost == ["c"] and found.changed == 1
 
 
+def test_another_plain_form_may_be_given():
+    found = match(["a/x", "b/x"], ["a/X", "c/X"], "stem", str.casefold)
+    assert found.found == {"a/x": "a/X"} and found.lost == ["b/x"]
+
+
 def test_exact_ids_win_over_stems():
     found = match(["a.wav", "A.wav"], ["A.wav", "a.wav"], "stem")
     assert found.found == {"a.wav": "a.wav", "A.wav": "A.wav"} and found.changed == 0

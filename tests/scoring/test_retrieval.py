@@ -93,8 +93,19 @@ def test_captions_whose_ids_do_not_tell_need_a_table(score, scored, write):
     assert code == 1 and err.count("which is not among the clips; captions are called {clip}#1") == 4
     rows = [("u", "a.wav"), ("v", "a.wav"), ("w", "b.wav"), ("x", "c.wav"), ("y", "c.wav")]
     table = write("captions.csv", "caption_id,clip_id\n" + "\n".join(map(",".join, rows)))
-    content = scored("retrieval", path, table)
+    code, _, err = score("retrieval", path, table)
+    assert code == 1 and err.splitlines()[1:] == [
+        "  - captions.csv, row 6: the caption 'y' has no row in s.csv",
+        "Captions that are not to be scored are left out, and counted, by --subset.",
+    ]
+    content = scored("retrieval", path, table, "--subset")
     assert values(content) == pytest.approx(T2A) and content["counts"]["captions_not_in_the_scores"] == 1
+
+
+def test_errors_name_no_option_that_the_command_lacks(score, write, matrix):
+    code, _, err = score("retrieval", matrix("csv"), write("r.csv", "sound_name,caption\na.wav,a dog\n"))
+    assert code == 1 and "r.csv: no column is called as those of clips usually are; such as 'clip_id'" in err
+    assert "--" not in err
 
 
 def test_clips_that_are_spelt_otherwise_are_hinted_at_and_matched_when_asked_for(score, scored, write):
@@ -301,12 +312,23 @@ def test_a_text_of_two_clips_is_a_query_of_each(scored, write):
         (DCASE.replace("fname_2", "FNAME 1"), "s.csv: the columns 'fname_1' and 'FNAME 1' have one rank"),
         (DCASE.replace("caption", "words"), "s.csv: no column names the query"),
         (DCASE.replace("b.wav", "B.mp3"), "clip 'B.mp3' is no caption's clip ('b.wav' is: the folder, the extension"),
-        (DCASE.replace("b.wav", "a.wav"), "clip 'a.wav' is ranked more than once"),
+        (DCASE.replace("b.wav", "a.wav"), "s.csv, row 2: clip 'a.wav' is ranked more than once for the query 'a dog'"),
     ],
 )
 def test_submissions_that_cannot_be_scored(score, write, content, told):
     code, out, err = score("retrieval", write("s.csv", content), write("r.csv", CLOTHO))
     assert code == 1 and out == "" and told in err
+
+
+def test_lists_of_other_lengths_are_told_by_their_queries(score, write):
+    lists = {
+        "a dog": ["a.wav", "b.wav"],
+        "barks, loud": ["a.wav"],
+        "rain": ["a.wav", "b.wav"],
+        "wind": ["c.wav", "a.wav"],
+    }
+    code, _, err = score("retrieval", write("s.json", lists), write("r.csv", CLOTHO))
+    assert code == 1 and "'barks, loud' has ranked clips up to rank 1, most others up to 2" in err and "#" not in err
 
 
 def test_texts_without_a_table_and_ties_without_scores_are_refused(score, write):

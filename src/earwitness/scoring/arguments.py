@@ -49,9 +49,9 @@ def grounding(parser: argparse.ArgumentParser) -> None:
     """Of ``earwitness score grounding``."""
     told = "frame scores of pairs of clip and phrase (HDF5, json), or events (csv, json)"
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help=told)
-    told = "annotated events: phrase_id or filename, onset, offset in seconds [, event_label]"
+    told = "annotated events: phrase_id, or filename and phrase, or filename; onset, offset in seconds [, event_label]"
     parser.add_argument("references", type=Path, metavar="REFERENCES", help=told)
-    told = "all pairs, also those without an event: phrase_id [, caption_id] [, clip_id]"
+    told = "all pairs, also those without an event: phrase_id [, caption_id] [, clip_id], or filename and phrase"
     parser.add_argument("--phrases", type=Path, metavar="TABLE", help=told)
     told = "the clips of the captions that PHRASES names: caption_id, clip_id"
     parser.add_argument("--captions", type=Path, metavar="TABLE", help=told)
@@ -60,7 +60,8 @@ def grounding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hop", type=_positive, metavar="SECONDS", help=told)
     told = "score events by class (event_label) and file through sed_eval, instead of phrases"
     parser.add_argument("--classes", action="store_true", help=told)
-    told = "frames are active at or above it in the frame metrics; events are made of those above it (default: 0.5)"
+    told = "in the frame metrics frames are active at or above it, once the scores of each pair are scaled to 0 to 1; "
+    told += "events are made of frames above it by the scores as they are (default: 0.5)"
     parser.add_argument("--threshold", type=float, metavar="SCORE", help=told)
     told = "pairs without a reference event count in event metrics too (keep), or not (default: drop)"
     parser.add_argument("--silent", choices=("drop", "keep"), help=told)

@@ -17,7 +17,7 @@ from earwitness.metrics import sound_events
 from earwitness.metrics.grounding import Options, event_based, segment_based
 from earwitness.metrics.statistics import Statistic, Sums
 from earwitness.scoring import ids
-from earwitness.scoring.events import Events, Frames
+from earwitness.scoring.events import Events, Frames, refuse_milliseconds
 from earwitness.scoring.output import Scored
 from earwitness.scoring.tables import refuse
 
@@ -56,6 +56,9 @@ def score(
     refuse([*_unlabelled(found), *_unlabelled(references)])
     files, known = _files(found, references, durations, options)
     true, estimated = _listed(references, known), _listed(found, files)
+    if durations is not None:
+        ends = ((event["filename"], event["offset"]) for event in (*true, *estimated))
+        refuse_milliseconds(options.durations, durations, ends)
     names = list(dict.fromkeys([*(durations or ()), *known.values(), *files.values()]))
     seconds = None if durations is None else {name: durations[name] for name in names}
     chosen = Options(**given)

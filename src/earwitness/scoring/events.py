@@ -13,6 +13,7 @@ import numpy as np
 
 from earwitness.corpora.csv_reader import shown, some
 from earwitness.corpora.records_reader import RecordTable
+from earwitness.errors import EarwitnessError
 from earwitness.scoring.tables import (
     CLIP_COLUMNS,
     HDF5,
@@ -33,8 +34,10 @@ from earwitness.scoring.tables import (
 PAIR_COLUMNS = (*PHRASE_COLUMNS, *CLIP_COLUMNS)
 ONSETS = ("onset", "start", "begin", "start_time", "onset_seconds")
 OFFSETS = ("offset", "end", "stop", "end_time", "offset_seconds")
+TEXTS = ("phrase", "text", "query", "caption")
 LABELS = ("event_label", "label", "event", "class")
 SECONDS = ("seconds", "duration", "duration_seconds", "length")
+SCORES = ("score", "scores", "confidence", "probability")
 PAIR_IDS = ("phrase_ids", "pair_ids", "phrase_id", "pair_id")
 
 
@@ -51,12 +54,18 @@ class Event:
 
 @dataclass
 class Events:
-    """The events of a file; ``by_phrase`` says that a column names pairs, not only files."""
+    """The events of a file; ``by_phrase`` says that its columns name pairs, not only files.
+
+    ``text`` is the column that names pairs together with the file, None where one column names them; ``parts`` are then
+    the file and the text of each pair.
+    """
 
     path: Path
     events: list[Event] = field(default_factory=list)
     by_phrase: bool = True
     problems: list[str] = field(default_factory=list)
+    text: str | None = None
+    parts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -112,11 +121,16 @@ class Frames:
     hop: float | None = None
     clips: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    text: str | None = None  # never a column of its own: as of Events
+    parts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @contextmanager
-def open_predictions(path: Path) -> Iterator[Frames | Events]:
-    """The frame scores of a file, which stays open meanwhile, or else its events."""
+def open_predictions(path: Path, by_file: bool = False) -> Iterator[Frames | Events]:
+    """The frame scores of a file, which stays open meanwhile, or else its events, which must have no scores.
+
+    ``by_file`` as of ``read_events``.
+    """
     kind = path.suffix.lower()
     if kind in HDF5 and path.is_file():
         import h5py
@@ -127,12 +141,12 @@ def open_predictions(path: Path) -> Iterator[Frames | Events]:
             yield Frames(path, problems=[no_hdf5(path, error)])
             return
         with reading(path), file:
-            yield _hdf(path, file) if "activations" in file else read_events(path)
+            yield _hdf(path, file) if "activations" in file else _detected(path, by_file)
     elif kind == ".json" and path.is_file():
         content, problems = read_json(path)
-        yield (None if problems else _json_frames(path, content)) or read_events(path)
+        yield (None if problems else _json_frames(path, content)) or _detected(path, by_file)
     else:
-        yield read_events(path)
+        yield _detected(path, by_file)
 
 
 def _json_frames(path: Path, content: Any) -> Frames | None:
@@ -149,27 +163,82 @@ def _json_frames(path: Path, content: Any) -> Frames | None:
     return frames
 
 
-def read_events(path: Path) -> Events:
-    """Events in a table: a pair or a file, onset, offset [, event_label]; or json that maps pairs to their events."""
+def pair_columns(table: Table, what: str) -> tuple[str | None, str | None]:
+    """The column that names pairs or files, and that of the texts which tell the pairs of a file apart, if any."""
+    pair = need_column(table, PAIR_COLUMNS, None, what)
+    text = None if find_column(table, PHRASE_COLUMNS) else find_column(table, TEXTS)
+    return pair, None if pair is None else text
+
+
+def pair_of(file: str, text: str) -> str:
+    """What the pair of a file and a text is called."""
+    return f"{file}: {text}"
+
+
+def read_events(path: Path, by_file: bool = False) -> Events:
+    """Events in a table: a pair or a file, onset, offset [, event_label]; or json that maps pairs to their events.
+
+    Where no column names pairs, but one beside the file holds a text (``TEXTS``), a pair is a file and a text, unless
+    ``by_file`` passes texts over.
+    """
     table = _open(path)
     events = Events(path, problems=table.problems)
-    pair = need_column(table, PAIR_COLUMNS, None, "pairs or files")
+    pair, phrase = pair_columns(table, "pairs or files")
+    phrase = None if by_file else phrase
     onset = need_column(table, ONSETS, None, "onsets")
     offset = need_column(table, OFFSETS, None, "offsets")
     if table.problems or pair is None or onset is None or offset is None:
         return events
     label, clip = find_column(table, LABELS), find_column(table, CLIP_COLUMNS[:-1])
-    events.by_phrase = find_column(table, PHRASE_COLUMNS) is not None
-    columns = [pair, onset, offset, label or pair, clip or pair]
-    for row, (name, start, end, text, owner) in table.rows(columns):
+    events.text, events.by_phrase = phrase, bool(phrase or find_column(table, PHRASE_COLUMNS))
+    columns = [pair, onset, offset, label or pair, clip or pair, phrase or pair]
+    for row, (name, start, end, text, owner, words) in table.rows(columns):
         if (name := read_id(table, row, name)) is None:
             continue
+        if phrase is not None:
+            if (words := read_id(table, row, words, phrase)) is None:
+                continue
+            owner, name = name, pair_of(name, words)
+            events.parts[name] = owner, words
         times = _times(table, row, start, end)
         if times is not None or (_blank(start) and _blank(end)):
             text = None if label is None or text is None or not str(text).strip() else str(text)
-            owner = read_id(table, row, owner) if clip is not None and events.by_phrase else None
+            if phrase is None:
+                owner = read_id(table, row, owner) if clip is not None and events.by_phrase else None
             events.events.append(Event(name, times, text, owner, row))
     return events
+
+
+def _detected(path: Path, by_file: bool) -> Events:
+    """Events that a system found; a problem for a column of scores, which would be lost."""
+    events, table = read_events(path, by_file), _open(path)
+    column = find_column(table, SCORES)
+    if column is None:
+        return events
+    numbers = sum(_number(value) is not None for _, (value,) in table.rows([column]))
+    if numbers:
+        what = f"the column {shown(column)} has {numbers} numbers, but events are scored as they are, without scores"
+        how = "frame scores come as HDF5 or as json {pair: [scores]}"
+        how += "; from an event list leave out what is below your threshold, and this column"
+        events.problems.append(f"{path.name}: {what}; {how}")
+    return events
+
+
+def refuse_milliseconds(path: Path, durations: Mapping[str, float], times: Iterable[tuple[str, float]]) -> None:
+    """EarwitnessError for durations that seem to be milliseconds; ``times`` are a clip and an offset in seconds each.
+
+    Clips that really last so long beside their events are seldom all there are, and seldom above 1000 seconds.
+    """
+    ends: dict[str, float] = {}
+    for clip, offset in times:
+        ends[clip] = max(offset, ends.get(clip, 0))
+    known = [(durations[clip], end) for clip, end in ends.items() if end > 0]
+    if known and max(told for told, _ in known) >= 1000 and all(told > 100 * end for told, end in known):
+        told, end = known[0]
+        raise EarwitnessError(
+            f"{path.name}: every clip lasts more than 100 times as long as until its last event ends (the first "
+            f"{told:g} s and {end:g} s): these are probably milliseconds; durations are told in seconds."
+        )
 
 
 def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:

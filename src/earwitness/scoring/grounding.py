@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,19 @@ from earwitness.errors import EarwitnessError
 from earwitness.metrics import grounding as metrics
 from earwitness.scoring import classes, ids
 from earwitness.scoring.events import (
-    PAIR_COLUMNS,
     Curves,
     Events,
     Frames,
     open_predictions,
+    pair_columns,
+    pair_of,
     read_durations,
     read_events,
+    refuse_milliseconds,
 )
 from earwitness.scoring.output import Scored
 from earwitness.scoring.queries import owner_by_rule, read_captions
-from earwitness.scoring.tables import CLIP_COLUMNS, find_column, need_column, open_table, read_id, refuse
+from earwitness.scoring.tables import CLIP_COLUMNS, find_column, open_table, read_id, refuse
 
 SETTINGS = {  # of the command line, by what ``metrics.Options`` calls them
     "threshold": "threshold",
@@ -39,19 +41,21 @@ _PHRASE = re.compile(r"#\d+\.\d+$")
 
 @dataclass(frozen=True)
 class Phrases:
-    """All pairs: their rows, and the clips that the table tells."""
+    """All pairs: their rows, and the clips that the table tells; ``text`` and ``parts`` as of ``Events``."""
 
     path: Path
     rows: dict[str, int | str]
     clips: dict[str, str]
+    text: str | None = None
+    parts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def score(options: argparse.Namespace) -> Scored:
     """Read, match and score; EarwitnessError with all offenders for what cannot be."""
-    references = read_events(options.references)
+    references = read_events(options.references, by_file=options.classes)
     durations, problems = read_durations(options.durations) if options.durations else (None, [])
     given = {name: getattr(options, own) for name, own in SETTINGS.items() if getattr(options, own) is not None}
-    with open_predictions(options.predictions) as found:
+    with open_predictions(options.predictions, by_file=options.classes) as found:
         refuse([*found.problems, *references.problems, *problems])
         if options.classes:
             return classes.score(found, references, durations, given, options)
@@ -68,6 +72,7 @@ def _score(
     settings: metrics.Options,
     options: argparse.Namespace,
 ) -> Scored:
+    _refuse_mixed([found, references, *([phrases] if phrases else [])])
     known = phrases.rows if phrases else references.rows()
     true, names, counts = _paired(found, references, known, phrases, options)
     clips = _clips(true, names, found, references, phrases)
@@ -75,9 +80,14 @@ def _score(
         durations = _durations(clips, durations, options)
     hop = _hop(found, options)
     if isinstance(found, Frames):
-        scored = {"activations": Curves(names, found.read)}
+        curves = Curves(names, found.read)
+        _refuse_percent(found.path, curves)
+        scored = {"activations": curves}
     else:
         events = found.by_pair()
+        if durations is not None:
+            times = [(pair, times) for pair in true for times in (*true[pair], *events.get(names.get(pair), []))]
+            refuse_milliseconds(options.durations, durations, ((clips[pair], end) for pair, (_, end) in times))
         scored = {"activations": None, "events": {pair: events.get(names.get(pair), []) for pair in true}}
         counts["pairs_without_detection_rows"] = len(true) - len(names)
     evaluation = metrics.evaluate(
@@ -92,7 +102,7 @@ def _score(
         {name: path for name, path in files.items() if path is not None},
         {"match": options.match, "subset": options.subset, "hop": hop, **asdict(settings)},
         {**evaluation.counts, **{name: n for name, n in counts.items() if n}},
-        [*evaluation.notes, *_baselines(evaluation.baselines)],
+        [*evaluation.notes, *_beyond(evaluation.counts, settings), *_baselines(evaluation.baselines)],
         more={"baselines": evaluation.baselines, "curves": curves},
     )
 
@@ -114,8 +124,13 @@ def _paired(
         raise EarwitnessError(
             f"{where} is an event list: a pair that it does not name has no detection, so --subset is not for it."
         )
-    true, own = references.by_pair(), ids.match(references.rows(), known, options.match)
-    matched = ids.match(predicted, known, options.match)
+    parts = {**found.parts, **references.parts, **(phrases.parts if phrases else {})}
+
+    def plain(pair: str) -> str:
+        return pair_of(*map(ids.stem, parts[pair])) if pair in parts else ids.stem(pair)
+
+    true, own = references.by_pair(), ids.match(references.rows(), known, options.match, plain)
+    matched = ids.match(predicted, known, options.match, plain)
     hint = "" if phrases else "; --phrases names a table of all pairs, also those where nothing sounds"
     problems = [*matched.problems, *own.problems]
     problems += [
@@ -146,13 +161,13 @@ def _clips(
     references: Events,
     phrases: Phrases | None,
 ) -> dict[str, str]:
-    """The clip of each pair: what the table of phrases, the predictions or the references tell, else by its name."""
+    """The clip of each pair: what the table of phrases, the references or the predictions tell, else by its name."""
     of_predictions = found.clips if isinstance(found, Frames) else found.clips()
     of_references = references.clips()
     return {
         pair: (phrases.clips.get(pair) if phrases else None)
-        or of_predictions.get(names.get(pair, ""))
         or of_references.get(pair)
+        or of_predictions.get(names.get(pair, ""))
         or _PHRASE.sub("", pair)
         for pair in pairs
     }
@@ -179,16 +194,24 @@ def _hop(found: Frames | Events, options: argparse.Namespace) -> float | None:
 def _read_phrases(path: Path, captions: Path | None) -> Phrases:
     """The table of all pairs; EarwitnessError for one that cannot be used, or where captions are not known."""
     table, known = open_table(path), read_captions(captions)
-    pair = need_column(table, PAIR_COLUMNS, None, "pairs")
+    pair, phrase = pair_columns(table, "pairs")
     clip, caption = find_column(table, CLIP_COLUMNS[:-1]), find_column(table, ("caption_id",))
     refuse(table.problems)
-    phrases = Phrases(path, {}, {})
-    for row, (name, owner, text) in table.rows([pair, clip or pair, caption or pair]):
+    phrases = Phrases(path, {}, {}, phrase)
+    for row, (name, owner, text, words) in table.rows([pair, clip or pair, caption or pair, phrase or pair]):
         if (name := read_id(table, row, name, "pair")) is None:
             continue
+        if phrase is not None:
+            if (words := read_id(table, row, words, phrase)) is None:
+                continue
+            file, name = name, pair_of(name, words)
+            phrases.parts[name] = file, words
+            phrases.clips[name] = file
         if name in phrases.rows:
             table.blame(row, f"the pair {shown(name)} stands in row {phrases.rows[name]} too")
         phrases.rows[name] = row
+        if phrase is not None:
+            continue
         if clip is not None and clip != pair:
             phrases.clips[name] = read_id(table, row, owner) or ""
         elif caption is not None and known is not None and text not in known.by_id:
@@ -197,6 +220,39 @@ def _read_phrases(path: Path, captions: Path | None) -> Phrases:
             phrases.clips[name] = known.by_id[text].clip if known else owner_by_rule(str(text))
     refuse(table.problems)
     return phrases
+
+
+def _refuse_mixed(files: Iterable[Frames | Events | Phrases]) -> None:
+    """EarwitnessError for files of which some call pairs by a file and a text, and others by one column or key."""
+    by_text = [file for file in files if file.text is not None]
+    others = [file.path.name for file in files if file.text is None]
+    if by_text and others:
+        told = " and ".join(f"{file.path.name} (column {shown(file.text)})" for file in by_text)
+        raise EarwitnessError(
+            f"Pairs are a file and a text in {told}, but not in {' and '.join(others)}: which phrase is meant there is "
+            "not known. Give all files a column phrase_id (in HDF5 and json the pairs are called so), or all event "
+            "lists the file and the text."
+        )
+
+
+def _refuse_percent(path: Path, curves: Curves) -> None:
+    """Scores of which each pair has some above 1, where thresholds are meant for 0 to 1."""
+    if curves and all(curve.size and curve.max() > 1 for curve in curves.values()):
+        first = next(iter(curves.values())).max()
+        raise EarwitnessError(
+            f"{path.name}: the scores of every pair go above 1 (those of the first to {first:g}); are they percent? "
+            "Scores from 0 to 1 are needed: divide percent by 100, and take the logistic function of logits."
+        )
+
+
+def _beyond(counts: Mapping[str, int], settings: metrics.Options) -> list[str]:
+    """What scores below 0 or above 1 mean for the metrics that do not scale them."""
+    if not counts.get("pairs_beyond_0_to_1"):
+        return []
+    return [
+        "Scores below 0 or above 1 are scaled to 0 to 1 for the frame metrics alone: those of segments and events and "
+        f"mIoU compare them as they are with the threshold {settings.threshold:g} (are they percent, perhaps?)."
+    ]
 
 
 def _refuse_classes(files: list[Frames | Events]) -> None:

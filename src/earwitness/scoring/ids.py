@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from earwitness.corpora.csv_reader import shown
@@ -41,8 +41,13 @@ def stem(name: str) -> str:
     return _EXTENSION.sub("", _FOLDER.sub("", plain))
 
 
-def match(ids: Iterable[str], known: Collection[str], how: str = "exact") -> Matched:
-    """Find ``ids`` among ``known``: as they are, and with ``how="stem"`` those left over by their ``stem``."""
+def match(
+    ids: Iterable[str], known: Collection[str], how: str = "exact", plain: Callable[[str], str] = stem
+) -> Matched:
+    """Find ``ids`` among ``known``: as they are, and with ``how="stem"`` those left over by their ``plain`` form.
+
+    ``plain`` is another function than ``stem`` for ids that are more than the name of a file.
+    """
     ids, known = list(dict.fromkeys(ids)), known if isinstance(known, dict | set) else dict.fromkeys(known)
     found = {name: name for name in ids if name in known}
     lost = [name for name in ids if name not in known]
@@ -51,16 +56,16 @@ def match(ids: Iterable[str], known: Collection[str], how: str = "exact") -> Mat
     by_stem, own = defaultdict(list), defaultdict(list)
     for name in known:
         if name not in found:
-            by_stem[stem(name)].append(name)
+            by_stem[plain(name)].append(name)
     for name in lost:
-        own[stem(name)].append(name)
-    one = {name: by_stem[plain][0] for plain, names in own.items() if len(by_stem[plain]) == 1 for name in names[:1]}
+        own[plain(name)].append(name)
+    one = {name: by_stem[key][0] for key, names in own.items() if len(by_stem[key]) == 1 for name in names[:1]}
     if how == "exact":
         return Matched(found, lost, one, [])
     problems = [
-        f"--match stem confuses {' and '.join(map(shown, [*names, *by_stem[plain]]))}"
-        for plain, names in own.items()
-        if by_stem[plain] and len(names) + len(by_stem[plain]) > 2
+        f"--match stem confuses {' and '.join(map(shown, [*names, *by_stem[key]]))}"
+        for key, names in own.items()
+        if by_stem[key] and len(names) + len(by_stem[key]) > 2
     ]
     clear = {} if problems else one
     return Matched(found | clear, [name for name in lost if name not in clear], {}, problems)

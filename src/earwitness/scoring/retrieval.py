@@ -20,6 +20,8 @@ from earwitness.scoring.queries import Captions, owner_by_rule, read_captions, r
 from earwitness.scoring.ranked import Ranked, RankedList
 from earwitness.scoring.tables import EXTENSIONS, HDF5, enumerated, open_table, read_json, refuse
 
+SUBSET = "Captions that are not to be scored are left out, and counted, by --subset."
+
 Query = tuple[str, str, str, list[str]]  # a scored caption: its id, its clip, its text or "", the clips ranked for it
 
 
@@ -96,7 +98,15 @@ def _score_matrix(
             for name, several in zip(names, found, strict=True)
             if not several
         ]
-    refuse(problems)
+    there = {several[0].id for several in found if several}
+    left = [caption for caption in captions.all if caption.id not in there] if captions else []
+    if not options.subset:
+        problems += [
+            f"{captions.path.name}, row {caption.row}: the caption {shown(caption.text or caption.id)} has no row in "
+            f"{matrix.path.name}"
+            for caption in left
+        ]
+    refuse(problems, advice=SUBSET if left and not options.subset else "")
     owners = [several[0].clip if several else owner_by_rule(name) for name, several in zip(names, found, strict=True)]
     matched = ids.match(owners, columns, options.match)
     refuse(_lost_owners(matrix, names, owners, matched, captions), advice=ids.ADVICE if matched.alike else "")
@@ -106,8 +116,7 @@ def _score_matrix(
         texts = {name: several[0].text if several else "" for name, several in zip(names, found, strict=True)}
         relevant = relevant_to(options.relevant, texts, captions, columns, options.match, options.subset)
     evaluation = metrics.evaluate(matrix.scores, owners, columns, captions=names, relevant=relevant, ties=options.ties)
-    left = len(captions.all) - len(names) if captions else 0
-    return evaluation, {"clips_matched_by_stem": matched.changed, "captions_not_in_the_scores": left}, notes
+    return evaluation, {"clips_matched_by_stem": matched.changed, "captions_not_in_the_scores": len(left)}, notes
 
 
 def _axes(matrix: Matrix, captions: Captions | None, clips: list[str] | None) -> tuple[list[str], list[str], list[str]]:
@@ -175,6 +184,7 @@ def _score_lists(
     matched = ids.match((clip for *_, line in queries for clip in line), known, options.match)
     own = ids.match(owners, known, options.match)
     problems = [*_lost_clips(found, matched, clips is not None), *_lost_clips(found, own, True)]
+    problems += _bad_lists(found, matched)
     refuse(problems, advice=ids.ADVICE if matched.alike or own.alike else "")
     names = [name for name, *_ in queries]
     lists = [[matched.found.get(clip, clip) for clip in line] for *_, line in queries]
@@ -254,8 +264,7 @@ def _by_caption(found: Ranked, captions: Captions, subset: bool) -> tuple[list[Q
             f"{other}, row {caption.row}: the caption {shown(caption.text or caption.id)} has no ranked list in {where}"
             for caption in left
         ]
-    advice = "Captions that are not to be scored are left out, and counted, by --subset." if left and not subset else ""
-    refuse(problems, advice=advice)
+    refuse(problems, advice=SUBSET if left and not subset else "")
     scored = [caption for caption in captions.all if caption.id in lists]
     return [(c.id, c.clip, c.text, lists[c.id][0].clips) for c in scored], len(left)
 
@@ -269,6 +278,24 @@ def _twice(where: str, lists: Sequence[RankedList]) -> list[str]:
         for query, several in rows.items()
         if len(several) > 1
     ]
+
+
+def _bad_lists(found: Ranked, matched: ids.Matched) -> list[str]:
+    """Clips that stand twice in a list, and lists that are not as long as most are."""
+    depth = Counter(len(line.clips) for line in found.lists).most_common(1)[0][0]
+    problems = []
+    for line in found.lists:
+        where = f"{found.path.name}, row {line.row}"
+        counted = Counter(matched.found.get(clip, clip) for clip in line.clips)
+        problems += [
+            f"{where}: clip {shown(clip)} is ranked more than once for the query {shown(line.query)}"
+            for clip, number in counted.items()
+            if number > 1
+        ]
+        if len(line.clips) != depth:
+            told = f"has ranked clips up to rank {len(line.clips)}, most others up to {depth}"
+            problems.append(f"{where}: the query {shown(line.query)} {told}")
+    return problems
 
 
 def _lost_clips(found: Ranked, matched: ids.Matched, pool_known: bool) -> list[str]:

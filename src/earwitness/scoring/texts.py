@@ -89,10 +89,12 @@ def read_references(
 ) -> Texts:
     """Captions that people wrote, any number for each clip: one a row, or several in numbered columns or in a list.
 
-    Empty cells of numbered columns are passed over. Without ``texts_needed`` a table of ids alone is read too.
+    Empty cells of numbered columns are passed over. Without ``texts_needed`` a table of ids alone is read too, for
+    commands that have no options of columns.
     """
     table = open_table(path)
-    clip = need_column(table, CLIP_COLUMNS, clip_column, "clips", "--reference-clip-column")
+    option = "--reference-clip-column" if texts_needed else ""
+    clip = need_column(table, CLIP_COLUMNS, clip_column, "clips", option)
     captions = _caption_columns(table, caption_columns)
     if not captions and caption_columns is None and clip is not None and texts_needed:
         need_column(table, REFERENCE_COLUMNS, None, "captions", "--reference-caption-column")
