@@ -50,7 +50,7 @@ def extract(options: FeatureOptions, clips_csv: Path, split: str, root: Path, ou
     Args:
         options: the feature entry, which names the extractor.
         clips_csv: the corpus' table of clips; ``root``: the folder its paths start from.
-        workers: processes to use.
+        workers: cores to use, by processes of one thread or by the threads of one network.
 
     Raises:
         CorpusError: a clip is longer than the feature allows (all of them are named).

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from earwitness.errors import EarwitnessError, listed, nearest
-from earwitness.fetch.records import BOOK, _hold_to_book
+from earwitness.fetch.records import BOOK, hold_to_book
 from earwitness.files import SCHEMA, provenance, read_json, write_json
 from earwitness.lock import alone
 
@@ -159,7 +159,7 @@ def fetch(
                 path.unlink(missing_ok=True)
             raise
         if not published.verifiable:
-            _hold_to_book(Path(book), f"checkpoints/{file}", found, path)
+            hold_to_book(Path(book), f"checkpoints/{file}", found, path)
         _write_down(published, path, found, address)
 
 

@@ -221,7 +221,7 @@ class _Fetching:
         path, found = self._on_disk(file) or self._download(file)
         verified = self.record.files is not None and file.md5 is not None
         if not verified:
-            _hold_to_book(self.book, f"{self.record.name}/{file.name}", found, path)
+            hold_to_book(self.book, f"{self.record.name}/{file.name}", found, path)
         entry = {"name": file.name, "place": file.place, "url": self._address(file), **asdict(found)}
         entry["verified"] = verified
         write_json(self._state(file), entry)
@@ -325,7 +325,7 @@ def _unfit(files: tuple[PublishedFile, ...]) -> Iterator[str]:
             yield f"{', '.join(map(repr, names))}: would all stand at one place"
 
 
-def _hold_to_book(book: Path, key: str, found: Downloaded, path: Path) -> None:
+def hold_to_book(book: Path, key: str, found: Downloaded, path: Path) -> None:
     """Note the digest of a file that is seen for the first time, and refuse one that is not as it was then."""
     with alone(book.with_name(f".{book.name}.lock")):
         entries = read_json(book) if book.exists() else {}
