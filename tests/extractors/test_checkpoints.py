@@ -13,9 +13,9 @@ from torch import nn
 
 from earwitness.errors import EarwitnessError
 from earwitness.extractors import checkpoints as module
-from earwitness.extractors.checkpoints import KEYS, fit, read, require_kind, state, untrained
+from earwitness.extractors.checkpoints import KEYS, fit, read, require_kind, untrained
 from earwitness.fetch import download
-from earwitness.fetch.checkpoints import CHECKPOINTS
+from earwitness.fetch.checkpoints import CHECKPOINTS, state
 from earwitness.files import sha256
 from earwitness.registry import load
 
@@ -319,5 +319,5 @@ def test_state_of_a_public_file_by_its_name(tmp_path, monkeypatch):
         state("effb2.pt")
     Path("resources/checkpoints").mkdir(parents=True)
     Path("resources/checkpoints/effb2.pt").write_bytes(b"x")
-    monkeypatch.setattr(module, "is_published", lambda found: found.bytes == 1)
+    monkeypatch.setattr("earwitness.fetch.checkpoints.is_published", lambda found: found.bytes == 1)
     assert state("effb2.pt") == {"sha256": sha256("resources/checkpoints/effb2.pt"), "verified": True}

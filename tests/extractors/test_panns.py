@@ -2,31 +2,16 @@
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 
 from earwitness.extractors import panns_cnn10, panns_cnn14
 from earwitness.extractors.panns import FRONT_END, Panns
+from tests.extractors.vectors import between_clips, figures, formula, largest_difference, noise
 
 MODULES = {"cnn10": panns_cnn10, "cnn14": panns_cnn14}
 NETWORKS = {"cnn10": panns_cnn10.Cnn10, "cnn14": panns_cnn14.Cnn14}
 FIXED = ("spectrogram_extractor", "logmel_extractor")
-
-
-def formula(name, shape):
-    """The formula-made values of the state-dict entry ``name``, float32 (extractors.md, section 6)."""
-    j = np.arange(np.prod(shape), dtype=np.float64)
-    last = name.split(".")[-1]
-    if len(shape) > 1:
-        values = 2 / np.sqrt(np.prod(shape[1:])) * np.cos(1.7 * j + 0.3 * (j % 7) ** 2 + 1)
-    elif last == "running_mean":
-        values = 0.05 * np.sin(j + 1)
-    elif last == "bias":
-        values = 0.1 * np.sin(j + 1)
-    else:
-        values = 1 + 0.1 * np.cos(j + 1)
-    return torch.from_numpy(values.reshape(shape).astype(np.float32))
 
 
 @pytest.fixture(scope="module", params=list(MODULES))
@@ -67,10 +52,6 @@ def settled(network, waveform):
     return network.eval()
 
 
-def noise(samples, clips=1, seed=0):
-    return torch.from_numpy(np.random.RandomState(seed).uniform(-0.5, 0.5, (clips, samples)).astype(np.float32))
-
-
 @pytest.fixture(scope="module")
 def clips():
     """Three clips that differ in more than their noise."""
@@ -79,21 +60,10 @@ def clips():
     return 0.3 * tones + 0.02 * noise(40000, clips=3)
 
 
-def largest_difference(actual, reference):
-    """In units of the largest reference value."""
-    return ((actual.double() - reference.double()).abs().max() / reference.abs().max()).item()
-
-
 @pytest.fixture(scope="module")
 def frames(network):
     with torch.inference_mode():
         return network(noise(320000))
-
-
-def figures(values):
-    """Mean, population standard deviation, least, largest, first and last value."""
-    flat = values.double().flatten()
-    return [flat.mean(), flat.std(correction=0), flat.min(), flat.max(), flat[0], flat[-1]]
 
 
 def test_front_end_parity(network):
@@ -187,11 +157,6 @@ def test_features_do_not_depend_on_batch_mates(untrained):
 def plain(untrained, clips):
     with torch.inference_mode():
         return untrained(clips)
-
-
-def between_clips(features):
-    """Root mean square of what tells the clips' features from their mean."""
-    return (features - features.mean(dim=0)).square().mean().sqrt()
 
 
 def assert_close_for_bf16(features, reference):

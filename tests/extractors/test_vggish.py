@@ -3,11 +3,11 @@
 import copy
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from earwitness.extractors.vggish import DIMENSION, HOP, MINIMUM, SAMPLE_RATE, PostProcessor, Vggish, frames_of
+from tests.extractors.vectors import between_clips, figures, largest_difference, noise
 
 
 def formula(shape):
@@ -18,10 +18,6 @@ def formula(shape):
     else:
         values = 0.1 * torch.sin(j + 1)
     return values.reshape(shape).float()
-
-
-def noise(samples, clips=1, seed=0):
-    return torch.from_numpy(np.random.RandomState(seed).uniform(-0.5, 0.5, (clips, samples)).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +32,6 @@ def untrained():
     """Random weights, under which the network still tells its inputs apart."""
     torch.manual_seed(1)
     return Vggish().eval()
-
-
-def largest_difference(actual, reference):
-    """In units of the largest reference value."""
-    return ((actual.double() - reference.double()).abs().max() / reference.abs().max()).item()
-
-
-def figures(values):
-    """Mean, population standard deviation, least, largest, first and last value."""
-    flat = values.double().flatten()
-    return [flat.mean(), flat.std(correction=0), flat.min(), flat.max(), flat[0], flat[-1]]
 
 
 def test_front_end_parity(network):
@@ -115,11 +100,6 @@ def test_features_do_not_depend_on_batch_mates(untrained, clips, plain):
         alone = torch.cat([untrained(clip[None]) for clip in clips])
     for one, other in zip(plain, alone, strict=True):
         assert largest_difference(one, other) <= 2e-5
-
-
-def between_clips(features):
-    """Root mean square of what tells the clips' features from their mean."""
-    return (features - features.mean(dim=0)).square().mean().sqrt()
 
 
 def test_bf16_autocast(untrained, clips, plain):

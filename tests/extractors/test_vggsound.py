@@ -8,25 +8,7 @@ import torch
 from scipy import signal
 
 from earwitness.extractors.vggsound import DIMENSION, HOP, MINIMUM, SAMPLE_RATE, Vggsound, frames_of, tukey
-
-
-def formula(name, shape):
-    """The formula-made values of the state-dict entry ``name``, float32 (extractors.md, section 6)."""
-    j = np.arange(np.prod(shape), dtype=np.float64)
-    last = name.split(".")[-1]
-    if len(shape) > 1:
-        values = 2 / np.sqrt(np.prod(shape[1:])) * np.cos(1.7 * j + 0.3 * (j % 7) ** 2 + 1)
-    elif last == "running_mean":
-        values = 0.05 * np.sin(j + 1)
-    elif last == "bias":
-        values = 0.1 * np.sin(j + 1)
-    else:
-        values = 1 + 0.1 * np.cos(j + 1)
-    return torch.from_numpy(values.reshape(shape).astype(np.float32))
-
-
-def noise(samples, clips=1, seed=0):
-    return torch.from_numpy(np.random.RandomState(seed).uniform(-0.5, 0.5, (clips, samples)).astype(np.float32))
+from tests.extractors.vectors import between_clips, figures, formula, largest_difference, noise
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +29,6 @@ def untrained():
             module.running_var.uniform_(0.5, 1.5)
             module.running_mean.normal_(0, 0.1)
     return made.eval()
-
-
-def largest_difference(actual, reference):
-    """In units of the largest reference value."""
-    return ((actual.double() - reference.double()).abs().max() / reference.abs().max()).item()
-
-
-def figures(values):
-    """Mean, population standard deviation, least, largest, first and last value."""
-    flat = values.double().flatten()
-    return [flat.mean(), flat.std(correction=0), flat.min(), flat.max(), flat[0], flat[-1]]
 
 
 def test_front_end_parity(network):
@@ -183,11 +154,6 @@ def test_features_do_not_depend_on_batch_mates(untrained, clips, plain):
         alone = torch.cat([untrained(clip[None]) for clip in clips])
     for one, other in zip(plain, alone, strict=True):
         assert largest_difference(one, other) <= 2e-5
-
-
-def between_clips(features):
-    """Root mean square of what tells the clips' features from their mean."""
-    return (features - features.mean(dim=0)).square().mean().sqrt()
 
 
 def test_bf16_autocast(untrained, clips, plain):

@@ -6,7 +6,6 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.errors import EarwitnessError, listed
-from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER, is_published, is_web_page
+from earwitness.fetch.checkpoints import CHECKPOINTS, absent, is_web_page
 
 # The entry of each file that has the weights; None where the file is the weights.
 KEYS = {
@@ -50,7 +49,9 @@ def read(path: str | Path, key: str | None) -> dict[str, Tensor]:
 
     Raises EarwitnessError when the file is absent, truncated, of another kind, or has no such weights.
     """
-    content = _content(Path(path))
+    content = content_of(Path(path))
+    if not isinstance(content, Mapping):
+        raise EarwitnessError(f"{path} holds no weights by their names, but one {type(content).__name__}.")
     weights = content if key is None else content.get(key)
     if not isinstance(weights, Mapping):
         there = ", ".join(map(str, content)) or "none"
@@ -141,52 +142,23 @@ def untrained(network: nn.Module, seed: int) -> None:
                 parameter.copy_(_normal(name, tuple(parameter.shape), seed))
 
 
-def state(path: str | Path) -> dict[str, Any]:
-    """Digest ``sha256`` of a checkpoint, and whether it is ``verified``: published with a digest, which it has.
+def content_of(path: Path) -> Any:
+    """What a checkpoint file holds, loaded without running any code of it.
 
-    ``path`` is a path, or the bare name of a public file, which is looked for in resources/checkpoints. A file is read
-    again only when it has changed. Raises EarwitnessError where there is none.
+    Raises EarwitnessError when the file is absent, truncated, or no checkpoint.
     """
-    path = FOLDER / path if str(path) in CHECKPOINTS else Path(path)
     if not path.is_file():
-        raise EarwitnessError(_absent(path))
-    now = path.stat()
-    found, verified = _digest(path.absolute(), now.st_size, now.st_mtime_ns)
-    return {"sha256": found, "verified": verified}
-
-
-@cache
-def _digest(path: Path, size: int, changed: int) -> tuple[str, bool]:
-    from earwitness.fetch.download import digests_of
-
-    found = digests_of(path)
-    return found.sha256, is_published(found)
-
-
-def _absent(path: Path) -> str:
-    known = CHECKPOINTS.get(path.name)
-    put = f"Put {known.described()}, there." if known else "Put the checkpoint there."
-    how = f" `snakemake --cores 1 {FOLDER / path.name}` fetches it." if known and path.parent == FOLDER else ""
-    return f"{path} does not exist. {put}{how}"
-
-
-def _content(path: Path) -> Mapping[str, Any]:
-    """What a checkpoint file holds, loaded safely."""
-    if not path.is_file():
-        raise EarwitnessError(_absent(path))
+        raise EarwitnessError(absent(path))
     try:
         if is_web_page(path):
             raise EarwitnessError(f"{path} is a web page, most likely saved in place of the checkpoint. Remove it.")
         # Training code leaves NumPy arrays beside the weights, and VGGish's PCA is two: arrays of numbers are harmless.
         with torch.serialization.safe_globals(_numpy_arrays()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (EarwitnessError, MemoryError):
         raise
     except Exception as error:  # torch raises many kinds, and its words advise to load files unsafely
         raise EarwitnessError(f"{path} {_why_unreadable(path, error)}") from error
-    if not isinstance(content, Mapping):
-        raise EarwitnessError(f"{path} holds no weights by their names, but one {type(content).__name__}.")
-    return content
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:

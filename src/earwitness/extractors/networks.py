@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,7 @@ from earwitness.extractors.options import UNTRAINED, NetworkOptions
 FRONT_ENDS = ("spectrogram_extractor", "logmel_extractor", "front_end")  # entries that networks compute themselves
 
 
-class NetworkExtractor:
+class NetworkExtractor(ABC):
     """Waveforms -> frames of a network. The weights are loaded when they are first needed.
 
     Attributes: ``sample_rate`` in Hz, ``dimension`` of a frame, ``hop`` in samples from one frame to the next,
@@ -70,9 +71,9 @@ class NetworkExtractor:
         torch.backends.cudnn.allow_tf32 = False  # its ten bits of mantissa are not float32
         return self.prepared(network.eval().to(self.device))
 
+    @abstractmethod
     def build(self) -> nn.Module:
         """The network without its weights."""
-        raise NotImplementedError
 
     def load(self, network: nn.Module) -> None:
         """Fill the network from its file; EarwitnessError when that is absent or of another kind."""

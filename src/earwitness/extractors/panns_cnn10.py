@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from earwitness.errors import EarwitnessError, listed
+from earwitness.extractors.checkpoints import content_of
 from earwitness.extractors.panns import FRONT_END, FrontEnd, Panns
 
 FILE = "Cnn10_mAP=0.380.pth"
@@ -55,30 +54,11 @@ def load_panns(trunk: nn.Module, path: str | Path, names: Sequence[str] = ("bn0"
     trunk.load_state_dict({name: entries[name] for name in own}, strict=False)
 
 
-def _numpy_arrays() -> list:
-    """What torch's safe loading needs to know to rebuild NumPy arrays and numbers."""
-    kinds = {type(np.dtype(code)) for code in "?bhilqBHILQefd"}
-    rebuild = np.zeros(1).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
-    # Files of earlier NumPy versions name the same functions by their former module.
-    former = [(function, f"numpy.core.multiarray.{function.__name__}") for function in (rebuild, scalar)]
-    return [rebuild, scalar, *former, np.ndarray, np.dtype, *kinds]
-
-
 def _panns_entries(path: str | Path) -> dict[str, Tensor]:
-    if not Path(path).is_file():
-        raise EarwitnessError(
-            f"encoder.weights: {path} does not exist. Put the public file `Cnn10_mAP=0.380.pth` of PANNs there, or say "
-            "`weights: none` to train from scratch."
-        )
     try:
-        # PANNs' own training code leaves NumPy arrays beside the weights: arrays of numbers are harmless.
-        with torch.serialization.safe_globals(_numpy_arrays()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, and its words advise to load files unsafely
-        raise EarwitnessError(
-            f"encoder.weights: {path} is no PyTorch checkpoint, or is truncated ({Path(path).stat().st_size} bytes)."
-        ) from error
+        content = content_of(Path(path))
+    except EarwitnessError as error:
+        raise EarwitnessError(f"encoder.weights: {error} (`weights: none` trains from scratch.)") from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise EarwitnessError(f"encoder.weights: {path} holds no `model` entry, which every PANNs checkpoint has.")
     return content["model"]

@@ -23,8 +23,8 @@ from earwitness import registry
 from earwitness.audio.decode import load
 from earwitness.corpora.tables import audio_digest, clips_of
 from earwitness.errors import CorpusError, EarwitnessError, listed
-from earwitness.extractors.checkpoints import state
 from earwitness.extractors.store import FeatureStore, write
+from earwitness.fetch.checkpoints import state
 from earwitness.files import SCHEMA, code_version, sha256
 from earwitness.options import FeatureOptions
 

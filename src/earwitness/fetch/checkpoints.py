@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -161,6 +162,36 @@ def fetch(
         if not published.verifiable:
             hold_to_book(Path(book), f"checkpoints/{file}", found, path)
         _write_down(published, path, found, address)
+
+
+def state(path: str | Path) -> dict[str, Any]:
+    """Digest ``sha256`` of a checkpoint, and whether it is ``verified``: published with a digest, which it has.
+
+    ``path`` is a path, or the bare name of a public file, which is looked for in resources/checkpoints. A file is read
+    again only when it has changed. Raises EarwitnessError where there is none.
+    """
+    path = FOLDER / path if str(path) in CHECKPOINTS else Path(path)
+    if not path.is_file():
+        raise EarwitnessError(absent(path))
+    now = path.stat()
+    found, verified = _digest(path.absolute(), now.st_size, now.st_mtime_ns)
+    return {"sha256": found, "verified": verified}
+
+
+@cache
+def _digest(path: Path, size: int, changed: int) -> tuple[str, bool]:
+    from earwitness.fetch.download import digests_of
+
+    found = digests_of(path)
+    return found.sha256, is_published(found)
+
+
+def absent(path: Path) -> str:
+    """What to say of a checkpoint that is not there: where it is to be had."""
+    known = CHECKPOINTS.get(path.name)
+    put = f"Put {known.described()}, there." if known else "Put the checkpoint there."
+    how = f" `snakemake --cores 1 {FOLDER / path.name}` fetches it." if known and path.parent == FOLDER else ""
+    return f"{path} does not exist. {put}{how}"
 
 
 def is_published(found: Downloaded) -> bool:

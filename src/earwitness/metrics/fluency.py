@@ -71,10 +71,7 @@ def state(model: str | PathLike = "auto") -> str:
 
     Cheap when called again: a file is read anew only where its size or its time changed.
     """
-    try:
-        return _described(find(model)).state()
-    except (EarwitnessError, OSError):
-        return "none"
+    return models.state_of(lambda: _described(find(model)))
 
 
 def probabilities(texts: Sequence[str], folder: str | PathLike, device: str = "auto") -> np.ndarray:

@@ -66,6 +66,14 @@ class Folder:
         return f"{_plain_name(self.path)}-{self.state()[:6]}"
 
 
+def state_of(described: Callable[[], Folder]) -> str:
+    """The state of the folder that ``described`` gives, "none" where it finds none."""
+    try:
+        return described().state()
+    except (EarwitnessError, OSError):
+        return "none"
+
+
 def _digest(file: Path) -> str:
     found = file.stat()
     return _digest_of(file, found.st_size, found.st_mtime_ns)
