@@ -108,7 +108,7 @@ def features(folder: Path) -> None:
 
     options = validated("features", FEATURE)
     for split in SPLITS:
-        extract(options, folder / "corpus/clips.csv", split, folder / "audio", folder / f"{split}.h5", workers=1)
+        extract(options, folder / "corpus/clips.csv", split, folder / "audio", folder / f"{split}.h5", cores=1)
 
 
 def text(folder: Path) -> None:

@@ -47,7 +47,7 @@ rule features:
         "../envs/earwitness.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=16000,  # as many processes as fit in it
         runtime=240,
         clips_per_shard=lambda w: CONFIG.feature(w.dataset, w.feature).clips_per_shard,  # changes no content
     params:

@@ -33,7 +33,7 @@ def test_lock_names_no_machine():
     assert "+cpu" not in text and "file:" not in text and "--" not in text
 
 
-DEVELOPMENT = {"ruff", "snakefmt", "pytest", "pytest-timeout", "psutil", "resampy"}
+DEVELOPMENT = {"ruff", "snakefmt", "pytest", "pytest-timeout", "resampy"}
 TO_BUILD_PSDS = {"cython", "einops", "lazy-dataset"}
 
 

@@ -106,7 +106,12 @@ class FeatureOptions(Options):
     """What every feature has, whatever its extractor."""
 
     trained_on: list[Name] = []  # id lists of what its extractor was trained on
-    clips_per_shard: PositiveInt = 256  # what a killed extraction loses at most, for each worker
+    clips_per_shard: PositiveInt = 32  # at most; what a killed extraction loses, for each worker
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the extractor has weights that nobody trained."""
+        return False
 
     def checkpoints(self) -> dict[str, Path]:
         """The files that the extractor's weights are read from, by what they are."""

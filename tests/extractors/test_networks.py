@@ -13,6 +13,7 @@ from earwitness import registry
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.errors import EarwitnessError
 from earwitness.extractors import networks, stage
+from earwitness.extractors.interface import Extractor
 from earwitness.extractors.options import PannsCnn10Options, VggishOptions, VggsoundOptions
 from earwitness.extractors.store import FeatureStore
 from earwitness.files import sha256
@@ -58,7 +59,7 @@ def test_clips_of_one_length_run_together_and_come_out_in_order(corpus, monkeypa
         assert store.clip_ids == [f"evaluation/{number}" for number in range(5)]
         assert [len(store[clip_id]) for clip_id in store.clip_ids] == [3, 1, 3, 2, 3]
         assert store.provenance["counts"]["shorter_than_one_window"] == 1
-        assert store.provenance["unverified"] == ["untrained"]
+        assert store.provenance["untrained"] and store.provenance["unverified"] == []
         together = [store[clip_id] for clip_id in store.clip_ids]
     with FeatureStore(extracted(corpus, "alone", clips_per_shard=1)) as store:
         for clip_id, expected in zip(store.clip_ids, together, strict=True):
@@ -86,7 +87,7 @@ def test_weights_are_read_from_a_file_and_their_digest_is_kept(corpus, tmp_path)
     torch.save({"model": network.state_dict()}, path)
     with FeatureStore(extracted(corpus, "own", weights=str(path))) as store:
         assert store.provenance["inputs"]["weights"] == sha256(path)
-        assert store.provenance["unverified"] == ["own.pth"]
+        assert store.provenance["unverified"] == ["own.pth"] and not store.provenance["untrained"]
         own = store["evaluation/0"]
     with FeatureStore(extracted(corpus, "made", seed=3)) as store:
         np.testing.assert_array_equal(store["evaluation/0"], own)
@@ -119,17 +120,13 @@ class LoudnessOptions(FeatureOptions):
     extractor: Literal["loudness"] = "loudness"
 
 
-class Loudness:
+class Loudness(Extractor):
     """A seventh extractor: one file with its options and itself, and one line in the registry."""
 
-    sample_rate, dimension, hop, fill, frames_per_clip, window_seconds = 8000, 1, 800, 0.0, None, 0.1
-    batch_size, one_thread_each = 2, True
+    sample_rate, dimension, hop, window_seconds, batch_size = 8000, 1, 800, 0.1, 2
 
     def __init__(self, options):
         self.options = options
-
-    def too_long(self, seconds):
-        return False
 
     def frames(self, waveforms):
         whole = waveforms[:, : waveforms.shape[1] // 800 * 800].reshape(len(waveforms), -1, 800)

@@ -8,7 +8,7 @@ import soundfile
 
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.errors import CorpusError
-from earwitness.extractors import stage
+from earwitness.extractors import stage, workers
 from earwitness.extractors.logmel import LogMelOptions
 from earwitness.extractors.stage import extract
 from earwitness.extractors.store import FeatureStore
@@ -67,15 +67,15 @@ def test_features_do_not_depend_on_how_the_work_is_divided(corpus, clips_per_sha
 
 def test_a_killed_extraction_goes_on_with_the_missing_shards(corpus, monkeypatch):
     undisturbed = content(run(corpus, options(), "undisturbed.h5"))
-    made, make = [], stage._make
+    made, write = [], workers.write
 
-    def killed(shard, *rest):
+    def killed(path, *rest, **kwargs):
         if len(made) == 2:
             raise KeyboardInterrupt
-        made.append(shard.path.name)
-        make(shard, *rest)
+        made.append(path.name)
+        write(path, *rest, **kwargs)
 
-    monkeypatch.setattr(stage, "_make", killed)
+    monkeypatch.setattr(workers, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         run(corpus, options())
     assert not (corpus / "out" / "development.h5").exists()
@@ -83,9 +83,9 @@ def test_a_killed_extraction_goes_on_with_the_missing_shards(corpus, monkeypatch
     assert sorted(path.name for path in shards.iterdir()) == made
     (shards / made[0]).unlink()
     redone = []
-    monkeypatch.setattr(stage, "_make", lambda shard, *rest: (redone.append(shard.path.name), make(shard, *rest)))
+    monkeypatch.setattr(workers, "write", lambda path, *a, **b: (redone.append(path.name), write(path, *a, **b)))
     assert content(run(corpus, options())) == undisturbed
-    assert redone == [made[0], "0000004.h5", "0000006.h5"]
+    assert redone == ["0000000.h5", "0000004.h5", "0000006.h5"]
 
 
 @pytest.mark.parametrize("change", [{"hop": 200}, {"mels": 6}])

@@ -8,7 +8,7 @@ from earwitness.extractors.stage import extract
 
 if __name__ == "__main__":
     with stage(snakemake):
-        shards = {"clips_per_shard": snakemake.resources.clips_per_shard}
-        options = validated("features", {**snakemake.params.options, **shards})
+        resources = snakemake.resources
+        options = validated("features", {**snakemake.params.options, "clips_per_shard": resources.clips_per_shard})
         clips, root, out = (Path(p) for p in (snakemake.input.clips, snakemake.params.root, snakemake.output[0]))
-        extract(options, clips, snakemake.wildcards.split, root, out, snakemake.threads)
+        extract(options, clips, snakemake.wildcards.split, root, out, snakemake.threads, resources.mem_mb)

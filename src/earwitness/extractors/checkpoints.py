@@ -129,7 +129,8 @@ def untrained(network: nn.Module, seed: int) -> None:
 
     Matrices and kernels are normal as He et al. (arXiv 1502.01852) scale them, so that activations keep their size;
     normalisations do nothing, biases are 0. Each value depends on the seed and the name of its parameter. Buffers that
-    belong to no normalisation, as front ends have them, stay.
+    belong to no normalisation, as front ends have them, stay. A network that random weights would make unsteady says in
+    ``damp`` what holds it.
     """
     normalised = set()
     for name, module in network.named_modules():
@@ -140,6 +141,8 @@ def untrained(network: nn.Module, seed: int) -> None:
         for name, parameter in network.named_parameters():
             if name not in normalised:
                 parameter.copy_(_normal(name, tuple(parameter.shape), seed))
+    if damp := getattr(network, "damp", None):
+        damp()
 
 
 def content_of(path: Path) -> Any:

@@ -7,12 +7,15 @@ is left out.
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from earwitness.extractors.inference import arrange, fold
 
 SAMPLE_RATE = 16000  # Hz
 DIMENSION = 1408
@@ -30,6 +33,14 @@ IMAGE = 260  # width and height of the images EfficientNet-B2 was designed for
 EPSILON = 1e-3  # of the batch normalisations
 
 Padding = Literal["static", "same"]
+# The normalisation that follows each convolution, by their names in the network and in its blocks.
+NORMALISED = {
+    "_conv_stem": "_bn0",
+    "_expand_conv": "_bn0",
+    "_depthwise_conv": "_bn1",
+    "_project_conv": "_bn2",
+    "_conv_head": "_bn1",
+}
 
 
 class Stage(NamedTuple):
@@ -232,7 +243,8 @@ class EfficientLatent(nn.Module):
 
     def maps(self, logmel: Tensor) -> Tensor:
         """Feature maps of the last convolution: [clips, 64, time] -> [clips, 1408, 2, frames]."""
-        x = functional.silu(self._bn0(self._conv_stem(logmel[:, None])))  # [clips, 32, 32, time // 2]
+        x = logmel[:, None].to(self._conv_stem.weight.dtype)
+        x = functional.silu(self._bn0(self._conv_stem(x)))  # [clips, 32, 32, time // 2]
         for block in self._blocks:
             x = block(x)  # at the end [clips, 352, 2, frames]
         return functional.silu(self._bn1(self._conv_head(x)))
@@ -272,13 +284,30 @@ class EfficientLatent(nn.Module):
     def _frames(self, logmel: Tensor) -> Tensor:
         return self.maps(logmel).to(logmel.dtype).mean(dim=2).transpose(1, 2)
 
-    def _initialise(self) -> None:
-        """Weights for use without the public file: He's, with what stands beside a skip at half its weight.
+    def damp(self) -> None:
+        """Halve what stands beside the skips, in a network with random weights and normalisations that do nothing.
 
         At its full weight, rounding would grow from block to block up to a thousandth of the largest value.
         """
+        for block in self._blocks:
+            if block.skips:
+                nn.init.constant_(block._bn2.weight, 0.5)
+
+    def fast(self, dtype: torch.dtype = torch.float32) -> Self:
+        """A copy for inference alone: BatchNorm folded into the convolutions, these in ``dtype`` and channels last.
+
+        In float32 it gives what the network gives, up to rounding. The front end and the frames that come out keep the
+        network's precision whatever ``dtype`` is, and no autocast is needed.
+        """
+        network = copy.deepcopy(self).eval().requires_grad_(False)
+        fold(network, NORMALISED)
+        for part in (network._conv_stem, network._blocks, network._conv_head):
+            arrange(part, dtype)
+        return network
+
+    def _initialise(self) -> None:
+        """Weights for use without the public file: He's."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if isinstance(module, Block) and module.skips:
-                nn.init.constant_(module._bn2.weight, 0.5)
+        self.damp()

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from earwitness.extractors.interface import Extractor
 from earwitness.options import FeatureOptions
 
 AMIN = 1e-10  # what the power is floored at before the logarithm, unless an offset is added to it
@@ -58,7 +59,7 @@ class LogMelOptions(FeatureOptions):
         return None if self.seconds is None else round(self.seconds * self.sample_rate)
 
 
-class LogMel:
+class LogMel(Extractor):
     """Waveform -> log-mel frames, on one clip at a time.
 
     ``frames_per_clip`` is the length every clip has when it is read back, or None where clips keep their own.
@@ -69,7 +70,6 @@ class LogMel:
         self.sample_rate = options.sample_rate
         self.dimension = options.mels
         self.frames_per_clip = options.frames_per_clip
-        self.batch_size, self.one_thread_each = 1, True
         self._block = options.average or 1
 
     @property

@@ -23,9 +23,14 @@ class NetworkOptions(FeatureOptions):
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions; front ends are never less than float32
     storage: Literal["float32", "float16"] = "float32"
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the weights are made up."""
+        return self.weights == UNTRAINED
+
     def checkpoints(self) -> dict[str, Path]:
         """The files that the weights are read from, by what they are; none for untrained weights."""
-        if self.weights == UNTRAINED:
+        if self.untrained:
             return {}
         return {"weights": FOLDER / self.FILE if self.weights == PUBLIC else Path(self.weights).expanduser()}
 

@@ -15,7 +15,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from earwitness.extractors.inference import arrange, fold
 
 AMIN = 1e-10  # what the power is floored at before the logarithm
 CLASSES = 527  # of AudioSet, which the public files were trained on
@@ -226,10 +227,9 @@ class Panns(Trunk):
         """
         network = copy.deepcopy(self).eval().requires_grad_(False)
         network.spectrogram_extractor.fft = network.spectrogram_extractor.is_fourier()
+        fold(network, {"conv1": "bn1", "conv2": "bn2"})
         for block in network.blocks():
-            block.conv1, block.bn1 = fuse_conv_bn_eval(block.conv1, block.bn1), nn.Identity()
-            block.conv2, block.bn2 = fuse_conv_bn_eval(block.conv2, block.bn2), nn.Identity()
-            block.to(dtype=dtype, memory_format=torch.channels_last)
+            arrange(block, dtype)
             if block.conv1.out_channels >= MANY and block.conv1.weight.device.type == "cpu":
                 block.conv1, block.conv2 = MatrixConv(block.conv1), MatrixConv(block.conv2)
         return network

@@ -6,9 +6,14 @@ State-dict names and shapes are those of ``harritaylor/torchvggish``, release v0
 
 from __future__ import annotations
 
+import copy
+from typing import Self
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from earwitness.extractors.inference import arrange
 
 SAMPLE_RATE = 16000  # Hz
 WINDOW, STEP, FFT = 400, 160, 512  # samples
@@ -86,9 +91,20 @@ class Vggish(nn.Module):
 
     def embed(self, examples: Tensor) -> Tensor:
         """Raw embeddings of log-mel examples: [examples, 96, 64] -> [examples, 128], all values >= 0."""
-        x = self.features(examples[:, None])  # [examples, 512, 6, 4]
+        x = examples[:, None].to(self.features[0].weight.dtype)
+        x = self.features(x)  # [examples, 512, 6, 4]
         x = x.permute(0, 2, 3, 1).flatten(1)  # [examples, 12288]: channels come last, as in TensorFlow
         return self.embeddings(x).to(self.mel.dtype)
+
+    def fast(self, dtype: torch.dtype = torch.float32) -> Self:
+        """A copy for inference alone, its layers in ``dtype`` and channels last; no autocast is needed.
+
+        In float32 it gives what the network gives, up to rounding. Front end and PCA keep the network's precision.
+        """
+        network = copy.deepcopy(self).eval().requires_grad_(False)
+        for part in (network.features, network.embeddings):
+            arrange(part, dtype)
+        return network
 
 
 class PostProcessor(nn.Module):

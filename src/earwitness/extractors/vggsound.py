@@ -6,12 +6,15 @@ State-dict names and shapes are those of ``hche11/VGGSound``, whose files have t
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from earwitness.extractors.inference import arrange, fold
 
 SAMPLE_RATE = 16000  # Hz
 WINDOW, STEP = 512, 159  # samples: 512 with an overlap of 353
@@ -77,11 +80,12 @@ class Vggsound(nn.Module):
         density[..., 1:-1] *= 2  # the negative frequencies
         levels = torch.log(density + OFFSET)
         deviation, mean = torch.std_mean(levels, dim=(1, 2), correction=0, keepdim=True)
-        return ((levels - mean) / (deviation + 1e-9)).transpose(1, 2).to(self.audnet.conv1.weight.dtype)
+        return ((levels - mean) / (deviation + 1e-9)).transpose(1, 2).to(self.audnet.head.weight.dtype)
 
     def convolve(self, spectrogram: Tensor) -> Tensor:
         """The last stage: [clips, 257, spectrogram frames] -> [clips, 512, 9, frames], all values >= 0."""
-        return self.audnet(spectrogram[:, None]).to(spectrogram.dtype)
+        x = spectrogram[:, None].to(self.audnet.conv1.weight.dtype)
+        return self.audnet(x).to(spectrogram.dtype)
 
     def frames(self, maps: Tensor) -> Tensor:
         """Mean of the last stage over frequency: [clips, 512, 9, frames] -> [clips, frames, 512]."""
@@ -93,8 +97,20 @@ class Vggsound(nn.Module):
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Scores of VGGSound's 309 classes in alphabetical order, before the softmax, from clip embeddings."""
-        head = self.audnet.fc if self.audnet.pooling == "avgpool" else self.audnet.fc_
-        return head(embedding)
+        return self.audnet.head(embedding)
+
+    def fast(self, dtype: torch.dtype = torch.float32) -> Self:
+        """A copy for inference alone: BatchNorm folded into the convolutions, these in ``dtype`` and channels last.
+
+        In float32 it gives what the network gives, up to rounding. Front end, heads and the features that come out keep
+        the network's precision whatever ``dtype`` is, and no autocast is needed.
+        """
+        network = copy.deepcopy(self).eval().requires_grad_(False)
+        fold(network, {"conv1": "bn1", "conv2": "bn2", "conv3": "bn3", "0": "1"})  # the last pair: a shortcut's
+        for part in network.audnet.children():
+            if part not in (network.audnet.avgpool, network.audnet.head):
+                arrange(part, dtype)
+        return network
 
     def _cut(self, waveform: Tensor) -> Tensor:
         if self.seconds is None:
@@ -134,6 +150,11 @@ class ResNet(nn.Module):
         x = self.layer2(x)  # [clips, 128, bins / 8, frames / 8]
         x = self.layer3(x)  # [clips, 256, bins / 16, frames / 16]
         return self.layer4(x)  # [clips, 512, bins / 32, frames / 32]
+
+    @property
+    def head(self) -> nn.Linear:
+        """The layer that scores classes."""
+        return self.fc if self.pooling == "avgpool" else self.fc_
 
     def stem(self, x: Tensor) -> Tensor:
         """What comes before the first stage: [clips, 1, bins, frames] -> [clips, 64, bins / 4, frames / 4]."""

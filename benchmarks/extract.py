@@ -1,0 +1,423 @@
+"""Extraction of the six features, against the usual way: one clip at a time, librosa, float32, one call a clip.
+
+speed      both sides as whole extractions, each in a process of its own: start-up, weights, decoding, network, files.
+           Sides take turns, a figure is the median of the repetitions, and frames are compared before the clock counts.
+           Where torch finds a GPU both sides use it, and the table tells how long it waits for data.
+precision  bfloat16 against float32: the error of the frames beside what tells clips from one another.
+memory     peak memory of our side, in one process, with few and with many clips.
+
+Recordings are made up: tones, noise and silence, 10 s long, 44.1 kHz, 16 bits, mono (`--seconds 15 30` draws lengths,
+as Clotho's are). Weights are made up too (`weights: untrained`), which changes nothing in the time. What a process
+takes to start is part of a figure, so cheap extractors get more clips; the times real time beside it go without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from earwitness.corpora.tables import CLIPS, write_table
+from earwitness.files import sha256
+
+RATE = 44100
+RECORDINGS = 100  # different ones; more clips are the same ones under other names
+PRECISIONS = ("float32", "bfloat16")
+ENTRIES: dict[str, dict[str, Any]] = {
+    "lms": {
+        "extractor": "logmel",
+        "sample_rate": 32000,
+        "n_fft": 2048,
+        "hop": 1024,
+        "mels": 128,
+        "fmin": 0,
+        "fmax": 8000,
+        "log": "natural",
+        "offset": 2.2e-16,
+        "average": 10,
+    },
+    **{
+        name: {"extractor": extractor, "weights": "untrained"}
+        for name, extractor in {
+            "vggish": "vggish",
+            "vggsound": "vggsound",
+            "cnn10": "panns_cnn10",
+            "cnn14": "panns_cnn14",
+            "efficient-latent": "efficient_latent",
+        }.items()
+    },
+}
+TIMES = {"lms": 10}  # how many times more clips a cheap extractor gets
+MEMORY_LIMIT = 1.1
+PARTS = ("speed", "precision", "memory")
+
+
+@dataclass
+class Row:
+    """One extractor in one precision: seconds of the repetitions, and more of our side."""
+
+    feature: str
+    precision: str
+    clips: int
+    sound: float  # seconds of it
+    usual: list[float] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    running: list[float] = field(default_factory=list)  # seconds from the first frames to the last
+    after_first: list[float] = field(default_factory=list)  # seconds of sound in them
+    waiting: list[float] = field(default_factory=list)  # share of the time that a GPU waits
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is."""
+        return statistics.median(self.usual) / statistics.median(self.ours)
+
+    @property
+    def turns(self) -> tuple[float, float]:
+        """The least and the largest ratio of single turns."""
+        ratios = [usual / ours for usual, ours in zip(self.usual, self.ours, strict=True)]
+        return min(ratios), max(ratios)
+
+    @property
+    def real_time(self) -> float:
+        """Seconds of sound a second, once it runs."""
+        return statistics.median(
+            sound / max(seconds, 1e-9) for sound, seconds in zip(self.after_first, self.running, strict=True)
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, as JSON holds it."""
+        told = asdict(self) | {"ratio": self.ratio, "turns": self.turns, "times_real_time": self.real_time}
+        return told | {"gpu_waits": statistics.median(self.waiting) if self.waiting else None}
+
+
+# --- recordings -------------------------------------------------------------------------------------------------------
+
+
+def sound(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """A chirp, noise and a silence at a level of their own: float32 [samples]."""
+    time_ = np.arange(round(seconds * RATE)) / RATE
+    start, end = rng.uniform(60, 6000, 2)
+    chirp = np.sin(2 * np.pi * (start + (end - start) * time_ / (2 * seconds)) * time_)
+    samples = rng.uniform(0.05, 0.5) * chirp + rng.uniform(0.001, 0.1) * rng.standard_normal(len(time_))
+    silent = rng.integers(0, len(time_) // 2)
+    samples[silent : silent + len(time_) // 8] = 0
+    return samples.astype(np.float32)
+
+
+def make_recordings(folder: Path, count: int, seconds: tuple[float, float]) -> list[tuple[str, float, str]]:
+    """Recordings in ``folder``: name, seconds and digest of each."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        samples = sound(rng, rng.uniform(*seconds))
+        path = folder / f"{number:03d}.wav"
+        soundfile.write(path, samples, RATE, subtype="PCM_16")
+        made.append((path.name, len(samples) / RATE, sha256(path)))
+    return made
+
+
+def make_table(path: Path, recordings: list[tuple[str, float, str]], clips: int) -> list[str]:
+    """A corpus' table of so many clips, all to be extracted; the names of their files."""
+    chosen = [recordings[number % len(recordings)] for number in range(clips)]
+    rows = [
+        [f"evaluation/{number}", "evaluation", name, "name", seconds, RATE, 1, known]
+        for number, (name, seconds, known) in enumerate(chosen)
+    ]
+    write_table(path, pd.DataFrame(rows, columns=CLIPS))
+    return [name for name, _, _ in chosen]
+
+
+# --- the two sides, each in a fresh process ---------------------------------------------------------------------------
+
+
+def options_of(feature: str, precision: str) -> Any:
+    """The entry of a feature."""
+    from earwitness.config import validated
+
+    low = {"precision": precision} if precision != "float32" else {}
+    return validated("features", ENTRIES[feature] | low)
+
+
+def usual(folder: Path, feature: str, names: list[str], cores: int) -> float:
+    """Extract the usual way; seconds."""
+    began = time.perf_counter()
+    import torch
+    import usual as baseline
+
+    from earwitness.extractors.workers import extractor_of
+
+    torch.set_num_threads(cores)
+    options = options_of(feature, "float32")
+    baseline.extract(options, extractor_of(options), [folder / "audio" / name for name in names], folder / "usual.h5")
+    return time.perf_counter() - began
+
+
+def ours(folder: Path, feature: str, precision: str, cores: int) -> dict[str, float]:
+    """Extract as the DAG does; seconds, and how it ran once it did."""
+    began = time.perf_counter()
+    from earwitness.extractors import stage, workers
+
+    told: list[tuple[float, float]] = []
+    busy: list[float] = []
+    make = workers.make
+
+    def listening(shards, extractor, cores, memory_mb, heard):
+        def heard_too(clips: int, seconds: float) -> None:
+            told.append((time.perf_counter(), seconds))
+            heard(clips, seconds)
+
+        if extractor.on_gpu:
+            extractor.frames = timed(extractor.frames, busy)
+        make(shards, extractor, cores, memory_mb, heard_too)
+
+    stage.make = listening
+    with redirect_stderr(io.StringIO()):
+        out = folder / "ours.h5"
+        stage.extract(options_of(feature, precision), folder / "clips.csv", "evaluation", folder / "audio", out, cores)
+    seconds = time.perf_counter() - began
+    running = told[-1][0] - told[0][0]
+    first = sum(sound for moment, sound in told if moment - told[0][0] < 1e-3)  # heard of at once
+    waiting = max(0.0, 1 - sum(busy[1:]) / running) if busy else None
+    return {
+        "seconds": seconds,
+        "running": running,
+        "sound": sum(sound for _, sound in told) - first,
+        "waiting": waiting,
+    }
+
+
+def timed(function: Any, seconds: list[float]) -> Any:
+    """The same function; notes how long each call takes."""
+
+    def called(*arguments: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            seconds.append(time.perf_counter() - began)
+
+    return called
+
+
+def differences(folder: Path) -> float:
+    """The largest difference between both sides' frames, in units of the largest value."""
+    import h5py
+
+    from earwitness.extractors.store import FeatureStore
+
+    worst = 0.0
+    with FeatureStore(folder / "ours.h5") as store, h5py.File(folder / "usual.h5") as file:
+        for number, clip_id in enumerate(store.clip_ids):
+            theirs, own = file[str(number)][:], store[clip_id]
+            worst = max(worst, float(np.abs(theirs - own).max() / np.abs(theirs).max()))
+    return worst
+
+
+def agreement(folder: Path, feature: str, names: list[str]) -> dict[str, float]:
+    """How far bfloat16 is from float32, in one process."""
+    import torch
+
+    from earwitness.audio.decode import load
+    from earwitness.extractors.workers import extractor_of
+
+    torch.set_num_threads(1)
+    frames = {}
+    for precision in PRECISIONS:
+        extractor = extractor_of(options_of(feature, precision))
+        clips = [load(folder / "audio" / name, extractor.sample_rate)[None] for name in names]
+        shortest = min(clip.shape[1] for clip in clips)
+        frames[precision] = np.concatenate([extractor.frames(clip[:, :shortest]) for clip in clips])
+    exact, low = frames["float32"].astype(np.float64), frames["bfloat16"].astype(np.float64)
+    spread = np.sqrt(np.mean((exact - exact.mean(axis=0)) ** 2))
+    cosines = (exact * low).sum(axis=2) / (np.linalg.norm(exact, axis=2) * np.linalg.norm(low, axis=2) + 1e-12)
+    return {
+        "error_to_spread": float(np.sqrt(np.mean((exact - low) ** 2)) / spread),
+        "largest": float(np.abs(exact - low).max() / np.abs(exact).max()),
+        "cosine": float(cosines.mean()),
+    }
+
+
+def peak(folder: Path, feature: str) -> float:
+    """Peak memory in MB of an extraction in this process alone."""
+    ours(folder, feature, "float32", 1)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+def apart(function: Any, *arguments: Any) -> Any:
+    """What a function gives in a fresh process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def speed(
+    folder: Path, recordings: list, features: list[str], clips: int, repetitions: int, cores: int, limit: float
+) -> list[Row]:
+    """Both sides of each extractor in turns; stops where they differ by more than ``limit``."""
+    rows = []
+    for feature in features:
+        count = clips * TIMES.get(feature, 1)
+        names = make_table(folder / "clips.csv", recordings, count)
+        lasting = {name: seconds for name, seconds, _ in recordings}
+        sound = sum(lasting[name] for name in names)
+        precisions = PRECISIONS[: 1 if feature == "lms" else 2]
+        found = {precision: Row(feature, precision, count, sound) for precision in precisions}
+        for turn in range(repetitions):
+            print(f"{feature}, turn {turn + 1} of {repetitions} ...", file=sys.stderr, flush=True)
+            seconds = apart(usual, folder, feature, names, cores)
+            for precision, row in found.items():
+                told = apart(ours, folder, feature, precision, cores)
+                if precision == "float32" and (worst := differences(folder)) > limit:
+                    raise AssertionError(f"{feature}: both sides differ by {worst:.1e} of the largest value")
+                row.usual.append(seconds)
+                row.ours.append(told["seconds"])
+                row.running.append(told["running"])
+                row.after_first.append(told["sound"])
+                row.waiting += [told["waiting"]] if told["waiting"] is not None else []
+        rows += found.values()
+    return rows
+
+
+def speed_table(rows: list[Row]) -> str:
+    """The results for people."""
+    lines = [
+        f"{'':<17}{'precision':<10}{'clips':>6}{'usual s':>9}{'ours s':>9}{'ratio':>7}  {'(turns)':<14}"
+        f"{'x real time':>11}{'GPU waits':>11}"
+    ]
+    for row in rows:
+        least, most = row.turns
+        waits = f"{statistics.median(row.waiting):.0%}" if row.waiting else "-"
+        lines.append(
+            f"{row.feature:<17}{row.precision:<10}{row.clips:>6}{statistics.median(row.usual):>9.1f}"
+            f"{statistics.median(row.ours):>9.1f}{row.ratio:>7.2f}  {f'({least:.2f} to {most:.2f})':<14}"
+            f"{row.real_time:>11.0f}{waits:>11}"
+        )
+    return "\n".join(lines)
+
+
+def precision_table(found: dict[str, dict[str, float]]) -> str:
+    """The results for people."""
+    lines = [f"{'bfloat16':<17}{'error / spread':>15}{'largest':>10}{'cosine':>10}"]
+    lines += [
+        f"{feature:<17}{told['error_to_spread']:>15.3f}{told['largest']:>10.3f}{told['cosine']:>10.4f}"
+        for feature, told in found.items()
+    ]
+    lines.append("error / spread: root mean square error beside that of clips from their mean, frame by frame.")
+    return "\n".join(lines)
+
+
+def memory_table(found: dict[str, tuple[float, float]], few: int, many: int) -> str:
+    """The results for people."""
+    lines = [f"{'peak memory, MB':<17}{few:>6} clips{many:>6} clips{'ratio':>7}"]
+    for feature, (first, second) in found.items():
+        remark = "" if second / first < MEMORY_LIMIT else "  grows"
+        lines.append(f"{feature:<17}{first:>12.0f}{second:>12.0f}{second / first:>7.2f}{remark}")
+    return "\n".join(lines)
+
+
+def machine(cores: int) -> dict[str, Any]:
+    """What the figures were measured on."""
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.exists() else []
+    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    return {
+        "cpu": platform.machine(),
+        "flags": known,
+        "cores": cores,
+        "isa": isa,
+        "gpu": gpu,
+        "torch": torch.__version__,
+    }
+
+
+def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Run the parts that were asked for, and print their tables."""
+    content: dict[str, Any] = {"machine": machine(chosen.cores)}
+    print(f"machine: {content['machine']}")
+    with tempfile.TemporaryDirectory(prefix="earwitness-") as place:
+        folder = Path(place)
+        lengths = (chosen.seconds[0], chosen.seconds[-1])
+        recordings = make_recordings(folder / "audio", min(RECORDINGS, chosen.clips), lengths)
+        if "speed" in chosen.parts:
+            rows = speed(
+                folder, recordings, chosen.features, chosen.clips, chosen.repetitions, chosen.cores, chosen.limit
+            )
+            content["speed"] = [row.summary() for row in rows]
+            print(speed_table(rows), flush=True)
+        if "precision" in chosen.parts:
+            names = [name for name, _, _ in recordings[:16]]
+            networks = [feature for feature in chosen.features if feature != "lms"]
+            content["precision"] = {feature: apart(agreement, folder, feature, names) for feature in networks}
+            print(precision_table(content["precision"]), flush=True)
+        if "memory" in chosen.parts:
+            content["memory"] = memory(folder, chosen.features, *chosen.memory)
+            print(memory_table(content["memory"], *chosen.memory), flush=True)
+    return content
+
+
+def memory(folder: Path, features: list[str], few: int, many: int) -> dict[str, tuple[float, float]]:
+    """Peak memory of each extractor with few and with many clips of 2 s, more than one shard's each."""
+    root = folder / "memory"
+    root.mkdir()
+    recordings = make_recordings(root / "audio", 16, (2.0, 2.0))
+    found = {}
+    for feature in features:
+        print(f"{feature}, memory ...", file=sys.stderr, flush=True)
+        peaks = []
+        for clips in (few, many):
+            make_table(root / "clips.csv", recordings, clips)
+            peaks.append(apart(peak, root, feature))
+        found[feature] = (peaks[0], peaks[1])
+    return found
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--features", nargs="+", choices=list(ENTRIES), default=list(ENTRIES))
+    parser.add_argument("--clips", type=int, default=100, help="of an extraction; ten times as many of lms")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0], help="length of clips, or range of lengths")
+    parser.add_argument("--memory", type=int, nargs=2, default=[64, 256], help="clips of the two memory measurements")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--limit", type=float, default=1e-3, help="how far both sides' frames may differ")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    return parser.parse_args(given)
+
+
+def main() -> None:
+    """Run from the command line."""
+    chosen = arguments()
+    content = measure(chosen)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        main()

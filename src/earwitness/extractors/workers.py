@@ -1,0 +1,230 @@
+"""The shards of an extraction, made side by side: by processes of one thread each, or by the one that has the GPU.
+
+One thread each makes the numbers independent of how many cores there are, and two processes of one thread are as fast
+as one of two. Beside each network its recordings are decoded and resampled; a GPU has a decoder for each core.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from earwitness import registry
+from earwitness.audio.decode import load
+from earwitness.errors import CorpusError, EarwitnessError, listed
+from earwitness.extractors.interface import Extractor
+from earwitness.extractors.store import write
+from earwitness.files import sha256
+from earwitness.options import FeatureOptions
+
+AHEAD = 8  # recordings that each decoder brings before the network wants them
+POLL = 0.2  # seconds between two looks at how far the processes are
+
+Heard = Callable[[int, float], None]  # told how many clips more are done, and how many seconds of sound they are
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of clips that one worker turns into one file."""
+
+    path: Path
+    clip_ids: tuple[str, ...]
+    root: Path
+    audio: tuple[str, ...]  # from the root
+    digests: tuple[str, ...]  # of the audio, as the corpus was read
+    seconds: tuple[float, ...]
+    options: FeatureOptions
+    provenance: dict[str, Any]
+
+
+def extractor_of(options: FeatureOptions) -> Extractor:
+    """The extractor that an entry of the configuration names."""
+    return registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
+
+
+def storage_of(options: FeatureOptions) -> str:
+    """The type that features are stored in."""
+    return getattr(options, "storage", "float32")
+
+
+def processes_for(extractor: Extractor, cores: int, memory_mb: float, shards: int) -> int:
+    """How many processes make the shards: one a core, as far as there is memory; one where it has a GPU."""
+    return 1 if extractor.on_gpu else max(1, min(cores, int(memory_mb // extractor.memory_mb), shards))
+
+
+def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: float | None, heard: Heard) -> None:
+    """Write every shard's file; what a failure or Ctrl-C interrupts leaves whole files, and no others.
+
+    Raises EarwitnessError: a recording changed or cannot be decoded, or a process was killed.
+    """
+    free_mb = psutil.virtual_memory().available / (1 << 20)
+    processes = processes_for(extractor, cores, min(free_mb, memory_mb or free_mb), len(shards))
+    if processes == 1:
+        _make(shards, extractor, cores if extractor.on_gpu else 1, heard)
+        return
+    context = multiprocessing.get_context("spawn")
+    progress = context.SimpleQueue()
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(processes, context, _begin, (shards[0].options, progress))
+    try:
+        running = {pool.submit(_make_one, shard) for shard in shards}
+        while running:
+            done, running = wait(running, POLL, FIRST_COMPLETED)
+            while not progress.empty():
+                heard(*progress.get())
+            _raise_first(done)
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        remove_torn(shards)
+    while not progress.empty():
+        heard(*progress.get())
+
+
+def remove_torn(shards: Sequence[Shard]) -> None:
+    """Remove what killed processes have left of shards."""
+    for folder in {shard.path.parent for shard in shards}:
+        for torn in folder.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
+
+
+def _raise_first(done: set[Future]) -> None:
+    """Raise what went wrong in a process, the plain message before the consequence for the others."""
+    errors = [error for future in done if (error := future.exception()) is not None]
+    plain = [error for error in errors if not isinstance(error, BrokenProcessPool)]
+    if plain:
+        raise plain[0]
+    if errors:
+        raise EarwitnessError(
+            "A process of the extraction was killed; most likely memory ran out. Give it more (`mem_mb`), or fewer "
+            "cores, and run the same command again: it goes on with the missing clips."
+        ) from errors[0]
+
+
+# --- in a process of the pool -----------------------------------------------------------------------------------------
+
+_own: dict[str, Any] = {}  # the extractor of this process, and where it tells its progress
+
+
+def _begin(options: FeatureOptions, progress: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the process that began this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _own["extractor"] = extractor_of(options)
+    _own["heard"] = lambda clips, seconds: progress.put((clips, seconds))
+
+
+def _end_with_parent() -> None:
+    """Where the parent is killed, a process that waits for work would wait for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _make_one(shard: Shard) -> None:
+    _make([shard], _own["extractor"], 1, _own["heard"])
+
+
+# --- one shard after another ------------------------------------------------------------------------------------------
+
+
+def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: Heard) -> None:
+    """Write shards in this process; recordings of the next one are decoded while the network has this one."""
+    import torch
+
+    torch.set_num_threads(1)
+    plans = [batches(shard.seconds, extractor.batch_size) for shard in shards]
+    wanted = [
+        (shard, number) for shard, plan in zip(shards, plans, strict=True) for numbers in plan for number in numbers
+    ]
+    with ThreadPoolExecutor(decoders) as pool:
+        coming = _decoded(pool, wanted, extractor.sample_rate, AHEAD * decoders)
+        for shard, plan in zip(shards, plans, strict=True):
+            frames = _frames(shard, plan, coming, extractor, heard)
+            pairs = zip(shard.clip_ids, frames, strict=True)
+            write(shard.path, pairs, extractor.dimension, shard.provenance, dtype=storage_of(shard.options))
+
+
+def batches(seconds: Sequence[float], size: int) -> list[list[int]]:
+    """Places of the clips that run together, which are those of one length: zeros that fill up a clip spoil its frames.
+
+    At most ``size`` in a batch, and the batches in the order of their first clips.
+    """
+    batches: list[list[int]] = []
+    open_ones: dict[float, list[int]] = {}
+    for place, length in enumerate(seconds):
+        if length not in open_ones:
+            open_ones[length] = []
+            batches.append(open_ones[length])
+        open_ones[length].append(place)
+        if len(open_ones[length]) == size:
+            del open_ones[length]
+    return batches
+
+
+def _decoded(
+    pool: ThreadPoolExecutor, wanted: Sequence[tuple[Shard, int]], rate: int, ahead: int
+) -> Iterator[np.ndarray]:
+    """The recordings in the order in which they are wanted, decoded by the pool and some of them ahead."""
+    coming: deque[Future[np.ndarray]] = deque()
+    try:
+        for shard, number in wanted:
+            coming.append(pool.submit(_recording, shard, number, rate))
+            if len(coming) > ahead:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        for future in coming:
+            future.cancel()
+
+
+def _recording(shard: Shard, number: int, rate: int) -> np.ndarray:
+    """One recording as the network reads it; all of the shard that changed since the corpus was read are named."""
+    if _changed(shard, number):
+        changed = [str(shard.root / path) for place, path in enumerate(shard.audio) if _changed(shard, place)]
+        advice = "Run again: the corpus is read anew when recordings change."
+        raise CorpusError(listed("Recordings that changed or went away after the corpus was read:", changed, advice))
+    return load(shard.root / shard.audio[number], rate)
+
+
+def _changed(shard: Shard, number: int) -> bool:
+    path = shard.root / shard.audio[number]
+    return not path.is_file() or sha256(path) != shard.digests[number]
+
+
+def _frames(
+    shard: Shard, plan: list[list[int]], coming: Iterator[np.ndarray], extractor: Extractor, heard: Heard
+) -> Iterator[np.ndarray]:
+    """The frames of each clip in the shard's order, float32 [frames, dimension]; batches run as ``plan`` has them."""
+    found: dict[int, np.ndarray] = {}
+    following = 0
+    for numbers in plan:
+        found |= _together(extractor, {number: next(coming) for number in numbers})
+        heard(len(numbers), sum(shard.seconds[number] for number in numbers))
+        while following in found:
+            yield found.pop(following)
+            following += 1
+
+
+def _together(extractor: Extractor, waveforms: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Frames of clips that last equally long; those whose resampled lengths differ all the same do not run together."""
+    found = {}
+    for length in {len(waveform) for waveform in waveforms.values()}:
+        alike = [number for number, waveform in waveforms.items() if len(waveform) == length]
+        frames = extractor.frames(np.stack([waveforms[number] for number in alike]))
+        found |= dict(zip(alike, frames, strict=True))
+    return found
