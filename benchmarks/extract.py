@@ -1,14 +1,14 @@
 """Extraction of the six features, against the usual way: one clip at a time, librosa, float32, one call a clip.
 
 speed      both sides as whole extractions, each in a process of its own: start-up, weights, decoding, network, files.
-           Sides take turns, a figure is the median of the repetitions, and frames are compared before the clock counts.
+           Sides take turns, figures are medians of the repetitions, and the frames of both sides are compared. The
+           ratio is that of the speeds from the first frames on; beside it stands that of the whole extractions.
            Where torch finds a GPU both sides use it, and the table tells how long it waits for data.
 precision  bfloat16 against float32: the error of the frames beside what tells clips from one another.
 memory     peak memory of our side, in one process, with few and with many clips.
 
 Recordings are made up: tones, noise and silence, 10 s long, 44.1 kHz, 16 bits, mono (`--seconds 15 30` draws lengths,
-as Clotho's are). Weights are made up too (`weights: untrained`), which changes nothing in the time. What a process
-takes to start is part of a figure, so cheap extractors get more clips; the times real time beside it go without.
+as Clotho's are). Weights are made up too (`weights: untrained`), which changes nothing in the time.
 """
 
 from __future__ import annotations
@@ -63,47 +63,60 @@ ENTRIES: dict[str, dict[str, Any]] = {
         }.items()
     },
 }
-TIMES = {"lms": 10}  # how many times more clips a cheap extractor gets
+TIMES = {"lms": 10}  # how many times more clips a quick extractor gets
 MEMORY_LIMIT = 1.1
 PARTS = ("speed", "precision", "memory")
 
 
 @dataclass
 class Row:
-    """One extractor in one precision: seconds of the repetitions, and more of our side."""
+    """One extractor in one precision: what the repetitions gave."""
 
     feature: str
     precision: str
     clips: int
-    sound: float  # seconds of it
-    usual: list[float] = field(default_factory=list)
-    ours: list[float] = field(default_factory=list)
-    running: list[float] = field(default_factory=list)  # seconds from the first frames to the last
-    after_first: list[float] = field(default_factory=list)  # seconds of sound in them
+    usual_seconds: list[float] = field(default_factory=list)  # of a whole extraction
+    ours_seconds: list[float] = field(default_factory=list)
+    usual_speed: list[float] = field(default_factory=list)  # seconds of sound a second, from the first frames on
+    ours_speed: list[float] = field(default_factory=list)
     waiting: list[float] = field(default_factory=list)  # share of the time that a GPU waits
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is."""
-        return statistics.median(self.usual) / statistics.median(self.ours)
+        """How many times faster ours is, once both run."""
+        return statistics.median(self.ours_speed) / statistics.median(self.usual_speed)
 
     @property
     def turns(self) -> tuple[float, float]:
         """The least and the largest ratio of single turns."""
-        ratios = [usual / ours for usual, ours in zip(self.usual, self.ours, strict=True)]
+        ratios = [ours / usual for usual, ours in zip(self.usual_speed, self.ours_speed, strict=True)]
         return min(ratios), max(ratios)
 
     @property
-    def real_time(self) -> float:
-        """Seconds of sound a second, once it runs."""
-        return statistics.median(
-            sound / max(seconds, 1e-9) for sound, seconds in zip(self.after_first, self.running, strict=True)
-        )
+    def whole(self) -> float:
+        """How many times faster ours is with start-up and weights."""
+        return statistics.median(self.usual_seconds) / statistics.median(self.ours_seconds)
+
+    def add(self, usual: dict[str, float], ours: dict[str, float]) -> None:
+        """Take a turn's figures in."""
+        self.usual_seconds.append(usual["seconds"])
+        self.ours_seconds.append(ours["seconds"])
+        self.usual_speed.append(usual["speed"])
+        self.ours_speed.append(ours["speed"])
+        self.waiting += [ours["waiting"]] if ours["waiting"] is not None else []
 
     def summary(self) -> dict[str, Any]:
         """All of it, as JSON holds it."""
-        told = asdict(self) | {"ratio": self.ratio, "turns": self.turns, "times_real_time": self.real_time}
-        return told | {"gpu_waits": statistics.median(self.waiting) if self.waiting else None}
+        return asdict(self) | {"ratio": self.ratio, "turns": self.turns, "whole": self.whole}
+
+    def __str__(self) -> str:
+        least, most = self.turns
+        waits = f"{statistics.median(self.waiting):.0%}" if self.waiting else "-"
+        return (
+            f"{self.feature:<17}{self.precision:<10}{self.clips:>6} clips"
+            f"{statistics.median(self.usual_speed):>8.0f}{statistics.median(self.ours_speed):>10.0f}"
+            f"{self.ratio:>7.2f}  {f'({least:.2f} to {most:.2f})':<16}{self.whole:>6.2f}{waits:>11}"
+        )
 
 
 # --- recordings -------------------------------------------------------------------------------------------------------
@@ -133,15 +146,15 @@ def make_recordings(folder: Path, count: int, seconds: tuple[float, float]) -> l
     return made
 
 
-def make_table(path: Path, recordings: list[tuple[str, float, str]], clips: int) -> list[str]:
-    """A corpus' table of so many clips, all to be extracted; the names of their files."""
+def make_table(path: Path, recordings: list[tuple[str, float, str]], clips: int) -> list[tuple[str, float]]:
+    """A corpus' table of so many clips, all to be extracted; file and seconds of each."""
     chosen = [recordings[number % len(recordings)] for number in range(clips)]
     rows = [
         [f"evaluation/{number}", "evaluation", name, "name", seconds, RATE, 1, known]
         for number, (name, seconds, known) in enumerate(chosen)
     ]
     write_table(path, pd.DataFrame(rows, columns=CLIPS))
-    return [name for name, _, _ in chosen]
+    return [(name, seconds) for name, seconds, _ in chosen]
 
 
 # --- the two sides, each in a fresh process ---------------------------------------------------------------------------
@@ -155,8 +168,8 @@ def options_of(feature: str, precision: str) -> Any:
     return validated("features", ENTRIES[feature] | low)
 
 
-def usual(folder: Path, feature: str, names: list[str], cores: int) -> float:
-    """Extract the usual way; seconds."""
+def usual(folder: Path, feature: str, recordings: list[tuple[str, float]], cores: int) -> dict[str, float]:
+    """Extract the usual way; seconds in all, and seconds of sound a second once it runs."""
     began = time.perf_counter()
     import torch
     import usual as baseline
@@ -165,12 +178,14 @@ def usual(folder: Path, feature: str, names: list[str], cores: int) -> float:
 
     torch.set_num_threads(cores)
     options = options_of(feature, "float32")
-    baseline.extract(options, extractor_of(options), [folder / "audio" / name for name in names], folder / "usual.h5")
-    return time.perf_counter() - began
+    audio = [folder / "audio" / name for name, _ in recordings]
+    running = baseline.extract(options, extractor_of(options), audio, folder / "usual.h5")
+    speed = sum(seconds for _, seconds in recordings[1:]) / running
+    return {"seconds": time.perf_counter() - began, "speed": speed}
 
 
 def ours(folder: Path, feature: str, precision: str, cores: int) -> dict[str, float]:
-    """Extract as the DAG does; seconds, and how it ran once it did."""
+    """Extract as the DAG does; seconds in all, seconds of sound a second once it runs, the share a GPU waits."""
     began = time.perf_counter()
     from earwitness.extractors import stage, workers
 
@@ -193,14 +208,9 @@ def ours(folder: Path, feature: str, precision: str, cores: int) -> dict[str, fl
         stage.extract(options_of(feature, precision), folder / "clips.csv", "evaluation", folder / "audio", out, cores)
     seconds = time.perf_counter() - began
     running = told[-1][0] - told[0][0]
-    first = sum(sound for moment, sound in told if moment - told[0][0] < 1e-3)  # heard of at once
+    sound = sum(sound for moment, sound in told if moment - told[0][0] > 1e-3)  # what is not heard of at first
     waiting = max(0.0, 1 - sum(busy[1:]) / running) if busy else None
-    return {
-        "seconds": seconds,
-        "running": running,
-        "sound": sum(sound for _, sound in told) - first,
-        "waiting": waiting,
-    }
+    return {"seconds": seconds, "speed": sound / max(running, 1e-9), "waiting": waiting}
 
 
 def timed(function: Any, seconds: list[float]) -> Any:
@@ -274,45 +284,24 @@ def speed(
     folder: Path, recordings: list, features: list[str], clips: int, repetitions: int, cores: int, limit: float
 ) -> list[Row]:
     """Both sides of each extractor in turns; stops where they differ by more than ``limit``."""
+    print("times real time                           usual      ours  ratio  (turns)          whole  GPU waits")
     rows = []
     for feature in features:
         count = clips * TIMES.get(feature, 1)
-        names = make_table(folder / "clips.csv", recordings, count)
-        lasting = {name: seconds for name, seconds, _ in recordings}
-        sound = sum(lasting[name] for name in names)
+        chosen = make_table(folder / "clips.csv", recordings, count)
         precisions = PRECISIONS[: 1 if feature == "lms" else 2]
-        found = {precision: Row(feature, precision, count, sound) for precision in precisions}
+        found = {precision: Row(feature, precision, count) for precision in precisions}
         for turn in range(repetitions):
             print(f"{feature}, turn {turn + 1} of {repetitions} ...", file=sys.stderr, flush=True)
-            seconds = apart(usual, folder, feature, names, cores)
+            theirs = apart(usual, folder, feature, chosen, cores)
             for precision, row in found.items():
                 told = apart(ours, folder, feature, precision, cores)
                 if precision == "float32" and (worst := differences(folder)) > limit:
                     raise AssertionError(f"{feature}: both sides differ by {worst:.1e} of the largest value")
-                row.usual.append(seconds)
-                row.ours.append(told["seconds"])
-                row.running.append(told["running"])
-                row.after_first.append(told["sound"])
-                row.waiting += [told["waiting"]] if told["waiting"] is not None else []
+                row.add(theirs, told)
+        print(*found.values(), sep="\n", flush=True)
         rows += found.values()
     return rows
-
-
-def speed_table(rows: list[Row]) -> str:
-    """The results for people."""
-    lines = [
-        f"{'':<17}{'precision':<10}{'clips':>6}{'usual s':>9}{'ours s':>9}{'ratio':>7}  {'(turns)':<14}"
-        f"{'x real time':>11}{'GPU waits':>11}"
-    ]
-    for row in rows:
-        least, most = row.turns
-        waits = f"{statistics.median(row.waiting):.0%}" if row.waiting else "-"
-        lines.append(
-            f"{row.feature:<17}{row.precision:<10}{row.clips:>6}{statistics.median(row.usual):>9.1f}"
-            f"{statistics.median(row.ours):>9.1f}{row.ratio:>7.2f}  {f'({least:.2f} to {most:.2f})':<14}"
-            f"{row.real_time:>11.0f}{waits:>11}"
-        )
-    return "\n".join(lines)
 
 
 def precision_table(found: dict[str, dict[str, float]]) -> str:
@@ -367,7 +356,6 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
                 folder, recordings, chosen.features, chosen.clips, chosen.repetitions, chosen.cores, chosen.limit
             )
             content["speed"] = [row.summary() for row in rows]
-            print(speed_table(rows), flush=True)
         if "precision" in chosen.parts:
             names = [name for name, _, _ in recordings[:16]]
             networks = [feature for feature in chosen.features if feature != "lms"]

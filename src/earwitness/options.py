@@ -106,7 +106,7 @@ class FeatureOptions(Options):
     """What every feature has, whatever its extractor."""
 
     trained_on: list[Name] = []  # id lists of what its extractor was trained on
-    clips_per_shard: PositiveInt = 32  # at most; what a killed extraction loses, for each worker
+    clips_per_shard: PositiveInt = 16  # at most; what a killed extraction loses, for each worker
 
     @property
     def untrained(self) -> bool:

@@ -123,7 +123,7 @@ class LoudnessOptions(FeatureOptions):
 class Loudness(Extractor):
     """A seventh extractor: one file with its options and itself, and one line in the registry."""
 
-    sample_rate, dimension, hop, window_seconds, batch_size = 8000, 1, 800, 0.1, 2
+    sample_rate, dimension, hop, window_seconds, batch_seconds = 8000, 1, 800, 0.1, 2
 
     def __init__(self, options):
         self.options = options

@@ -28,7 +28,7 @@ RATE = 8000
 class Echo(Extractor):
     """Frames are the samples; notes how long the clips of each call are."""
 
-    sample_rate, dimension, hop, window_seconds, batch_size = RATE, 1, 1, 0.0, 2
+    sample_rate, dimension, hop, window_seconds, batch_seconds = RATE, 1, 1, 0.0, 80 / RATE
 
     def __init__(self):
         self.calls = []
@@ -62,8 +62,9 @@ def made(folder, lengths, clips_per_shard=3):
 
 
 def test_batches_are_of_one_length_and_in_the_order_of_their_first_clips():
-    assert workers.batches([3, 1, 3, 2, 3, 1, 3], 2) == [[0, 2], [1, 5], [3], [4, 6]]
-    assert workers.batches([3, 1, 3], 1) == [[0], [1], [2]]
+    assert workers.batches([3, 1, 3, 2, 3, 1, 3], 6.5) == [[0, 2], [1, 5], [3], [4, 6]]
+    assert workers.batches([3, 1, 3, 1], 2) == [[0], [1, 3], [2]]
+    assert workers.batches([3, 1, 3], 0) == [[0], [1], [2]]
     assert workers.batches([], 4) == []
 
 
@@ -85,7 +86,7 @@ def test_clips_of_one_duration_but_other_lengths_do_not_run_together(tmp_path):
     (shard,) = made(tmp_path, [40, 40, 30])
     shard = workers.Shard(**{**vars(shard), "seconds": (0.005, 0.005, 0.005)})
     extractor = Echo()
-    extractor.batch_size = 3
+    extractor.batch_seconds = 1
     workers.make([shard], extractor, 1, None, lambda *_: None)
     assert sorted(extractor.calls) == [(1, 30), (2, 40)]
 

@@ -17,7 +17,7 @@ class Extractor(ABC):
         window_seconds: of the shortest clip that gives a frame; shorter ones are filled up with zeros, and counted.
         frames_per_clip: of every clip when it is read back; None: clips keep their own length.
         fill: what stands beyond a clip's end where ``frames_per_clip`` is longer.
-        batch_size: clips that run together at most.
+        batch_seconds: sound that runs together at most, in clips of one length; a longer clip runs alone.
         memory_mb: what a process of it needs, with clips of half a minute.
         on_gpu: whether one process has all the work, since it has the GPU.
     """
@@ -28,7 +28,7 @@ class Extractor(ABC):
     window_seconds: float
     frames_per_clip: int | None = None
     fill: float = 0.0
-    batch_size: int = 1
+    batch_seconds: float = 0
     memory_mb: int = 600
     on_gpu: bool = False
 

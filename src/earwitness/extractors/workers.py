@@ -146,7 +146,7 @@ def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: H
     import torch
 
     torch.set_num_threads(1)
-    plans = [batches(shard.seconds, extractor.batch_size) for shard in shards]
+    plans = [batches(shard.seconds, extractor.batch_seconds) for shard in shards]
     wanted = [
         (shard, number) for shard, plan in zip(shards, plans, strict=True) for numbers in plan for number in numbers
     ]
@@ -158,10 +158,10 @@ def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: H
             write(shard.path, pairs, extractor.dimension, shard.provenance, dtype=storage_of(shard.options))
 
 
-def batches(seconds: Sequence[float], size: int) -> list[list[int]]:
+def batches(seconds: Sequence[float], most: float) -> list[list[int]]:
     """Places of the clips that run together, which are those of one length: zeros that fill up a clip spoil its frames.
 
-    At most ``size`` in a batch, and the batches in the order of their first clips.
+    At most ``most`` seconds in a batch of several clips, and the batches in the order of their first clips.
     """
     batches: list[list[int]] = []
     open_ones: dict[float, list[int]] = {}
@@ -170,7 +170,7 @@ def batches(seconds: Sequence[float], size: int) -> list[list[int]]:
             open_ones[length] = []
             batches.append(open_ones[length])
         open_ones[length].append(place)
-        if len(open_ones[length]) == size:
+        if (len(open_ones[length]) + 1) * length > most:
             del open_ones[length]
     return batches
 
