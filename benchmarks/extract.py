@@ -393,7 +393,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--memory", type=int, nargs=2, default=[64, 256], help="clips of the two memory measurements")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--limit", type=float, default=1e-3, help="how far both sides' frames may differ")
+    parser.add_argument("--limit", type=float, default=1e-3, help="how far both sides' frames may differ (TF32: 0.1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     return parser.parse_args(given)
 

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -142,20 +142,37 @@ def _make_one(shard: Shard) -> None:
 
 
 def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: Heard) -> None:
-    """Write shards in this process; recordings of the next one are decoded while the network has this one."""
+    """Write shards in this process; while the network has a batch, what comes after it is decoded."""
     import torch
 
-    torch.set_num_threads(1)
     plans = [batches(shard.seconds, extractor.batch_seconds) for shard in shards]
-    wanted = [
-        (shard, number) for shard, plan in zip(shards, plans, strict=True) for numbers in plan for number in numbers
-    ]
-    with ThreadPoolExecutor(decoders) as pool:
-        coming = _decoded(pool, wanted, extractor.sample_rate, AHEAD * decoders)
+    jobs = [(shard, numbers) for shard, plan in zip(shards, plans, strict=True) for numbers in plan]
+    with (
+        ThreadPoolExecutor(decoders) as decoder,
+        ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as network,
+    ):
+        wanted = ((_recording, shard, number, extractor.sample_rate) for shard, numbers in jobs for number in numbers)
+        waveforms = _ahead(decoder, wanted, AHEAD * decoders)
+        decoded = ((_together, extractor, {number: next(waveforms) for number in numbers}) for _, numbers in jobs)
+        done = _ahead(network, decoded, 1)
         for shard, plan in zip(shards, plans, strict=True):
-            frames = _frames(shard, plan, coming, extractor, heard)
-            pairs = zip(shard.clip_ids, frames, strict=True)
-            write(shard.path, pairs, extractor.dimension, shard.provenance, dtype=storage_of(shard.options))
+            frames = zip(shard.clip_ids, _in_order(shard, plan, done, heard), strict=True)
+            write(shard.path, frames, extractor.dimension, shard.provenance, dtype=storage_of(shard.options))
+
+
+def _ahead(pool: ThreadPoolExecutor, calls: Iterable[tuple], ahead: int) -> Iterator[Any]:
+    """What each call (a function and its arguments) gives, in their order; ``ahead`` further ones are under way."""
+    coming: deque[Future] = deque()
+    try:
+        for function, *arguments in calls:
+            coming.append(pool.submit(function, *arguments))
+            if len(coming) > ahead:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        for future in coming:
+            future.cancel()
 
 
 def batches(seconds: Sequence[float], most: float) -> list[list[int]]:
@@ -175,23 +192,6 @@ def batches(seconds: Sequence[float], most: float) -> list[list[int]]:
     return batches
 
 
-def _decoded(
-    pool: ThreadPoolExecutor, wanted: Sequence[tuple[Shard, int]], rate: int, ahead: int
-) -> Iterator[np.ndarray]:
-    """The recordings in the order in which they are wanted, decoded by the pool and some of them ahead."""
-    coming: deque[Future[np.ndarray]] = deque()
-    try:
-        for shard, number in wanted:
-            coming.append(pool.submit(_recording, shard, number, rate))
-            if len(coming) > ahead:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-    finally:
-        for future in coming:
-            future.cancel()
-
-
 def _recording(shard: Shard, number: int, rate: int) -> np.ndarray:
     """One recording as the network reads it; all of the shard that changed since the corpus was read are named."""
     if _changed(shard, number):
@@ -206,14 +206,14 @@ def _changed(shard: Shard, number: int) -> bool:
     return not path.is_file() or sha256(path) != shard.digests[number]
 
 
-def _frames(
-    shard: Shard, plan: list[list[int]], coming: Iterator[np.ndarray], extractor: Extractor, heard: Heard
+def _in_order(
+    shard: Shard, plan: list[list[int]], done: Iterator[dict[int, np.ndarray]], heard: Heard
 ) -> Iterator[np.ndarray]:
-    """The frames of each clip in the shard's order, float32 [frames, dimension]; batches run as ``plan`` has them."""
+    """The frames of each clip in the shard's order, float32 [frames, dimension], from its batches as they are done."""
     found: dict[int, np.ndarray] = {}
     following = 0
     for numbers in plan:
-        found |= _together(extractor, {number: next(coming) for number in numbers})
+        found |= next(done)
         heard(len(numbers), sum(shard.seconds[number] for number in numbers))
         while following in found:
             yield found.pop(following)
