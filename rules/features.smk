@@ -33,6 +33,10 @@ rule checkpoint:
         "../workflow/scripts/checkpoint.py"
 
 
+COMPUTED = [name for name, entry in CONFIG.features.items() if entry.computed]
+IMPORTED = [name for name in CONFIG.features if name not in COMPUTED]
+
+
 rule features:
     input:
         clips="results/{dataset}/corpus/clips.csv",
@@ -43,6 +47,8 @@ rule features:
         "logs/{dataset}/features/{feature}/{split}.log",
     benchmark:
         "logs/{dataset}/features/{feature}/{split}.tsv"
+    wildcard_constraints:
+        feature="|".join(map(re.escape, COMPUTED)) or "(?!)",
     conda:
         "../envs/earwitness.yaml"
     threads: 8
@@ -55,3 +61,30 @@ rule features:
         root=audio_root,
     script:
         "../workflow/scripts/features.py"
+
+
+rule import_features:
+    input:
+        clips="results/{dataset}/corpus/clips.csv",
+        sources="results/{dataset}/corpus/sources.csv",
+        features=lambda w: [str(path) for path in plain(CONFIG.feature(w.dataset, w.feature).files).values()],
+    output:
+        "results/{dataset}/features/{feature}/{split}.h5",
+    log:
+        "logs/{dataset}/features/{feature}/{split}.log",
+    benchmark:
+        "logs/{dataset}/features/{feature}/{split}.tsv"
+    wildcard_constraints:
+        feature="|".join(map(re.escape, IMPORTED)) or "(?!)",
+    conda:
+        "../envs/earwitness.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+        folder=lambda w: CONFIG.feature(w.dataset, w.feature).folder,  # what is in it counts, not where it is
+    params:
+        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(
+            exclude={"clips_per_shard", "trained_on", "folder"}
+        ),
+    script:
+        "../workflow/scripts/import_features.py"

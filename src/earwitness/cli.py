@@ -1,4 +1,4 @@
-"""The command line: ``earwitness doctor``, ``show``, ``corpus``, ``compare``, ``score``, ``publish`` and ``ui``."""
+"""The command line: ``earwitness doctor``, ``show``, ``corpus``, ``compare``, ``score``, ``export`` and more."""
 
 from __future__ import annotations
 
@@ -53,6 +53,17 @@ def _parser() -> argparse.ArgumentParser:
     corpus.add_argument("dataset")
     corpus.set_defaults(run=_corpus)
 
+    export = commands.add_parser("export", help="write features in the layout of the retrieval literature")
+    export.add_argument("features", type=Path, help="results/{dataset}/features/{feature}")
+    export.add_argument(
+        "to", type=Path, help="data/CLOTHO, say: AudioExpert/{name}/{train,val,test}/{name}.h5 go there"
+    )
+    export.add_argument("--name", help="of the feature there (default: as the literature calls it)")
+    kinds = ("auto", "stem", "file_name", "youtube_id", "md5")
+    told = "what clips are called there (default: youtube_id where every clip has one, else stem)"
+    export.add_argument("--keys", choices=kinds, default="auto", help=told)
+    export.set_defaults(run=_export)
+
     doctor.add_command(commands)
     scoring.add_command(commands)
 
@@ -99,6 +110,14 @@ def _corpus(options: argparse.Namespace) -> int:
         made = sorted(path.parent.parent.name for path in options.results.glob("*/corpus/report.json"))
         raise EarwitnessError(f"{report} is not there yet; {nearest(options.dataset, made)}")
     print(table(read_report(report)))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from earwitness.extractors.experts import export_features
+
+    corpus = options.features.parent.parent / "corpus"
+    print(*export_features(options.features, corpus, options.to, options.name, options.keys), sep="\n")
     return 0
 
 

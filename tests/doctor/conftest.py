@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from earwitness.doctor import data, machine
+from earwitness.doctor import data, machine, weights
 from earwitness.doctor.asked import ask, read_config
 
 ENTRIES = {
@@ -60,6 +60,6 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "HDF5_USE_FILE_LOCKING", "NO_COLOR", "EARWITNESS_SPICE_JARS"):
         monkeypatch.delenv(name, raising=False)
-    for module in (data, machine):
+    for module in (data, machine, weights):
         monkeypatch.setattr(module, "unanswered", lambda address: "")
     return Repository(tmp_path)

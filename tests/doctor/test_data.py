@@ -1,6 +1,5 @@
 """Each check of data sets and weights, with what it looks for and without."""
 
-import hashlib
 import json
 
 import pytest
@@ -157,14 +156,3 @@ def test_data_sets_that_the_leak_audit_goes_without(repository):
     for name in ("clips", "sources"):
         repository.put(f"results/clotho/corpus/{name}.csv")
     assert repository.found(data.check_datasets, "mini")["note"] == []
-
-
-def test_weights(repository):
-    for name in ("small", "other"):
-        repository.entries["experiments"][name]["encoder"] = {"weights": "resources/cnn10.pth"}
-    (told,) = repository.found(data.check_checkpoints, "own")["FAIL"]
-    assert told.startswith("own/small encoder.weights, own/other encoder.weights: resources/cnn10.pth does not exist")
-    path = repository.put("resources/cnn10.pth", "weights")
-    found = repository.found(data.check_checkpoints, "own")
-    assert found["FAIL"] == [] and hashlib.sha256(path.read_bytes()).hexdigest() in found["ok"][0]
-    assert repository.found(data.check_checkpoints, corpus("own")) == {"ok": [], "note": [], "FAIL": []}

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from earwitness.doctor import data, machine, room, splits
+from earwitness.doctor import data, machine, room, splits, weights
 from earwitness.doctor.asked import DEMO, Asked, ask, read_config
 from earwitness.doctor.findings import FAIL, Finding, one_line
 from earwitness.errors import EarwitnessError
@@ -30,7 +30,8 @@ CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
     "Metrics": machine.check_metrics,
     "Data sets": data.check_datasets,
     "Splits": splits.check_splits,
-    "Checkpoints": data.check_checkpoints,
+    "Checkpoints": weights.check_checkpoints,
+    "Features": weights.check_features,
     "Disk": room.check_disk,
     "HDF5": machine.check_locking,
     "MLflow": machine.check_tracking,

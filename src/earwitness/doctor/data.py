@@ -1,9 +1,8 @@
-"""Checks of data sets, their lists, and public weights."""
+"""Checks of data sets and their lists."""
 
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,6 @@ from earwitness.corpora.videos import unavailable
 from earwitness.doctor.asked import RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, unanswered
 from earwitness.errors import EarwitnessError
-from earwitness.files import sha256
 
 YOUTUBE_ADDRESS = "https://www.youtube.com"
 
@@ -138,18 +136,3 @@ def _id_lists(asked: Asked, name: str) -> Iterator[Finding]:
 
 def _absent(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not Path(path).expanduser().is_file()]
-
-
-def check_checkpoints(asked: Asked) -> Iterator[Finding]:
-    """The public weights that experiments start from."""
-    users: dict[str, list[str]] = defaultdict(list)
-    for dataset, name, options in asked.experiments():
-        for key, path in options.checkpoints().items():
-            users[path].append(f"{dataset}/{name} {key}")
-    for path, names in users.items():
-        if Path(path).is_file():
-            size = Path(path).stat().st_size
-            yield Finding(OK, f"{', '.join(names)}: {path}, {size / 1e6:.1f} MB, sha256 {sha256(path)}")
-        else:
-            advice = "Put the public file there, or say `none` to train from scratch"
-            yield Finding(FAIL, f"{', '.join(names)}: {path} does not exist", advice)

@@ -12,6 +12,8 @@ from earwitness import registry
 from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.doctor.asked import RESOURCES, RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, gigabytes
+from earwitness.errors import EarwitnessError
+from earwitness.extractors.options import EXPERT_FOLDERS
 from earwitness.options import SPLITS, FeatureOptions
 
 if TYPE_CHECKING:
@@ -119,12 +121,24 @@ def record_bytes(record: Record, root: Path) -> float:
 
 def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, folder: Path) -> float | None:
     """The splits' frames that are not there, those of the largest twice: they are made in shards and then joined."""
+    if not options.computed:
+        return _imported_bytes(options, folder)
     extractor = registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
     rate = _frame_rate(extractor, options)
     if seconds is None or rate is None:
         return None
     frames = [count * rate for split, count in seconds.items() if not (folder / f"{split}.h5").exists()]
     return (sum(frames) + max(frames, default=0)) * extractor.dimension * 4
+
+
+def _imported_bytes(options: FeatureOptions, folder: Path) -> float | None:
+    """The files that are read, of the splits that are not there; None where none is."""
+    try:
+        files = options.files()
+    except EarwitnessError:
+        return None
+    missing = [name for split, name in EXPERT_FOLDERS.items() if not (folder / f"{split}.h5").exists()]
+    return sum(path.stat().st_size for name, path in files.items() if name in missing)
 
 
 def _frame_rate(extractor: Any, options: FeatureOptions) -> float | None:

@@ -7,10 +7,12 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat
 
+from earwitness.errors import EarwitnessError, listed
 from earwitness.fetch.checkpoints import FOLDER
 from earwitness.options import FeatureOptions, FilePath
 
 UNTRAINED, PUBLIC = "untrained", "public"
+EXPERT_FOLDERS = {"development": "train", "validation": "val", "evaluation": "test"}  # of the retrieval literature
 
 
 class NetworkOptions(FeatureOptions):
@@ -33,6 +35,39 @@ class NetworkOptions(FeatureOptions):
         if self.untrained:
             return {}
         return {"weights": FOLDER / self.FILE if self.weights == PUBLIC else Path(self.weights).expanduser()}
+
+
+class ExternalOptions(FeatureOptions):
+    """Features that somebody else made, in the layout of the retrieval literature."""
+
+    extractor: Literal["external"]
+    folder: FilePath  # .../AudioExpert/{feature}, which holds {train,val,test}/{feature}.h5
+    file: FilePath | None = None  # the name of these files without .h5; null: the folder's
+    keys: Literal["auto", "stem", "file_name", "youtube_id", "md5"] = "auto"  # what clips are called there
+    storage: Literal["float32", "float16"] = "float32"
+
+    @property
+    def computed(self) -> bool:
+        """They are read."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """What the feature is called there."""
+        return self.file or Path(self.folder).name
+
+    def files(self) -> dict[str, Path]:
+        """The files that are there, by the name of their split; EarwitnessError where none is."""
+        root = Path(self.folder).expanduser()
+        files = {folder: root / folder / f"{self.name}.h5" for folder in EXPERT_FOLDERS.values()}
+        found = {folder: path for folder, path in files.items() if path.is_file()}
+        if not found:
+            heading = f"The features of `folder: {self.folder}` are not there; none of these files exists:"
+            advice = (
+                "`folder` is to be .../AudioExpert/{feature}; `file` names the files where they are called otherwise."
+            )
+            raise EarwitnessError(listed(heading, [str(path) for path in files.values()], advice))
+        return found
 
 
 class VggishOptions(NetworkOptions):

@@ -19,6 +19,8 @@ import numpy as np
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.files import atomic, require_match
 
+HALF = float(np.finfo(np.float16).max)
+
 
 def write(
     path: str | os.PathLike,
@@ -33,7 +35,7 @@ def write(
     """Write (clip_id, frames [n, D]) pairs to a feature file, one clip in memory at a time, atomically.
 
     ``total`` is the sum of all frames where it is known: the array is then contiguous, otherwise it grows by chunks.
-    ``dtype`` is float32, or float16 for half the room.
+    ``dtype`` is float32, or float16 for half the room, which raises EarwitnessError for values beyond its range.
     """
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         rows = max(1, (1 << 20) // (4 * dimension))  # chunks of about 1 MB
@@ -44,6 +46,8 @@ def write(
             start, end = offsets[-1], offsets[-1] + len(values)
             if total is None:
                 frames.resize(end, axis=0)
+            if dtype == "float16" and np.abs(values).max(initial=0) > HALF:
+                raise EarwitnessError(f"{clip_id} has values beyond {HALF:g}; set `storage: float32` of the feature.")
             frames[start:end] = values
             offsets.append(end)
             clip_ids.append(clip_id)

@@ -1,0 +1,70 @@
+"""Checks of public weights, and of features that somebody else made."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from earwitness.doctor.asked import Asked
+from earwitness.doctor.findings import FAIL, OK, Finding, host_of, one_line, unanswered
+from earwitness.errors import EarwitnessError
+from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER, absent, state
+from earwitness.files import sha256
+from earwitness.options import FeatureOptions
+
+
+def check_checkpoints(asked: Asked) -> Iterator[Finding]:
+    """The public weights that experiments start from."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for dataset, name, options in asked.experiments():
+        for key, path in options.checkpoints().items():
+            users[path].append(f"{dataset}/{name} {key}")
+    for path, names in users.items():
+        if Path(path).is_file():
+            size = Path(path).stat().st_size
+            yield Finding(OK, f"{', '.join(names)}: {path}, {size / 1e6:.1f} MB, sha256 {sha256(path)}")
+        else:
+            advice = "Put the public file there, or say `none` to train from scratch"
+            yield Finding(FAIL, f"{', '.join(names)}: {path} does not exist", advice)
+
+
+def check_features(asked: Asked) -> Iterator[Finding]:
+    """The weights of extractors, and features that somebody else made."""
+    users: dict[Path, list[str]] = defaultdict(list)
+    for dataset, need in asked.needs.items():
+        for name in need.features:
+            options = asked.config.feature(dataset, name)
+            if not options.computed:
+                yield _external(f"{dataset}/features/{name}", options)
+            for path in options.checkpoints().values():
+                users[path].append(f"{dataset}/features/{name}")
+    for path, names in users.items():
+        yield _weights(path, ", ".join(names), asked.config.checkpoints.mirror)
+
+
+def _external(name: str, options: FeatureOptions) -> Finding:
+    try:
+        files = options.files()
+    except EarwitnessError as error:
+        return Finding(FAIL, f"{name}: {one_line(str(error))}")
+    return Finding(OK, f"{name}: features are read from {', '.join(map(str, files.values()))}")
+
+
+def _weights(path: Path, name: str, mirror: str | None) -> Finding:
+    """Weights that are there, will be fetched, or have to be brought."""
+    from earwitness.fetch.download import local_path
+
+    if path.is_file():
+        verified = "as published" if state(path)["verified"] else "of which no digest is published"
+        return Finding(OK, f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB, {verified}")
+    if path.parent != FOLDER or path.name not in CHECKPOINTS:
+        return Finding(FAIL, f"{name}: {absent(path)}")
+    if mirror is not None and local_path(mirror) is not None:
+        return Finding(OK, f"{name}: {path} will be taken from {mirror}")
+    hosts = [host_of(address) for address in ((mirror,) if mirror else CHECKPOINTS[path.name].addresses)]
+    reasons = [reason for host in hosts if (reason := unanswered(host))]
+    if len(reasons) == len(hosts):
+        told = f"{name}: {path} is to be fetched, and {hosts[0]} cannot be reached ({reasons[0]})"
+        return Finding(FAIL, told, f"Put it there by hand: {CHECKPOINTS[path.name].described()}")
+    return Finding(OK, f"{name}: {path} will be fetched from {hosts[0]}")

@@ -1,0 +1,57 @@
+"""What the doctor says of weights that are there, fetched or absent, and of features that somebody else made."""
+
+import hashlib
+
+import h5py
+import pytest
+from tests.doctor.test_data import corpus
+
+from earwitness.doctor import weights
+
+EVALUATION = "results/own/features/{}/evaluation.h5"
+
+
+def test_weights(repository):
+    for name in ("small", "other"):
+        repository.entries["experiments"][name]["encoder"] = {"weights": "resources/cnn10.pth"}
+    (told,) = repository.found(weights.check_checkpoints, "own")["FAIL"]
+    assert told.startswith("own/small encoder.weights, own/other encoder.weights: resources/cnn10.pth does not exist")
+    path = repository.put("resources/cnn10.pth", "weights")
+    found = repository.found(weights.check_checkpoints, "own")
+    assert found["FAIL"] == [] and hashlib.sha256(path.read_bytes()).hexdigest() in found["ok"][0]
+    assert repository.found(weights.check_checkpoints, corpus("own")) == {"ok": [], "note": [], "FAIL": []}
+
+
+@pytest.fixture
+def features(repository):
+    entries = repository.entries["features"]
+    entries["cnn14"] = {"extractor": "panns_cnn14"}
+    entries["mine"] = {"extractor": "panns_cnn10", "weights": "mine.pth"}
+    entries["untrained"] = {"extractor": "vggsound", "weights": "untrained"}
+    entries["yamnet"] = {"extractor": "external", "folder": "experts/yamnet"}
+    return repository
+
+
+def test_weights_of_extractors(features, monkeypatch):
+    asked = [EVALUATION.format(name) for name in ("cnn14", "mine", "untrained", "mel")]
+    found = features.found(weights.check_features, *asked)
+    (told,) = found["FAIL"]
+    assert told.startswith("own/features/mine: mine.pth does not exist")
+    (told,) = found["ok"]
+    assert told.startswith("own/features/cnn14: resources/checkpoints/Cnn14_mAP=0.431.pth will be fetched from")
+    monkeypatch.setattr(weights, "unanswered", lambda address: "no route")
+    told = features.found(weights.check_features, asked[0])["FAIL"][0]
+    assert "cannot be reached (no route)" in told and "327,428,481 bytes" in told
+    features.entries["checkpoints"] = {"mirror": str(features.folder)}
+    assert "will be taken from" in features.found(weights.check_features, asked[0])["ok"][0]
+    features.put("mine.pth", "weights")
+    assert "of which no digest is published" in features.found(weights.check_features, asked[1])["ok"][0]
+
+
+def test_external_features(features):
+    (told,) = features.found(weights.check_features, EVALUATION.format("yamnet"))["FAIL"]
+    assert "none of these files exists: experts/yamnet/train/yamnet.h5" in told
+    path = features.put("experts/yamnet/test/yamnet.h5")
+    h5py.File(path, "w").close()
+    (told,) = features.found(weights.check_features, EVALUATION.format("yamnet"))["ok"]
+    assert "features are read from experts/yamnet/test/yamnet.h5" in told

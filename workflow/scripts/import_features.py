@@ -1,0 +1,13 @@
+"""Take one split of a feature over from files of the retrieval literature."""
+
+from pathlib import Path
+
+from _stage import stage
+from earwitness.config import validated
+from earwitness.extractors.experts import import_features
+
+if __name__ == "__main__":
+    with stage(snakemake):
+        options = validated("features", {**snakemake.params.options, "folder": snakemake.resources.folder})
+        corpus = Path(snakemake.input.clips).parent
+        import_features(options, corpus, snakemake.wildcards.split, Path(snakemake.output[0]))
