@@ -90,6 +90,7 @@ rule result:
     params:
         options=lambda w: experiment(w).model_dump(exclude={"seeds", "trained_on"}),
         trained_on=lambda w: CONFIG.trained_on(w.dataset, w.experiment),
+        untrained=lambda w: CONFIG.untrained(w.dataset, w.experiment),
         seeds=lambda w: experiment(w).seeds,
         folders=seed_folders,
         uri=store_uri(CONFIG.tracking.uri),

@@ -84,7 +84,7 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What it is, and of how many clips."""
         told = {"name": self.name, "seeds": len(self.seeds), "clips": len(self.ids)}
-        return told | {"leaks": [] if self.result is None else self.result.get("leaks", [])}
+        return told | {key: (self.result or {}).get(key, []) for key in ("leaks", "untrained")}
 
 
 def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
             ``earwitness score --out`` wrote, or a table of scores by clip (csv).
         metric: the metric whose clips are told in ``moved``; None takes the first of ``HEADLINES`` that both have.
 
-    Returns ``runs`` (of both: name, seeds, clips, leaks), ``shared`` (how many clips both were scored on),
+    Returns ``runs`` (of both: name, seeds, clips, leaks, untrained), ``shared`` (how many clips both were scored on),
     ``lists_differ``, ``references_differ`` (of the shared clips), ``audio_differs`` (how many shared clips are other
     recordings in the two data sets; None where their tables are not there), ``settings_differ`` (how the two were
     scored, by the settings that both tell and that differ), ``metrics``: for each name ``a``, ``b``,

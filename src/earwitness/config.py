@@ -120,6 +120,11 @@ class Config:
         options = self.experiment(dataset, experiment)
         return list(dict.fromkeys([*options.trained_on, *self.feature(dataset, options.feature).trained_on]))
 
+    def untrained(self, dataset: str, experiment: str) -> list[str]:
+        """The features of an experiment whose extractors have weights that nobody trained."""
+        name = self.experiment(dataset, experiment).feature
+        return [name] if self.feature(dataset, name).untrained else []
+
     def audited(self, dataset: str) -> list[str]:
         """The id lists that concern a data set: of its audit, and of what its experiments were trained on."""
         trained_on = [

@@ -67,6 +67,7 @@ def summarise_experiment(
     folders: Sequence[Path],
     audit: Path,
     trained_on: Sequence[str],
+    untrained: Sequence[str],
     out: Path,
 ) -> None:
     """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts, leaks.
@@ -76,6 +77,7 @@ def summarise_experiment(
         folders: for each seed, the folder with the files of its scores and its ``model.json``.
         audit: the data set's ``leaks.json``.
         trained_on: the id lists of what it was trained on beside the data set's own clips.
+        untrained: features that are made with weights which nobody trained.
     """
     per_seed = [read_scores(folder) for folder in folders]
     per_seed_counts = [read_json(folder / "metrics.json")["counts"] for folder in folders]
@@ -89,6 +91,7 @@ def summarise_experiment(
         "metrics": summarise(per_seed),
         "counts": per_seed_counts[0] | {"captions_empty": sum(counts["captions_empty"] for counts in per_seed_counts)},
         "leaks": leaks.marks(leaks.read_audit(audit), trained_on, SPLIT),
+        "untrained": list(untrained),
         "provenance": {
             **provenance("result"),
             "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],

@@ -16,6 +16,7 @@ from earwitness.extractors import networks, stage
 from earwitness.extractors.interface import Extractor
 from earwitness.extractors.options import PannsCnn10Options, VggishOptions, VggsoundOptions
 from earwitness.extractors.store import FeatureStore
+from earwitness.extractors.workers import extractor_of
 from earwitness.files import sha256
 from earwitness.options import FeatureOptions
 
@@ -23,8 +24,9 @@ RATE = 32000
 SECONDS = [0.6, 0.1, 0.6, 0.4, 0.6]  # 0.1 s: shorter than Cnn10's minimum
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
+    """As the processes of an extraction have; with other numbers the last digits differ."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -95,16 +97,69 @@ def test_weights_are_read_from_a_file_and_their_digest_is_kept(corpus, tmp_path)
         extracted(corpus, "gone", weights=str(tmp_path / "gone.pth"))
 
 
-@pytest.mark.parametrize("name", [name for name in registry.EXTRACTORS if name != "logmel"])
-def test_every_network_says_what_it_gives(name):
-    options = registry.load(registry.EXTRACTORS[name].options)(extractor=name, weights="untrained")
-    extractor = registry.load(registry.EXTRACTORS[name].implementation)(options)
-    samples = extractor.minimum + 2 * int(extractor.hop) + 1
-    waveforms = np.random.default_rng(0).uniform(-0.5, 0.5, (2, samples)).astype(np.float32)
-    frames = extractor.frames(waveforms)
-    assert frames.shape == (2, extractor.MODULE.frames_of(samples), extractor.dimension) and frames.dtype == np.float32
-    assert np.isfinite(frames).all() and np.abs(frames[0] - frames[1]).max() > 0.01 * np.abs(frames).max()
-    assert extractor.frames(waveforms[:, : extractor.minimum // 2]).shape[1] >= 1
+@pytest.fixture(scope="module", params=[name for name in registry.EXTRACTORS if name not in ("logmel", "external")])
+def untrained(request):
+    """Every network, as an extractor in float32."""
+    return extractor_of(
+        registry.load(registry.EXTRACTORS[request.param].options)(extractor=request.param, weights="untrained")
+    )
+
+
+@pytest.fixture(scope="module")
+def waveforms(untrained):
+    """Three clips that differ in more than their noise."""
+    samples = untrained.minimum + 2 * untrained.hop + 1
+    time = np.arange(samples) / untrained.sample_rate
+    tones = np.stack([np.sin(2 * np.pi * pitch * time * time) for pitch in (200, 900, 1800)])
+    noise = np.random.default_rng(0).normal(0, 0.02, tones.shape)
+    return (np.array([[1], [0.1], [0.5]]) * (0.3 * tones + noise)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def frames(untrained, waveforms):
+    return untrained.frames(waveforms)
+
+
+def test_every_network_says_what_it_gives(untrained, waveforms, frames):
+    clips, samples = waveforms.shape
+    assert frames.shape == (clips, untrained.MODULE.frames_of(samples), untrained.dimension)
+    assert frames.dtype == np.float32 and np.isfinite(frames).all()
+    assert np.abs(frames[0] - frames[1]).max() > 0.01 * np.abs(frames).max()
+    assert untrained.frames(waveforms[:, : untrained.minimum // 2]).shape[1] == 1
+
+
+def test_features_do_not_depend_on_batch_mates(untrained, waveforms, frames):
+    np.testing.assert_array_equal(untrained.frames(waveforms), frames)
+    for alone, together in zip(waveforms, frames, strict=True):
+        assert np.abs(untrained.frames(alone[None])[0] - together).max() <= 2e-5 * np.abs(together).max()
+
+
+def test_what_extracts_is_the_network(untrained, waveforms, frames):
+    """The copy for inference, against the network as it was published."""
+    network = untrained.build().eval()
+    networks.checkpoints.untrained(network, 0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with torch.inference_mode():
+        assert np.abs(network(torch.from_numpy(waveforms)).numpy() - frames).max() <= 2e-5 * np.abs(frames).max()
+        assert network.fast().training is False
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_bfloat16_keeps_clips_apart(untrained, waveforms, frames):
+    """Root mean square error, beside what tells clips from their mean: EfficientLatent 6 %, others below 4 %."""
+    low = extractor_of(untrained.options.model_copy(update={"precision": "bfloat16"})).frames(waveforms)
+    assert low.dtype == np.float32 and not np.array_equal(low, frames)
+    spread = np.sqrt(np.mean((frames - frames.mean(axis=0)) ** 2))
+    error = np.sqrt(np.mean((low - frames) ** 2)) / spread
+    assert error < (0.12 if untrained.dimension == 1408 else 0.06)
+
+
+def test_features_do_not_depend_on_the_number_of_cores(corpus):
+    options = VggsoundOptions(extractor="vggsound", weights="untrained", clips_per_shard=2)
+    made = [corpus / f"{cores}.h5" for cores in (1, 2)]
+    for cores, out in enumerate(made, start=1):
+        stage.extract(options, corpus / "clips.csv", "evaluation", corpus, out, cores)
+    assert made[0].read_bytes() == made[1].read_bytes()
 
 
 def test_where_the_weights_are():

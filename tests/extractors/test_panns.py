@@ -165,17 +165,6 @@ def assert_close_for_bf16(features, reference):
     assert (features - reference).square().mean().sqrt() < 0.1 * between_clips(reference)
 
 
-def test_bf16_autocast(untrained, clips, plain):
-    with torch.inference_mode():
-        levels = untrained.logmel(clips)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(untrained.logmel(clips), levels)
-            features = untrained(clips)
-    assert features.dtype == torch.float32
-    assert not torch.equal(features, plain)
-    assert_close_for_bf16(features, plain)
-
-
 def test_float64(untrained, clips, plain):
     with torch.inference_mode():
         exact = copy.deepcopy(untrained).double()(clips[:1, :32000])

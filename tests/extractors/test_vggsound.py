@@ -8,7 +8,7 @@ import torch
 from scipy import signal
 
 from earwitness.extractors.vggsound import DIMENSION, HOP, MINIMUM, SAMPLE_RATE, Vggsound, frames_of, tukey
-from tests.extractors.vectors import between_clips, figures, formula, largest_difference, noise
+from tests.extractors.vectors import figures, formula, largest_difference, noise
 
 
 @pytest.fixture(scope="module")
@@ -154,19 +154,6 @@ def test_features_do_not_depend_on_batch_mates(untrained, clips, plain):
         alone = torch.cat([untrained(clip[None]) for clip in clips])
     for one, other in zip(plain, alone, strict=True):
         assert largest_difference(one, other) <= 2e-5
-
-
-def test_bf16_autocast(untrained, clips, plain):
-    """Measured: 0.5 % of the largest value; the root mean square error is 3.3 % of the spread between clips."""
-    with torch.inference_mode():
-        spectrogram = untrained.spectrogram(clips)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(untrained.spectrogram(clips), spectrogram)
-            features = untrained(clips)
-    assert features.dtype == torch.float32
-    assert not torch.equal(features, plain)
-    assert largest_difference(features, plain) < 0.02
-    assert (features - plain).square().mean().sqrt() < 0.06 * between_clips(plain)
 
 
 def test_float64(untrained, clips, plain):

@@ -203,6 +203,14 @@ def test_same_inputs_give_the_same_bytes(page, results, root):
     assert made(results, root).text == page.text
 
 
+def test_features_of_random_weights_are_marked(page, results, root):
+    path = results / "second" / "metrics.json"
+    write_json(path, json.loads(path.read_text()) | {"untrained": ["cnn14-untrained"]})
+    marked = made(results, root)
+    told = "Untrained: the weights that made the features cnn14-untrained are random"
+    assert told in marked.row("second")[0] and "Untrained" not in marked.row("first")[0]
+
+
 def test_leaks_are_marked_and_what_could_not_be_checked_is_said(page, results, root):
     assert not any("leak" in attributes.get("class", "") for attributes in page.of("small"))
     path = results / "second" / "metrics.json"

@@ -42,6 +42,12 @@ def test_leaks_have_a_footnote():
     assert lines[5:] == [f"one: {untold}"]
 
 
+def test_features_of_random_weights_have_a_footnote():
+    lines = table([result("one"), result("two", untrained=["cnn14-untrained"])]).splitlines()
+    assert lines[0].split() == ["one", "two", "*"]
+    assert lines[-1] == "* two: the weights that made the features cnn14-untrained are random"
+
+
 def test_show_prints_the_footnote(tmp_path, capsys):
     path = tmp_path / "clotho" / "one" / "metrics.json"
     path.parent.mkdir(parents=True)

@@ -22,6 +22,7 @@ if __name__ == "__main__":
             folders,
             audit=Path(snakemake.input.leaks),
             trained_on=params.trained_on,
+            untrained=params.untrained,
             out=result,
         )
         print(f"\n{table([read_json(result)])}\n\n{result}\n", file=sys.stderr)

@@ -237,9 +237,8 @@ class EfficientLatent(nn.Module):
         self._initialise()
 
     def logmel(self, waveform: Tensor) -> Tensor:
-        """Mel levels in dB: [clips, samples] -> [clips, 64, samples // 160 + 1], never in reduced precision."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            return self.front_end(waveform)
+        """Mel levels in dB: [clips, samples] -> [clips, 64, samples // 160 + 1]."""
+        return self.front_end(waveform)
 
     def maps(self, logmel: Tensor) -> Tensor:
         """Feature maps of the last convolution: [clips, 64, time] -> [clips, 1408, 2, frames]."""
@@ -297,7 +296,7 @@ class EfficientLatent(nn.Module):
         """A copy for inference alone: BatchNorm folded into the convolutions, these in ``dtype`` and channels last.
 
         In float32 it gives what the network gives, up to rounding. The front end and the frames that come out keep the
-        network's precision whatever ``dtype`` is, and no autocast is needed.
+        network's precision whatever ``dtype`` is.
         """
         network = copy.deepcopy(self).eval().requires_grad_(False)
         fold(network, NORMALISED)

@@ -187,13 +187,9 @@ class Panns(Trunk):
             nn.init.zeros_(linear.bias)
 
     def logmel(self, waveform: Tensor) -> Tensor:
-        """[clips, samples] in [-1, 1] -> decibels [clips, samples // hop of the front end + 1, mels].
-
-        In the network's own precision under autocast too.
-        """
-        with torch.autocast(waveform.device.type, enabled=False):
-            power = self.spectrogram_extractor(waveform.to(self.bn0.weight.dtype))  # [clips, time, bins]
-            return self.logmel_extractor(power)
+        """[clips, samples] in [-1, 1] -> decibels [clips, samples // hop of the front end + 1, mels]."""
+        power = self.spectrogram_extractor(waveform.to(self.bn0.weight.dtype))  # [clips, time, bins]
+        return self.logmel_extractor(power)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """The frame features of clips of one length.
@@ -203,7 +199,7 @@ class Panns(Trunk):
                 ``MINIMUM`` says.
 
         Returns:
-            [clips, frames, channels], all values >= 0, in the network's own precision under autocast too.
+            [clips, frames, channels], all values >= 0, in the network's own precision.
         """
         x = self.normalise(self.logmel(waveform))  # [clips, 1, time, mels]
         return self.convolve(x).transpose(1, 2)
@@ -222,8 +218,8 @@ class Panns(Trunk):
 
         On a CPU the widest convolutions are matrix products. The spectrum is by fast Fourier transform, unless the
         file's matrices are no such transform. In float32 the copy gives what the network gives, up to rounding. Front
-        end, ``bn0``, heads and the features that come out keep the network's precision whatever ``dtype`` is, and no
-        autocast is needed. The copy's state dict has other names than the public file.
+        end, ``bn0``, heads and the features that come out keep the network's precision whatever ``dtype`` is. The
+        copy's state dict has other names than the public file.
         """
         network = copy.deepcopy(self).eval().requires_grad_(False)
         network.spectrogram_extractor.fft = network.spectrogram_extractor.is_fourier()

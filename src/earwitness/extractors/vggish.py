@@ -84,8 +84,7 @@ class Vggish(nn.Module):
         segments = waveform.double().unfold(-1, WINDOW, STEP) * window  # [clips, frames, 400]
         spectrum = torch.view_as_real(torch.fft.rfft(segments, FFT))
         magnitude = spectrum.square().sum(dim=-1).sqrt().to(self.mel.dtype)  # [clips, frames, 257]
-        with torch.autocast(waveform.device.type, enabled=False):
-            logmel = torch.log(magnitude @ self.mel + OFFSET)  # [clips, frames, 64]
+        logmel = torch.log(magnitude @ self.mel + OFFSET)  # [clips, frames, 64]
         whole = logmel.shape[1] // EXAMPLE
         return logmel[:, : whole * EXAMPLE].unflatten(1, (whole, EXAMPLE))
 
@@ -97,7 +96,7 @@ class Vggish(nn.Module):
         return self.embeddings(x).to(self.mel.dtype)
 
     def fast(self, dtype: torch.dtype = torch.float32) -> Self:
-        """A copy for inference alone, its layers in ``dtype`` and channels last; no autocast is needed.
+        """A copy for inference alone, its layers in ``dtype`` and channels last.
 
         In float32 it gives what the network gives, up to rounding. Front end and PCA keep the network's precision.
         """
@@ -125,8 +124,7 @@ class PostProcessor(nn.Module):
 
     def pca(self, raw: Tensor) -> Tensor:
         """The principal components before they are clipped: [..., 128] -> [..., 128]."""
-        with torch.autocast(raw.device.type, enabled=False):
-            return (raw - self.pca_means[:, 0]) @ self.pca_eigen_vectors.T
+        return (raw - self.pca_means[:, 0]) @ self.pca_eigen_vectors.T
 
 
 def mel_filters() -> Tensor:

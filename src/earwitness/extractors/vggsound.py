@@ -103,7 +103,7 @@ class Vggsound(nn.Module):
         """A copy for inference alone: BatchNorm folded into the convolutions, these in ``dtype`` and channels last.
 
         In float32 it gives what the network gives, up to rounding. Front end, heads and the features that come out keep
-        the network's precision whatever ``dtype`` is, and no autocast is needed.
+        the network's precision whatever ``dtype`` is.
         """
         network = copy.deepcopy(self).eval().requires_grad_(False)
         fold(network, {"conv1": "bn1", "conv2": "bn2", "conv3": "bn3", "0": "1"})  # the last pair: a shortcut's

@@ -204,6 +204,7 @@ def _rows(found: list[Experiment], metrics: Mapping[str, str], footnotes: Footno
             "colour": plots.colour(number),
             "facts": _facts(experiment),
             "leaks": told(experiment.result.get("leaks", []), SPLIT)[0],
+            "untrained": experiment.result.get("untrained", []),
             "seeds": len(experiment.seeds),
             "cells": [_cell(experiment, metric, best[metric], footnotes) for metric in metrics],
         }

@@ -10,7 +10,7 @@ from earwitness.corpora.leaks import told
 from earwitness.evaluation import SPLIT, read_result
 from earwitness.files import read_json
 
-LEAK = "*"  # marks experiments that were trained on what they are evaluated on
+MARK = "*"  # of experiments that were trained on what they are evaluated on, or stand on features of random weights
 
 
 def experiments_of(folder: Path) -> list[dict[str, Any]]:
@@ -23,7 +23,8 @@ def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str
 
     The last two columns are the best constant caption, and one reference scored against a clip's others.
 
-    An experiment that was trained on clips it is evaluated on is marked, and the footnote says on how many.
+    An experiment that was trained on clips it is evaluated on is marked, as is one whose features are made with random
+    weights, and the footnote says so.
     """
     names = list(dict.fromkeys(name for result in results for name in result["metrics"]))
     columns = {
@@ -38,16 +39,16 @@ def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str
     for name in names:
         rows.append([name, *(number(values[name]) if name in values else "" for values in columns.values())])
     lines = aligned(rows)
-    leaks = [line for result in results for line in _leaks(result["experiment"], result)]
+    warnings = [line for result in results for line in _warnings(result["experiment"], result)]
     entries = [entry for result in results for entry in result["metrics"].items()]
     reasons = grouped((name, entry["reason"]) for name, entry in entries if entry["value"] is None)
-    return "\n".join([*lines, *reasons, *leaks])
+    return "\n".join([*lines, *reasons, *warnings])
 
 
 def comparison(content: dict[str, Any]) -> str:
     """What ``compare`` found, as a table: metrics in rows, the two runs and their difference in columns.
 
-    A run that was trained on clips it is evaluated on is marked, and the footnote says on how many.
+    Marks and footnotes are those of ``table``.
     """
     lines = []
     runs = dict(zip("AB", content["runs"], strict=True))
@@ -68,7 +69,7 @@ def comparison(content: dict[str, Any]) -> str:
         lines.append("Intervals and p-values are over clips; what another training would give they do not tell.")
     lines += _moved(content["moved"])
     lines += grouped((name, entry["reason"]) for name, entry in content["metrics"].items() if "reason" in entry)
-    return "\n".join([*lines, *(line for letter, run in runs.items() for line in _leaks(letter, run))])
+    return "\n".join([*lines, *(line for letter, run in runs.items() for line in _warnings(letter, run))])
 
 
 def _moved(moved: dict[str, Any]) -> list[str]:
@@ -123,11 +124,18 @@ def grouped(told: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _marked(name: str, result: dict[str, Any]) -> str:
-    leaked, _ = told(result.get("leaks", []), SPLIT)
-    return f"{name} {LEAK}" if leaked else name
+    marked, _ = _told(result)
+    return f"{name} {MARK}" if marked else name
 
 
-def _leaks(name: str, result: dict[str, Any]) -> list[str]:
+def _warnings(name: str, result: dict[str, Any]) -> list[str]:
     """The footnotes of one result, by the name it has in the table."""
+    marked, unchecked = _told(result)
+    return [*(f"{MARK} {name}: {line}" for line in marked), *(f"{name}: {line}" for line in unchecked)]
+
+
+def _told(result: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What a result is marked for, and what could not be checked."""
     leaked, unchecked = told(result.get("leaks", []), SPLIT)
-    return [*(f"{LEAK} {name}: {line}" for line in leaked), *(f"{name}: {line}" for line in unchecked)]
+    untrained = [f"the weights that made the features {name} are random" for name in result.get("untrained", [])]
+    return [*leaked, *untrained], unchecked
