@@ -194,3 +194,33 @@ def test_the_bounds_of_the_metrics_are_told_as_they_are_meant(module):
     assert (row.ratio.wall, row.ratio.cpu) == (0.5, 1) and str(row).endswith("0.40-0.60  at most 1.1 of its time")
     row = benchmark.Row("spice", benchmark.Side(1.0, 2.0), benchmark.Side(4.0, 6.0), (4.0, 4.0))
     assert (row.ratio.wall, row.ratio.cpu) == (4, 3) and str(row).endswith("at least 3 times faster")
+
+
+@pytest.fixture
+def extraction(module, monkeypatch):
+    """The benchmark of extractions with both sides in this process, and its arguments for a few short clips."""
+    extract = module("extract")
+    monkeypatch.setattr(extract, "apart", lambda function, *arguments: function(*arguments))
+    sizes = ["--clips", "3", "--seconds", "1", "1.5", "--repetitions", "1", "--cores", "1", "--memory", "2", "4"]
+    return extract, extract.arguments([*sizes, "--features", "lms", "vggsound"])
+
+
+def test_extraction_is_the_same_both_ways(extraction, capsys):
+    extract, chosen = extraction
+    content = extract.measure(chosen)
+    rows = [(row["feature"], row["precision"], row["clips"]) for row in content["speed"]]
+    assert rows == [("lms", "float32", 30), ("vggsound", "float32", 3), ("vggsound", "bfloat16", 3)]
+    assert all(row["ratio"] > 0 and row["whole"] > 0 and row["waiting"] == [] for row in content["speed"])
+    told = content["precision"]["vggsound"]
+    assert 0 < told["error_to_spread"] < 0.2 and 0.99 < told["cosine"] < 1
+    assert all(few > 0 and many > 0 for few, many in content["memory"].values())
+    assert capsys.readouterr().out.count("vggsound ") == 4
+
+
+def test_extractions_that_differ_are_found(extraction, module, monkeypatch):
+    extract, chosen = extraction
+    baseline = module("usual")
+    network = baseline.network
+    monkeypatch.setattr(baseline, "network", lambda *given: lambda waveform: 1.01 * network(*given)(waveform))
+    with pytest.raises(AssertionError, match="vggsound: both sides differ by"):
+        extract.measure(chosen)
