@@ -63,6 +63,22 @@ def test_a_file_made_as_needed_is_read_whatever_code_made_it(path):
     assert FeatureStore(path, MADE | {"code": "2.0+y"}).total == 4
 
 
+def test_files_that_go_together_agree_in_what_made_them(tmp_path):
+    def store(name, **changes):
+        write(tmp_path / name, CLIPS.items(), 2, MADE | changes)
+        return FeatureStore(tmp_path / name)
+
+    known = {"audio": "abc", "weights": "123"}
+    one = store("one.h5", made_by="panns_cnn14", inputs=known)
+    assert one.front_end == {"made_by": "panns_cnn14", "settings": MADE["settings"], "inputs": {"weights": "123"}}
+    other = store("other.h5", made_by="panns_cnn14", inputs=known | {"weights": "456"})
+    with pytest.raises(
+        MismatchError, match=r"other\.h5 was made otherwise.*inputs\.weights: the file has '456', '123'"
+    ):
+        FeatureStore(other.path, one.front_end)
+    assert store("far.h5", made_by="external", inputs={"audio": "abc", "train": "789"}).front_end["inputs"] == {}
+
+
 def test_an_unknown_clip_is_named(path):
     with FeatureStore(path) as store, pytest.raises(MismatchError, match=r"f\.h5 has no features of the clip 'b'"):
         store["b"]

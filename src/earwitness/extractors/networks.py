@@ -122,4 +122,4 @@ class EfficientLatentExtractor(NetworkExtractor):
     CPU_BATCH = {"float32": 10, "bfloat16": 40}
 
     def build(self) -> nn.Module:
-        return efficient_latent.EfficientLatent(self.options.floor)
+        return efficient_latent.EfficientLatent(self.options.floor, self.options.padding)

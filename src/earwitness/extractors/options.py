@@ -121,3 +121,4 @@ class EfficientLatentOptions(NetworkOptions):
 
     extractor: Literal["efficient_latent"]
     floor: Literal["clip", "batch"] = "clip"  # what the 120 dB floor is measured from; `batch` depends on batch mates
+    padding: Literal["static", "same"] = "static"  # of convolutions: as for images of 260 x 260, or for what comes

@@ -83,6 +83,15 @@ class FeatureStore:
         return len(self.clip_ids)
 
     @property
+    def front_end(self) -> dict[str, Any]:
+        """What made the features: maker, settings and weights. Files that go together agree in it."""
+        made = {key: self.provenance[key] for key in ("made_by", "settings")}
+        # Of features from elsewhere, each split has a file of its own.
+        of_split = self.provenance["inputs"] if made["made_by"] == "external" else ("audio",)
+        weights = {name: digest for name, digest in self.provenance["inputs"].items() if name not in of_split}
+        return made | {"inputs": weights}
+
+    @property
     def total(self) -> int:
         """Frames of all clips together."""
         return int(self._offsets[-1])

@@ -54,8 +54,7 @@ class Cl4acTask:
         self.vocabulary = Vocabulary.read(files["vocabulary"], {"schema": SCHEMA, "inputs": made_from})
         vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
         self.development = _store(files["development"], clips["development"])
-        front_end = {key: self.development.provenance[key] for key in ("made_by", "settings")}
-        self.validation = _store(files["validation"], clips["validation"], front_end)
+        self.validation = _store(files["validation"], clips["validation"], self.development.front_end)
         captions = {
             split: captions_by_clip(files["captions"], list(table["clip_id"])) for split, table in clips.items()
         }
@@ -200,14 +199,13 @@ class Cl4acTask:
 
     def description(self) -> dict[str, Any]:
         """What a reader of the weights must know to rebuild the network."""
-        development = self.development
         return {
             "sizes": {
-                "mels": development.dimension,
+                "mels": self.development.dimension,
                 "words": len(self.vocabulary),
                 "width": self.vocabulary.options.word2vec.size,
             },
-            "feature": {key: development.provenance[key] for key in ("made_by", "settings")},
+            "feature": self.development.front_end,
             "vocabulary_sha256": sha256(self._files["vocabulary"]),
             "classes": {"unmatched": UNMATCHED, "matched": MATCHED},
         }
@@ -250,7 +248,9 @@ def caption_memory(
 
 def _store(path: Path, clips: pd.DataFrame, front_end: Mapping[str, Any] | None = None) -> FeatureStore:
     """Features of exactly these clips, all of one length, and of the front end that is needed."""
-    expected = {"schema": SCHEMA, "inputs": {"audio": audio_digest(clips)}, **(front_end or {})}
+    own = dict(front_end or {})
+    inputs = own.pop("inputs", {}) | {"audio": audio_digest(clips)}
+    expected = {"schema": SCHEMA, "inputs": inputs, **own}
     store = FeatureStore(path, expected)
     if store.frames_per_clip is None:
         raise EarwitnessError(
