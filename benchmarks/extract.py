@@ -2,7 +2,7 @@
 
 speed      both sides as whole extractions, each in a process of its own: start-up, weights, decoding, network, files.
            Sides take turns, figures are medians of the repetitions, and the frames of both sides are compared. The
-           ratio is that of the speeds from the first frames on; beside it stands that of the whole extractions.
+           ratio is that of the speeds once both run, beside it stands that of the whole extractions.
            Where torch finds a GPU both sides use it, and the table tells how long it waits for data.
 precision  bfloat16 against float32: the error of the frames beside what tells clips from one another.
 memory     peak memory of our side, in one process, with few and with many clips.
@@ -19,6 +19,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import soundfile
+import yaml
 
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.files import sha256
@@ -40,29 +42,11 @@ from earwitness.files import sha256
 RATE = 44100
 RECORDINGS = 100  # different ones; more clips are the same ones under other names
 PRECISIONS = ("float32", "bfloat16")
+SHIPPED = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8"))["features"]
 ENTRIES: dict[str, dict[str, Any]] = {
-    "lms": {
-        "extractor": "logmel",
-        "sample_rate": 32000,
-        "n_fft": 2048,
-        "hop": 1024,
-        "mels": 128,
-        "fmin": 0,
-        "fmax": 8000,
-        "log": "natural",
-        "offset": 2.2e-16,
-        "average": 10,
-    },
-    **{
-        name: {"extractor": extractor, "weights": "untrained"}
-        for name, extractor in {
-            "vggish": "vggish",
-            "vggsound": "vggsound",
-            "cnn10": "panns_cnn10",
-            "cnn14": "panns_cnn14",
-            "efficient-latent": "efficient_latent",
-        }.items()
-    },
+    name: entry | ({} if entry["extractor"] == "logmel" else {"weights": "untrained"})
+    for name, entry in SHIPPED.items()
+    if name != "logmel-cl4ac"
 }
 TIMES = {"lms": 10}  # how many times more clips a quick extractor gets
 MEMORY_LIMIT = 1.1
@@ -191,13 +175,13 @@ def ours(folder: Path, feature: str, precision: str, cores: int) -> dict[str, fl
     began = time.perf_counter()
     from earwitness.extractors import stage, workers
 
-    told: list[tuple[float, float]] = []
-    busy: list[float] = []
+    told: list[tuple[float, int, float]] = []  # when, clips, seconds of sound
+    busy: list[tuple[float, float]] = []  # when a GPU was begun to be used, and for how long
     make = workers.make
 
     def listening(shards, extractor, cores, memory_mb, heard):
         def heard_too(clips: int, seconds: float) -> None:
-            told.append((time.perf_counter(), seconds))
+            told.append((time.perf_counter(), clips, seconds))
             heard(clips, seconds)
 
         if extractor.on_gpu:
@@ -208,21 +192,29 @@ def ours(folder: Path, feature: str, precision: str, cores: int) -> dict[str, fl
         out = folder / "ours.h5"
         stage.extract(options_of(feature, precision), folder / "clips.csv", "evaluation", folder / "audio", out, cores)
     seconds = time.perf_counter() - began
-    running = told[-1][0] - told[0][0]
-    sound = sum(sound for moment, sound in told if moment - told[0][0] > 1e-3)  # what is not heard of at first
-    waiting = max(0.0, 1 - sum(busy[1:]) / running) if busy else None
-    return {"seconds": seconds, "speed": sound / max(running, 1e-9), "waiting": waiting}
+    # What was decoded while the weights were loaded is no measure: the clock starts when that is used up.
+    ahead = workers.AHEAD * cores + 1
+    heard = np.cumsum([clips for _, clips, _ in told])
+    start = int(np.searchsorted(heard, ahead))
+    if start >= len(told) - 1:
+        needed = f"on {cores} cores the first {ahead} are decoded before the clock starts"
+        raise SystemExit(f"{heard[-1]} clips are too few: {needed}")
+    running = began + seconds - told[start][0]
+    sound = sum(sound for _, _, sound in told[start + 1 :])
+    used = sum(lasting for moment, lasting in busy if moment > told[start][0])
+    waiting = max(0.0, 1 - used / running) if busy else None
+    return {"seconds": seconds, "speed": sound / running, "waiting": waiting}
 
 
-def timed(function: Any, seconds: list[float]) -> Any:
-    """The same function; notes how long each call takes."""
+def timed(function: Any, calls: list[tuple[float, float]]) -> Any:
+    """The same function; notes when each call begins, and how long it takes."""
 
     def called(*arguments: Any) -> Any:
         began = time.perf_counter()
         try:
             return function(*arguments)
         finally:
-            seconds.append(time.perf_counter() - began)
+            calls.append((began, time.perf_counter() - began))
 
     return called
 
@@ -265,11 +257,18 @@ def agreement(folder: Path, feature: str, names: list[str]) -> dict[str, float]:
     }
 
 
-def peak(folder: Path, feature: str) -> float:
-    """Peak memory in MB of an extraction in this process alone."""
-    ours(folder, feature, "float32", 1)
+def peak(folder: Path, feature: str) -> tuple[float, float]:
+    """Peak memory of an extraction in this process alone, in MB, and how many kB a clip's frames are."""
+    from earwitness.extractors.stage import extract
+    from earwitness.extractors.store import FeatureStore
+
+    out = folder / "ours.h5"
+    with redirect_stderr(io.StringIO()):
+        extract(options_of(feature, "float32"), folder / "clips.csv", "evaluation", folder / "audio", out, 1)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) / 1024
+    with FeatureStore(out) as store:
+        frames = store.total * store.dimension * 4 / len(store) / 1024
+    return int(status["VmHWM"].split()[0]) / 1024, frames
 
 
 def apart(function: Any, *arguments: Any) -> Any:
@@ -316,12 +315,16 @@ def precision_table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def memory_table(found: dict[str, tuple[float, float]], few: int, many: int) -> str:
+def memory_table(found: dict[str, dict[str, float]], few: int, many: int) -> str:
     """The results for people."""
-    lines = [f"{'peak memory, MB':<17}{few:>6} clips{many:>6} clips{'ratio':>7}"]
-    for feature, (first, second) in found.items():
-        remark = "" if second / first < MEMORY_LIMIT else "  grows"
-        lines.append(f"{feature:<17}{first:>12.0f}{second:>12.0f}{second / first:>7.2f}{remark}")
+    heading = f"{'peak memory, MB':<17}{few:>6} clips{many:>6} clips{'ratio':>7}"
+    lines = [f"{heading}{'kB a clip more':>16}{'kB of its frames':>18}"]
+    for feature, told in found.items():
+        ratio = told["many"] / told["few"]
+        growth = (told["many"] - told["few"]) * 1024 / (many - few)
+        remark = "" if ratio < MEMORY_LIMIT and growth < told["frames_kb"] else "  grows"
+        figures = f"{told['few']:>12.0f}{told['many']:>12.0f}{ratio:>7.2f}{growth:>16.1f}{told['frames_kb']:>18.1f}"
+        lines.append(f"{feature:<17}{figures}{remark}")
     return "\n".join(lines)
 
 
@@ -332,10 +335,11 @@ def machine(cores: int) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
     cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.exists() else []
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    flags, model = text.split(), re.search(r"model name\s*: (.+)", text)
     known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
     return {
-        "cpu": platform.machine(),
+        "cpu": model[1] if model else platform.machine(),
         "flags": known,
         "cores": cores,
         "isa": isa,
@@ -368,7 +372,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     return content
 
 
-def memory(folder: Path, features: list[str], few: int, many: int) -> dict[str, tuple[float, float]]:
+def memory(folder: Path, features: list[str], few: int, many: int) -> dict[str, dict[str, float]]:
     """Peak memory of each extractor with few and with many clips of 2 s, more than one shard's each."""
     root = folder / "memory"
     root.mkdir()
@@ -380,7 +384,7 @@ def memory(folder: Path, features: list[str], few: int, many: int) -> dict[str, 
         for clips in (few, many):
             make_table(root / "clips.csv", recordings, clips)
             peaks.append(apart(peak, root, feature))
-        found[feature] = (peaks[0], peaks[1])
+        found[feature] = {"few": peaks[0][0], "many": peaks[1][0], "frames_kb": peaks[1][1]}
     return found
 
 
@@ -391,7 +395,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--features", nargs="+", choices=list(ENTRIES), default=list(ENTRIES))
     parser.add_argument("--clips", type=int, default=100, help="of an extraction; ten times as many of lms")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0], help="length of clips, or range of lengths")
-    parser.add_argument("--memory", type=int, nargs=2, default=[64, 256], help="clips of the two memory measurements")
+    parser.add_argument("--memory", type=int, nargs=2, default=[64, 1024], help="clips of the two memory measurements")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=float, default=1e-3, help="how far both sides' frames may differ (TF32: 0.1)")

@@ -6,8 +6,15 @@ from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER
 def weights_of(wildcards):
     """The files of an extractor's weights; of a published one also what was found out when it was fetched."""
     files = CONFIG.feature(wildcards.dataset, wildcards.feature).checkpoints().values()
-    known = [Path(f"{path}.json") for path in files if path.parent == FOLDER and path.name in CHECKPOINTS]
-    return [str(path) for path in (*files, *known)]
+    known = [path for path in files if path.parent == FOLDER and path.name in CHECKPOINTS]
+    own = [path for path in files if path not in known and path.is_file()]  # of others the script tells
+    return [str(path) for path in (*own, *known, *(f"{path}.json" for path in known))]
+
+
+def files_of(wildcards):
+    """The files of features from elsewhere, as far as they are there; where none is, the script tells."""
+    options = CONFIG.feature(wildcards.dataset, wildcards.feature)
+    return [str(path) for path in options.places().values() if path.is_file()]
 
 
 localrules:
@@ -67,7 +74,7 @@ rule import_features:
     input:
         clips="results/{dataset}/corpus/clips.csv",
         sources="results/{dataset}/corpus/sources.csv",
-        features=lambda w: [str(path) for path in plain(CONFIG.feature(w.dataset, w.feature).files).values()],
+        features=files_of,
     output:
         "results/{dataset}/features/{feature}/{split}.h5",
     log:

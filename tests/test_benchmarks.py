@@ -201,7 +201,7 @@ def extraction(module, monkeypatch):
     """The benchmark of extractions with both sides in this process, and its arguments for a few short clips."""
     extract = module("extract")
     monkeypatch.setattr(extract, "apart", lambda function, *arguments: function(*arguments))
-    sizes = ["--clips", "3", "--seconds", "1", "1.5", "--repetitions", "1", "--cores", "1", "--memory", "2", "4"]
+    sizes = ["--clips", "12", "--seconds", "1", "1.5", "--repetitions", "1", "--cores", "1", "--memory", "2", "4"]
     return extract, extract.arguments([*sizes, "--features", "lms", "vggsound"])
 
 
@@ -209,11 +209,11 @@ def test_extraction_is_the_same_both_ways(extraction, capsys):
     extract, chosen = extraction
     content = extract.measure(chosen)
     rows = [(row["feature"], row["precision"], row["clips"]) for row in content["speed"]]
-    assert rows == [("lms", "float32", 30), ("vggsound", "float32", 3), ("vggsound", "bfloat16", 3)]
+    assert rows == [("lms", "float32", 120), ("vggsound", "float32", 12), ("vggsound", "bfloat16", 12)]
     assert all(row["ratio"] > 0 and row["whole"] > 0 and row["waiting"] == [] for row in content["speed"])
     told = content["precision"]["vggsound"]
     assert 0 < told["error_to_spread"] < 0.2 and 0.99 < told["cosine"] < 1
-    assert all(few > 0 and many > 0 for few, many in content["memory"].values())
+    assert content["memory"]["vggsound"]["frames_kb"] == 7 * 512 * 4 / 1024 and content["memory"]["lms"]["few"] > 0
     assert capsys.readouterr().out.count("vggsound ") == 4
 
 
@@ -223,4 +223,19 @@ def test_extractions_that_differ_are_found(extraction, module, monkeypatch):
     network = baseline.network
     monkeypatch.setattr(baseline, "network", lambda *given: lambda waveform: 1.01 * network(*given)(waveform))
     with pytest.raises(AssertionError, match="vggsound: both sides differ by"):
+        extract.measure(chosen)
+
+
+def test_the_speed_leaves_out_what_was_decoded_before(extraction):
+    extract, _ = extraction
+    row = extract.Row("lms", "float32", 10)
+    for usual, ours in ((20, 30), (10, 40), (10, 20)):
+        row.add({"seconds": 60 / usual, "speed": usual}, {"seconds": 60 / ours, "speed": ours, "waiting": None})
+    assert (row.ratio, row.turns, row.whole) == (3, (1.5, 4), 3)
+
+
+def test_too_few_clips_are_no_measure(extraction):
+    extract, chosen = extraction
+    chosen.clips, chosen.features = 3, ["vggsound"]
+    with pytest.raises(SystemExit, match="3 clips are too few: on 1 cores the first 9 are decoded before"):
         extract.measure(chosen)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from earwitness import __version__, doctor, scoring
 from earwitness.errors import EarwitnessError, nearest
+from earwitness.extractors.options import EXPERT_KEYS
 from earwitness.files import read_json
 from earwitness.options import TrackingOptions
 
@@ -25,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     except EarwitnessError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted: nothing half-written was kept.", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the program that reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -59,9 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         "to", type=Path, help="data/CLOTHO, say: AudioExpert/{name}/{train,val,test}/{name}.h5 go there"
     )
     export.add_argument("--name", help="of the feature there (default: as the literature calls it)")
-    kinds = ("auto", "stem", "file_name", "youtube_id", "md5")
     told = "what clips are called there (default: youtube_id where every clip has one, else stem)"
-    export.add_argument("--keys", choices=kinds, default="auto", help=told)
+    export.add_argument("--keys", choices=("auto", *EXPERT_KEYS), default="auto", help=told)
     export.set_defaults(run=_export)
 
     doctor.add_command(commands)
@@ -116,8 +119,9 @@ def _corpus(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from earwitness.extractors.experts import export_features
 
-    corpus = options.features.parent.parent / "corpus"
-    print(*export_features(options.features, corpus, options.to, options.name, options.keys), sep="\n")
+    features = Path(os.path.relpath(options.features.resolve()))
+    corpus = features.resolve().parents[1] / "corpus"
+    print(*export_features(features, corpus, options.to, options.name, options.keys), sep="\n")
     return 0
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from earwitness import registry
 from earwitness.errors import ConfigError, listed, nearest
 from earwitness.options import (
+    SPLITS,
     CheckpointsOptions,
     DatasetOptions,
     ExperimentOptions,
@@ -35,6 +36,7 @@ from earwitness.options import (
 )
 
 FILES = "results are called {dataset}/{experiment}/metrics.json and {dataset}/comparison.html"
+FEATURE_FILES = f"features are called {{dataset}}/features/{{feature}}/{{{','.join(SPLITS)}}}.h5"
 RESERVED = ("audio", "corpus", "features", "text", "clap")  # folders beside the experiments' own
 
 
@@ -146,7 +148,7 @@ class Config:
         elif below and name and below not in (*RESERVED, *self.experiments):
             problems.append(f"experiment {below!r}: {nearest(below, self.experiments)}")
         if not problems:
-            problems.append(f"no rule makes this file; {FILES}")
+            problems.append(f"no rule makes this file; {FEATURE_FILES if below == 'features' else FILES}")
         known = f"Data sets: {', '.join(self.datasets)}. Experiments: {', '.join(self.experiments)}."
         raise ConfigError(listed(f"{target} is not configured:", problems, known))
 

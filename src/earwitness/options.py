@@ -109,6 +109,11 @@ class FeatureOptions(Options):
     clips_per_shard: PositiveInt = 16  # at most; what a killed extraction loses, for each worker
 
     @property
+    def shard_clips(self) -> int:
+        """Clips of a shard at most."""
+        return self.clips_per_shard
+
+    @property
     def computed(self) -> bool:
         """Whether they are made from recordings here; else they are read from somebody's files."""
         return True

@@ -43,7 +43,11 @@ def test_weights_of_extractors(features, monkeypatch):
     told = features.found(weights.check_features, asked[0])["FAIL"][0]
     assert "cannot be reached (no route)" in told and "327,428,481 bytes" in told
     features.entries["checkpoints"] = {"mirror": str(features.folder)}
+    assert "which does not hold it" in features.found(weights.check_features, asked[0])["FAIL"][0]
+    features.put("Cnn14_mAP=0.431.pth")
     assert "will be taken from" in features.found(weights.check_features, asked[0])["ok"][0]
+    features.put("resources/checkpoints/Cnn14_mAP=0.431.pth", "<html>")
+    assert "is not the published file" in features.found(weights.check_features, asked[0])["FAIL"][0]
     features.put("mine.pth", "weights")
     assert "of which no digest is published" in features.found(weights.check_features, asked[1])["ok"][0]
 

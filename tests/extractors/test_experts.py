@@ -10,7 +10,7 @@ import pytest
 
 from earwitness.corpora.tables import CLIPS, SOURCES, audio_digest, clips_of, write_table
 from earwitness.errors import CorpusError, EarwitnessError
-from earwitness.extractors.experts import export_features, import_features
+from earwitness.extractors.experts import KINDS, Clip, export_features, import_features
 from earwitness.extractors.options import ExternalOptions
 from earwitness.extractors.store import FeatureStore, write
 from earwitness.files import sha256
@@ -95,9 +95,9 @@ def test_clips_without_features_are_listed(corpus, tmp_path):
     with pytest.raises(CorpusError) as caught:
         imported(corpus, tmp_path)
     told = str(caught.value)
-    assert "2 of 3 clips have no features in" in told and "keys that are stem" in told
+    assert "2 of 3 clips have no features in" in told and "by keys that are stem" in told
     assert "- evaluation/dog.barking.wav\n" in told and "- evaluation/sub/bell.ogg\n" in told
-    assert "Keys that are there: Rain on roof, other." in told
+    assert "Keys of no clip: other." in told
     assert not (tmp_path / "features").exists()
 
 
@@ -106,7 +106,7 @@ def test_keys_of_no_clip_are_listed_and_counted(corpus, tmp_path, capsys):
     with imported(corpus, tmp_path) as store:
         assert store.provenance["counts"] == {"clips": 3, "keys_without_a_clip": 2}
     told = capsys.readouterr().err
-    assert "2 keys of" in told and "- ant\n" in told and "- cat" in told
+    assert "2 keys in" in told and "- ant\n" in told and "- cat" in told
 
 
 def test_clips_that_share_a_key_are_refused(corpus, tmp_path):
@@ -148,22 +148,42 @@ def test_half_precision_is_kept_in_its_range(corpus, tmp_path):
     (tmp_path / "AudioExpert/thing/test/thing.h5").unlink()
     (tmp_path / "AudioExpert/thing/test").rmdir()
     given(tmp_path, KEYS["stem"], arrays=[frames_of(0), frames_of(1) * 1e6, frames_of(2)])
-    with pytest.raises(EarwitnessError, match=r"dog\.barking\.wav has values beyond 65504; set `storage: float32`"):
+    with pytest.raises(EarwitnessError, match=r"dog\.barking\.wav holds .*, beyond 65504, .* Set `storage: float32`"):
         imported(corpus, tmp_path, storage="float16")
 
 
-def test_clips_that_a_scheme_moved_are_found_in_the_file_of_their_own_split(corpus, tmp_path):
+@pytest.fixture
+def moved(corpus):
+    """A validation clip that a scheme moved to evaluation, where another has its stem."""
     table = pd.read_csv(corpus / "clips.csv")
     table.loc[table["clip_id"] == "validation/sub/bell.ogg", "split"] = "evaluation"
     write_table(corpus / "clips.csv", table)
-    given(tmp_path, KEYS["stem"])
-    val = given(tmp_path, ["bell"], "val", [frames_of(9)])
+    return "validation/sub/bell.ogg"
+
+
+def test_clips_that_a_scheme_moved_are_found_in_the_file_of_their_own_split(corpus, tmp_path, moved):
+    given(tmp_path, KEYS["md5"])
+    given(tmp_path, [md5("val_bell")], "val", [frames_of(9)])
     with imported(corpus, tmp_path) as store:
-        np.testing.assert_array_equal(store["validation/sub/bell.ogg"], frames_of(9))
+        np.testing.assert_array_equal(store[moved], frames_of(9))
         np.testing.assert_array_equal(store["evaluation/sub/bell.ogg"], frames_of(2))
         assert store.provenance["inputs"].keys() == {"audio", "test", "val"}
-    val.unlink()
+
+
+def test_files_may_have_been_made_with_the_scheme(corpus, tmp_path, moved):
+    given(tmp_path, [*KEYS["md5"], md5("val_bell")])
+    with imported(corpus, tmp_path) as store:
+        np.testing.assert_array_equal(store[moved], frames_of(3))
+
+
+def test_clips_that_a_scheme_moved_are_never_taken_for_others(corpus, tmp_path, moved):
+    given(tmp_path, KEYS["stem"])
     with pytest.raises(CorpusError, match=r"share a key \(stem\)(.|\n)*validation/sub/bell\.ogg: bell"):
+        imported(corpus, tmp_path)
+    given(tmp_path, ["bell"], "val", [frames_of(9)])
+    with pytest.raises(
+        CorpusError, match=r"in both splits of .*:\n  - validation/sub/bell\.ogg: bell\nKeys that are md5"
+    ):
         imported(corpus, tmp_path)
 
 
@@ -223,6 +243,43 @@ def test_videos_are_called_by_their_ids(features, corpus, tmp_path):
         assert set(file) == set(KEYS["youtube_id"])
 
 
+def test_names_without_extension_are_no_file_names(corpus, tmp_path):
+    table = pd.read_csv(corpus / "clips.csv")
+    table.loc[0, ["clip_id", "path"]] = ["development/abc", "development/Yabc.wav"]  # as AudioCaps' clips are called
+    clip = Clip(table.loc[0, "clip_id"], "development", table.loc[0, "path"])
+    assert KINDS["file_name"](clip) == ["Yabc.wav"] and KINDS["stem"](clip) == ["abc", "Yabc"]
+
+
+def test_what_fills_a_clip_up_is_not_exported_and_random_weights_stay_marked(corpus, tmp_path, capsys):
+    clips = clips_of(corpus / "clips.csv", "evaluation", "the test")
+    made = {
+        "schema": 1,
+        "made_by": "vggish",
+        "settings": {},
+        "inputs": {"audio": audio_digest(clips)},
+        "untrained": True,
+    }
+    pairs = zip(clips["clip_id"], map(frames_of, range(3)), strict=True)
+    write(tmp_path / "features/mine/evaluation.h5", pairs, 3, made, fill=-1, frames_per_clip=9)
+    (path,) = export_features(tmp_path / "features/mine", corpus, tmp_path / "out")
+    assert "mine has random weights" in capsys.readouterr().err
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["video-0"][:], frames_of(0))
+    back = ExternalOptions(extractor="external", folder=str(tmp_path / "out/AudioExpert/mine"))
+    assert back.untrained and not options(tmp_path).untrained
+    import_features(back, corpus, "evaluation", tmp_path / "back.h5")
+    with FeatureStore(tmp_path / "back.h5") as store:
+        assert store.provenance["untrained"] is True
+
+
+def test_tables_that_are_not_there_and_names_that_are_paths_are_told(features, corpus, tmp_path):
+    with pytest.raises(EarwitnessError, match=r"a feature's name is no path"):
+        export_features(features, corpus, tmp_path / "out", name="a/b")
+    (corpus / "sources.csv").unlink()
+    with pytest.raises(EarwitnessError, match=r"not there:\n  - .*sources\.csv"):
+        export_features(features, corpus, tmp_path / "out")
+
+
 def test_what_was_exported_is_imported_again(features, corpus, tmp_path):
     exported(features, corpus, tmp_path / "out", keys="md5")
     back = ExternalOptions(extractor="external", folder=str(tmp_path / "out/AudioExpert/panns_cnn14"))
@@ -232,6 +289,30 @@ def test_what_was_exported_is_imported_again(features, corpus, tmp_path):
             assert store.clip_ids == first.clip_ids
             for clip_id in store.clip_ids:
                 np.testing.assert_array_equal(store[clip_id], first[clip_id])
+
+
+def test_files_made_otherwise_are_not_mixed(features, corpus, tmp_path):
+    exported(features, corpus, tmp_path / "out", keys="stem")
+    exported(features, corpus, tmp_path / "out", keys="md5")  # the same features again
+    (features / "development.h5").unlink()
+    clips = clips_of(corpus / "clips.csv", "evaluation", "the test")
+    made = {"schema": 1, "made_by": "vggsound", "settings": {}, "inputs": {"audio": audio_digest(clips)}}
+    pairs = zip(clips["clip_id"], map(frames_of, range(3)), strict=True)
+    write(features / "evaluation.h5", pairs, 3, made)
+    with pytest.raises(EarwitnessError, match=r"train/panns_cnn14\.h5(.|\n)*another --name"):
+        export_features(features, corpus, tmp_path / "out", name="panns_cnn14")
+
+
+def test_a_place_that_cannot_be_written_is_told(features, corpus, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(EarwitnessError, match=r"out/AudioExpert/panns_cnn14/train/panns_cnn14\.h5 cannot be written"):
+        export_features(features, corpus, tmp_path / "out")
+
+
+def test_other_keys_are_suggested(corpus, tmp_path):
+    given(tmp_path, KEYS["stem"])
+    with pytest.raises(CorpusError, match=r"by keys that are md5:(.|\n)*`keys: stem` would find 3"):
+        imported(corpus, tmp_path, keys="md5")
 
 
 def test_keys_that_clips_would_share_are_refused(features, corpus, tmp_path):
@@ -245,5 +326,5 @@ def test_keys_that_clips_would_share_are_refused(features, corpus, tmp_path):
 
 
 def test_a_folder_without_features_is_told(corpus, tmp_path):
-    with pytest.raises(EarwitnessError, match=r"ask Snakemake for .*cnn14/evaluation\.h5 first"):
+    with pytest.raises(EarwitnessError, match=r"holds no feature files"):
         export_features(tmp_path / "cnn14", corpus, tmp_path / "out")

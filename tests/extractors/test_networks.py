@@ -9,17 +9,18 @@ import pytest
 import soundfile
 import torch
 
-from earwitness import registry
+from earwitness import config, registry
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.errors import EarwitnessError
 from earwitness.extractors import networks, stage
 from earwitness.extractors.interface import Extractor
-from earwitness.extractors.options import PannsCnn10Options, VggishOptions, VggsoundOptions
+from earwitness.extractors.options import EfficientLatentOptions, PannsCnn10Options, VggishOptions, VggsoundOptions
 from earwitness.extractors.store import FeatureStore
 from earwitness.extractors.workers import extractor_of
 from earwitness.files import sha256
 from earwitness.options import FeatureOptions
 
+HERE = "tests.extractors.test_networks"
 RATE = 32000
 SECONDS = [0.6, 0.1, 0.6, 0.4, 0.6]  # 0.1 s: shorter than Cnn10's minimum
 
@@ -134,14 +135,20 @@ def test_features_do_not_depend_on_batch_mates(untrained, waveforms, frames):
         assert np.abs(untrained.frames(alone[None])[0] - together).max() <= 2e-5 * np.abs(together).max()
 
 
-def test_what_extracts_is_the_network(untrained, waveforms, frames):
-    """The copy for inference, against the network as it was published."""
+def test_what_extracts_is_the_network(untrained, waveforms):
+    """The copy for inference, against the network as it was published, with normalisations that do something."""
     network = untrained.build().eval()
     networks.checkpoints.untrained(network, 0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for part in network.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                for values in (part.weight, part.bias, part.running_mean, part.running_var):
+                    values.add_(0.1 * torch.rand(values.shape, generator=generator))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with torch.inference_mode():
-        assert np.abs(network(torch.from_numpy(waveforms)).numpy() - frames).max() <= 2e-5 * np.abs(frames).max()
-        assert network.fast().training is False
+        plain, fast = (run(torch.from_numpy(waveforms)) for run in (network, network.fast()))
+    assert (plain - fast).abs().max() <= 2e-5 * plain.abs().max()
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -152,6 +159,32 @@ def test_bfloat16_keeps_clips_apart(untrained, waveforms, frames):
     spread = np.sqrt(np.mean((frames - frames.mean(axis=0)) ** 2))
     error = np.sqrt(np.mean((low - frames) ** 2)) / spread
     assert error < (0.12 if untrained.dimension == 1408 else 0.06)
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
+    def network(batch):
+        if len(batch) > most:
+            raise torch.OutOfMemoryError("no room")
+        return batch[:, :1, None]
+
+    options = PannsCnn10Options(extractor="panns_cnn10", weights="untrained")
+    extractor = networks.PannsCnn10Extractor(options)
+    monkeypatch.setattr(networks.PannsCnn10Extractor, "network", staticmethod(network))
+    clips = np.arange(7, dtype=np.float32)[:, None] * np.ones((1, 64000), np.float32)
+    most = 2
+    assert extractor.frames(clips)[:, 0, 0].tolist() == list(range(7))
+    most = 0
+    with pytest.raises(EarwitnessError, match=r"memory does not suffice for 1 clip\(s\) of 2\.0 s"):
+        extractor.frames(clips)
+
+
+def test_where_batches_count_they_are_the_same_everywhere():
+    options = EfficientLatentOptions(
+        extractor="efficient_latent", weights="untrained", floor="batch", clips_per_shard=3
+    )
+    extractor = networks.EfficientLatentExtractor(options)
+    assert (extractor.batch_seconds, options.shard_clips) == (40, 16)
+    assert options.model_copy(update={"floor": "clip"}).shard_clips == 3
 
 
 def test_features_do_not_depend_on_the_number_of_cores(corpus):
@@ -172,7 +205,7 @@ def test_where_the_weights_are():
 
 
 class LoudnessOptions(FeatureOptions):
-    extractor: Literal["loudness"] = "loudness"
+    extractor: Literal["loudness"]
 
 
 class Loudness(Extractor):
@@ -189,10 +222,14 @@ class Loudness(Extractor):
 
 
 def test_a_seventh_extractor_is_one_line(corpus, monkeypatch):
-    monkeypatch.setattr(registry, "load", lambda place: {"o": LoudnessOptions, "i": Loudness}[place])
-    monkeypatch.setitem(registry.EXTRACTORS, "loudness", registry.Entry("o", "i"))
+    monkeypatch.setitem(registry.EXTRACTORS, "loudness", registry.Entry(f"{HERE}:LoudnessOptions", f"{HERE}:Loudness"))
+    config.model.cache_clear()
+    entries = {"datasets": {}, "texts": {}, "experiments": {}, "features": {"loud": {"extractor": "loudness"}}}
+    options = config.Config(entries).features["loud"]
+    config.model.cache_clear()
+    assert type(config.validated("features", options.model_dump())).__name__ == "LoudnessOptions"
     out = corpus / "out" / "loudness.h5"
-    stage.extract(LoudnessOptions(), corpus / "clips.csv", "evaluation", corpus, out, 1)
+    stage.extract(options, corpus / "clips.csv", "evaluation", corpus, out, 2)
     with FeatureStore(out) as store:
         assert store.dimension == 1 and [len(store[clip_id]) for clip_id in store.clip_ids] == [6, 1, 6, 4, 6]
         # Uniform noise of 0.5 has 0.289, a quarter of whose power is left below 4 kHz.

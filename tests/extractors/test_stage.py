@@ -1,5 +1,7 @@
 """Extraction in shards: resumed where it was killed, and the same however it is divided."""
 
+import json
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -96,6 +98,21 @@ def test_shards_of_other_settings_are_made_again(corpus, monkeypatch, change):
         run(corpus, options())
     monkeypatch.undo()
     assert content(run(corpus, options(**change))) == undisturbed
+
+
+@pytest.mark.parametrize("change", [{"code": "other"}, {"device": "GPU"}])
+def test_shards_of_other_code_or_another_device_are_made_again(corpus, monkeypatch, change):
+    monkeypatch.setattr(stage, "write", killed_write(stage.write))
+    with pytest.raises(KeyboardInterrupt):
+        run(corpus, options())
+    monkeypatch.undo()
+    (shard, *_) = sorted((corpus / "out" / "development.shards").iterdir())
+    with h5py.File(shard, "a") as file:
+        file.attrs["provenance"] = json.dumps(json.loads(file.attrs["provenance"]) | change)
+    redone, write = [], workers.write
+    monkeypatch.setattr(workers, "write", lambda path, *a, **b: (redone.append(path.name), write(path, *a, **b)))
+    run(corpus, options())
+    assert redone == [shard.name]
 
 
 def test_a_shard_that_is_no_feature_file_is_made_again(corpus):

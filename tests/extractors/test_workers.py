@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,27 +85,23 @@ def test_one_process_writes_every_clip_in_order_and_tells_how_far_it_is(tmp_path
 
 def test_clips_of_one_duration_but_other_lengths_do_not_run_together(tmp_path):
     (shard,) = made(tmp_path, [40, 40, 30])
-    shard = workers.Shard(**{**vars(shard), "seconds": (0.005, 0.005, 0.005)})
+    shard = replace(shard, seconds=(0.005, 0.005, 0.005))
     extractor = Echo()
     extractor.batch_seconds = 1
     workers.make([shard], extractor, 1, None, lambda *_: None)
     assert sorted(extractor.calls) == [(1, 30), (2, 40)]
 
 
-@pytest.mark.parametrize(
-    ("cores", "memory_mb", "shards", "on_gpu", "processes"),
-    [
-        (8, 1e6, 20, False, 8),
-        (8, 3000, 20, False, 5),
-        (8, 100, 20, False, 1),
-        (8, 1e6, 3, False, 3),
-        (8, 1e6, 9, True, 1),
-    ],
-)
-def test_processes_by_cores_memory_and_work(cores, memory_mb, shards, on_gpu, processes):
-    extractor = Echo()
-    extractor.on_gpu = on_gpu
-    assert workers.processes_for(extractor, cores, memory_mb, shards) == processes
+def test_processes_by_cores_memory_and_work(tmp_path):
+    extractor, shards = Echo(), made(tmp_path, [40, 30, 40, 40, 30, 30, 30])
+    assert workers.processes_for(extractor, 8, 1e6, shards) == 3  # of three shards
+    assert workers.processes_for(extractor, 2, 1e6, shards) == 2
+    assert workers.processes_for(extractor, 8, 1300, shards) == 2
+    assert workers.processes_for(extractor, 8, 100, shards) == 1
+    longer = [replace(shards[0], seconds=(400.0, 1.0, 1.0)), *shards[1:]]
+    assert workers.processes_for(extractor, 8, 2500, longer) == 1
+    extractor.on_gpu = True
+    assert workers.processes_for(extractor, 8, 1e6, shards) == 1
 
 
 SCRIPT = """
@@ -155,8 +152,11 @@ def started(corpus):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(shards.glob("0*.h5")):
         time.sleep(0.02)
-    at_work = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
-    assert len(at_work) == 2
+    children = psutil.Process(process.pid).children() if process.poll() is None else []
+    at_work = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    if len(at_work) != 2:
+        process.kill()
+        raise AssertionError(process.communicate()[1])
     return process, at_work
 
 

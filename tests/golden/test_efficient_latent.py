@@ -125,3 +125,4 @@ def test_frames_and_clip_embedding_in_float64(double, waveform, reference, asser
         frames = double(waveform.double())
         assert_within(frames, reference["frames_double"], 1e-5)
         assert_within(double.clip_embedding(frames), reference["embedding_double"], 1e-5)
+        assert_within(double.fast(torch.float64)(waveform.double()), reference["frames_double"], 1e-5)

@@ -61,6 +61,7 @@ def agrees(network, waveforms, reference, every, assert_within):
         assert np.abs(logmel[:, ::every].numpy() - reference["logmel"]).max() <= 1e-3  # dB
         assert_within(block1[:, ::16, ::50, ::8], reference["block1_slice"], TOLERANCE)
         assert_within(frames[:, ::every], reference["frames"], TOLERANCE)
+        assert_within(network.fast()(waveform)[:, ::every], reference["frames"], TOLERANCE)
         assert_within(embedding, reference["embedding"], TOLERANCE)
         assert_within(network.classify(embedding), reference["clipwise"], TOLERANCE)
 

@@ -72,5 +72,7 @@ def test_layers(
     assert np.abs(spectrogram.numpy() - reference["spectrogram"]).max() <= 1e-5
     assert_within(outputs["layer1"][:, ::channels, ::8, ::40], reference["layer1_slice"], TOLERANCE)
     assert_within(frames[:, ::every_frame], reference["frames"], TOLERANCE)
+    with torch.inference_mode():
+        assert_within(network.fast()(waveform)[:, ::every_frame], reference["frames"], TOLERANCE)
     assert_within(embedding, reference["embedding"], TOLERANCE)
     assert_within(logits, reference["logits"], TOLERANCE)

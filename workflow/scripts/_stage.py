@@ -53,7 +53,7 @@ def stage(snakemake) -> Iterator[None]:
         print(f"\n{error}\n", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nInterrupted: nothing half-written was kept. Run the same command to go on.\n", file=sys.stderr)
+        print("\nInterrupted: what was finished is kept. Run the same command to go on.\n", file=sys.stderr)
         sys.exit(130)
     except Exception:
         traceback.print_exc(file=sys.stderr)  # into the log too: on a cluster there is no terminal

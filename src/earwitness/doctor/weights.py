@@ -55,16 +55,26 @@ def _weights(path: Path, name: str, mirror: str | None) -> Finding:
     """Weights that are there, will be fetched, or have to be brought."""
     from earwitness.fetch.download import local_path
 
+    known = CHECKPOINTS.get(path.name) if path.parent == FOLDER else None
     if path.is_file():
-        verified = "as published" if state(path)["verified"] else "of which no digest is published"
-        return Finding(OK, f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB, {verified}")
-    if path.parent != FOLDER or path.name not in CHECKPOINTS:
+        told = f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB"
+        if state(path)["verified"]:
+            return Finding(OK, f"{told}, as published by its digest")
+        if known and known.verifiable:
+            advice = f"Remove it; the right one is {known.described()}"
+            return Finding(FAIL, f"{told}, is not the published file", advice)
+        return Finding(OK, f"{told}, of which no digest is published")
+    if known is None:
         return Finding(FAIL, f"{name}: {absent(path)}")
-    if mirror is not None and local_path(mirror) is not None:
+    folder = None if mirror is None else local_path(mirror)
+    if folder is not None and (folder / path.name).is_file():
         return Finding(OK, f"{name}: {path} will be taken from {mirror}")
-    hosts = [host_of(address) for address in ((mirror,) if mirror else CHECKPOINTS[path.name].addresses)]
+    if folder is not None:
+        advice = f"Put it there: {known.described()}"
+        return Finding(FAIL, f"{name}: {path} is to be taken from {mirror}, which does not hold it", advice)
+    hosts = [host_of(address) for address in ((mirror,) if mirror else known.addresses)]
     reasons = [reason for host in hosts if (reason := unanswered(host))]
     if len(reasons) == len(hosts):
         told = f"{name}: {path} is to be fetched, and {hosts[0]} cannot be reached ({reasons[0]})"
-        return Finding(FAIL, told, f"Put it there by hand: {CHECKPOINTS[path.name].described()}")
+        return Finding(FAIL, told, f"Put it there by hand: {known.described()}")
     return Finding(OK, f"{name}: {path} will be fetched from {hosts[0]}")

@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from earwitness.audio.formats import is_audio
 from earwitness.corpora.tables import SOURCES, audio_digest, clips_of, read_table
+from earwitness.corpora.youtube import OWN_SPLITS
 from earwitness.errors import CorpusError, EarwitnessError, listed
-from earwitness.extractors.options import EXPERT_FOLDERS, ExternalOptions
+from earwitness.extractors.options import EXPERT_FOLDERS, EXPERT_KEYS, ExternalOptions, made_of
 from earwitness.extractors.store import FeatureStore, write
 from earwitness.files import SCHEMA, atomic, code_version, sha256
 
@@ -32,7 +33,6 @@ SPELLINGS = {
     "validation": ("val", "validation"),
     "evaluation": ("eval", "evaluation", "test"),
 }
-OWN_SPLITS = {"train": "development", "val": "validation", "test": "evaluation"}  # of corpora that call them so
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def digest_key(split: str, stem: str) -> str:
 # By each kind of key, the keys that a clip may have; the first is the one that is written.
 KINDS: dict[str, Callable[[Clip], list[str]]] = {
     "stem": lambda clip: clip.stems,
-    "file_name": lambda clip: [Path(clip.name).name, Path(clip.path).name],
+    "file_name": lambda clip: [Path(name).name for name in (clip.name, clip.path) if is_audio(name)],
     "youtube_id": lambda clip: list(clip.youtube),
     "md5": lambda clip: [digest_key(word, stem) for stem in clip.stems for word in SPELLINGS.get(clip.own_split, ())],
 }
@@ -78,6 +78,8 @@ KINDS: dict[str, Callable[[Clip], list[str]]] = {
 
 def clips_with_sources(corpus: Path, split: str, needed_for: str) -> list[Clip]:
     """The clips of a split, with the videos they are from."""
+    if absent := [str(path) for name in ("clips", "sources") if not (path := corpus / f"{name}.csv").is_file()]:
+        raise EarwitnessError(listed("Tables of the corpus are not there:", absent, "Ask Snakemake for them."))
     youtube: dict[str, list[str]] = {}
     for source in read_table(corpus / "sources.csv", SOURCES).itertuples():
         if source.kind == "youtube":
@@ -116,13 +118,13 @@ def import_features(options: ExternalOptions, corpus: Path, split: str, out: Pat
             "inputs": {"audio": audio_digest(table), **{name: sha256(path) for name, path in used.items()}},
             "keys": kind,
             "counts": {"clips": len(clips), "keys_without_a_clip": len(foreign)},
-            "unverified": [path.name for path in used.values()],
-            "untrained": False,
+            "unverified": [f"{name}/{path.name}" for name, path in used.items()],
+            "untrained": any(made_of(path).get("untrained", False) for path in used.values()),
             "code": code_version(),
         }
         write(out, _read(clips, places, opened, out), dimension, provenance, total=total, dtype=options.storage)
     if foreign:
-        heading = f"{len(foreign)} keys of {files[EXPERT_FOLDERS[split]]} are of no clip of {split}:"
+        heading = f"{len(foreign)} keys in {files[EXPERT_FOLDERS[split]]} are of no clip of {split}:"
         print(listed(heading, foreign), file=sys.stderr)
 
 
@@ -138,24 +140,51 @@ def _matched(
 ) -> tuple[str, list[tuple[str, str]]]:
     """The kind of the keys, and the (file, key) of each clip; the kind that finds most clips where none is named.
 
-    A clip is looked for in the file of its corpus' own split, then in that of the split that a scheme gave it.
+    A clip is looked for in the file of its corpus' own split and, where a scheme moved it, in that of its new split.
     """
     keys = {name: set(file) for name, file in opened.items()}
-    kinds = list(KINDS) if options.keys == "auto" else [options.keys]
+    kinds = EXPERT_KEYS if options.keys == "auto" else [options.keys]
     found = {kind: [_place(clip, KINDS[kind](clip), keys) for clip in clips] for kind in kinds}
     kind = max(kinds, key=lambda kind: sum(place is not None for place in found[kind]))
     places = found[kind]
     where = ", ".join(str(file.filename) for file in opened.values())
     if missing := [clip.clip_id for clip, place in zip(clips, places, strict=True) if place is None]:
-        examples = ", ".join(sorted(key for some in keys.values() for key in list(some)[:3])[:6]) or "none"
-        heading = f"{len(missing)} of {len(clips)} clips have no features in {where}, by keys that are {kind}:"
-        raise CorpusError(listed(heading, missing, f"Keys that are there: {examples}."))
-    sharing = Counter(places)
-    if shared := [
-        f"{clip.clip_id}: {place[1]}" for clip, place in zip(clips, places, strict=True) if sharing[place] > 1
-    ]:
-        raise CorpusError(listed(f"Clips that share a key ({kind}) of {where}:", shared))
+        by = "keys of any kind" if len(missing) == len(clips) and options.keys == "auto" else f"keys that are {kind}"
+        heading = f"{len(missing)} of {len(clips)} clips have no features in {where}, by {by}:"
+        raise CorpusError(listed(heading, missing, _advice(kind, clips, places, keys)))
+    _require_apart(clips, places, kind, keys, where)
     return kind, places
+
+
+def _advice(
+    kind: str, clips: Sequence[Clip], places: Sequence[tuple[str, str] | None], keys: Mapping[str, set[str]]
+) -> str:
+    """Which kind of keys would find more clips, and keys that belong to none."""
+    counts = {other: sum(_place(c, KINDS[other](c), keys) is not None for c in clips) for other in EXPERT_KEYS}
+    best = max(counts, key=counts.get)
+    told = f"`keys: {best}` would find {counts[best]} clips. " if counts[best] > counts[kind] else ""
+    used = set(places)
+    spare = sorted(key for folder, some in keys.items() for key in some if (folder, key) not in used)
+    examples = ", ".join(spare[:6]) + (" ..." if len(spare) > 6 else "")
+    return f"{told}Keys of no clip: {examples or 'none'}."
+
+
+def _require_apart(
+    clips: Sequence[Clip], places: Sequence[tuple[str, str]], kind: str, keys: Mapping[str, set[str]], where: str
+) -> None:
+    """CorpusError for clips that may be taken for one another."""
+    unclear = []
+    for clip, (folder, key) in zip(clips, places, strict=True):
+        new = EXPERT_FOLDERS[clip.split]
+        if folder != new and set(KINDS[kind](clip)) & keys.get(new, set()):
+            unclear.append(f"{clip.clip_id}: {key}")
+    if unclear:
+        heading = f"Clips that a scheme moved, with keys ({kind}) of clips in both splits of {where}:"
+        raise CorpusError(listed(heading, unclear, "Keys that are md5 tell them apart."))
+    sharing = Counter(places)
+    shared = [f"{clip.clip_id}: {place[1]}" for clip, place in zip(clips, places, strict=True) if sharing[place] > 1]
+    if shared:
+        raise CorpusError(listed(f"Clips that share a key ({kind}) of {where}:", shared))
 
 
 def _place(clip: Clip, candidates: Sequence[str], keys: Mapping[str, set[str]]) -> tuple[str, str] | None:
@@ -220,35 +249,53 @@ def export_features(features: Path, corpus: Path, to: Path, name: str | None = N
         corpus: the folder of the corpus' tables.
         to: what takes the place of ``data/{AudioCaps,CLOTHO}``.
         name: of the feature there; None: as the literature calls it, or else as the entry is called.
-        keys: a kind of key; auto: ``youtube_id`` where every clip has one, else ``stem``.
+        keys: a kind of key; auto: ``youtube_id`` where every clip has one, else ``stem``. Frames are those that are
+            stored, without what fills a clip up when it is read.
 
     Raises:
         EarwitnessError: there are no features.
         CorpusError: clips would share a key (all are named), or have none of the kind.
     """
+    if name is not None and Path(name).name != name:
+        raise EarwitnessError(f"--name {name}: a feature's name is no path.")
     splits = [split for split in EXPERT_FOLDERS if (features / f"{split}.h5").is_file()]
     if not splits:
-        raise EarwitnessError(f"{features} holds no feature files; ask Snakemake for {features}/evaluation.h5 first.")
+        needed = "a folder results/{dataset}/features/{feature} with files that Snakemake made is needed"
+        raise EarwitnessError(f"{features} holds no feature files; {needed}.")
     clips = {split: clips_with_sources(corpus, split, "the export") for split in splits}
     if keys == "auto":
         keys = "youtube_id" if all(clip.youtube for some in clips.values() for clip in some) else "stem"
     named = {split: _named(some, keys) for split, some in clips.items()}
+    with FeatureStore(features / f"{splits[0]}.h5") as store:
+        name = name or _usual_name(store, features.name)
+        _require_alike(to / "AudioExpert" / name, store)
+        if store.provenance.get("untrained"):
+            print(f"The network that made {features.name} has random weights: for tests alone.", file=sys.stderr)
     written = []
     for split in splits:
         table = clips_of(corpus / "clips.csv", split, "the export")
         expected = {"schema": SCHEMA, "inputs": {"audio": audio_digest(table)}}
         with FeatureStore(features / f"{split}.h5", expected) as store:
-            own = name or _usual_name(store, features.name)
-            out = to / "AudioExpert" / own / EXPERT_FOLDERS[split] / f"{own}.h5"
+            out = to / "AudioExpert" / name / EXPERT_FOLDERS[split] / f"{name}.h5"
             _write(out, store, named[split])
         written.append(out)
     return written
 
 
 def _usual_name(store: FeatureStore, entry: str) -> str:
-    """The networks' names are those of the literature; settings of a log-mel have none."""
+    """The literature's name of a network, unless its weights are random; settings of a log-mel have none."""
     made_by = store.provenance["made_by"]
-    return entry if made_by in ("logmel", "external") else made_by
+    return entry if made_by in ("logmel", "external") or store.provenance.get("untrained") else made_by
+
+
+def _require_alike(folder: Path, store: FeatureStore) -> None:
+    """EarwitnessError where files of other features lie under the name already."""
+    theirs = [path for part in EXPERT_FOLDERS.values() if (path := folder / part / f"{folder.name}.h5").is_file()]
+    own = store.provenance
+    if others := [str(p) for p in theirs if any(made_of(p).get(key) != own[key] for key in ("made_by", "settings"))]:
+        raise EarwitnessError(
+            listed("Other features lie there already:", others, "Remove them, or choose another --name.")
+        )
 
 
 def _named(clips: Sequence[Clip], kind: str) -> dict[str, str]:
@@ -263,7 +310,10 @@ def _named(clips: Sequence[Clip], kind: str) -> dict[str, str]:
 
 
 def _write(out: Path, store: FeatureStore, keys: Mapping[str, str]) -> None:
-    with atomic(out) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["provenance"] = json.dumps(store.provenance, sort_keys=True)
-        for clip_id, key in tqdm(keys.items(), desc=f"Exporting {out}", unit="clip"):
-            file.create_dataset(key, data=store[clip_id])
+    try:
+        with atomic(out) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["provenance"] = json.dumps(store.provenance, sort_keys=True)
+            for clip_id, key in tqdm(keys.items(), desc=f"Exporting {out}", unit="clip"):
+                file.create_dataset(key, data=store.stored(clip_id))
+    except OSError as error:
+        raise EarwitnessError(f"{out} cannot be written: {error.strerror or error}.") from error

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from earwitness.errors import EarwitnessError
 from earwitness.extractors import checkpoints, efficient_latent, panns_cnn10, panns_cnn14, vggish, vggsound
 from earwitness.extractors.interface import Extractor
-from earwitness.extractors.options import NetworkOptions
+from earwitness.extractors.options import EfficientLatentOptions, NetworkOptions
 
 FRONT_ENDS = ("spectrogram_extractor", "logmel_extractor", "front_end")  # entries that networks compute themselves
 
@@ -38,9 +39,23 @@ class NetworkExtractor(Extractor):
     def frames(self, waveforms: np.ndarray) -> np.ndarray:
         """Frames of clips of one length, filled up with zeros to ``minimum`` samples."""
         missing = max(0, self.minimum - waveforms.shape[1])
-        batch = torch.from_numpy(np.pad(waveforms, ((0, 0), (0, missing)))).to(self.device)
-        with torch.inference_mode():
-            return self.network(batch).cpu().numpy()
+        batch = torch.from_numpy(np.pad(waveforms, ((0, 0), (0, missing))))
+        network = self.network
+        try:
+            with torch.inference_mode():
+                return network(batch.to(self.device)).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            if len(waveforms) == 1 or not self._halves():
+                told = f"{len(waveforms)} clip(s) of {waveforms.shape[1] / self.sample_rate:.1f} s"
+                advice = "Leave longer clips out, or extract on the CPU (CUDA_VISIBLE_DEVICES= in the environment)."
+                raise EarwitnessError(f"The GPU's memory does not suffice for {told}. {advice}") from error
+        torch.cuda.empty_cache()
+        half = len(waveforms) // 2
+        return np.concatenate([self.frames(part) for part in (waveforms[:half], waveforms[half:])])
+
+    def _halves(self) -> bool:
+        """Whether a batch may be divided where memory does not suffice."""
+        return True
 
     @cached_property
     def network(self) -> nn.Module:
@@ -121,5 +136,13 @@ class EfficientLatentExtractor(NetworkExtractor):
     MODULE = efficient_latent
     CPU_BATCH = {"float32": 10, "bfloat16": 40}
 
+    def __init__(self, options: EfficientLatentOptions):
+        super().__init__(options)
+        if options.floor == "batch":  # what runs together counts then, so it is the same everywhere
+            self.batch_seconds = 40
+
     def build(self) -> nn.Module:
         return efficient_latent.EfficientLatent(self.options.floor, self.options.padding)
+
+    def _halves(self) -> bool:
+        return self.options.floor == "clip"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat
 
@@ -12,6 +13,7 @@ from earwitness.fetch.checkpoints import FOLDER
 from earwitness.options import FeatureOptions, FilePath
 
 UNTRAINED, PUBLIC = "untrained", "public"
+EXPERT_KEYS = ("stem", "file_name", "youtube_id", "md5")  # what clips are called there
 EXPERT_FOLDERS = {"development": "train", "validation": "val", "evaluation": "test"}  # of the retrieval literature
 
 
@@ -43,7 +45,7 @@ class ExternalOptions(FeatureOptions):
     extractor: Literal["external"]
     folder: FilePath  # .../AudioExpert/{feature}, which holds {train,val,test}/{feature}.h5
     file: FilePath | None = None  # the name of these files without .h5; null: the folder's
-    keys: Literal["auto", "stem", "file_name", "youtube_id", "md5"] = "auto"  # what clips are called there
+    keys: Literal["auto", *EXPERT_KEYS] = "auto"  # auto: what finds most clips
     storage: Literal["float32", "float16"] = "float32"
 
     @property
@@ -52,14 +54,26 @@ class ExternalOptions(FeatureOptions):
         return False
 
     @property
+    def untrained(self) -> bool:
+        """Whether the files say that nobody trained the weights, as those do that were exported from here."""
+        try:
+            return any(made_of(path).get("untrained", False) for path in self.files().values())
+        except EarwitnessError:
+            return False
+
+    @property
     def name(self) -> str:
         """What the feature is called there."""
-        return self.file or Path(self.folder).name
+        return (self.file or Path(self.folder).name).removesuffix(".h5")
+
+    def places(self) -> dict[str, Path]:
+        """Where the files are to be, by the name of their split."""
+        root = Path(self.folder).expanduser()
+        return {folder: root / folder / f"{self.name}.h5" for folder in EXPERT_FOLDERS.values()}
 
     def files(self) -> dict[str, Path]:
         """The files that are there, by the name of their split; EarwitnessError where none is."""
-        root = Path(self.folder).expanduser()
-        files = {folder: root / folder / f"{self.name}.h5" for folder in EXPERT_FOLDERS.values()}
+        files = self.places()
         found = {folder: path for folder, path in files.items() if path.is_file()}
         if not found:
             heading = f"The features of `folder: {self.folder}` are not there; none of these files exists:"
@@ -68,6 +82,20 @@ class ExternalOptions(FeatureOptions):
             )
             raise EarwitnessError(listed(heading, [str(path) for path in files.values()], advice))
         return found
+
+
+def made_of(path: Path) -> dict[str, Any]:
+    """What a feature file of the literature's layout says of its making: nothing, unless it was exported from here."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            told = json.loads(file.attrs.get("provenance", "{}"))
+    except OSError as error:
+        raise EarwitnessError(f"{path} cannot be read as HDF5: {error}.") from error
+    except (TypeError, ValueError):  # somebody else's attribute
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 class VggishOptions(NetworkOptions):
@@ -122,3 +150,8 @@ class EfficientLatentOptions(NetworkOptions):
     extractor: Literal["efficient_latent"]
     floor: Literal["clip", "batch"] = "clip"  # what the 120 dB floor is measured from; `batch` depends on batch mates
     padding: Literal["static", "same"] = "static"  # of convolutions: as for images of 260 x 260, or for what comes
+
+    @property
+    def shard_clips(self) -> int:
+        """Where the floor is the batch's, what divides the work into batches counts, so it is not to be set."""
+        return 16 if self.floor == "batch" else self.clips_per_shard

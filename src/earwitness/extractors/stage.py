@@ -19,6 +19,7 @@ from tqdm import tqdm
 from earwitness.corpora.tables import audio_digest, clips_of
 from earwitness.errors import CorpusError, EarwitnessError, listed
 from earwitness.extractors.interface import Extractor
+from earwitness.extractors.options import PUBLIC
 from earwitness.extractors.store import FeatureStore, write
 from earwitness.extractors.workers import Shard, extractor_of, make, remove_torn, storage_of
 from earwitness.fetch.checkpoints import state
@@ -50,26 +51,27 @@ def extract(
     extractor = extractor_of(options)
     counts = _counts(extractor, options, clips)
     device = "GPU" if extractor.on_gpu else "CPU"
-    own = {"counts": counts, **_trust(options), "device": device, "code": code_version()}
-    provenance = feature_provenance(options, clips) | own
+    made = {"device": device, "code": code_version()}
+    provenance = feature_provenance(options, clips) | {"counts": counts, **_trust(options), **made}
     folder = out.with_suffix(".shards")
     shards = list(shards_of(options, clips, root, folder, provenance))
-    remove_torn(shards)
+    remove_torn(folder)
+    remove_torn(out.parent, out.name)
     _make_missing(shards, extractor, cores, memory_mb, f"{out.parent.name} {split}")
     total = sum(_frames(shard) for shard in shards)
     sizes = {"fill": extractor.fill, "frames_per_clip": extractor.frames_per_clip, "total": total}
     write(out, _joined(shards), extractor.dimension, provenance, **sizes, dtype=storage_of(options))
     shutil.rmtree(folder)
     if shorter := counts["shorter_than_one_window"]:
-        least = f"{extractor.window_seconds:.3g} s"
-        print(
-            f"{shorter} of {len(clips)} clips are shorter than {least} and were filled up with zeros", file=sys.stderr
-        )
+        told = f"{shorter} of {len(clips)} clips are shorter than the {extractor.window_seconds:.3g} s of a frame"
+        print(f"{told}; beyond their end is silence", file=sys.stderr)
 
 
 def feature_provenance(options: FeatureOptions, clips: pd.DataFrame) -> dict[str, Any]:
     """What a feature file of these clips must say of itself: the extractor, its settings, the digest of the audio."""
     settings = options.model_dump(exclude={"clips_per_shard", "trained_on"})
+    for name in options.checkpoints():  # what a file holds counts, not where it lies
+        settings[name] = settings[name] if settings[name] == PUBLIC else "file"
     inputs = {"audio": audio_digest(clips), **_weights(options)}
     return {"schema": SCHEMA, "made_by": options.extractor, "settings": settings, "inputs": inputs}
 
@@ -102,11 +104,11 @@ def _counts(extractor: Extractor, options: FeatureOptions, clips: pd.DataFrame) 
 def shards_of(
     options: FeatureOptions, clips: pd.DataFrame, root: Path, folder: Path, provenance: dict[str, Any]
 ) -> Iterator[Shard]:
-    """The clips in even runs of at most ``clips_per_shard``, each with the provenance that its file must have."""
-    shards = -(-len(clips) // options.clips_per_shard)
+    """The clips in even runs of at most ``shard_clips``, each with the provenance that its file must have."""
+    shards = -(-len(clips) // options.shard_clips)
     for part in np.array_split(np.arange(len(clips)), shards):
         start, rows = part[0], clips.iloc[part[0] : part[-1] + 1]
-        own = {key: provenance[key] for key in ("schema", "made_by", "settings")}
+        own = {key: provenance[key] for key in ("schema", "made_by", "settings", "device", "code") if key in provenance}
         own["inputs"] = provenance["inputs"] | {"audio": audio_digest(rows)}
         columns = (tuple(rows[name]) for name in ("clip_id", "path", "sha256", "seconds"))
         ids, audio, digests, seconds = columns
@@ -118,8 +120,9 @@ def _made(shard: Shard) -> bool:
     if not shard.path.exists():
         return False
     try:
-        with FeatureStore(shard.path, shard.provenance):
-            return True
+        with FeatureStore(shard.path, shard.provenance) as store:
+            # A finished file may be older than the code; the parts of one are of one make.
+            return all(store.provenance.get(key) == shard.provenance.get(key) for key in ("device", "code"))
     except EarwitnessError:
         return False
 

@@ -47,7 +47,8 @@ def write(
             if total is None:
                 frames.resize(end, axis=0)
             if dtype == "float16" and np.abs(values).max(initial=0) > HALF:
-                raise EarwitnessError(f"{clip_id} has values beyond {HALF:g}; set `storage: float32` of the feature.")
+                told = f"{path}: {clip_id} holds {np.abs(values).max():g}, beyond {HALF:g}, float16's largest number"
+                raise EarwitnessError(f"{told}. Set `storage: float32` of the feature.")
             frames[start:end] = values
             offsets.append(end)
             clip_ids.append(clip_id)

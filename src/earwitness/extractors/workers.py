@@ -11,10 +11,13 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
+from glob import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,8 @@ from earwitness.files import sha256
 from earwitness.options import FeatureOptions
 
 AHEAD = 8  # recordings that each decoder brings before the network wants them
+USUAL_SECONDS = 120  # up to here `memory_mb` of an extractor suffices
+SECOND_MB = 5  # what each second more of the longest clip takes at most
 POLL = 0.2  # seconds between two looks at how far the processes are
 
 Heard = Callable[[int, float], None]  # told how many clips more are done, and how many seconds of sound they are
@@ -59,9 +64,13 @@ def storage_of(options: FeatureOptions) -> str:
     return getattr(options, "storage", "float32")
 
 
-def processes_for(extractor: Extractor, cores: int, memory_mb: float, shards: int) -> int:
+def processes_for(extractor: Extractor, cores: int, memory_mb: float, shards: Sequence[Shard]) -> int:
     """How many processes make the shards: one a core, as far as there is memory; one where it has a GPU."""
-    return 1 if extractor.on_gpu else max(1, min(cores, int(memory_mb // extractor.memory_mb), shards))
+    if extractor.on_gpu:
+        return 1
+    longest = max(max(shard.seconds) for shard in shards)
+    needed = extractor.memory_mb + SECOND_MB * max(0, longest - USUAL_SECONDS)
+    return max(1, min(cores, int(memory_mb // needed), len(shards)))
 
 
 def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: float | None, heard: Heard) -> None:
@@ -70,7 +79,7 @@ def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: f
     Raises EarwitnessError: a recording changed or cannot be decoded, or a process was killed.
     """
     free_mb = psutil.virtual_memory().available / (1 << 20)
-    processes = processes_for(extractor, cores, min(free_mb, memory_mb or free_mb), len(shards))
+    processes = processes_for(extractor, cores, min(free_mb, memory_mb or free_mb), shards)
     if processes == 1:
         _make(shards, extractor, cores if extractor.on_gpu else 1, heard)
         return
@@ -79,28 +88,33 @@ def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: f
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(processes, context, _begin, (shards[0].options, progress))
     try:
-        running = {pool.submit(_make_one, shard) for shard in shards}
-        while running:
-            done, running = wait(running, POLL, FIRST_COMPLETED)
-            while not progress.empty():
-                heard(*progress.get())
-            _raise_first(done)
+        _follow(pool, shards, processes, progress, heard)
     except BaseException:
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        remove_torn(shards)
-    while not progress.empty():
-        heard(*progress.get())
+        remove_torn(shards[0].path.parent)
 
 
-def remove_torn(shards: Sequence[Shard]) -> None:
-    """Remove what killed processes have left of shards."""
-    for folder in {shard.path.parent for shard in shards}:
-        for torn in folder.glob(".*.tmp"):
-            torn.unlink(missing_ok=True)
+def _follow(pool: ProcessPoolExecutor, shards: Sequence[Shard], processes: int, progress: Any, heard: Heard) -> None:
+    """Hand the shards out, a few more than there are processes at a time, and tell how far they are."""
+    coming, running = iter(shards), set()
+    while True:
+        running |= {pool.submit(_make_one, shard) for shard in islice(coming, 2 * processes - len(running))}
+        if not running:
+            return
+        done, running = wait(running, POLL, FIRST_COMPLETED)
+        while not progress.empty():
+            heard(*progress.get())
+        _raise_first(done)
+
+
+def remove_torn(folder: Path, name: str = "") -> None:
+    """Remove what killed processes have left of the file ``name`` in a folder, or of all files there."""
+    for torn in folder.glob(f".{escape(name) or '*'}.*.tmp"):
+        torn.unlink(missing_ok=True)
 
 
 def _raise_first(done: set[Future]) -> None:
@@ -150,17 +164,20 @@ def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: H
     with (
         ThreadPoolExecutor(decoders) as decoder,
         ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as network,
+        ExitStack() as closing,  # what was submitted and is not wanted any more is not begun
     ):
         wanted = ((_recording, shard, number, extractor.sample_rate) for shard, numbers in jobs for number in numbers)
         waveforms = _ahead(decoder, wanted, AHEAD * decoders)
+        closing.callback(waveforms.close)
         decoded = ((_together, extractor, {number: next(waveforms) for number in numbers}) for _, numbers in jobs)
         done = _ahead(network, decoded, 1)
+        closing.callback(done.close)
         for shard, plan in zip(shards, plans, strict=True):
             frames = zip(shard.clip_ids, _in_order(shard, plan, done, heard), strict=True)
             write(shard.path, frames, extractor.dimension, shard.provenance, dtype=storage_of(shard.options))
 
 
-def _ahead(pool: ThreadPoolExecutor, calls: Iterable[tuple], ahead: int) -> Iterator[Any]:
+def _ahead(pool: ThreadPoolExecutor, calls: Iterable[tuple], ahead: int) -> Generator[Any, None, None]:
     """What each call (a function and its arguments) gives, in their order; ``ahead`` further ones are under way."""
     coming: deque[Future] = deque()
     try:

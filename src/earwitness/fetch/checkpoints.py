@@ -188,7 +188,13 @@ def _digest(path: Path, size: int, changed: int) -> tuple[str, bool]:
 
 def absent(path: Path) -> str:
     """What to say of a checkpoint that is not there: where it is to be had."""
+    if path.is_dir():
+        return f"{path} is a folder; the file of the checkpoint is needed."
     known = CHECKPOINTS.get(path.name)
+    if known is None and path.parent == Path() and not path.suffix:
+        return (
+            f"{path} does not exist. It is a path, or one of two words; {nearest(path.name, ['public', 'untrained'])}"
+        )
     put = f"Put {known.described()}, there." if known else "Put the checkpoint there."
     how = f" `snakemake --cores 1 {FOLDER / path.name}` fetches it." if known and path.parent == FOLDER else ""
     return f"{path} does not exist. {put}{how}"
