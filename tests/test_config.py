@@ -218,6 +218,15 @@ def test_an_audit_has_the_lists_of_the_data_set_and_of_its_experiments():
     assert config.audited("clotho") == ["vggsound", "audioset", "clotho"]
 
 
+def test_experiments_that_stand_on_random_weights_are_known():
+    content = changed()
+    assert Config(content).untrained("mini", "cl4ac") == []
+    content["features"]["noise"] = {"extractor": "vggsound", "weights": "untrained"}
+    content["experiments"]["cl4ac"]["feature"] = "noise"
+    assert Config(content).untrained("mini", "cl4ac") == ["noise"]
+    assert Config(content).untrained("mini", "cl4ac-baseline") == []
+
+
 def test_a_data_set_wins_over_the_feature_and_the_text_it_overrides():
     content = changed()
     content["datasets"]["mini"]["overrides"] = {
