@@ -395,7 +395,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--features", nargs="+", choices=list(ENTRIES), default=list(ENTRIES))
     parser.add_argument("--clips", type=int, default=100, help="of an extraction; ten times as many of lms")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0], help="length of clips, or range of lengths")
-    parser.add_argument("--memory", type=int, nargs=2, default=[1024, 3072], help="clips of the two memory measurements")
+    parser.add_argument(
+        "--memory", type=int, nargs=2, default=[1024, 3072], help="clips of the two memory measurements"
+    )
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=float, default=1e-3, help="how far both sides' frames may differ (TF32: 0.1)")

@@ -86,11 +86,16 @@ def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: f
     context = multiprocessing.get_context("spawn")
     progress = context.SimpleQueue()
     before = set(multiprocessing.active_children())
+    own: set[multiprocessing.process.BaseProcess] = set()
     pool = ProcessPoolExecutor(processes, context, _begin, (shards[0].options, progress))
     try:
-        _follow(pool, shards, processes, progress, heard)
+        for done in _finished(pool, shards, processes):
+            own |= set(multiprocessing.active_children()) - before
+            while not progress.empty():
+                heard(*progress.get())
+            _raise_first(done, own)
     except BaseException:
-        for process in set(multiprocessing.active_children()) - before:
+        for process in own | set(multiprocessing.active_children()) - before:
             process.terminate()
         raise
     finally:
@@ -98,17 +103,15 @@ def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: f
         remove_torn(shards[0].path.parent)
 
 
-def _follow(pool: ProcessPoolExecutor, shards: Sequence[Shard], processes: int, progress: Any, heard: Heard) -> None:
-    """Hand the shards out, a few more than there are processes at a time, and tell how far they are."""
+def _finished(pool: ProcessPoolExecutor, shards: Sequence[Shard], processes: int) -> Iterator[set[Future]]:
+    """Hand the shards out, a few more than there are processes at a time; what is done, every now and then."""
     coming, running = iter(shards), set()
     while True:
         running |= {pool.submit(_make_one, shard) for shard in islice(coming, 2 * processes - len(running))}
         if not running:
             return
         done, running = wait(running, POLL, FIRST_COMPLETED)
-        while not progress.empty():
-            heard(*progress.get())
-        _raise_first(done)
+        yield done
 
 
 def remove_torn(folder: Path, name: str = "") -> None:
@@ -117,12 +120,14 @@ def remove_torn(folder: Path, name: str = "") -> None:
         torn.unlink(missing_ok=True)
 
 
-def _raise_first(done: set[Future]) -> None:
+def _raise_first(done: set[Future], processes: set[multiprocessing.process.BaseProcess]) -> None:
     """Raise what went wrong in a process, the plain message before the consequence for the others."""
     errors = [error for future in done if (error := future.exception()) is not None]
     plain = [error for error in errors if not isinstance(error, BrokenProcessPool)]
     if plain:
         raise plain[0]
+    if errors and any(process.exitcode == -signal.SIGINT for process in processes):
+        raise KeyboardInterrupt  # it may be seen to have ended the others before it reaches this process
     if errors:
         raise EarwitnessError(
             "A process of the extraction was killed; most likely memory ran out. Give it more (`mem_mb`), or fewer "
