@@ -62,7 +62,7 @@ class Row:
     clips: int
     usual_seconds: list[float] = field(default_factory=list)  # of a whole extraction
     ours_seconds: list[float] = field(default_factory=list)
-    usual_speed: list[float] = field(default_factory=list)  # seconds of sound a second, from the first frames on
+    usual_speed: list[float] = field(default_factory=list)  # seconds of sound a second, once it runs
     ours_speed: list[float] = field(default_factory=list)
     waiting: list[float] = field(default_factory=list)  # share of the time that a GPU waits
 

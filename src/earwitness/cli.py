@@ -119,9 +119,8 @@ def _corpus(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from earwitness.extractors.experts import export_features
 
-    features = Path(os.path.relpath(options.features.resolve()))
-    corpus = features.resolve().parents[1] / "corpus"
-    print(*export_features(features, corpus, options.to, options.name, options.keys), sep="\n")
+    corpus = options.features.resolve().parents[1] / "corpus"
+    print(*export_features(options.features.resolve(), corpus, options.to, options.name, options.keys), sep="\n")
     return 0
 
 

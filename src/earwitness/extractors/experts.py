@@ -76,8 +76,8 @@ KINDS: dict[str, Callable[[Clip], list[str]]] = {
 }
 
 
-def clips_with_sources(corpus: Path, split: str, needed_for: str) -> list[Clip]:
-    """The clips of a split, with the videos they are from."""
+def clips_with_sources(corpus: Path, split: str, needed_for: str) -> tuple[list[Clip], str]:
+    """The clips of a split, with the videos they are from, and the digest of their audio."""
     if absent := [str(path) for name in ("clips", "sources") if not (path := corpus / f"{name}.csv").is_file()]:
         raise EarwitnessError(listed("Tables of the corpus are not there:", absent, "Ask Snakemake for them."))
     youtube: dict[str, list[str]] = {}
@@ -85,7 +85,8 @@ def clips_with_sources(corpus: Path, split: str, needed_for: str) -> list[Clip]:
         if source.kind == "youtube":
             youtube.setdefault(source.clip_id, []).append(source.id)
     clips = clips_of(corpus / "clips.csv", split, needed_for)
-    return [Clip(c.clip_id, c.split, c.path, tuple(youtube.get(c.clip_id, ()))) for c in clips.itertuples()]
+    found = [Clip(c.clip_id, c.split, c.path, tuple(youtube.get(c.clip_id, ()))) for c in clips.itertuples()]
+    return found, audio_digest(clips)
 
 
 # --- into the DAG -----------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def import_features(options: ExternalOptions, corpus: Path, split: str, out: Pat
         EarwitnessError: a file is no HDF5, or features are of unequal dimension, empty, or not finite (all are named).
         CorpusError: clips have no features, or share them.
     """
-    clips = clips_with_sources(corpus, split, f"the feature file {out}")
+    clips, audio = clips_with_sources(corpus, split, f"the feature file {out}")
     files = options.files()
     with ExitStack() as stack:
         opened = {name: stack.enter_context(_open(path)) for name, path in files.items()}
@@ -110,12 +111,11 @@ def import_features(options: ExternalOptions, corpus: Path, split: str, out: Pat
         used = {name: files[name] for name in dict.fromkeys(name for name, _ in places)}
         total, dimension = _size(clips, places, opened)
         foreign = _foreign(split, places, opened)
-        table = clips_of(corpus / "clips.csv", split, f"the feature file {out}")
         provenance = {
             "schema": SCHEMA,
             "made_by": "external",
             "settings": {"name": options.name, "storage": options.storage},
-            "inputs": {"audio": audio_digest(table), **{name: sha256(path) for name, path in used.items()}},
+            "inputs": {"audio": audio, **{name: sha256(path) for name, path in used.items()}},
             "keys": kind,
             "counts": {"clips": len(clips), "keys_without_a_clip": len(foreign)},
             "unverified": [f"{name}/{path.name}" for name, path in used.items()],
@@ -244,13 +244,14 @@ def _read(
 def export_features(features: Path, corpus: Path, to: Path, name: str | None = None, keys: str = "auto") -> list[Path]:
     """Write the feature files of a folder in the layout; the files written.
 
+    Frames are those that are stored, without what fills a clip up when it is read.
+
     Args:
         features: ``results/{dataset}/features/{feature}``; each split that is there is written.
         corpus: the folder of the corpus' tables.
         to: what takes the place of ``data/{AudioCaps,CLOTHO}``.
         name: of the feature there; None: as the literature calls it, or else as the entry is called.
-        keys: a kind of key; auto: ``youtube_id`` where every clip has one, else ``stem``. Frames are those that are
-            stored, without what fills a clip up when it is read.
+        keys: a kind of key; auto: ``youtube_id`` where every clip has one, else ``stem``.
 
     Raises:
         EarwitnessError: there are no features.
@@ -262,7 +263,8 @@ def export_features(features: Path, corpus: Path, to: Path, name: str | None = N
     if not splits:
         needed = "a folder results/{dataset}/features/{feature} with files that Snakemake made is needed"
         raise EarwitnessError(f"{features} holds no feature files; {needed}.")
-    clips = {split: clips_with_sources(corpus, split, "the export") for split in splits}
+    read = {split: clips_with_sources(corpus, split, "the export") for split in splits}
+    clips, audio = ({split: pair[part] for split, pair in read.items()} for part in (0, 1))
     if keys == "auto":
         keys = "youtube_id" if all(clip.youtube for some in clips.values() for clip in some) else "stem"
     named = {split: _named(some, keys) for split, some in clips.items()}
@@ -273,8 +275,7 @@ def export_features(features: Path, corpus: Path, to: Path, name: str | None = N
             print(f"The network that made {features.name} has random weights: for tests alone.", file=sys.stderr)
     written = []
     for split in splits:
-        table = clips_of(corpus / "clips.csv", split, "the export")
-        expected = {"schema": SCHEMA, "inputs": {"audio": audio_digest(table)}}
+        expected = {"schema": SCHEMA, "inputs": {"audio": audio[split]}}
         with FeatureStore(features / f"{split}.h5", expected) as store:
             out = to / "AudioExpert" / name / EXPERT_FOLDERS[split] / f"{name}.h5"
             _write(out, store, named[split])
