@@ -38,7 +38,7 @@ import torch
 from torch import Tensor
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, write_table
-from earwitness.extractors.store import write
+from earwitness.features.store import write
 from earwitness.files import digest, provenance
 from earwitness.options import DecodingOptions, TextOptions
 from earwitness.prediction.decoding import Symbols, decode

@@ -160,7 +160,7 @@ def usual(folder: Path, feature: str, recordings: list[tuple[str, float]], cores
     import torch
     import usual as baseline
 
-    from earwitness.extractors.workers import extractor_of
+    from earwitness.features.workers import extractor_of
 
     torch.set_num_threads(cores)
     options = options_of(feature, "float32")
@@ -173,7 +173,7 @@ def usual(folder: Path, feature: str, recordings: list[tuple[str, float]], cores
 def ours(folder: Path, feature: str, precision: str, cores: int) -> dict[str, float]:
     """Extract as the DAG does; seconds in all, seconds of sound a second once it runs, the share a GPU waits."""
     began = time.perf_counter()
-    from earwitness.extractors import stage, workers
+    from earwitness.features import stage, workers
 
     told: list[tuple[float, int, float]] = []  # when, clips, seconds of sound
     busy: list[tuple[float, float]] = []  # when a GPU was begun to be used, and for how long
@@ -223,7 +223,7 @@ def differences(folder: Path) -> float:
     """The largest difference between both sides' frames, in units of the largest value."""
     import h5py
 
-    from earwitness.extractors.store import FeatureStore
+    from earwitness.features.store import FeatureStore
 
     worst = 0.0
     with FeatureStore(folder / "ours.h5") as store, h5py.File(folder / "usual.h5") as file:
@@ -238,7 +238,7 @@ def agreement(folder: Path, feature: str, names: list[str]) -> dict[str, float]:
     import torch
 
     from earwitness.audio.decode import load
-    from earwitness.extractors.workers import extractor_of
+    from earwitness.features.workers import extractor_of
 
     torch.set_num_threads(1)
     frames = {}
@@ -259,8 +259,8 @@ def agreement(folder: Path, feature: str, names: list[str]) -> dict[str, float]:
 
 def peak(folder: Path, feature: str) -> tuple[float, float]:
     """Peak memory of an extraction in this process alone, in MB, and how many kB a clip's frames are."""
-    from earwitness.extractors.stage import extract
-    from earwitness.extractors.store import FeatureStore
+    from earwitness.features.stage import extract
+    from earwitness.features.store import FeatureStore
 
     out = folder / "ours.h5"
     with redirect_stderr(io.StringIO()):

@@ -104,7 +104,7 @@ def corpus(folder: Path) -> None:
 
 def features(folder: Path) -> None:
     """Extract the features of all splits, in this process."""
-    from earwitness.extractors.stage import extract
+    from earwitness.features.stage import extract
 
     options = validated("features", FEATURE)
     for split in SPLITS:

@@ -122,7 +122,7 @@ def captions_of_a_split(folder: Path) -> None:
 def plan_of_an_extraction(folder: Path) -> None:
     """Divide the clips to train on into shards, as extraction does before it opens a recording."""
     from earwitness.corpora.tables import clips_of
-    from earwitness.extractors.stage import feature_provenance, shards_of
+    from earwitness.features.stage import feature_provenance, shards_of
 
     options = validated("features", FEATURE)
     clips = clips_of(folder / "clips.csv", "development", "the benchmark")
@@ -140,7 +140,7 @@ def text_stage(folder: Path) -> None:
 
 def leak_audit(folder: Path) -> None:
     """Look the clips up in a list of as many Freesound ids."""
-    from earwitness.corpora.leaks import audit
+    from earwitness.leaks.audit import audit
 
     lists = {"list": IdListOptions(files=[str(folder / "list.txt")], kind="freesound")}
     audit(folder, lists, {}, folder / "leaks.json")

@@ -39,7 +39,7 @@ EXTRACTORS = {
             "efficient_latent": "EfficientLatent",
         }.items()
     },
-    "external": Entry("earwitness.extractors.options:ExternalOptions", "earwitness.extractors.experts:import_features"),
+    "external": Entry("earwitness.extractors.options:ExternalOptions", "earwitness.features.external:import_features"),
 }
 SYSTEMS = {
     "cl4ac": Entry("earwitness.systems.cl4ac.options:Cl4acOptions", "earwitness.systems.cl4ac.task:Cl4acTask"),

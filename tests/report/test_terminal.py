@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.cli import main
+from earwitness.cli.main import main
 from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.stage import build
 from earwitness.errors import MismatchError
-from earwitness.evaluation import counts
+from earwitness.evaluation.result import counts
 from earwitness.report.terminal import experiments_of, table
 
 NONE = {"list": "development", "kind": "split", "by": [], "clips": 0, "of": 100}

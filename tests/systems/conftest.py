@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, clips_of, write_table
-from earwitness.extractors.store import write
+from earwitness.features.store import write
 from earwitness.options import TextOptions
 from earwitness.text.stage import prepare_text
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.extractors.store import FeatureStore, write
+from earwitness.features.store import FeatureStore, write
 from earwitness.options import TextOptions
 from earwitness.systems.cl4ac.batches import Captions, EpochSampler, TrainingBatches, draw_unpaired, one_for_all
 from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from earwitness.cli import main
-from earwitness.extractors.store import FeatureStore
+from earwitness.cli.main import main
+from earwitness.features.store import FeatureStore
 from tests.workflow.conftest import HERE, Workflow
 from tests.workflow.test_soundscapes import REAL
 

@@ -8,12 +8,12 @@ import re
 import pandas as pd
 import pytest
 
-from earwitness.compare import compare
 from earwitness.corpora.tables import captions_by_clip
+from earwitness.evaluation.compare import compare
 from earwitness.files import read_json
+from earwitness.metrics.baselines import shuffled
 from earwitness.metrics.captions import tokenize
 from earwitness.metrics.cider import CiderD
-from earwitness.metrics.trivial import shuffled
 from earwitness.metrics.vocabulary import NAMES as VOCABULARY
 
 from .conftest import JARS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _stage import stage
 from earwitness.config import validated
-from earwitness.extractors.stage import extract
+from earwitness.features.stage import extract
 
 if __name__ == "__main__":
     with stage(snakemake):

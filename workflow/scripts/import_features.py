@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _stage import stage
 from earwitness.config import validated
-from earwitness.extractors.experts import import_features
+from earwitness.features.external import import_features
 
 if __name__ == "__main__":
     with stage(snakemake):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from _stage import stage
-from earwitness.corpora.leaks import audit, read_audit, summary
+from earwitness.leaks.audit import audit, read_audit, summary
 from earwitness.options import IdListOptions
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from _stage import stage
-from earwitness.evaluation import summarise_experiment
+from earwitness.evaluation.result import summarise_experiment
 from earwitness.files import read_json
 from earwitness.report.terminal import table
 from earwitness.tracking.publish import publish

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from _stage import stage
-from earwitness.evaluation import score_captions
+from earwitness.evaluation.result import score_captions
 from earwitness.metrics.captions import Tools
 
 if __name__ == "__main__":

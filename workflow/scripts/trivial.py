@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from _stage import stage
-from earwitness.evaluation import trivial_baselines
+from earwitness.evaluation.result import trivial_baselines
 
 if __name__ == "__main__":
     with stage(snakemake):

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from earwitness.corpora.paths import Match
+from earwitness.fetch.videos import ID
 
 OWN_SPLITS = {"train": "development", "val": "validation", "test": "evaluation"}  # of both corpora, and what they are
 WITHOUT_SPLIT = "move the table away to do without this split"
-CLIP_SECONDS = 10
 
 _FOLDERS = {
     "train": {"train", "development"},
@@ -23,7 +23,6 @@ _FOLDERS = {
     "test": {"test", "evaluation", "eval"},
 }
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")  # of "60.000_70.000", ".000" is none
-ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _TIME = r"\d+(?:\.\d+)?"
 # An id may hold what separates the times, but its length is fixed: no name can be read in two ways.
 _CUT = re.compile(rf"(?P<prefix>Y?)(?P<id>{ID.pattern})(?:_(?P<start>{_TIME})(?:_(?P<end>{_TIME}))?)?")

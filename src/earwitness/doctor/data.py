@@ -11,10 +11,10 @@ from earwitness.audio.formats import FORMATS
 from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.corpora.paths import recordings_below
 from earwitness.corpora.schemes import scheme_files
-from earwitness.corpora.videos import unavailable
 from earwitness.doctor.asked import RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, unanswered
 from earwitness.errors import EarwitnessError
+from earwitness.fetch.videos import unavailable
 
 YOUTUBE_ADDRESS = "https://www.youtube.com"
 

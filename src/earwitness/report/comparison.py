@@ -16,12 +16,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from earwitness.corpora.leaks import told
 from earwitness.corpora.report import read_report
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.evaluation import SPLIT, read_result
+from earwitness.evaluation.result import SPLIT, read_result
 from earwitness.files import SCHEMA, read_json, write_text
+from earwitness.leaks.audit import told
 from earwitness.report import clips, plots
 from earwitness.report.terminal import grouped
 

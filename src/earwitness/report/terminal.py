@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from earwitness.corpora.leaks import told
-from earwitness.evaluation import SPLIT, read_result
+from earwitness.evaluation.result import SPLIT, read_result
 from earwitness.files import read_json
+from earwitness.leaks.audit import told
 
 MARK = "*"  # of experiments that were trained on what they are evaluated on, or stand on features of random weights
 

@@ -19,10 +19,10 @@ from pydantic import PositiveInt
 
 from earwitness.corpora.csv_reader import Row, Sheet, read_sheet, shown
 from earwitness.corpora.paths import Match, recordings_below
-from earwitness.corpora.videos import Section, fetch_sections, unavailable
 from earwitness.corpora.youtube import OWN_SPLITS, WITHOUT_SPLIT, Wanted, cut_of, find, is_youtube_id
 from earwitness.errors import CorpusError, listed
 from earwitness.fetch.records import FETCHED
+from earwitness.fetch.videos import Section, fetch_sections, unavailable
 from earwitness.files import provenance, sha256, write_json
 from earwitness.options import RecordingsOptions
 

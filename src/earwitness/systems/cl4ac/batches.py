@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from earwitness.errors import EarwitnessError
-from earwitness.extractors.store import FeatureStore
+from earwitness.features.store import FeatureStore
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.text.vocabulary import Vocabulary, padded
 

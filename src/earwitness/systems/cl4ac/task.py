@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from earwitness.corpora.tables import audio_digest, captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.extractors.store import FeatureStore
+from earwitness.features.store import FeatureStore
 from earwitness.files import SCHEMA, digest, sha256
 from earwitness.metrics import spice
 from earwitness.metrics.captions import Tools

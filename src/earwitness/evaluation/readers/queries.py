@@ -1,0 +1,147 @@
+"""Finds the captions that queries are, by their id or by their text, and the clips they were written for."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from earwitness.corpora.csv_reader import shown, unreadable_text
+from earwitness.evaluation.readers import ids
+from earwitness.evaluation.readers.ranked import QUERY_COLUMNS, is_mapping
+from earwitness.evaluation.readers.tables import CLIP_COLUMNS, need_column, open_table, read_id, read_json, refuse
+from earwitness.evaluation.readers.texts import Caption, Texts, read_references
+
+SUBSET = "Queries that are not to be scored are left out by --subset."
+NOTHING = "A row without a clip, in json an empty list, says that nothing is relevant to a query."
+
+_NUMBER = re.compile(r"#\d+$")
+_NOT_WORDS = re.compile(r"[\W_]+")
+
+
+class Captions:
+    """A table of captions by id and by text; blanks do not tell texts apart."""
+
+    def __init__(self, texts: Texts):
+        self.path = texts.path
+        self.all = texts.captions
+        self.by_id = {caption.id: caption for caption in texts.captions}
+        self.by_text: dict[str, list[Caption]] = defaultdict(list)
+        self._alike: dict[str, Caption] = {}
+        for caption in texts.captions:
+            if caption.text:
+                self.by_text[_plain(caption.text)].append(caption)
+                self._alike.setdefault(_words(caption.text), caption)
+
+    def find(self, query: str) -> list[Caption]:
+        """The caption of an id, else all captions of a text, which several clips may have."""
+        if (caption := self.by_id.get(query)) is not None:
+            return [caption]
+        return self.by_text.get(_plain(query), [])
+
+    def hint(self, query: str) -> str:
+        """What to say behind a query that is not there: a caption that differs in letter case and punctuation only."""
+        caption = self._alike.get(_words(query))
+        return "" if caption is None else f" (row {caption.row} has it but for letter case and punctuation)"
+
+
+def read_captions(path: Path | None) -> Captions | None:
+    """The table of captions and their clips, if there is one; EarwitnessError for one that cannot be used."""
+    if path is None:
+        return None
+    texts = read_references(path, texts_needed=False)
+    refuse(texts.problems)
+    return Captions(texts)
+
+
+def owner_by_rule(caption: str) -> str:
+    """The clip of a caption that is called ``{clip}#{n}``; else its own name."""
+    return _NUMBER.sub("", caption)
+
+
+def read_clips(path: Path | None) -> list[str] | None:
+    """Ids of clips: a .txt has one a line, a table a column of them. EarwitnessError for a file without."""
+    if path is None:
+        return None
+    if path.suffix.lower() == ".txt":
+        refuse([problem] if (problem := unreadable_text(path)) else [])
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        found = [line for line in lines if line.strip()]
+        refuse([] if found else [f"{path.name}: is empty"])
+        return list(dict.fromkeys(found))
+    table = open_table(path)
+    column = need_column(table, CLIP_COLUMNS, None, "clips")
+    refuse(table.problems)
+    found = [read_id(table, row, name) for row, (name,) in table.rows([column])]
+    refuse(table.problems)
+    return list(dict.fromkeys(found))
+
+
+def read_relevant(path: Path) -> list[tuple[int | str, str, list[str]]]:
+    """Rows of (number, query, relevant clips); a row without a clip says that its query has none."""
+    table = open_table(path)
+    if not table.problems and path.suffix.lower() == ".json":
+        content, problems = read_json(path)
+        filled = {key: value or [""] for key, value in content.items()} if isinstance(content, dict) else None
+        if not problems and is_mapping(filled):
+            return [(shown(query), query, list(clips)) for query, clips in content.items()]
+    query = need_column(table, QUERY_COLUMNS, None, "queries")
+    clip = need_column(table, (*CLIP_COLUMNS[:-1], "clips", "clip_ids", "relevant"), None, "clips")
+    refuse(table.problems)
+    rows = []
+    for row, (name, value) in table.rows([query, clip]):
+        clips = value if isinstance(value, list) else [] if value is None or not str(value).strip() else [value]
+        clips = [read_id(table, row, entry) for entry in clips]
+        if (name := read_id(table, row, name, "query")) is not None:
+            rows.append((row, name, clips))
+    refuse(table.problems)
+    return rows
+
+
+def relevant_to(
+    path: Path, names: Mapping[str, str], captions: Captions | None, clips: Iterable[str] | None, how: str, subset: bool
+) -> dict[str, list[str]]:
+    """The relevant clips of each scored caption; ``names`` has the scored captions' ids, with their text or "".
+
+    ``clips`` are all that could be retrieved, None where they are not known. Queries are ids or texts. Raises
+    EarwitnessError for queries that are not scored, unless ``subset`` leaves them out.
+    """
+    rows = read_relevant(path)
+    by_text = defaultdict(list)
+    for name, text in names.items():
+        by_text[_plain(text)].append(name)
+    matched = ids.match([clip for _, _, line in rows for clip in line], list(clips or ()), how)
+    found: dict[str, list[str]] = {}
+    problems = list(matched.problems) if clips is not None else []
+    for row, query, line in rows:
+        those = [query] if query in names else by_text.get(_plain(query), [])
+        if not those and not subset:
+            hint = captions.hint(query) if captions else ""
+            problems.append(f"{path.name}, row {row}: the query {shown(query)} is not among those scored{hint}")
+        for name in those:
+            found.setdefault(name, []).extend(matched.found.get(clip, clip) for clip in line)
+    advice = [SUBSET] if problems and not subset else []
+    if lacking := [_lacks(path, name, captions) for name in names if name not in found]:
+        advice.append(NOTHING)
+    refuse([*problems, *lacking], advice=" ".join(advice))
+    return found
+
+
+def _lacks(path: Path, name: str, captions: Captions | None) -> str:
+    """That a scored caption is not in the table of relevant clips, by its text and row where a table has these.
+
+    Its id may stand in no file: ``{clip}#{n}`` is made where a table gives none.
+    """
+    caption = captions.by_id.get(name) if captions else None
+    if caption is None:
+        return f"{path.name}: the caption {shown(name)} is not in it"
+    return f"{captions.path.name}, row {caption.row}: the caption {shown(caption.text or name)} is not in {path.name}"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _words(text: str) -> str:
+    return _NOT_WORDS.sub(" ", text.casefold()).strip()

@@ -1,0 +1,236 @@
+"""The files that hold one set of scores: ``scores.csv``, ``statistics.h5`` and ``metrics.json`` in one folder.
+
+``scores.csv`` has a row for each clip and a column for each metric that is computed of single clips. ``statistics.h5``
+holds, for each metric, what it takes to compute it again on any resample of the clips: one group by the metric's name,
+its kind and settings as attributes, its arrays as data sets.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from earwitness.corpora.tables import write_table
+from earwitness.errors import EarwitnessError, MismatchError, listed
+from earwitness.files import SCHEMA, atomic, provenance, read_json, require_match, sha256, write_json
+from earwitness.metrics.psds import Psds
+from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
+
+FILES = ("scores.csv", "statistics.h5", "metrics.json")
+KINDS = {kind.__name__.lower(): kind for kind in (Sums, Median, Psds)}
+CLIP, CAPTION = "clip_id", "caption"
+# What columns that name clips are usually called, in the order in which they are looked for; in lower case.
+CLIP_COLUMNS = (
+    *("clip_id", "image_id", "file_name", "filename", "fname", "file", "audio_file", "audio_filepath", "audio_path"),
+    *("audio", "path", "wav", "youtube_id", "ytid", "audiocap_id", "sound_id", "clip", "id"),
+)
+EMPTY = ("", "nan", "na", "n/a", "none", "null", "-")
+# Metrics whose corpus value is not the mean of values of single clips, by their names' small letters and digits.
+NO_MEAN = re.compile(
+    r"bleu\d?|meteor|.*(medr|medianrank|gmean|macro)|(frame|segment|event)(precision|recall|f1|er).*|psds.*|thauc.*|vocab.*"
+)
+NOT_A_MEAN = "not a mean of the clips' values, and nothing else was kept of the clips"
+MADE_BY = "scores"
+
+
+class Evaluation(Protocol):
+    """What ``write_scores`` reads; every ``Evaluation`` of ``earwitness.metrics`` has it."""
+
+    metrics: Mapping[str, Mapping]
+    by_clip: Mapping[str, np.ndarray]  # name -> [clips], NaN where a clip has no value
+    statistics: Mapping[str, Statistic]
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One set of scores as it was written; clips in the order of ``ids``."""
+
+    metrics: dict[str, dict]
+    by_clip: dict[str, np.ndarray]
+    statistics: dict[str, Statistic]
+    ids: list[str]
+    captions: dict[str, str]  # by clip id, empty where none were scored
+    references: str | None = None  # digest of the table that it was scored against, None where it is not told
+    settings: dict[str, Any] = field(default_factory=dict)  # how it was scored
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An evaluation, and what is told beside it.
+
+    ``counts`` are numbers by what they count, ``notes`` sentences, ``columns`` further columns of ``scores.csv``.
+    ``inputs`` are the files that were read and ``settings`` how; ``more`` is what else ``metrics.json`` holds.
+    """
+
+    evaluation: Any
+    made_by: str
+    inputs: Mapping[str, Path]
+    settings: Mapping[str, Any]
+    counts: Mapping[str, int | None]
+    notes: Sequence[str] = ()
+    columns: Mapping[str, Sequence] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_scores(
+    folder: Path,
+    evaluation: Evaluation,
+    columns: Mapping[str, Sequence] | None = None,
+    content: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the three files of an evaluation.
+
+    Args:
+        columns: further columns of ``scores.csv``, each with a value for every clip in order.
+        content: what ``metrics.json`` tells beside ``schema`` and ``metrics``, or in place of ``metrics``.
+    """
+    table = pd.DataFrame({CLIP: list(evaluation.ids), **(columns or {}), **evaluation.by_clip})
+    write_table(folder / "scores.csv", table)
+    _write_statistics(folder / "statistics.h5", evaluation)
+    files = {name: sha256(folder / name) for name in ("scores.csv", "statistics.h5")}
+    described = {"schema": SCHEMA, "metrics": evaluation.metrics, **(content or {}), "files": files}
+    write_json(folder / "metrics.json", described)
+
+
+def _write_statistics(path: Path, evaluation: Evaluation) -> None:
+    import h5py
+
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["provenance"] = json.dumps(provenance(MADE_BY), sort_keys=True)
+        file.create_dataset("clip_ids", data=list(map(str, evaluation.ids)), dtype=h5py.string_dtype())
+        for name, statistic in evaluation.statistics.items():
+            group = file.create_group(name)
+            group.attrs["kind"] = type(statistic).__name__.lower()
+            for entry in fields(statistic):
+                value = getattr(statistic, entry.name)
+                if isinstance(value, np.ndarray):
+                    group.create_dataset(entry.name, data=value)
+                else:
+                    group.attrs[entry.name] = value
+
+
+def read_scores(folder: Path) -> Scores:
+    """Read what ``write_scores`` wrote; without ``statistics.h5`` only means of clip values can be resampled.
+
+    Raises EarwitnessError for a file that is missing or damaged, MismatchError where the files do not belong together.
+    """
+    content = read_json(folder / "metrics.json")
+    if not isinstance(content, dict) or not isinstance(content.get("metrics"), dict):
+        raise EarwitnessError(f"{folder / 'metrics.json'} holds no scores; remove it and ask for it again.")
+    files = {folder / name: known for name, known in content.get("files", {}).items()}
+    if others := [path.name for path, known in files.items() if path.is_file() and sha256(path) != known]:
+        raise MismatchError(
+            f"{' and '.join(others)} in {folder} {'are' if len(others) > 1 else 'is'} not of the same scoring as "
+            "metrics.json beside it. Remove them and score again."
+        )
+    metrics, path = content["metrics"], folder / "statistics.h5"
+    scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists())
+    statistics = _read_statistics(path, scores.ids) if path.exists() else scores.statistics
+    told = content.get("provenance") or {}
+    return replace(
+        scores,
+        metrics=metrics,
+        by_clip={name: values for name, values in scores.by_clip.items() if name in metrics},
+        statistics=statistics,
+        references=told.get("inputs", {}).get("references"),
+        settings=told.get("settings", {}),
+    )
+
+
+def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
+    """A table with a row for each clip and columns of numbers, from anywhere.
+
+    The clips are named by a column with a usual name (``CLIP_COLUMNS``), else by the first one. Each column of numbers
+    is a metric, the mean of which is its value; BLEU, METEOR, F1, medians and others that are no such means are None
+    with the reason. Cells may be empty where a clip has no value, or hold one of ``EMPTY``.
+
+    Raises EarwitnessError for a table without clips, with a clip twice, with cells that are no numbers in a column of
+    numbers, or without numbers where they are needed.
+    """
+    table = _table(path)
+    named = {column.strip().lower(): column for column in reversed(table.columns)}
+    clips = next((named[name] for name in CLIP_COLUMNS if name in named), table.columns[0])
+    if not clips.strip() or clips.startswith("Unnamed: "):
+        raise EarwitnessError(
+            f"{path} does not say which column names the clips: the first one has no heading (an index that pandas "
+            f"wrote, perhaps), and none is called {', '.join(CLIP_COLUMNS[:4])} ..."
+        )
+    ids = list(table[clips])
+    offenders = [f"clip {clip!r} has {number} rows" for clip, number in Counter(ids).items() if number > 1]
+    if offenders:
+        raise EarwitnessError(listed(f"{path} needs one row for each clip:", offenders))
+    columns = {name: _numbers(table[name]) for name in table.columns if name not in (clips, CAPTION)}
+    offenders = [f"row {row}, {name}: {cell!r}" for name, (_, bad) in columns.items() for row, cell in bad]
+    if offenders:
+        raise EarwitnessError(listed(f"{path} has cells that are no finite numbers:", offenders))
+    by_clip = {name: values for name, (values, _) in columns.items() if values is not None}
+    if not by_clip and numbers_needed:
+        raise EarwitnessError(f"{path} has no column of numbers: {', '.join(table.columns)}.")
+    means = {name: values for name, values in by_clip.items() if not _is_no_mean(name)}
+    metrics = {
+        name: {"value": float(np.nanmean(values))} if name in means else {"value": None, "reason": NOT_A_MEAN}
+        for name, values in by_clip.items()
+    }
+    captions = dict(zip(ids, table[CAPTION], strict=True)) if CAPTION in table else {}
+    return Scores(metrics, by_clip, {name: mean_of(values) for name, values in means.items()}, ids, captions)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A csv with all cells as text."""
+    if not path.is_file():
+        raise EarwitnessError(f"{path} does not exist.")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:  # pandas' own errors, and bytes that are not UTF-8, are of this kind
+        raise EarwitnessError(f"{path} is not a table of comma-separated values in UTF-8: {error}") from error
+    if table.empty:
+        raise EarwitnessError(f"{path} holds no scores: it has no row.")
+    return table
+
+
+def _is_no_mean(name: str) -> bool:
+    return NO_MEAN.fullmatch(re.sub("[^a-z0-9]", "", name.lower())) is not None
+
+
+def _numbers(cells: pd.Series) -> tuple[np.ndarray | None, list[tuple[int, str]]]:
+    """A column as float64 [clips], NaN where it is empty, and its cells that are no numbers by row of the file.
+
+    A column without a number, or with more texts than numbers, is none of numbers: None, and no cell is at fault.
+    """
+    empty = cells.str.strip().str.lower().isin(EMPTY)
+    values = pd.to_numeric(cells.where(~empty, "nan"), errors="coerce").to_numpy(dtype=float)
+    known = np.isfinite(values)
+    bad = ~known & ~empty.to_numpy()
+    if known.sum() <= bad.sum():
+        return None, []
+    return values, [(int(row) + 2, cells.iloc[row]) for row in np.flatnonzero(bad)]
+
+
+def _read_statistics(path: Path, clips: list[str]) -> dict[str, Statistic]:
+    """The statistics by metric; MismatchError when they are of other clips."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            require_match(path, json.loads(file.attrs["provenance"]), {"schema": SCHEMA, "made_by": MADE_BY})
+            if list(file["clip_ids"].asstr()[:]) != clips:
+                raise MismatchError(f"{path} holds other clips than scores.csv beside it. Remove both and run again.")
+            return {name: _statistic(group) for name, group in file.items() if name != "clip_ids"}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise EarwitnessError(f"{path} cannot be read: {error}. Remove it and run again.") from error
+
+
+def _statistic(group: Any) -> Statistic:
+    settings = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
+    statistic = KINDS[settings.pop("kind")](**settings, **{name: array[:] for name, array in group.items()})
+    statistic.values(np.ones((1, statistic.clips)))  # an unknown formula, or arrays that do not fit, end here
+    return statistic

@@ -1,0 +1,430 @@
+"""The leak audit: which clips of a data set are in several of its splits, or in lists of what models were trained on.
+
+Recordings are told apart by name, by the ids of their public sources and by the digest of the audio. ``audit`` writes
+the counts as ``leaks.json`` and the clips as ``leaks.csv``; ``marks`` takes from the counts what concerns an
+experiment, and ``told`` puts that into words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from earwitness.corpora import paths
+from earwitness.corpora.tables import SOURCES, read_table, write_rows
+from earwitness.errors import CorpusError, MismatchError
+from earwitness.files import provenance, read_json, write_json
+from earwitness.leaks import id_lists
+from earwitness.options import SPLITS, IdListOptions
+
+LEAKS_SCHEMA = 2
+# leaks.csv. Without a list it is the data set itself: ``side`` is then the other split, ``as`` the id that both have.
+# With one, ``side`` is the list's own, and ``as`` the name it has for the clip where that is another than the clip's.
+LEAKS = ["list", "split", "clip_id", "by", "side", "as"]
+# What a clip is recognised by, and how that is told.
+BY = {"name": "name", "youtube": "YouTube id", "freesound": "Freesound id", "sha256": "the same audio"}
+FROM_SOURCES = ("youtube", "freesound")  # a clip may have no id of these
+SPLIT, DATASET = "split", "dataset"  # kinds of marks beside those of id lists
+ROLES = {"development": "which it was trained on", "validation": "by which its weights were chosen"}
+
+
+class _Trait(NamedTuple):
+    """Something that a clip is recognised by."""
+
+    clip_id: str
+    split: str
+    kind: str
+    id: str
+
+
+@dataclass
+class _Clips:
+    """The clips of a data set, and for each kind of id the clips that have it."""
+
+    splits: dict[str, str] = field(default_factory=dict)  # of each clip
+    index: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {kind: {} for kind in BY})
+    counts: Counter[str] = field(default_factory=Counter)  # by split
+
+    @cached_property
+    def renamed(self) -> dict[str, list[str]]:
+        """Clips by what is left of their names without the known renamings; made when a list of names needs it."""
+        found: dict[str, list[str]] = {}
+        for name, clips in self.index["name"].items():
+            for stem in _stems(name):
+                found.setdefault(stem, []).extend(clips)
+        return found
+
+    @property
+    def there(self) -> list[str]:
+        """The splits that there are, in their usual order."""
+        return [split for split in SPLITS if split in self.counts]
+
+    def without(self, kinds: Iterable[str]) -> Counter[str]:
+        """By split: how many clips have no id of any of the kinds."""
+        have = {clip_id for kind in kinds for clips in self.index[kind].values() for clip_id in clips}
+        return Counter(split for clip_id, split in self.splits.items() if clip_id not in have)
+
+
+_Pairs = frozenset[tuple[str, str]]  # by what a clip was found on which side; equal ones are held once
+
+
+@dataclass(slots=True)
+class _Found:
+    """A clip that is in a list, and under which other names, each with its side."""
+
+    pairs: _Pairs = frozenset()
+    renamed: set[tuple[str, str]] | None = None
+
+    def all_pairs(self) -> _Pairs:
+        return self.pairs.union(("name", side) for _, side in self.renamed or ())
+
+
+class _Hits:
+    """The entries of a list that mean clips of a data set, clips not yet told apart where they share an id."""
+
+    def __init__(self, own: _Clips):
+        self._own = own
+        self._sides: dict[str, dict[str, _Pairs]] = {kind: {} for kind in BY}  # by id
+        self._renamed: dict[str, dict[tuple[str, str], None]] = {}  # by what is left of the name
+
+    def add(self, kind: str, id_: str, side: str) -> None:
+        """Note an entry, when there are clips that it may mean."""
+        if id_ in self._own.index[kind]:
+            ids = self._sides[kind]
+            ids[id_] = _joined(ids.get(id_, frozenset()), frozenset([(kind, side)]))
+        elif kind == "name":
+            for stem in _stems(id_) & self._own.renamed.keys():
+                self._renamed.setdefault(stem, {})[id_, side] = None
+
+    def clips(self) -> dict[str, _Found]:
+        """The clips that are meant. Another name for one is believed only where its own is not in the list."""
+        found: dict[str, _Found] = defaultdict(_Found)
+        for kind, ids in self._sides.items():
+            for id_, pairs in ids.items():
+                for clip_id in self._own.index[kind][id_]:
+                    found[clip_id].pairs = _joined(found[clip_id].pairs, pairs)
+        for stem, names in self._renamed.items():
+            for clip_id in self._own.renamed[stem]:
+                name = _name_of(clip_id)
+                others = () if name in self._sides["name"] else names
+                if same := {other for other in others if _one_renamed(name, other[0])}:
+                    found[clip_id].renamed = same | (found[clip_id].renamed or set())
+        return found
+
+
+@lru_cache(maxsize=1 << 12)
+def _joined(one: _Pairs, other: _Pairs) -> _Pairs:
+    return one | other
+
+
+def audit(corpus: Path, lists: Mapping[str, IdListOptions], datasets: Mapping[str, Path], out: Path) -> None:
+    """Write what is in several splits of a data set, and how much of it is in each list.
+
+    Args:
+        corpus: the folder with the data set's ``clips.csv`` and ``sources.csv``.
+        lists: the id lists by name; one that cannot be read has ``clips`` None and a ``reason``.
+        datasets: the corpus folders of the data sets that lists name, those that there are.
+        out: place of ``leaks.json``, the counts; ``leaks.csv`` beside it has the clips (``LEAKS``).
+    """
+    own = _read(corpus)
+    entries: dict[str, dict[str, Any]] = {}
+    write_rows(out.with_suffix(".csv"), LEAKS, _rows(own, lists, datasets, entries))
+    content = {
+        "schema": LEAKS_SCHEMA,
+        "clips": {split: own.counts[split] for split in own.there},
+        "within": _within(own),
+        "lists": entries,
+        "provenance": provenance("leaks", {"clips": corpus / "clips.csv", "sources": corpus / "sources.csv"}),
+    }
+    write_json(out, content)
+
+
+def read_audit(path: Path) -> dict[str, Any]:
+    """The content of a ``leaks.json``; raises MismatchError for one that another version made."""
+    report = read_json(path)
+    schema = report.get("schema") if isinstance(report, dict) else None
+    if schema != LEAKS_SCHEMA:
+        raise MismatchError(
+            f"{path} was made by another version (its schema is {schema!r}, {LEAKS_SCHEMA} is needed). Remove it and "
+            "ask for it again."
+        )
+    return report
+
+
+def marks(report: Mapping[str, Any], trained_on: Sequence[str], split: str) -> list[dict[str, Any]]:
+    """What an experiment was trained on and how many clips of a split are in it.
+
+    Each mark has ``list``, ``kind``, ``of`` (clips of the split), ``clips`` (how many of them are in the list; None
+    with ``reason`` where that cannot be told), ``by`` (what they were recognised by), and ``clips_without_id`` where
+    clips could not be looked up. Names that occur in two splits or in two data sets are no evidence by themselves, as
+    clips are often numbered anew: ``clips`` leaves them out, and for a data set ``name_only`` has how many there are.
+    In lists of names they count.
+
+    Args:
+        report: the content of ``leaks.json``.
+        trained_on: names of the id lists, beside the data set's own development and validation splits.
+    """
+    of = report["clips"].get(split, 0)
+    own = [_split_mark(pair, split, of) for pair in report["within"] if split in pair["splits"]]
+    return [*own, *(_list_mark(report, name, split, of) for name in trained_on)]
+
+
+def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], list[str]]:
+    """Marks in words: the leaks, and what could not be checked. Both are empty where there is nothing to tell."""
+    leaked, unchecked = [], []
+    for mark in found:
+        role = ROLES[mark["list"]] if mark["kind"] == SPLIT else "which it was trained on"
+        if mark["clips"] is None:
+            reason = mark["reason"]
+            unchecked.append(f"whether {split} clips are in {mark['list']}, {role}, could not be checked: {reason}")
+            continue
+        if mark["clips"]:
+            by = ", ".join(BY[kind] for kind in mark["by"])
+            verb = "is" if mark["clips"] == 1 else "are"
+            leaked.append(f"{mark['clips']} of {mark['of']} {split} clips {verb} in {mark['list']}, {role} ({by})")
+        if bare := mark.get("clips_without_id"):
+            lacks = f"{bare} of {mark['of']} {split} clips could not be looked up in {mark['list']}"
+            unchecked.append(f"{lacks}, {role}: no {BY[mark['kind']]} of theirs is known")
+        if names := mark.get("name_only"):
+            shared = f"{names} of {mark['of']} {split} clips share only a name with clips of {mark['list']}, {role}"
+            unchecked.append(f"{shared}; by itself that is no evidence")
+    return leaked, unchecked
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The audit as lines for people."""
+    lines = []
+    for pair in report["within"]:
+        for kind, counts in pair["by"].items():
+            numbers = " and ".join(f"{count} {split}" for split, count in counts.items())
+            lines.append(f"{numbers} clips share {BY[kind] if kind == 'sha256' else f'a {BY[kind]}'}")
+    for name, entry in report["lists"].items():
+        if entry["clips"] is None:
+            lines.append(f"{name}: could not be checked: {entry['reason']}")
+            continue
+        if unusable := entry.get("entries_without_id"):
+            lines.append(f"{name}: {unusable} of its {entry['entries']} entries hold no id that can be read")
+        for split, counts in entry["splits"].items():
+            names = counts.get("name_only", 0)
+            more = f"; as many as {names} share only a name" if names else ""
+            sides = ", ".join(f"{side} {count}" for side, count in counts["sides"].items())
+            where = f" ({sides})" if sides and not names else ""
+            lines.append(f"{name}: {counts['clips'] - names} of {counts['of']} {split} clips are in it{where}{more}")
+            if bare := counts.get("clips_without_id"):
+                lines.append(f"{name}: {bare} of {counts['of']} {split} clips have no {BY[entry['kind']]}")
+    if not report["within"] or not any(pair["by"] for pair in report["within"]):
+        lines.append("no recording stands in two splits, by name, source or audio")
+    return "\n".join(lines)
+
+
+def _traits(corpus: Path) -> Iterator[_Trait]:
+    """Everything that the clips of a corpus are recognised by; each has a name and a digest, some have sources."""
+    clips = read_table(corpus / "clips.csv", ["clip_id", "split", "sha256"])
+    held_once = {split: split for split in SPLITS}
+    splits = {id_: held_once.get(split, split) for id_, split in zip(clips["clip_id"], clips["split"], strict=True)}
+    for (clip_id, split), digest in zip(splits.items(), clips["sha256"], strict=True):
+        yield _Trait(clip_id, split, "name", _name_of(clip_id))
+        yield _Trait(clip_id, split, "sha256", digest)
+    sources = read_table(corpus / "sources.csv", SOURCES)
+    for clip_id, kind, value in zip(*(sources[column] for column in SOURCES), strict=True):
+        if (id_ := id_lists.comparable(kind, value)) is not None:
+            yield _Trait(clip_id, splits[clip_id], kind, id_)
+
+
+def _name_of(clip_id: str) -> str:
+    return clip_id.partition("/")[2]
+
+
+def _stems(name: str) -> set[str]:
+    """What is left of a name without the known renamings."""
+    return {key.stem for key in paths.keys(name)}
+
+
+def _read(corpus: Path) -> _Clips:
+    own = _Clips()
+    for trait in _traits(corpus):
+        own.splits[trait.clip_id] = trait.split
+        clips = own.index[trait.kind].get(trait.id)
+        if clips is None:
+            own.index[trait.kind][trait.id] = [trait.clip_id]  # of one element: smaller than one that was appended to
+        elif clips[-1] != trait.clip_id:  # the sources of a clip stand together
+            clips.append(trait.clip_id)
+    own.counts.update(own.splits.values())
+    return own
+
+
+def _shared(own: _Clips) -> Iterator[tuple[str, str, list[str], set[str]]]:
+    """What clips of several splits have in common: kind, id, the clips, their splits."""
+    for kind, ids in own.index.items():
+        for id_, clips in ids.items():
+            if len(clips) > 1 and len(splits := {own.splits[clip_id] for clip_id in clips}) > 1:
+                yield kind, id_, clips, splits
+
+
+def _within(own: _Clips) -> list[dict[str, Any]]:
+    """For each pair of splits what they share: by kind how many clips of either, and ``clips`` by more than a name."""
+    pairs = list(combinations(own.there, 2))
+    found: dict[tuple, dict[str, dict[str, set[str]]]] = {pair: {} for pair in pairs}
+    for kind, _, clips, splits in _shared(own):
+        for pair in pairs:
+            if splits.issuperset(pair):
+                sides = found[pair].setdefault(kind, {split: set() for split in pair})
+                for clip_id in clips:
+                    if (split := own.splits[clip_id]) in sides:
+                        sides[split].add(clip_id)
+    return [_pair(pair, found[pair]) for pair in pairs]
+
+
+def _pair(pair: tuple[str, str], found: Mapping[str, Mapping[str, set[str]]]) -> dict[str, Any]:
+    by = {kind: {split: len(ids) for split, ids in found[kind].items()} for kind in BY if kind in found}
+    evidence = [sides for kind, sides in found.items() if kind != "name"]
+    clips = {split: len(set().union(*(sides[split] for sides in evidence))) for split in pair}
+    return {"splits": list(pair), "by": by, "clips": clips}
+
+
+def _rows(
+    own: _Clips, lists: Mapping[str, IdListOptions], datasets: Mapping[str, Path], entries: dict[str, dict[str, Any]]
+) -> Iterator[tuple[str, ...]]:
+    """The rows of ``leaks.csv``; ``entries`` gets the counts of a list before its rows, so that one list is held."""
+    for kind, id_, clips, splits in _shared(own):
+        for clip_id in clips:
+            split = own.splits[clip_id]
+            yield from (("", split, clip_id, kind, other, id_) for other in own.there if other in splits - {split})
+    for name, options in lists.items():
+        entries[name], found = _audited(own, options, datasets)
+        for clip_id, split in own.splits.items():
+            if one := found.get(clip_id):
+                yield from ((name, split, clip_id, by, side, "") for by, side in sorted(one.pairs, key=_order))
+                yield from ((name, split, clip_id, "name", side, other) for other, side in sorted(one.renamed or ()))
+
+
+def _order(pair: tuple[str, str]) -> tuple[int, str]:
+    return list(BY).index(pair[0]), pair[1]
+
+
+def _audited(
+    own: _Clips, options: IdListOptions, datasets: Mapping[str, Path]
+) -> tuple[dict[str, Any], dict[str, _Found]]:
+    """How much of the data set is in one list, and what is."""
+    if options.dataset is None:
+        head = {"kind": options.kind, "files": options.files}
+    else:
+        head = {"kind": DATASET, "dataset": options.dataset}
+    try:
+        if options.dataset is None:
+            counts, found = _in_files(own, options)
+        else:
+            counts, found = _in_dataset(own, options.dataset, datasets, options.splits or SPLITS)
+    except CorpusError as error:
+        return head | {"clips": None, "reason": str(error)}, {}
+    return head | counts, found
+
+
+def _in_files(own: _Clips, options: IdListOptions) -> tuple[dict[str, Any], dict[str, _Found]]:
+    hits = _Hits(own)
+    entries = unusable = 0
+    unread = []
+    for path in (Path(file).expanduser() for file in options.files):
+        try:
+            for id_, side in id_lists.read(path, options):
+                entries += 1
+                if id_ is None:
+                    unusable += 1
+                else:
+                    hits.add(options.kind, id_, side)
+        except CorpusError as error:
+            unread.append(str(error))
+    if unread:
+        raise CorpusError("; ".join(unread))
+    head = {"entries": entries, "entries_without_id": unusable}
+    bare = own.without([options.kind]) if options.kind in FROM_SOURCES else Counter()
+    found = hits.clips()
+    return head | {"clips": len(found), "splits": _counted(own, found, {"clips_without_id": bare})}, found
+
+
+def _in_dataset(
+    own: _Clips, name: str, datasets: Mapping[str, Path], splits: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, _Found]]:
+    corpus = datasets.get(name)
+    if corpus is None or not all((corpus / table).is_file() for table in ("clips.csv", "sources.csv")):
+        raise CorpusError(f"the corpus of {name!r} is not made yet; ask for results/{name}/corpus/clips.csv first")
+    hits = _Hits(own)
+    clips, kinds = 0, set()
+    for trait in _traits(corpus):
+        if trait.split in splits:
+            clips += trait.kind == "name"  # each clip has one
+            kinds.add(trait.kind)
+            hits.add(trait.kind, trait.id, trait.split)
+    if not clips:
+        there = ", ".join(dict.fromkeys(read_table(corpus / "clips.csv", ["split"])["split"])) or "no clips"
+        raise CorpusError(f"the data set has no clips in {', '.join(splits)}; it has {there}")
+    found = hits.clips()
+    names = Counter(own.splits[clip_id] for clip_id, one in found.items() if _kinds(one) == {"name"})
+    more = {"clips_without_source": own.without(kinds.intersection(FROM_SOURCES)), "name_only": names}
+    return {"entries": clips, "clips": len(found), "splits": _counted(own, found, more)}, found
+
+
+def _kinds(one: _Found) -> set[str]:
+    return {kind for kind, _ in one.all_pairs()}
+
+
+def _one_renamed(name: str, other: str) -> bool:
+    """Whether odd characters of one name were replaced in the other, rather than both having odd ones of their own."""
+    kept = [renaming for renaming in paths.RENAMINGS if renaming != "odd character"]
+    as_it_stands = [renaming for renaming in kept if renaming != "html entity"]
+    stems = [{paths.undone(one, chosen).stem for chosen in (kept, as_it_stands)} for one in (name, other)]
+    return any(
+        len(first) == len(second) and all(a == b or "_" in (a, b) for a, b in zip(first, second, strict=True))
+        for first, second in product(*stems)
+    )
+
+
+def _counted(own: _Clips, found: Mapping[str, _Found], more: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """The counts of each split, ``more`` among them."""
+    clips: Counter[str] = Counter()
+    by: dict[str, Counter[str]] = defaultdict(Counter)
+    sides: dict[str, Counter[str]] = defaultdict(Counter)
+    for clip_id, one in found.items():
+        split, pairs = own.splits[clip_id], one.all_pairs()
+        clips[split] += 1
+        by[split].update({kind for kind, _ in pairs})
+        sides[split].update({side for _, side in pairs if side})
+    return {
+        split: {
+            "clips": clips[split],
+            "of": own.counts[split],
+            **{key: counts.get(split, 0) for key, counts in more.items()},
+            "by": {kind: by[split][kind] for kind in BY if by[split][kind]},
+            "sides": dict(sorted(sides[split].items())),
+        }
+        for split in own.there
+    }
+
+
+def _split_mark(pair: Mapping[str, Any], split: str, of: int) -> dict[str, Any]:
+    (other,) = (name for name in pair["splits"] if name != split)
+    by = [kind for kind in pair["by"] if kind != "name"]
+    return {"list": other, "kind": SPLIT, "by": by, "clips": pair["clips"][split], "of": of}
+
+
+def _list_mark(report: Mapping[str, Any], name: str, split: str, of: int) -> dict[str, Any]:
+    entry = report["lists"].get(name)
+    if entry is None:
+        reason = "the data set's audit was made without it; name it in the data set's `audit`"
+        return {"list": name, "kind": "name", "by": [], "clips": None, "of": of, "reason": reason}
+    mark = {"list": name, "kind": entry["kind"], "by": [], "clips": None, "of": of}
+    if entry["clips"] is None:
+        return mark | {"reason": entry["reason"]}
+    counts = entry["splits"].get(split, {"clips": 0, "by": {}})
+    bare = counts.get("clips_without_id", 0)
+    if of and bare == of:
+        return mark | {"reason": f"no {BY[entry['kind']]} of any of the {of} {split} clips is known"}
+    names = counts.get("name_only", 0)
+    by = [kind for kind in counts["by"] if kind != "name" or entry["kind"] != DATASET]
+    more = {"clips_without_id": bare, "name_only": names}
+    return mark | {"by": by, "clips": counts["clips"] - names} | {key: value for key, value in more.items() if value}

@@ -1,0 +1,116 @@
+"""Feature files: what is written is read back, and a file made otherwise is refused by name."""
+
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.features.store import FeatureStore, write
+
+MADE = {
+    "schema": 1,
+    "made_by": "logmel",
+    "settings": {"hop": 512, "weights": "none"},
+    "inputs": {"audio": "abc"},
+    "code": "1.0+x",
+}
+CLIPS = {" a": np.arange(6, dtype=np.float32).reshape(3, 2), "é": np.zeros((0, 2), np.float32), "c": np.ones((1, 2))}
+
+
+@pytest.fixture(params=[None, 4], ids=["growing", "contiguous"])
+def path(tmp_path, request):
+    write(tmp_path / "f.h5", CLIPS.items(), 2, MADE, total=request.param)
+    return tmp_path / "f.h5"
+
+
+def test_frames_there_and_back(path):
+    with FeatureStore(path) as store:
+        assert store.clip_ids == list(CLIPS) and len(store) == 3
+        assert (store.total, store.dimension, store.frames_per_clip) == (4, 2, None)
+        for clip_id, frames in CLIPS.items():
+            assert store[clip_id].dtype == np.float32
+            assert store[clip_id].tolist() == frames.tolist()
+
+
+def test_clips_are_filled_up_when_they_are_read(tmp_path):
+    write(tmp_path / "f.h5", CLIPS.items(), 2, MADE, fill=-100.0, frames_per_clip=3)
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert store[" a"].tolist() == CLIPS[" a"].tolist()
+        assert store["é"].tolist() == [[-100, -100]] * 3
+        assert store["c"].tolist() == [[1, 1], [-100, -100], [-100, -100]]
+        assert store.stored("c").tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer"),
+    [
+        ({"schema": 2}, "schema: the file has 1, 2 is needed"),
+        ({"made_by": "vggish"}, "made_by: the file has 'logmel', 'vggish' is needed"),
+        ({"settings": {"hop": 320}}, "settings.hop: the file has 512, 320 is needed"),
+        ({"settings": {"weights": "abc"}}, "settings.weights: the file has 'none', 'abc' is needed"),
+        ({"inputs": {"audio": "xyz"}}, "inputs.audio: the file has 'abc', 'xyz' is needed"),
+    ],
+)
+def test_a_file_made_otherwise_is_refused_by_name(path, expected, answer):
+    with pytest.raises(MismatchError, match=r"f\.h5 was made otherwise") as caught:
+        FeatureStore(path, expected)
+    assert answer in str(caught.value)
+
+
+def test_a_file_made_as_needed_is_read_whatever_code_made_it(path):
+    assert FeatureStore(path, MADE | {"code": "2.0+y"}).total == 4
+
+
+def test_files_that_go_together_agree_in_what_made_them(tmp_path):
+    def store(name, **changes):
+        write(tmp_path / name, CLIPS.items(), 2, MADE | changes)
+        return FeatureStore(tmp_path / name)
+
+    known = {"audio": "abc", "weights": "123"}
+    one = store("one.h5", made_by="panns_cnn14", inputs=known)
+    assert one.front_end == {"made_by": "panns_cnn14", "settings": MADE["settings"], "inputs": {"weights": "123"}}
+    other = store("other.h5", made_by="panns_cnn14", inputs=known | {"weights": "456"})
+    with pytest.raises(
+        MismatchError, match=r"other\.h5 was made otherwise.*inputs\.weights: the file has '456', '123'"
+    ):
+        FeatureStore(other.path, one.front_end)
+    assert store("far.h5", made_by="external", inputs={"audio": "abc", "train": "789"}).front_end["inputs"] == {}
+
+
+def test_an_unknown_clip_is_named(path):
+    with FeatureStore(path) as store, pytest.raises(MismatchError, match=r"f\.h5 has no features of the clip 'b'"):
+        store["b"]
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "f.h5").write_bytes(b"no HDF5")
+    with pytest.raises(EarwitnessError, match=r"f\.h5 cannot be read as HDF5"):
+        FeatureStore(tmp_path / "f.h5")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    def clips():
+        yield "a", np.zeros((1, 2))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write(tmp_path / "f.h5", clips(), 2, MADE)
+    assert not list(tmp_path.iterdir())
+
+
+def read(store, queue):
+    queue.put(store[" a"].tolist())
+
+
+def test_an_open_store_can_be_handed_to_another_process(path):
+    with FeatureStore(path) as store:
+        assert store["c"].tolist() == [[1, 1]]  # opens the file here
+        assert pickle.loads(pickle.dumps(store))[" a"].tolist() == CLIPS[" a"].tolist()  # noqa: S301
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        process = context.Process(target=read, args=(store, queue))
+        process.start()
+        assert queue.get(timeout=30) == CLIPS[" a"].tolist()
+        process.join()
