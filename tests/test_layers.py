@@ -56,10 +56,8 @@ def test_a_module_imports_from_its_own_group_or_from_below(name):
 
 
 def test_imports_are_found():
-    source = "import earwitness.cli\nfrom earwitness import config, __version__\ndef f():\n    from earwitness.nn import x\n"
-        "import earwitness.cli\nfrom earwitness import config, __version__\ndef f():\n    from earwitness.nn import x"
-    )
-    assert set(imported(source)) == {"cli", "config", "nn"}
+    lines = ["import earwitness.cli", "from earwitness import config, __version__", "def f():"]
+    assert set(imported("\n".join([*lines, "    from earwitness.nn import x"]))) == {"cli", "config", "nn"}
 
 
 def loaded_by(module):
