@@ -32,7 +32,7 @@ import soundfile
 
 from earwitness.config import validated
 from earwitness.corpora.tables import CAPTIONS, CLIPS, SOURCES, write_rows
-from earwitness.options import IdListOptions, TextOptions
+from earwitness.options import IdListOptions, VocabularyOptions
 
 ROOT = Path(__file__).parents[1]
 RATE, SAMPLES = 8000, 400
@@ -133,7 +133,7 @@ def text_stage(folder: Path) -> None:
     """Make the vocabulary and the word vectors, in one pass."""
     from earwitness.text.stage import prepare_text
 
-    options = TextOptions.model_validate({"word2vec": {"size": 32, "passes": 1}})
+    options = VocabularyOptions.model_validate({"word2vec": {"size": 32, "passes": 1}})
     tables = (folder / "clips.csv", folder / "captions.csv")
     prepare_text(options, *tables, folder / "vocabulary.json", folder / "word2vec.bin")
 

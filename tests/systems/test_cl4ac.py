@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from earwitness.systems.cl4ac.task import Cl4acTask
 from torch.nn import functional
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore, write
-from earwitness.options import TextOptions
+from earwitness.options import VocabularyOptions
 from earwitness.systems.cl4ac.batches import Captions, EpochSampler, TrainingBatches, draw_unpaired, one_for_all
 from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions, OptimiserOptions
-from earwitness.systems.cl4ac.task import Cl4acTask
 from earwitness.text.vocabulary import Vocabulary, padded
 
 SMALL = {
@@ -256,7 +256,7 @@ def many():
     """Captions of 300 clips, one to five each."""
     texts = {f"clip {i}": [f"w{i} x{j}" for j in range(1 + i % 5)] for i in range(300)}
     words = [text.split() for captions in texts.values() for text in captions]
-    return Captions.of(texts, Vocabulary.of(words, TextOptions()))
+    return Captions.of(texts, Vocabulary.of(words, VocabularyOptions()))
 
 
 def test_captions_of_a_clip_stand_side_by_side(many):
@@ -273,7 +273,7 @@ def test_an_unpaired_caption_is_never_of_its_own_clip_and_nearly_all_differ(many
 
 def test_unpaired_captions_are_drawn_uniformly_from_other_clips():
     texts = {"a": ["x", "y", "z"], "b": ["x"], "c": ["x", "y"]}
-    captions = Captions.of(texts, Vocabulary.of([["x", "y", "z"]], TextOptions()))
+    captions = Captions.of(texts, Vocabulary.of([["x", "y", "z"]], VocabularyOptions()))
     rng = np.random.default_rng(0)
     drawn = np.stack([draw_unpaired(captions, rng) for _ in range(6000)])
     for row, clip in enumerate(captions.clip):

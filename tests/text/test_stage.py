@@ -6,7 +6,7 @@ import pytest
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_table
 from earwitness.errors import CorpusError
 from earwitness.files import read_json
-from earwitness.options import TextOptions
+from earwitness.options import VocabularyOptions
 from earwitness.text import word2vec
 from earwitness.text.stage import prepare_text
 from earwitness.text.vocabulary import Vocabulary
@@ -16,7 +16,7 @@ TEXTS = {
     "validation": ["a cat barks"],
     "evaluation": ["rain rain rain rain", "a dog"],
 }
-OPTIONS = TextOptions.model_validate({"word2vec": {"size": 4, "passes": 1}})
+OPTIONS = VocabularyOptions.model_validate({"word2vec": {"size": 4, "passes": 1}})
 
 
 def prepare(folder, splits):

@@ -83,14 +83,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from earwitness.report.terminal import experiments_of, table
+    from earwitness.report.terminal import baselines_of, experiments_of, table
 
     folder = options.results / options.dataset
     found = experiments_of(folder)
     if not found:
         made = sorted({path.parent.parent.name for path in options.results.glob("*/*/metrics.json")})
         raise EarwitnessError(f"{folder} holds no result yet; {nearest(options.dataset, made)}")
-    print(table(found, folder / "corpus" / "trivial.json"))
+    print(table(found, baselines_of(folder)))
     page = folder / "comparison.html"
     if page.exists():
         print(f"\nThe page with plots and clips to hear: {page}")

@@ -31,7 +31,7 @@ from earwitness.corpora.tables import (
 )
 from earwitness.errors import CorpusError, listed
 from earwitness.files import provenance, write_json
-from earwitness.options import NOT_CORPUS, DatasetOptions, RecordingsOptions
+from earwitness.options import DatasetOptions, RecordingsOptions
 
 CHUNK = 32  # recordings a worker checks before it reports
 
@@ -63,7 +63,7 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
     if refusal := "\n".join(_refusals(checked, options.on_bad_audio, root)):
         raise CorpusError(refusal)
     report = report_of(checked)
-    report["provenance"] = provenance("corpus", **options.model_dump(mode="json", exclude=NOT_CORPUS))
+    report["provenance"] = provenance("corpus", **options.settings("corpus", mode="json"))
     _write_all(out, checked, report)
     print(table(report), file=sys.stderr)
 

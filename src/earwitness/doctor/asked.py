@@ -165,7 +165,8 @@ def _add(asked: Asked, target: str) -> None:
     need = asked.needs.setdefault(dataset, Need())
     need.stages |= {"corpus"} | stages
     need.experiments |= dict.fromkeys(experiments)
-    need.features |= dict.fromkeys([*features, *(config.experiment(dataset, name).feature for name in experiments)])
+    used = [use.entry for name in experiments for use in config.experiment(dataset, name).used("features")]
+    need.features |= dict.fromkeys([*features, *used])
     _add_splits(need, splits)
     if "leaks" in stages:
         _add_audited(asked, dataset)

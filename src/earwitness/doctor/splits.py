@@ -13,7 +13,7 @@ from earwitness.doctor.asked import RESULTS, SPLITS_OF, Asked, Need
 from earwitness.doctor.findings import FAIL, OK, Finding
 from earwitness.errors import CorpusError, EarwitnessError
 from earwitness.files import read_json
-from earwitness.options import NOT_CORPUS, SPLITS
+from earwitness.options import SPLITS
 
 if TYPE_CHECKING:
     from earwitness.corpora.tables import Listing
@@ -102,7 +102,7 @@ def _is_made(dataset: Dataset, corpus: Path, inputs: Sequence[Path]) -> bool:
     if not all(path.is_file() for path in (*tables, report)):
         return False
     made = min(path.stat().st_mtime for path in tables)
-    settings = dataset.options.model_dump(mode="json", exclude=NOT_CORPUS)
+    settings = dataset.options.settings("corpus", mode="json")
     if read_json(report).get("provenance", {}).get("settings") != settings:
         return False
     folders = [dataset.root, *(path for path in dataset.root.glob("*") if path.is_dir())]

@@ -69,7 +69,7 @@ def extract(
 
 def feature_provenance(options: FeatureOptions, clips: pd.DataFrame) -> dict[str, Any]:
     """What a feature file of these clips must say of itself: the extractor, its settings, the digest of the audio."""
-    settings = options.model_dump(exclude={"clips_per_shard", "trained_on"})
+    settings = options.settings("frames")
     for name in options.checkpoints():  # what a file holds counts, not where it lies
         settings[name] = settings[name] if settings[name] == PUBLIC else "file"
     inputs = {"audio": audio_digest(clips), **_weights(options)}

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import PositiveInt
 
@@ -24,7 +24,7 @@ from earwitness.errors import CorpusError, listed
 from earwitness.fetch.records import FETCHED
 from earwitness.fetch.videos import Section, fetch_sections, unavailable
 from earwitness.files import provenance, sha256, write_json
-from earwitness.options import RecordingsOptions
+from earwitness.options import Changes, RecordingsOptions
 
 if TYPE_CHECKING:  # the configuration reads this module whenever it is checked: pandas waits until a corpus is read
     from earwitness.corpora.tables import Listing
@@ -41,7 +41,7 @@ class AudioCapsOptions(RecordingsOptions):
 
     layout: Literal["audiocaps"]
     source: Literal["youtube"] | None = None
-    workers: PositiveInt = 4  # videos that are fetched at a time
+    workers: Annotated[PositiveInt, Changes("nothing")] = 4  # videos that are fetched at a time
 
 
 @dataclass
