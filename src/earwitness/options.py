@@ -50,8 +50,8 @@ class Options(BaseModel):
 class Changes:
     """Marks a field with the first stage whose output it changes; ``nothing``: it changes no output at all.
 
-    Example: ``beam: Annotated[int, Changes("prediction")] = 1``. A field without the mark changes the first stage of its
-    entry's ``STAGES``, so forgetting the mark costs time, never a wrong result.
+    Example: ``beam: Annotated[int, Changes("prediction")] = 1``. A field without the mark changes the first stage of
+    its entry's ``STAGES``, so forgetting the mark costs time, never a wrong result.
     """
 
     stage: str

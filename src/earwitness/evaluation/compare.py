@@ -151,8 +151,8 @@ def _pairs(runs: list[Run]) -> dict[str, Pair]:
     kinds = [kind for kind in a.kinds if kind in b.kinds]
     if not kinds and "" not in {*a.kinds, *b.kinds}:
         raise MismatchError(
-            f"{a.name} predicts {', '.join(a.kinds)} and {b.name} predicts {', '.join(b.kinds)}: they have no metric in "
-            "common."
+            f"{a.name} predicts {', '.join(a.kinds)} and {b.name} predicts {', '.join(b.kinds)}: they have no "
+            "metric in common."
         )
     both = [(kind, a.kinds[kind], b.kinds[kind]) for kind in kinds] or [("", a.first, b.first)]
     return {kind: Pair(one, other, [clip for clip in one.ids if clip in other.place]) for kind, one, other in both}

@@ -1,8 +1,9 @@
 """Grounding: when a phrase is heard in its clip, in ``activations.h5``, ``pairs.csv`` and ``events.csv``.
 
-``activations.h5`` holds ``activations`` float32 [frames of all pairs], ``offsets`` int64 [pairs + 1], ``phrase_ids`` and
-the attributes ``hop`` (s) and ``threshold``; ``pairs.csv`` has phrase_id, clip_id, text in the same order; ``events.csv``
-has phrase_id, onset, offset (s) of the frames above the threshold. ``earwitness score grounding`` reads them.
+``activations.h5`` holds ``activations`` float32 [frames of all pairs], ``offsets`` int64 [pairs + 1], ``phrase_ids``
+and the attributes ``hop`` (s) and ``threshold``; ``pairs.csv`` has phrase_id, clip_id, text in the same order;
+``events.csv`` has phrase_id, onset, offset (s) of the frames above the threshold. ``earwitness score grounding`` reads
+them.
 """
 
 from __future__ import annotations

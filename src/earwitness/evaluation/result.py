@@ -113,7 +113,7 @@ def _trained(models: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> di
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """An experiment's ``metrics.json``; EarwitnessError for any other file, such as a kind's, or an earlier version's."""
+    """An experiment's ``metrics.json``; EarwitnessError for any other file, and for one of an earlier version."""
     result = read_json(path)
     needed = {"dataset", "experiment", "seeds", "metrics", "counts"}
     if not isinstance(result, dict) or not needed <= result.keys():
@@ -123,14 +123,14 @@ def read_result(path: Path) -> dict[str, Any]:
         )
     if result.get("schema") != SCHEMA:
         raise EarwitnessError(
-            f"{path} is of schema {result.get('schema')}, and {SCHEMA} is needed: another version of Earwitness made it. "
-            f"Remove {path.parent} and ask for the result again."
+            f"{path} is of schema {result.get('schema')}, and {SCHEMA} is needed: another version of Earwitness made "
+            f"it. Remove {path.parent} and ask for the result again."
         )
     return result
 
 
 def refuse_old_results(results: Path) -> None:
-    """EarwitnessError where a folder of results holds scores in the form of version 0.1, which nothing reads any more."""
+    """EarwitnessError where a folder of results holds scores in the form of version 0.1, which is not read any more."""
     old = sorted({path.parents[1] for path in results.glob("*/*/seed-*/metrics.json")})
     if old:
         raise EarwitnessError(

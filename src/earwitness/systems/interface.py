@@ -1,9 +1,9 @@
 """What a system is: how it is trained, what choosing an epoch looks at, and what it predicts.
 
-A system is one module with a class of the kind ``System``, which the training loop drives, and a model of one or more of
-the kinds ``Captioner``, ``Retriever`` and ``Grounder``, which ``load`` makes of a folder that training left. Its options
-(``earwitness.options.ExperimentOptions``) say which files it reads and which kinds of prediction it makes. One line of
-``registry.SYSTEMS`` names both. docs/extending.md has worked examples.
+A system is one module with a class of the kind ``System``, which the training loop drives, and a model of one or more
+of the kinds ``Captioner``, ``Retriever`` and ``Grounder``, which ``load`` makes of a folder that training left. Its
+options (``earwitness.options.ExperimentOptions``) say which files it reads and which kinds of prediction it makes. One
+line of ``registry.SYSTEMS`` names both. docs/extending.md has worked examples.
 """
 
 from __future__ import annotations
@@ -93,8 +93,10 @@ class System(ABC):
         return {}
 
     def description(self) -> dict[str, Any]:
-        """What ``load`` must know beside options and weights, as plain content for model.json: sizes, the vocabulary, what
-        made the features. With it the folder is complete and can be loaded anywhere."""
+        """What ``load`` must know beside options and weights, as plain content for model.json.
+
+        Sizes, the vocabulary, what made the features: with it the folder is complete and can be loaded anywhere.
+        """
         return {}
 
     @classmethod

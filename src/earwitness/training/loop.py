@@ -198,7 +198,7 @@ class Checkpoints(Callback):
         best = self.choice.best(self.history)
         if best < 0:
             raise EarwitnessError(
-                f"Validation gave no number for {self.choice.metric!r} in any of {len(self.history)} epochs, so no epoch "
+                f"Validation gave no number for {self.choice.metric!r} in any of {len(self.history)} epochs, so none "
                 "can be chosen. A smaller learning rate usually helps."
             )
         value = self.history[best][self.choice.metric] if self.choice.metric else None

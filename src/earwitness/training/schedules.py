@@ -1,4 +1,4 @@
-"""Learning rates over a training, as functions of the moment: what a resumed training needs is in ``last.ckpt`` already.
+"""Learning rates over a training, as functions of the moment: what resuming needs is in ``last.ckpt`` already.
 
 Most are a factor of the base rate. A schedule by epochs looks at ``moment.epoch``, one by steps at ``moment.step``, and
 ``plateau`` at the validation history, which the checkpoint holds.

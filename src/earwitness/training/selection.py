@@ -64,7 +64,9 @@ class Patience:
 
 @dataclass(frozen=True)
 class Settled:
-    """Ends when the metric's standard deviation over the last epochs falls below a bound (audio_caption_alignment.md, 8).
+    """Ends when the metric's standard deviation over the last epochs falls below a bound.
+
+    Audio-caption alignment stops so (audio_caption_alignment.md, section 8).
 
     Attributes:
         window: number of last epochs; deviation: the bound; not_before: epochs that are trained in any case.
