@@ -66,7 +66,7 @@ def test_a_file_with_a_published_digest_arrives_and_is_written_down(file, site, 
         "address": f"{site.address}/a/{file}",
     }
     assert expected.items() <= told.items() and told["provenance"]["made_by"] == "checkpoint"
-    assert not book.exists() and "as published by its digest" in capsys.readouterr().err
+    assert not book.exists() and "published" in capsys.readouterr().err
     written = (folder / f"{file}.json").stat().st_mtime_ns
     fetch(file, folder, book=book)
     assert len(site.requests) == 1 and (folder / f"{file}.json").stat().st_mtime_ns == written
@@ -90,7 +90,7 @@ def test_a_file_without_a_digest_is_held_to_the_one_it_had_first(site, folder, b
 def test_what_is_no_checkpoint_never_gets_into_the_book(site, folder, book):
     site.serve("/a/loose.pt", PAGE)
     told = refused("loose.pt", folder)
-    assert "It is a web page, most likely saved in place of the file" in told and f"{len(PAGE)} bytes" in told
+    assert "web page" in told and f"{len(PAGE)} bytes" in told
     assert not book.exists() and names(folder) == []
 
 
@@ -119,7 +119,7 @@ def test_a_wrong_file_put_there_by_hand_is_refused_with_both_digests(file, conte
     folder.mkdir()
     (folder / file).write_bytes(content)
     told = refused(file, folder)
-    assert f"{folder / file} is not the published file" in told and hashlib.sha256(content).hexdigest() in told
+    assert f"{folder / file} is not" in told and hashlib.sha256(content).hexdigest() in told
     assert (SHA256 if file == "known.pth" else SHA256[:8]) in told and ("web page" in told) == (content == PAGE)
     assert (folder / file).read_bytes() == content
 
@@ -189,18 +189,19 @@ def test_a_mirror_is_held_to_the_published_digest_and_is_the_only_address(site, 
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(folder):
-    with pytest.raises(EarwitnessError, match=r"'knwn\.pth' is no public checkpoint .* did you mean 'known\.pth'"):
+    with pytest.raises(EarwitnessError, match=r"'knwn\.pth' .*'known\.pth'"):
         fetch("knwn.pth", folder)
 
 
 def test_a_folder_in_the_place_of_the_file_is_named(folder):
     (folder / "known.pth").mkdir(parents=True)
-    assert "known.pth is to be the file `known.pth`, but is a folder" in refused("known.pth", folder)
+    told = refused("known.pth", folder)
+    assert "known.pth" in told and "is a folder" in told
 
 
 def test_one_at_a_time(folder):
     with alone(folder / ".known.pth.fetch.lock"):
-        assert "being fetched by another process" in refused("known.pth", folder)
+        assert "another process" in refused("known.pth", folder)
 
 
 def test_published_digests_make_a_file_verified_whatever_its_name(tmp_path):

@@ -86,5 +86,5 @@ def report(findings: Sequence[Finding], coloured: bool = False) -> str:
             mark = f"\x1b[{COLOURS[finding.mark]}m{mark}\x1b[0m"
         lines.append(f"{mark}  " + ". ".join(one_line(part) for part in (finding.what, finding.advice) if part))
     failures = sum(finding.mark == FAIL for finding in findings)
-    ends = {0: "Nothing stands in the way.", 1: "One of these stands in the way."}
-    return "\n".join([*lines, ends.get(failures, f"{failures} of these stand in the way.")])
+    ends = {0: "No problems found.", 1: "1 problem to fix."}
+    return "\n".join([*lines, ends.get(failures, f"{failures} problems to fix.")])

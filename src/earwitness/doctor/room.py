@@ -85,7 +85,7 @@ def _seconds(dataset: Dataset) -> dict[str, float] | None:
     if dataset.synthesised:
         return {split: getattr(dataset.options.clips, split) * dataset.options.seconds[1] for split in SPLITS}
     if dataset.options.source == YOUTUBE:
-        from earwitness.corpora.youtube import CLIP_SECONDS
+        from earwitness.fetch.videos import CLIP_SECONDS
 
         return {"all": CLIP_SECONDS * len(dataset.clips)} if dataset.clips else None
     record = dataset.record
@@ -96,7 +96,7 @@ def _recordings_bytes(dataset: Dataset, seconds: dict[str, float] | None) -> flo
     if dataset.synthesised:
         return sum(seconds.values()) * dataset.options.sample_rate * 2
     if dataset.options.source == YOUTUBE:
-        from earwitness.corpora.youtube import CLIP_SECONDS
+        from earwitness.fetch.videos import CLIP_SECONDS
 
         missing = sum(clip.path is None for clip in dataset.clips)
         return missing * CLIP_SECONDS * VIDEO_SECOND if dataset.clips else None
