@@ -306,7 +306,7 @@ def test_without_the_network_a_folder_tells_the_files(told_record, place, site, 
 
 def test_another_record_is_refused_in_the_same_folder(record, place):
     fetch(record, **place)
-    with pytest.raises(MismatchError, match="'fake-1'.*'fake-2'"):
+    with pytest.raises(MismatchError, match=r"'fake-1'.*'fake-2'"):
         fetch(replace(record, name="fake-2"), **place)
 
 
