@@ -76,8 +76,8 @@ def told_record(site, record, files):
 
 @pytest.fixture
 def place(tmp_path):
-    """Root and book of a fetch."""
-    return {"root": tmp_path / "data", "book": tmp_path / "book.json"}
+    """Root and pins of a fetch."""
+    return {"root": tmp_path / "data", "pins": tmp_path / "pins.json"}
 
 
 def names(folder):
@@ -174,17 +174,17 @@ def test_a_published_digest_is_enforced(record, place, site, files):
     assert written(place)["files"][1]["verified"] is True
 
 
-def test_an_unpublished_digest_is_held_to_its_first_time(record, place, site, files, tmp_path):
+def test_an_unpublished_digest_is_pinned(record, place, site, files, tmp_path):
     fetch(record, **place)
-    book = json.loads(place["book"].read_text())
-    assert book == {"fake-1/odd name%.csv": {"sha256": sha256(b"odd"), "bytes": 3}}
+    pins = json.loads(place["pins"].read_text())
+    assert pins == {"fake-1/odd name%.csv": {"sha256": sha256(b"odd"), "bytes": 3}}
     serve(site, files | {"odd name%.csv": b"changed"})
     other = {**place, "root": tmp_path / "other"}
     told = said(record, other)
-    assert "'fake-1/odd name%.csv'" in told and str(place["book"]) in told
+    assert "'fake-1/odd name%.csv'" in told and str(place["pins"]) in told
     assert sha256(b"changed") in told and sha256(b"odd") in told
-    assert json.loads(place["book"].read_text()) == book
-    place["book"].write_text("{}")
+    assert json.loads(place["pins"].read_text()) == pins
+    place["pins"].write_text("{}")
     before = len(site.requests)
     fetch(record, **other)
     assert len(site.requests) == before, "the file that was refused was not kept for the case that it is wanted"
@@ -241,7 +241,7 @@ def test_zenodo_tells_the_files_of_a_record_without_a_list(told_record, place, s
     assert names(place["root"]) == [".fetched", "audio", "captions.csv", "fetched.json", "odd name%.csv"]
     assert names(place["root"] / "audio") == ["a.wav", "b.wav"]
     assert not any(entry["verified"] for entry in written(place)["files"])
-    assert sorted(json.loads(place["book"].read_text())) == [
+    assert sorted(json.loads(place["pins"].read_text())) == [
         "fake-1/audio.7z",
         "fake-1/captions.csv",
         "fake-1/odd name%.csv",
@@ -276,10 +276,10 @@ def test_an_answer_in_another_form_is_told_plainly(told_record, place, site, ans
 @pytest.mark.parametrize(
     ("listed", "told"),
     [
-        (["../a", "fine.csv"], "'../a': is no name"),
-        (["a/b"], "'a/b': is no name"),
+        (["../a", "fine.csv"], "'../a': "),
+        (["a/b"], "'a/b': "),
         (["a\\b"], "is no name"),
-        ([".fetch"], "'.fetch': is no name"),
+        ([".fetch"], "'.fetch': "),
         (["fetched.json"], "is no name"),
         (["..7z"], "is no name"),
         (["a.zip", "A.7z"], "'a.zip', 'A.7z': "),
@@ -334,10 +334,10 @@ def test_a_damaged_state_is_named(record, place):
 
 
 @pytest.mark.parametrize("content", ["[]", '{"fake-1/odd name%.csv": {}}', '{"fake-1/odd name%.csv": 3}'])
-def test_a_book_that_tells_no_digest_is_named(record, place, content):
-    place["book"].write_text(content)
+def test_pins_without_a_digest_are_named(record, place, content):
+    place["pins"].write_text(content)
     told = said(record, place)
-    assert str(place["book"]) in told and "'fake-1/odd name%.csv'" in told and "sha256" in told
+    assert str(place["pins"]) in told and "'fake-1/odd name%.csv'" in told and "sha256" in told
 
 
 def test_a_state_that_tells_nothing_is_named(record, place):
