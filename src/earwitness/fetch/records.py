@@ -1,8 +1,8 @@
 """The published records that Earwitness can fetch, and how one is fetched: resumed, checked, and noted.
 
-A record is fetched to a folder. In it, ``.fetch`` holds archives and partial downloads, and ``.fetched`` what is known of
-each file that is there, so that nothing is downloaded twice; ``fetched.json`` is written last. The modules that download
-and unpack are imported on use, so that looking up a record stays quick.
+A record is fetched to a folder. In it, ``.fetch`` holds archives and partial downloads, and ``.fetched`` what is known
+of each file that is there, so that nothing is downloaded twice; ``fetched.json`` is written last. The modules that
+download and unpack are imported on use, so that looking up a record stays quick.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def _listed_files(record: Record, root: Path, mirror: str | None) -> tuple[Publi
             found = [(str(it["key"]), str(it["checksum"]), int(it["size"])) for it in content["files"]]
         except (TypeError, KeyError, ValueError) as error:
             raise EarwitnessError(
-                f"{source}, Zenodo's list of files, is not in the form expected ({error!r}). Remove it and run again; or "
-                "download the files by hand and give their folder as a mirror."
+                f"{source}, Zenodo's list of files, is not in the form expected ({error!r}). Remove it and run again; "
+                "or download the files by hand and give their folder as a mirror."
             ) from error
     files = []
     for name, checksum, size in found:
@@ -221,8 +221,8 @@ def _require_room(record: Record, root: Path, files: tuple[PublishedFile, ...], 
     free = shutil.disk_usage(root).free
     if needed > free + there:
         raise EarwitnessError(
-            f"{record.title} needs about {(needed - there) / 1e9:.1f} GB in {root}, but only {free / 1e9:.1f} GB are free "
-            "on that disk. Free some space, or name a folder on another disk."
+            f"{record.title} needs about {(needed - there) / 1e9:.1f} GB in {root}, but only {free / 1e9:.1f} GB are "
+            "free on that disk. Free some space, or name a folder on another disk."
         )
 
 
