@@ -90,7 +90,7 @@ def test_names_keep_their_blanks_in_either_encoding(tmp_path, encoding):
     ("content", "options", "message"),
     [
         ("", {}, "'name'"),
-        ("YTID\n", {"column": "YTID"}, "holds no id"),
+        ("YTID\n", {"column": "YTID"}, "'name'"),
         ("YTID\nNot found\n", {"column": "YTID", "kind": "freesound"}, "'freesound'"),
         (VGGSOUND, {"column": "3", "kind": "youtube"}, "'youtube' | 'people marching, in step'"),
         (VGGSOUND, {"column": "2", "kind": "youtube"}, "is '2' the right `column`?"),

@@ -43,5 +43,5 @@ def _cut(checked: Checked, phrase: ListedPhrase, end: float) -> ListedPhrase:
 
 
 def _why(seconds: float, beyond: list[tuple[ListedPhrase, float]]) -> str:
-    told = ", ".join(f"{phrase.text!r} until {latest:g} s" for phrase, latest in beyond)
-    return f"is {seconds:.3f} s long, but annotated with {told}; it was cut short, or the annotations are another's"
+    annotated = ", ".join(f"{phrase.text!r} until {latest:g} s" for phrase, latest in beyond)
+    return f"is {seconds:.3f} s long, but annotated with {annotated}; is it cut short, or another recording?"

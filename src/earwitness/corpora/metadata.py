@@ -17,7 +17,7 @@ from earwitness.files import sha256
 
 NAME = "file_name"
 KINDS = {"sound_id": "freesound", "freesound_id": "freesound", "youtube_id": "youtube"}
-UNKNOWN = ("", "not found", "nan", "none", "null")  # what stands where an id was not to be had
+UNKNOWN = ("", "not found", "nan", "none", "null")  # placeholders for an unknown id
 
 Source = tuple[str, str]
 
@@ -71,7 +71,7 @@ def add_sources(listing: Listing, table: Metadata, own_split: str | None = None)
     matched = {name: table.sources[one.path] for name, one in found.items() if one.path is not None}
     if not matched:
         shapes = f"names are like {shown(next(iter(table.sources), ''))} there and {shown(names[0])} here"
-        listing.problems.append(f"{table.path.name}: holds no clip of the data set; {shapes}")
+        listing.problems.append(f"{table.path.name}: has no clip of the data set; {shapes}")
     inside = (clip if own_split not in (None, clip.own_split) else _extended(clip, matched) for clip in listing.clips)
     listing.clips = list(inside)
     listing.notes.setdefault("metadata", {})[table.path.name] = {

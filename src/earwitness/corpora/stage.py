@@ -69,7 +69,7 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
 
 
 def _complete(listing: Listing, options: RecordingsOptions) -> None:
-    """Add what the entry says beyond the corpus' own tables: where recordings come from, and another split scheme."""
+    """Add what the entry has beyond the corpus' tables: where recordings come from, and another split scheme."""
     for path in options.metadata:
         add_sources(listing, read_metadata(Path(path).expanduser()))
     if options.split_scheme:
@@ -111,7 +111,7 @@ def _chunks(clips: list[ListedClip]) -> Iterator[list[ListedClip]]:
 
 
 def _refusals(checked: Checked, on_bad_audio: str, root: Path) -> Iterator[str]:
-    """What forbids to go on, with its own heading each: the tables, and bad audio unless it may be left out."""
+    """What prevents going on, each with a heading: the tables, and bad audio unless it may be skipped."""
     if checked.listing.problems:
         yield listed(f"The data set in {root} cannot be used:", checked.listing.problems)
     if not checked.bad:

@@ -1,8 +1,8 @@
 """The leak audit: which clips of a data set are in several of its splits, or in lists of what models were trained on.
 
-Recordings are told apart by name, by the ids of their public sources and by the digest of the audio. ``audit`` writes
-the counts as ``leaks.json`` and the clips as ``leaks.csv``; ``marks`` takes from the counts what concerns an
-experiment, and ``told`` puts that into words.
+Recordings are recognised by name, by the ids of their public sources and by the digest of the audio. ``audit`` writes
+the counts as ``leaks.json`` and the clips as ``leaks.csv``; ``marks`` selects from the counts what concerns an
+experiment, and ``told`` words it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from earwitness.options import SPLITS, IdListOptions
 
 LEAKS_SCHEMA = 2
 # leaks.csv. Without a list it is the data set itself: ``side`` is then the other split, ``as`` the id that both have.
-# With one, ``side`` is the list's own, and ``as`` the name it has for the clip where that is another than the clip's.
+# With one, ``side`` is as in the list, and ``as`` the name in the list where it differs from the clip's.
 LEAKS = ["list", "split", "clip_id", "by", "side", "as"]
-# What a clip is recognised by, and how that is told.
+# What a clip is recognised by, and the words for it.
 BY = {"name": "name", "youtube": "YouTube id", "freesound": "Freesound id", "sha256": "the same audio"}
 FROM_SOURCES = ("youtube", "freesound")  # a clip may have no id of these
 SPLIT, DATASET = "split", "dataset"  # kinds of marks beside those of id lists
@@ -61,7 +61,7 @@ class _Clips:
 
     @property
     def there(self) -> list[str]:
-        """The splits that there are, in their usual order."""
+        """The splits that have clips, in the usual order."""
         return [split for split in SPLITS if split in self.counts]
 
     def without(self, kinds: Iterable[str]) -> Counter[str]:
@@ -70,7 +70,7 @@ class _Clips:
         return Counter(split for clip_id, split in self.splits.items() if clip_id not in have)
 
 
-_Pairs = frozenset[tuple[str, str]]  # by what a clip was found on which side; equal ones are held once
+_Pairs = frozenset[tuple[str, str]]  # what a clip was recognised by, and on which side; equal ones are stored once
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class _Found:
 
 
 class _Hits:
-    """The entries of a list that mean clips of a data set, clips not yet told apart where they share an id."""
+    """The entries of a list that match clips of a data set, by id, which several clips may share."""
 
     def __init__(self, own: _Clips):
         self._own = own
@@ -93,7 +93,7 @@ class _Hits:
         self._renamed: dict[str, dict[tuple[str, str], None]] = {}  # by what is left of the name
 
     def add(self, kind: str, id_: str, side: str) -> None:
-        """Note an entry, when there are clips that it may mean."""
+        """Note an entry, if there are clips that it may match."""
         if id_ in self._own.index[kind]:
             ids = self._sides[kind]
             ids[id_] = _joined(ids.get(id_, frozenset()), frozenset([(kind, side)]))
@@ -102,7 +102,7 @@ class _Hits:
                 self._renamed.setdefault(stem, {})[id_, side] = None
 
     def clips(self) -> dict[str, _Found]:
-        """The clips that are meant. Another name for one is believed only where its own is not in the list."""
+        """The clips that match. A renamed match counts only where the clip's exact name is not in the list."""
         found: dict[str, _Found] = defaultdict(_Found)
         for kind, ids in self._sides.items():
             for id_, pairs in ids.items():
@@ -151,7 +151,7 @@ def read_audit(path: Path) -> dict[str, Any]:
     if schema != LEAKS_SCHEMA:
         raise MismatchError(
             f"{path} was made by another version (its schema is {schema!r}, {LEAKS_SCHEMA} is needed). Remove it and "
-            "ask for it again."
+            "make it again."
         )
     return report
 
@@ -160,14 +160,14 @@ def marks(report: Mapping[str, Any], trained_on: Sequence[str], split: str) -> l
     """What an experiment was trained on and how many clips of a split are in it.
 
     Each mark has ``list``, ``kind``, ``of`` (clips of the split), ``clips`` (how many of them are in the list; None
-    with ``reason`` where that cannot be told), ``by`` (what they were recognised by), and ``clips_without_id`` where
+    with ``reason`` where that is unknown), ``by`` (what they were recognised by), and ``clips_without_id`` where
     clips could not be looked up. Names that occur in two splits or in two data sets are no evidence by themselves, as
-    clips are often numbered anew: ``clips`` leaves them out, and for a data set ``name_only`` has how many there are.
-    In lists of names they count.
+    clips are often renumbered: ``clips`` leaves them out, and for a data set ``name_only`` counts them. In lists of
+    names they count as clips.
 
     Args:
         report: the content of ``leaks.json``.
-        trained_on: names of the id lists, beside the data set's own development and validation splits.
+        trained_on: names of the id lists, beside the data set's development and validation splits.
     """
     of = report["clips"].get(split, 0)
     own = [_split_mark(pair, split, of) for pair in report["within"] if split in pair["splits"]]
@@ -175,7 +175,7 @@ def marks(report: Mapping[str, Any], trained_on: Sequence[str], split: str) -> l
 
 
 def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], list[str]]:
-    """Marks in words: the leaks, and what could not be checked. Both are empty where there is nothing to tell."""
+    """Marks in words: the leaks, and what could not be checked; both empty where there is nothing to report."""
     leaked, unchecked = [], []
     for mark in found:
         role = ROLES[mark["list"]] if mark["kind"] == SPLIT else "which it was trained on"
@@ -187,9 +187,9 @@ def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], lis
             by = ", ".join(BY[kind] for kind in mark["by"])
             verb = "is" if mark["clips"] == 1 else "are"
             leaked.append(f"{mark['clips']} of {mark['of']} {split} clips {verb} in {mark['list']}, {role} ({by})")
-        if bare := mark.get("clips_without_id"):
-            lacks = f"{bare} of {mark['of']} {split} clips could not be looked up in {mark['list']}"
-            unchecked.append(f"{lacks}, {role}: no {BY[mark['kind']]} of theirs is known")
+        if unknown := mark.get("clips_without_id"):
+            lacks = f"{unknown} of {mark['of']} {split} clips could not be looked up in {mark['list']}"
+            unchecked.append(f"{lacks}, {role}: their {BY[mark['kind']]} is unknown")
         if names := mark.get("name_only"):
             shared = f"{names} of {mark['of']} {split} clips share only a name with clips of {mark['list']}, {role}"
             unchecked.append(f"{shared}; by itself that is no evidence")
@@ -197,7 +197,7 @@ def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], lis
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """The audit as lines for people."""
+    """The audit as lines of text."""
     lines = []
     for pair in report["within"]:
         for kind, counts in pair["by"].items():
@@ -208,25 +208,25 @@ def summary(report: Mapping[str, Any]) -> str:
             lines.append(f"{name}: could not be checked: {entry['reason']}")
             continue
         if unusable := entry.get("entries_without_id"):
-            lines.append(f"{name}: {unusable} of its {entry['entries']} entries hold no id that can be read")
+            lines.append(f"{name}: {unusable} of its {entry['entries']} entries have no readable id")
         for split, counts in entry["splits"].items():
             names = counts.get("name_only", 0)
             more = f"; as many as {names} share only a name" if names else ""
             sides = ", ".join(f"{side} {count}" for side, count in counts["sides"].items())
             where = f" ({sides})" if sides and not names else ""
             lines.append(f"{name}: {counts['clips'] - names} of {counts['of']} {split} clips are in it{where}{more}")
-            if bare := counts.get("clips_without_id"):
-                lines.append(f"{name}: {bare} of {counts['of']} {split} clips have no {BY[entry['kind']]}")
+            if unknown := counts.get("clips_without_id"):
+                lines.append(f"{name}: {unknown} of {counts['of']} {split} clips have no {BY[entry['kind']]}")
     if not report["within"] or not any(pair["by"] for pair in report["within"]):
-        lines.append("no recording stands in two splits, by name, source or audio")
+        lines.append("no recording is in two splits, by name, source or audio")
     return "\n".join(lines)
 
 
 def _traits(corpus: Path) -> Iterator[_Trait]:
     """Everything that the clips of a corpus are recognised by; each has a name and a digest, some have sources."""
     clips = read_table(corpus / "clips.csv", ["clip_id", "split", "sha256"])
-    held_once = {split: split for split in SPLITS}
-    splits = {id_: held_once.get(split, split) for id_, split in zip(clips["clip_id"], clips["split"], strict=True)}
+    interned = {split: split for split in SPLITS}
+    splits = {id_: interned.get(split, split) for id_, split in zip(clips["clip_id"], clips["split"], strict=True)}
     for (clip_id, split), digest in zip(splits.items(), clips["sha256"], strict=True):
         yield _Trait(clip_id, split, "name", _name_of(clip_id))
         yield _Trait(clip_id, split, "sha256", digest)
@@ -252,7 +252,7 @@ def _read(corpus: Path) -> _Clips:
         clips = own.index[trait.kind].get(trait.id)
         if clips is None:
             own.index[trait.kind][trait.id] = [trait.clip_id]  # of one element: smaller than one that was appended to
-        elif clips[-1] != trait.clip_id:  # the sources of a clip stand together
+        elif clips[-1] != trait.clip_id:  # the sources of a clip are in adjacent rows
             clips.append(trait.clip_id)
     own.counts.update(own.splits.values())
     return own

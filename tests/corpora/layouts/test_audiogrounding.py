@@ -369,7 +369,7 @@ def test_phrases_that_are_not_where_their_indices_say_are_counted(tmp_path):
         ({"filename": NAN}, "no audio file is given"),
         ({"filename": 7}, "7 is no file's name"),
         ({"filename": "../x.wav"}, "'../x.wav' | out of"),
-        ({"filename": "a\nb.wav"}, "holds a control character"),
+        ({"filename": "a\nb.wav"}, "control character"),
         ({"start_word": "first"}, "'first' | index"),
         ({"start_word": 0.5}, "'0.5' | index"),
         ({"start_word": True}, "'True' | index"),

@@ -294,7 +294,7 @@ def test_names_outside_the_folder(tmp_path, name):
 
 def test_names_with_control_characters_and_without_any(tmp_path):
     message = one(tmp_path, row('"a\n.wav"'), row(" "), names=["a\n.wav"])
-    assert "row 2: 'a\\n.wav' holds a control character" in message
+    assert "row 2: 'a\\n.wav' has a control character" in message
     assert "row 4: the file name is ' '" in message
 
 
