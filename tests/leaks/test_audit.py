@@ -211,7 +211,7 @@ def test_lists_that_are_not_there_are_no_error(small, tmp_path):
     reason = report["lists"]["absent"]["reason"]
     assert f"put it at {tmp_path / 'a.csv'}" in reason and f"put it at {tmp_path / 'b.csv'}" in reason
     for entry, name in (("unmade", "other"), ("being_made", "next")):
-        assert f"ask for results/{name}/corpus/clips.csv first" in report["lists"][entry]["reason"]
+        assert f"results/{name}/corpus/clips.csv" in report["lists"][entry]["reason"]
     assert "it has evaluation" in report["lists"]["no_split"]["reason"]
     untold = marks(report, ["absent", "never_audited"], "evaluation")[2:]
     assert [mark["clips"] for mark in untold] == [None, None] and "`audit`" in untold[1]["reason"]

@@ -117,7 +117,10 @@ def read_rows(table: RecordTable, columns: Columns, split: str) -> CaptionRows:
             rows.captions.setdefault(clip_id, []).extend(texts)
             if sources:
                 rows.sources.setdefault(clip_id, {}).update(dict.fromkeys(sources))
-    table.problems.extend(_refused_splits(table, columns, refused))
+    for own, numbers in refused.items():
+        where = f"rows {_enumerated(numbers)}" if len(numbers) > 1 else f"row {numbers[0]}"
+        problem = f"the {columns.split} is {shown(own)}; known are {', '.join(SPLIT_NAMES)}"
+        table.problems.append(f"{table.path.name}, {where}: {problem}")
     table.problems.extend(doubtful_splits(table.path.name, rows.own_splits))
     return rows
 
@@ -253,12 +256,6 @@ def _sources(table: RecordTable, number: int | str, columns: Columns, values: Se
         else:
             sources.append((kind, text))
     return sources
-
-
-def _refused_splits(table: RecordTable, columns: Columns, refused: Mapping[str, Sequence[int | str]]) -> Iterator[str]:
-    for own, numbers in refused.items():
-        where = f"rows {_enumerated(numbers)}" if len(numbers) > 1 else f"row {numbers[0]}"
-        yield f"{table.path.name}, {where}: the {columns.split} is {shown(own)}; known are {', '.join(SPLIT_NAMES)}"
 
 
 def _enumerated(numbers: Sequence[int | str]) -> str:

@@ -64,6 +64,7 @@ def report_of(checked: Checked) -> dict[str, Any]:
     """The content of report.json, provenance aside."""
     good = checked.good
     words = {split: _Words(checked, split) for split in checked.splits()}
+    ids = {split: sorted(clip.clip_id for clip, _ in good if clip.split == split) for split in checked.splits()}
     return {
         "schema": REPORT_SCHEMA,
         "clips": _clip_counts(checked),
@@ -79,8 +80,11 @@ def report_of(checked: Checked) -> dict[str, Any]:
         "same_audio": _same_audio(good),
         **_unseen_words(words),
         "sample_rates": {str(rate): count for rate, count in sorted(Counter(f.sample_rate for _, f in good).items())},
-        "sources": _source_counts(good),
-        "ids_sha256": {split: _ids_digest(checked, split) for split in checked.splits()},
+        # How many clips have an id of the public recording they come from, by kind.
+        "sources": dict(Counter(kind for clip, _ in good for kind in {kind for kind, _ in clip.sources})),
+        "ids_sha256": {
+            split: hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest() for split, ids in ids.items()
+        },
         "notes": checked.listing.notes,
     }
 
@@ -183,16 +187,6 @@ def _same_audio(good: Iterable[tuple[ListedClip, AudioFacts]]) -> dict[str, list
     within = [group for group in same if len({clip.split for clip in group}) == 1]
     ids = {"across_splits": across, "within_a_split": within}
     return {kind: [[clip.clip_id for clip in group] for group in found] for kind, found in ids.items()}
-
-
-def _source_counts(good: Iterable[tuple[ListedClip, AudioFacts]]) -> dict[str, int]:
-    """How many clips have an id of the public recording they come from, by kind."""
-    return dict(Counter(kind for clip, _ in good for kind in {kind for kind, _ in clip.sources}))
-
-
-def _ids_digest(checked: Checked, split: str) -> str:
-    ids = sorted(clip.clip_id for clip, _ in checked.good if clip.split == split)
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
 def read_report(path: Path) -> dict[str, Any]:

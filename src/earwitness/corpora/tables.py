@@ -133,8 +133,8 @@ def clips_of(path: str | Path, split: str, needed_for: str) -> pd.DataFrame:
 
     chosen, have = [], {}
     for batch in _batches(path, CLIPS):
-        for name, count in _counted(batch["split"]):
-            have[name] = have.get(name, 0) + count
+        for entry in batch["split"].value_counts().to_pylist():
+            have[entry["values"]] = have.get(entry["values"], 0) + entry["counts"]
         chosen.append(batch.filter(pc.equal(batch["split"], split)))
     if split not in have:
         there = ", ".join(f"{name} ({count} clips)" for name, count in have.items()) or "no clips"
@@ -193,10 +193,6 @@ def _batches(path: str | Path, columns: Sequence[str]) -> Iterator[pa.RecordBatc
             yield from reader
     except pa.ArrowInvalid as error:
         raise CorpusError(f"{path} cannot be read: {error}. Remove it and run again to have it remade.") from error
-
-
-def _counted(column: pa.Array) -> list[tuple[str, int]]:
-    return [(entry["values"], entry["counts"]) for entry in column.value_counts().to_pylist()]
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -170,8 +170,13 @@ def marks(report: Mapping[str, Any], trained_on: Sequence[str], split: str) -> l
         trained_on: names of the id lists, beside the data set's development and validation splits.
     """
     of = report["clips"].get(split, 0)
-    own = [_split_mark(pair, split, of) for pair in report["within"] if split in pair["splits"]]
-    return [*own, *(_list_mark(report, name, split, of) for name in trained_on)]
+    found = []
+    for pair in report["within"]:
+        if split in pair["splits"]:
+            (other,) = (name for name in pair["splits"] if name != split)
+            by = [kind for kind in pair["by"] if kind != "name"]
+            found.append({"list": other, "kind": SPLIT, "by": by, "clips": pair["clips"][split], "of": of})
+    return [*found, *(_list_mark(report, name, split, of) for name in trained_on)]
 
 
 def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], list[str]]:
@@ -277,20 +282,20 @@ def _within(own: _Clips) -> list[dict[str, Any]]:
                 for clip_id in clips:
                     if (split := own.splits[clip_id]) in sides:
                         sides[split].add(clip_id)
-    return [_pair(pair, found[pair]) for pair in pairs]
-
-
-def _pair(pair: tuple[str, str], found: Mapping[str, Mapping[str, set[str]]]) -> dict[str, Any]:
-    by = {kind: {split: len(ids) for split, ids in found[kind].items()} for kind in BY if kind in found}
-    evidence = [sides for kind, sides in found.items() if kind != "name"]
-    clips = {split: len(set().union(*(sides[split] for sides in evidence))) for split in pair}
-    return {"splits": list(pair), "by": by, "clips": clips}
+    content = []
+    for pair in pairs:
+        by = {kind: {split: len(ids) for split, ids in found[pair][kind].items()} for kind in BY if kind in found[pair]}
+        evidence = [sides for kind, sides in found[pair].items() if kind != "name"]
+        clips = {split: len(set().union(*(sides[split] for sides in evidence))) for split in pair}
+        content.append({"splits": list(pair), "by": by, "clips": clips})
+    return content
 
 
 def _rows(
     own: _Clips, lists: Mapping[str, IdListOptions], datasets: Mapping[str, Path], entries: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[str, ...]]:
     """The rows of ``leaks.csv``; ``entries`` gets the counts of a list before its rows, so that one list is held."""
+    kinds = list(BY)
     for kind, id_, clips, splits in _shared(own):
         for clip_id in clips:
             split = own.splits[clip_id]
@@ -299,12 +304,9 @@ def _rows(
         entries[name], found = _audited(own, options, datasets)
         for clip_id, split in own.splits.items():
             if one := found.get(clip_id):
-                yield from ((name, split, clip_id, by, side, "") for by, side in sorted(one.pairs, key=_order))
+                pairs = sorted(one.pairs, key=lambda pair: (kinds.index(pair[0]), pair[1]))
+                yield from ((name, split, clip_id, by, side, "") for by, side in pairs)
                 yield from ((name, split, clip_id, "name", side, other) for other, side in sorted(one.renamed or ()))
-
-
-def _order(pair: tuple[str, str]) -> tuple[int, str]:
-    return list(BY).index(pair[0]), pair[1]
 
 
 def _audited(
@@ -342,9 +344,9 @@ def _in_files(own: _Clips, options: IdListOptions) -> tuple[dict[str, Any], dict
     if unread:
         raise CorpusError("; ".join(unread))
     head = {"entries": entries, "entries_without_id": unusable}
-    bare = own.without([options.kind]) if options.kind in FROM_SOURCES else Counter()
+    unknown = own.without([options.kind]) if options.kind in FROM_SOURCES else Counter()
     found = hits.clips()
-    return head | {"clips": len(found), "splits": _counted(own, found, {"clips_without_id": bare})}, found
+    return head | {"clips": len(found), "splits": _counted(own, found, {"clips_without_id": unknown})}, found
 
 
 def _in_dataset(
@@ -352,7 +354,7 @@ def _in_dataset(
 ) -> tuple[dict[str, Any], dict[str, _Found]]:
     corpus = datasets.get(name)
     if corpus is None or not all((corpus / table).is_file() for table in ("clips.csv", "sources.csv")):
-        raise CorpusError(f"the corpus of {name!r} is not made yet; ask for results/{name}/corpus/clips.csv first")
+        raise CorpusError(f"the corpus of {name!r} is not made yet; make results/{name}/corpus/clips.csv first")
     hits = _Hits(own)
     clips, kinds = 0, set()
     for trait in _traits(corpus):
@@ -364,20 +366,17 @@ def _in_dataset(
         there = ", ".join(dict.fromkeys(read_table(corpus / "clips.csv", ["split"])["split"])) or "no clips"
         raise CorpusError(f"the data set has no clips in {', '.join(splits)}; it has {there}")
     found = hits.clips()
-    names = Counter(own.splits[clip_id] for clip_id, one in found.items() if _kinds(one) == {"name"})
+    by_name = [clip_id for clip_id, one in found.items() if {kind for kind, _ in one.all_pairs()} == {"name"}]
+    names = Counter(own.splits[clip_id] for clip_id in by_name)
     more = {"clips_without_source": own.without(kinds.intersection(FROM_SOURCES)), "name_only": names}
     return {"entries": clips, "clips": len(found), "splits": _counted(own, found, more)}, found
 
 
-def _kinds(one: _Found) -> set[str]:
-    return {kind for kind, _ in one.all_pairs()}
-
-
 def _one_renamed(name: str, other: str) -> bool:
-    """Whether odd characters of one name were replaced in the other, rather than both having odd ones of their own."""
+    """Whether odd characters of one name were replaced in the other, rather than both having odd ones."""
     kept = [renaming for renaming in paths.RENAMINGS if renaming != "odd character"]
-    as_it_stands = [renaming for renaming in kept if renaming != "html entity"]
-    stems = [{paths.undone(one, chosen).stem for chosen in (kept, as_it_stands)} for one in (name, other)]
+    literally = [renaming for renaming in kept if renaming != "html entity"]
+    stems = [{paths.undone(one, chosen).stem for chosen in (kept, literally)} for one in (name, other)]
     return any(
         len(first) == len(second) and all(a == b or "_" in (a, b) for a, b in zip(first, second, strict=True))
         for first, second in product(*stems)
@@ -406,12 +405,6 @@ def _counted(own: _Clips, found: Mapping[str, _Found], more: Mapping[str, Mappin
     }
 
 
-def _split_mark(pair: Mapping[str, Any], split: str, of: int) -> dict[str, Any]:
-    (other,) = (name for name in pair["splits"] if name != split)
-    by = [kind for kind in pair["by"] if kind != "name"]
-    return {"list": other, "kind": SPLIT, "by": by, "clips": pair["clips"][split], "of": of}
-
-
 def _list_mark(report: Mapping[str, Any], name: str, split: str, of: int) -> dict[str, Any]:
     entry = report["lists"].get(name)
     if entry is None:
@@ -421,10 +414,10 @@ def _list_mark(report: Mapping[str, Any], name: str, split: str, of: int) -> dic
     if entry["clips"] is None:
         return mark | {"reason": entry["reason"]}
     counts = entry["splits"].get(split, {"clips": 0, "by": {}})
-    bare = counts.get("clips_without_id", 0)
-    if of and bare == of:
+    unknown = counts.get("clips_without_id", 0)
+    if of and unknown == of:
         return mark | {"reason": f"no {BY[entry['kind']]} of any of the {of} {split} clips is known"}
     names = counts.get("name_only", 0)
     by = [kind for kind in counts["by"] if kind != "name" or entry["kind"] != DATASET]
-    more = {"clips_without_id": bare, "name_only": names}
+    more = {"clips_without_id": unknown, "name_only": names}
     return mark | {"by": by, "clips": counts["clips"] - names} | {key: value for key, value in more.items() if value}

@@ -143,7 +143,10 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedVideo]]:
     needed = [NAME, *(captions or ["caption"])] if named else OFFICIAL
     if any(column not in sheet.columns for column in needed):
         return read_sheet(path, needed), []
-    _check_numbers(sheet)
+    numbered = [name for name in captions if name != "caption"]
+    if named and numbered != [f"caption_{number}" for number in range(1, len(numbered) + 1)]:
+        problem = f"the header has {', '.join(numbered)}; a number before the last is missing"
+        sheet.problems.append(f"{sheet.path.name}: {problem}")
     rows = [_cells(sheet, row, captions) for row in sheet.rows]
     videos = [video for cells in rows if (video := _named_video(sheet, cells) if named else _video(sheet, cells))]
     _check_doubles(sheet, rows)
@@ -165,14 +168,6 @@ def _caption_columns(sheet: Sheet) -> list[str]:
     """The columns of captions in a table of file names, by their numbers."""
     numbers = sorted(int(match[1]) for column in sheet.columns if (match := _NUMBERED.fullmatch(column)))
     return ["caption"] * ("caption" in sheet.columns) + [f"caption_{number}" for number in numbers]
-
-
-def _check_numbers(sheet: Sheet) -> None:
-    """Blame a header whose captions leave out a number."""
-    numbered = [name for name in _caption_columns(sheet) if name != "caption"]
-    if _names_files(sheet) and numbered != [f"caption_{number}" for number in range(1, len(numbered) + 1)]:
-        what = f"the header has {', '.join(numbered)}; a number before the last is missing"
-        sheet.problems.append(f"{sheet.path.name}: {what}")
 
 
 def _cells(sheet: Sheet, row: Row, captions: list[str]) -> _Cells:
@@ -244,24 +239,18 @@ def _joined(sheet: Sheet, videos: list[CaptionedVideo]) -> list[CaptionedVideo]:
         one = first.setdefault(video.youtube_id, video)
         if one is video:
             continue
-        _add_captions(one, video, skip_repeats=_names_files(sheet))
+        # Official rows have ids, so that equal ones are two captions; without ids, a caption of an earlier row is
+        # repeated. Equal captions in the columns of one row count as several in either case.
+        names_files = _names_files(sheet)
+        new = [text for text in video.captions if not names_files or text not in one.captions]
+        one.repeated_rows += len(new) < len(video.captions)
+        one.captions.extend(new)
         if one.start is None:
             one.start, one.row = video.start, video.row
         elif video.start not in (None, one.start):
             starts = f"at {video.start:g} s here and at {one.start:g} s in row {one.row}"
             sheet.blame(video.row, f"{shown(video.youtube_id)} begins {starts}; a split has one clip of a video")
     return list(first.values())
-
-
-def _add_captions(one: CaptionedVideo, other: CaptionedVideo, skip_repeats: bool) -> None:
-    """Add a further row's captions to a clip's.
-
-    Official rows have ids, and two that say the same are two captions. Without ids, what an earlier row said is the
-    same caption again; the columns of one row are as many captions all the same.
-    """
-    new = [text for text in other.captions if not skip_repeats or text not in one.captions]
-    one.repeated_rows += len(new) < len(other.captions)
-    one.captions.extend(new)
 
 
 def _find(splits: list[_Split], files: set[str]) -> None:

@@ -145,7 +145,13 @@ def read_labels(table: LabelFile) -> tuple[list[LabelRow], list[str]]:
         if there.keys().isdisjoint(names) and not (bare and names in (PHRASE, SEGMENTS)):
             has = ", ".join(map(shown, there))
             table.problems.append(f"{table.name}: {meaning} is missing, a field {' or '.join(names)}; it has {has}")
-    return [_label_row(where, record) for where, record, _ in flat], [name for name in there if name not in _FIELDS]
+
+    def first(record: dict[str, Any], names: Sequence[str]) -> Any:
+        return next((value for name in names if (value := _given(record.get(name))) is not None), None)
+
+    meanings = (FILE, CAPTION_ID, CAPTION, PHRASE, SEGMENTS, START, END)
+    rows = [LabelRow(where, *(first(record, names) for names in meanings)) for where, record, _ in flat]
+    return rows, [name for name in there if name not in _FIELDS]
 
 
 def _records(table: LabelFile) -> list[tuple[str, dict[str, Any]]]:
@@ -188,13 +194,6 @@ def _unnested(
                 yield f"{where}, phrase {number}", {**record, **part}, part
             else:
                 table.blame(f"{where}, phrase {number}", f"{shown(str(part))} is no object with fields")
-
-
-def _label_row(where: str, record: dict[str, Any]) -> LabelRow:
-    def first(names: Sequence[str]) -> Any:
-        return next((value for name in names if (value := _given(record.get(name))) is not None), None)
-
-    return LabelRow(where, *map(first, (FILE, CAPTION_ID, CAPTION, PHRASE, SEGMENTS, START, END)))
 
 
 def _given(value: Any) -> Any:

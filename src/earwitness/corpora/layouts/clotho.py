@@ -101,7 +101,9 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
     if not sheet.columns:
         return sheet, rows
     numbers = sorted(int(match[1]) for column in sheet.columns if (match := _CAPTION.fullmatch(column)))
-    if missing := _gaps(numbers):
+    gaps = [(before + 1, after - 1) for before, after in pairwise([0, *numbers]) if after - before > 1]
+    if gaps:
+        missing = ", ".join(f"caption_{a}" if a == b else f"caption_{a} to caption_{b}" for a, b in gaps)
         sheet.problems.append(f"{path.name}: the header goes up to caption_{numbers[-1]}, but {missing} is missing")
     name_at, caption_at = sheet.columns.index(NAME), [sheet.columns.index(f"caption_{number}") for number in numbers]
     for row in sheet.rows:
@@ -181,12 +183,6 @@ def _clips(split: str, rows: list[CaptionedFile], on_disk: set[str]) -> list[Lis
     ]
 
 
-def _gaps(numbers: list[int]) -> str:
-    """The captions that ascending numbers leave out, a run of them by its ends; empty when there are none."""
-    runs = [(before + 1, after - 1) for before, after in pairwise([0, *numbers]) if after - before > 1]
-    return ", ".join(f"caption_{a}" if a == b else f"caption_{a} to caption_{b}" for a, b in runs)
-
-
 def _nothing_found(root: Path) -> str:
     wanted = ", ".join(f"{split}/ with clotho_captions_{split}.csv" for split in SPLITS)
     names = sorted(path.name for path in root.iterdir())
@@ -223,7 +219,7 @@ def _check_doubles(sheet: Sheet, rows: list[CaptionedFile]) -> None:
     """Blame names that are equal, or would be on a disk that minds neither case nor Unicode form."""
     alike = defaultdict(list)
     for row in rows:
-        alike[_folded(row.name)].append(row)
+        alike[unicodedata.normalize("NFC", row.name).casefold()].append(row)
     for group in alike.values():
         for name, count in Counter(row.name for row in group).items():
             if count > 1:
@@ -232,7 +228,3 @@ def _check_doubles(sheet: Sheet, rows: list[CaptionedFile]) -> None:
         if len({row.name for row in group}) > 1:
             names = " and ".join(f"{row.name!a} (row {row.row})" for row in group)
             sheet.blame(group[0].row, f"names that differ only in case or Unicode form: {names}")
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
