@@ -138,7 +138,7 @@ def problem_of_name(name: str) -> str:
 
 
 def doubtful_splits(where: str, own_splits: Iterable[str]) -> list[str]:
-    """Splits that may be one: several spellings of one, whose clips would be told apart by nothing else, and ``dev``.
+    """Splits that may be one: several spellings of one, whose clips nothing else would distinguish, and ``dev``.
 
     ``dev`` means development where there is no other split to train on, and mostly validation where there is one.
     """
