@@ -95,22 +95,22 @@ def test_several_targets_are_taken_together(repository):
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("nini", "data set 'nini': did you mean 'mini'"),
+        ("nini", "data set 'nini'.*'mini'"),
         ("results/nini/comparison.html", "data set 'nini'"),
-        ("results/mini/smal/metrics.json", "experiment 'smal': did you mean 'small'"),
-        ("results/mini/small/metric.json", "no rule makes this file"),
-        ("results/mini/features/mle/evaluation.h5", "feature 'mle': did you mean 'mel'"),
-        ("results/mini/text/word/vocabulary.json", "text 'word': did you mean 'words'"),
-        ("results/own/audio", "no rule makes this file"),
-        ("results/own/corpus/nonsense.csv", "no rule makes this file"),
-        ("results/own/corpus/more/clips.csv", "no rule makes this file"),
-        ("results/own/features/mel/test.h5", "no rule makes this file"),
-        ("results/own/text/words/words.json", "no rule makes this file"),
-        ("results/own/small/seed-0/weights.bin", "no rule makes this file"),
-        ("results/own/small/seed-one/model.json", "no rule makes this file"),
-        ("elsewhere/mini/comparison.html", "no rule makes this file"),
-        ("elsewhere/nini/comparison.html", "no rule makes this file"),
-        ("own/fetched.json", "no rule makes this file"),
+        ("results/mini/smal/metrics.json", "experiment 'smal'.*'small'"),
+        ("results/mini/small/metric.json", "no rule"),
+        ("results/mini/features/mle/evaluation.h5", "feature 'mle'.*'mel'"),
+        ("results/mini/text/word/vocabulary.json", "text 'word'.*'words'"),
+        ("results/own/audio", "no rule"),
+        ("results/own/corpus/nonsense.csv", "no rule"),
+        ("results/own/corpus/more/clips.csv", "no rule"),
+        ("results/own/features/mel/test.h5", "no rule"),
+        ("results/own/text/words/words.json", "no rule"),
+        ("results/own/small/seed-0/weights.bin", "no rule"),
+        ("results/own/small/seed-one/model.json", "no rule"),
+        ("elsewhere/mini/comparison.html", "no rule"),
+        ("elsewhere/nini/comparison.html", "no rule"),
+        ("own/fetched.json", "no rule"),
     ],
 )
 def test_what_nothing_makes_is_refused(repository, target, told):
@@ -143,7 +143,7 @@ def test_configurations_are_merged_key_by_key(repository):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("- a list", "needs keys at its top level"), ("a: [", "cannot be read"), (None, "No such file")],
+    [("- a list", "keys"), ("a: [", "cannot be read"), (None, "No such file")],
 )
 def test_files_that_are_no_configuration(repository, content, told):
     path = repository.folder / "more.yaml"
@@ -156,5 +156,5 @@ def test_files_that_are_no_configuration(repository, content, told):
 
 def test_it_is_called_in_the_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EarwitnessError, match="in the folder that holds the Snakefile"):
+    with pytest.raises(EarwitnessError, match="Snakefile"):
         read_config()

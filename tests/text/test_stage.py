@@ -45,5 +45,5 @@ def test_what_other_splits_have_beyond_training_is_counted(tmp_path):
 
 def test_other_splits_may_be_absent_and_training_may_not(tmp_path):
     prepare(tmp_path, ["development"])
-    with pytest.raises(CorpusError, match="the vocabulary needs the development split"):
+    with pytest.raises(CorpusError, match=r"vocabulary .*development"):
         prepare(tmp_path, ["evaluation"])
