@@ -20,9 +20,8 @@ def add_commands(commands: Any) -> None:
     what = "results/{dataset}/{experiment}, a folder of `earwitness score`, or a csv of scores"
     for name in ("A", "B"):
         compare.add_argument(name, type=Path, help=what)
-    compare.add_argument(
-        "--metric", help="the metric by which the most changed clips are listed (default: the main one)"
-    )
+    what = "the metric by which the most changed clips are listed (default: the main one)"
+    compare.add_argument("--metric", help=what)
     compare.add_argument("--json", action="store_true", help="print the comparison as JSON")
     compare.set_defaults(run=_compare)
 

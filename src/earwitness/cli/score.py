@@ -118,11 +118,7 @@ def _grounding(parser: argparse.ArgumentParser) -> str:
 KINDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], str]]] = {
     "captions": ("generated captions against references", "CaptionFiles", _captions),
     "retrieval": ("a similarity matrix, or ranked lists, of captions and clips", "RetrievalFiles", _retrieval),
-    "grounding": (
-        "frame scores or events of phrases, or of classes, against annotated events",
-        "GroundingFiles",
-        _grounding,
-    ),
+    "grounding": ("frame scores or events of phrases or classes, against annotations", "GroundingFiles", _grounding),
 }
 
 

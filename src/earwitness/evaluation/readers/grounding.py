@@ -140,15 +140,8 @@ def _score(
             refuse_milliseconds(files.durations, durations, ends)
         counts["pairs_without_detection_rows"] = len(true) - len(names)
     settings = files.settings()
-    evaluation = metrics.evaluate(
-        activations=activations,
-        events=events,
-        references=true,
-        hop=hop,
-        clips=clips,
-        durations=durations,
-        options=settings,
-    )
+    of_pairs = {"events": events, "clips": clips, "durations": durations}
+    evaluation = metrics.evaluate(activations, true, hop=hop, options=settings, **of_pairs)
     inputs = {name: getattr(files, name) for name in ("predictions", "references", "phrases", "captions", "durations")}
     curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in evaluation.curves.items()}
     return Scored(

@@ -81,12 +81,7 @@ def score(files: RetrievalFiles) -> Scored:
     pools = {f"{way}_pool": size for way, size in evaluation.pool.items() if way == "t2a" or size is not None}
     skipped = {f"{way}_queries_skipped": len(names) for way, names in evaluation.skipped.items() if names}
     scored = {f"{way}_queries": len(names) for way, names in evaluation.queries.items() if names}
-    inputs = {
-        "scores": files.scores,
-        "references": files.captions,
-        "relevant": files.relevant,
-        "clips": files.clips,
-    }
+    inputs = {"scores": files.scores, "references": files.captions, "relevant": files.relevant, "clips": files.clips}
     return Scored(
         evaluation,
         "score retrieval",
@@ -100,34 +95,33 @@ def score(files: RetrievalFiles) -> Scored:
 @contextmanager
 def _opened(path: Path) -> Iterator[Matrix | Ranked]:
     """The matrix or the ranked lists of a file, which stays open meanwhile."""
-    kind = path.suffix.lower()
-    if kind in (*HDF5, *ARRAYS):
+    if path.suffix.lower() in (*HDF5, *ARRAYS):
         with matrices.open_matrix(path) as matrix:
             yield matrix
-        return
+    else:
+        yield _read(path)
+
+
+def _read(path: Path) -> Matrix | Ranked:
+    """The matrix or the ranked lists of a csv, json or jsonl file."""
+    kind = path.suffix.lower()
     if kind not in EXTENSIONS:
-        yield Matrix(path, problems=[f"{path.name}: {unknown_format((*EXTENSIONS, *ARRAYS))}"])
-        return
+        return Matrix(path, problems=[f"{path.name}: {unknown_format((*EXTENSIONS, *ARRAYS))}"])
     if kind in CSV and not ranked.is_ranked(open_sheet(path)[0].columns):
-        yield matrices.read_csv(path)
-        return
+        return matrices.read_csv(path)
     if kind in JSON:
         content, problems = read_json(path)
         if problems:
-            yield Matrix(path, problems=problems)
-            return
+            return Matrix(path, problems=problems)
         if isinstance(content, dict) and any(name in content for name in matrices.SIMILARITY):
-            yield matrices.from_json(path, content)
-            return
+            return matrices.from_json(path, content)
         if ranked.is_mapping(content):
-            yield ranked.from_json(path, content)
-            return
+            return ranked.from_json(path, content)
     table = open_table(path)
     if table.problems or ranked.is_ranked(table.columns):
-        yield ranked.read_ranked(table)
-    else:
-        what = 'neither a matrix ("similarity", "caption_ids", "clip_ids") nor ranked lists (caption, fname_1 ...)'
-        yield Matrix(path, problems=[f"{path.name}: holds {what}"])
+        return ranked.read_ranked(table)
+    what = 'neither a matrix ("similarity", "caption_ids", "clip_ids") nor ranked lists (caption, fname_1 ...)'
+    return Matrix(path, problems=[f"{path.name}: holds {what}"])
 
 
 def _score_matrix(
