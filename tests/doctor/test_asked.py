@@ -5,21 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.doctor.asked import EXPERIMENT, SCORES, TRAINING, ask, read_config
+from earwitness import registry
+from earwitness.doctor.asked import ask, read_config
 from earwitness.errors import ConfigError, EarwitnessError
+
+OUTPUTS = ("model.safetensors", "model.json", "events.jsonl")  # of a training
+TRAINING = {"features", "text", "train"}
+SCORES = TRAINING | {"predict", "score"}
+EXPERIMENT = SCORES | {"leaks"}
 
 
 @pytest.mark.parametrize(
     ("target", "stages", "features", "experiments"),
     [
-        ("own", EXPERIMENT | {"page", "trivial"}, ["mel"], ["small", "other"]),
-        ("results/own/comparison.html", EXPERIMENT | {"page", "trivial"}, ["mel"], ["small", "other"]),
+        ("own", EXPERIMENT | {"page", "baselines"}, ["mel"], ["small", "other"]),
+        ("results/own/comparison.html", EXPERIMENT | {"page", "baselines"}, ["mel"], ["small", "other"]),
         ("results/own/other/metrics.json", EXPERIMENT, ["mel"], ["other"]),
         ("results/own/other/seed-1/model.json", TRAINING, ["mel"], ["other"]),
         ("results/own/other/seed-1/captions.csv", TRAINING | {"predict"}, ["mel"], ["other"]),
-        ("results/own/other/seed-1/scores.csv", SCORES, ["mel"], ["other"]),
+        ("results/own/other/seed-1/captioning/scores.csv", SCORES, ["mel"], ["other"]),
         ("results/own/corpus/clips.csv", set(), [], []),
-        ("results/own/corpus/trivial.json", {"score", "trivial"}, [], []),
+        ("results/own/baselines/captioning.json", {"score", "baselines"}, [], []),
+        ("results/own/baselines/retrieval.json", {"baselines"}, [], []),
         ("results/own/corpus/leaks.json", {"leaks"}, [], []),
         ("results/own/features/mel/evaluation.h5", {"features"}, ["mel"], []),
         ("results/own/text/words/vocabulary.json", {"text"}, [], []),
@@ -39,7 +46,7 @@ def test_what_a_target_takes(repository, target, stages, features, experiments):
         ("results/own/text/words/word2vec.bin", {"development"}),
         ("results/own/small/seed-0/events.jsonl", {"development", "validation"}),
         ("results/own/small/seed-0/captions.csv", {"development", "validation", "evaluation"}),
-        ("results/own/corpus/trivial.json", {"development", "validation", "evaluation"}),
+        ("results/own/baselines/captioning.json", {"development", "validation", "evaluation"}),
     ],
 )
 def test_the_splits_that_a_target_needs(repository, target, splits):
@@ -47,15 +54,17 @@ def test_the_splits_that_a_target_needs(repository, target, splits):
 
 
 def made_by_rules():
-    """Every file of a data set that the rules name, with names of the test's configuration for the wildcards."""
+    """Every file of a data set that the rules make, with names of the test's configuration for the wildcards."""
     rules = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].glob("rules/*.smk")]
-    paths = {path for text in rules for path in re.findall(r'(?<!f)"(results/{dataset}/[^"]*[^"/])"', text)}
+    paths = {path for text in rules for path in re.findall(r'(?<!f)"(results/{dataset}/[^"]*[^"/}])"', text)}
     lists = {key: text for text in rules for key, text in re.findall(r"^(\w+_FILES) = \((.*)\)$", text, re.MULTILINE)}
-    folders = {"CORPUS_FILES": "corpus", "SEED_FILES": "small/seed-0", "SCORE_FILES": "small/seed-0"}
-    assert lists.keys() == folders.keys()
-    for key, folder in folders.items():
-        paths |= {f"results/{{dataset}}/{folder}/{name}" for name in re.findall(r'"([^"]+)"', lists[key])}
-    filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words"}
+    assert lists.keys() == {"CORPUS_FILES", "SCORE_FILES"}
+    names = {key: re.findall(r'"([^"]+)"', text) for key, text in lists.items()}
+    paths |= {f"results/{{dataset}}/corpus/{name}" for name in names["CORPUS_FILES"]}
+    seed, kind = "results/{dataset}/small/seed-0", registry.kind("captioning")
+    of_kind = [*names["SCORE_FILES"], "prediction.json"]
+    paths |= {f"{seed}/{name}" for name in (*OUTPUTS, *kind.files, *(f"captioning/{name}" for name in of_kind))}
+    filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words", "kind": "captioning"}
     return sorted({path.format(**filled, experiment="small", seed=0) for path in paths})
 
 

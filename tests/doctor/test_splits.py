@@ -116,8 +116,8 @@ def test_tables_of_one_split_only(repository):
     (told,) = failed(repository, RESULT.format("ac"))
     assert "no development clips" in told and "no validation clips" in told and "it has evaluation 1" in told
     assert failed(repository, "results/ac/features/mel/evaluation.h5") == []
-    (told,) = failed(repository, "results/ac/corpus/trivial.json")
-    assert "no validation clips" in told and "the constant caption" in told
+    (told,) = failed(repository, "results/ac/baselines/captioning.json")
+    assert "no validation clips" in told and "the baselines" in told
 
 
 def test_videos_that_are_to_be_fetched_count(repository):
