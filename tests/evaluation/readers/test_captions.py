@@ -81,8 +81,8 @@ def test_the_first_twenty_of_many_clips_are_listed(pair):
     ("option", "told"),
     [
         ("--spice-jars", "The jars that SPICE needs are missing: none does not exist."),
-        ("--sentence-model", "--sentence-model is 'none', which is no folder."),
-        ("--fluency-model", "--fluency-model is 'none', which is no folder."),
+        ("--sentence-model", "The sentence model 'none' is no folder"),
+        ("--fluency-model", "The fluency error detector 'none' is no folder"),
     ],
 )
 def test_a_named_folder_that_is_none_is_refused(score, write, option, told):
@@ -120,8 +120,8 @@ def test_scores_and_files(write, score, tmp_path):
     assert content["counts"] == {"clips": 3, "references": 4, "captions_empty": 1}
     assert content["notes"] == [
         "1 of 3 captions have no word; they score 0 in the metrics of words",
-        "Keys of the configuration that reasons name are options of this command: --spice-jars for spice.jars, "
-        "--sentence-model for sentence_models.similarity, --fluency-model for sentence_models.fluency",
+        "What reasons name is an option of this command: --spice-jars for jars, --sentence-model for sentence model, "
+        "--fluency-model for fluency error detector",
     ]
     assert content["notes"][1] in out
     settings = content["provenance"]["settings"]

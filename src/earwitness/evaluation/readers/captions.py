@@ -17,11 +17,11 @@ from earwitness.metrics import fluency, sentences, spice
 AGREEING = 0.05  # of the candidates' ids, below which two files are not taken to be of the same clips
 LISTED = 20  # clips of one file only, in a message
 SUBSET = "References of clips that are not to be scored are left out, and counted, by --subset."
-# Of this command, by the keys of a configuration that the reasons of the metrics name.
+# Of this command, by what the reasons of the metrics call them.
 OPTIONS = {
-    "spice.jars": "--spice-jars",
-    "spice.cache": "--spice-cache",
-    "spice.minutes": "--spice-minutes",
+    "jars": "--spice-jars",
+    "cache": "--spice-cache",
+    "minutes": "--spice-minutes",
     sentences.KEY: "--sentence-model",
     fluency.KEY: "--fluency-model",
 }
@@ -62,7 +62,7 @@ def score(options: argparse.Namespace) -> Scored:
 
 def _useless_tools(options: argparse.Namespace) -> Iterator[str]:
     """Why folders of tools cannot be used that the command line names; what ``auto`` does not find is no mistake."""
-    finders = {"spice.jars": spice.find, sentences.KEY: sentences.find, fluency.KEY: fluency.find}
+    finders = {"jars": spice.find, sentences.KEY: sentences.find, fluency.KEY: fluency.find}
     for key, find in finders.items():
         option = OPTIONS[key]
         folder = getattr(options, option.removeprefix("--").replace("-", "_"))
@@ -70,17 +70,17 @@ def _useless_tools(options: argparse.Namespace) -> Iterator[str]:
             try:
                 find(folder)
             except EarwitnessError as error:
-                yield f"{option} {folder}: {str(error).replace(key, option)}"
+                yield f"{option} {folder}: {error}"
 
 
 def _notes(evaluation: metrics.Evaluation, empty: int) -> Iterator[str]:
-    """What has to be known of captions without a word, and of reasons that name keys of a configuration."""
+    """What has to be known of captions without a word, and of the options for what reasons name."""
     if empty:
         yield f"{empty} of {len(evaluation.ids)} captions have no word; they score 0 in the metrics of words"
     reasons = [entry["reason"] for entry in evaluation.metrics.values() if entry["value"] is None]
     named = [f"{own} for {key}" for key, own in OPTIONS.items() if any(key in reason for reason in reasons)]
     if named:
-        yield f"Keys of the configuration that reasons name are options of this command: {', '.join(named)}"
+        yield f"What reasons name is an option of this command: {', '.join(named)}"
 
 
 def paired(
