@@ -406,7 +406,7 @@ def test_nothing_anywhere():
 def test_events_without_curves():
     result = evaluate(None, {"a": [(0, 2), (3, 4)]}, hop=None, events={"a": [(0, 2), (3, 4)]})
     for name in ("frame_f1", "psds", "th_auc"):
-        assert result.metrics[name] == {"value": None, "reason": grounding.NO_CURVES}
+        assert result.metrics[name] == {"value": None, "reason": grounding.NO_SCORES}
     assert result.counts["detections"] == 2  # the gap is not closed
     assert result.metrics["event_f1"]["value"] == 1
     assert result.notes == ["No durations were given: a clip is taken to end with its last event."]
@@ -433,6 +433,42 @@ def test_a_curve_that_ends_too_early_misses_what_follows():
     assert early.metrics["frame_recall"]["value"] == pytest.approx(15 / 18)  # 19 frames but the last one
     enough = one(np.r_[0, np.ones(18)], [(0.5, 10)], durations=10)
     assert enough.metrics["frame_recall"]["value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("miou", ["miou"]),
+        (["event", "frame_f1"], ["frame_f1", *(f"event_{name}" for name in ("precision", "recall", "f1", "er"))]),
+        (["psds", "th_auc"], ["psds", "psds_50", "th_auc", "th_auc_02_08"]),
+        ({"psds_50"}, ["psds_50"]),
+    ],
+)
+def test_only_what_is_asked_for_is_computed(monkeypatch, asked, names):
+    options, real, used = Options(e_max=(100, 50)), grounding._accumulators, []
+
+    def spied(*arguments):
+        used.extend(real(*arguments)[0])
+        return used, real(*arguments)[1]
+
+    monkeypatch.setattr(grounding, "_accumulators", spied)
+    if not PSDS and any("psds" in name for name in names):
+        pytest.skip("sed-scores-eval-np2 is not installed")
+    curves, references, clips = random_case()
+    some = evaluate(curves, references, hop=HOP, clips=clips, options=options, metrics=asked)
+    assert list(some.metrics) == names and some.statistics.keys() == set(names)
+    assert used and all(set(accumulator.names(options)) & set(names) for accumulator in used)
+    assert ("miou" in some.by_clip, "frame" in some.curves) == ("miou" in names, "frame_f1" in names)
+    monkeypatch.undo()
+    whole = evaluate(curves, references, hop=HOP, clips=clips, options=options)
+    assert some.metrics == {name: whole.metrics[name] for name in names} and some.counts == whole.counts
+
+
+def test_metrics_that_are_not_known_are_refused():
+    with pytest.raises(EarwitnessError) as refused:
+        evaluate({"a": [0, 1.0]}, {"a": [(1, 2)]}, hop=1, metrics=["frame", "psds_50", "miuo"])
+    message = str(refused.value)
+    assert len(message.splitlines()) == 3 and "'psds_50'" in message and "'miuo'" in message and "'miou'" in message
 
 
 def test_a_package_that_is_missing_is_a_reason(monkeypatch):
