@@ -1,6 +1,7 @@
-"""The examples in the docstrings of ``earwitness.metrics`` run."""
+"""The examples in the docstrings of ``earwitness.metrics`` run, and every public function has one."""
 
 import doctest
+import inspect
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from earwitness.errors import EarwitnessError
 from earwitness.metrics import fluency, sentences, spice
 
 MODULES = [path.stem for path in sorted(Path(metrics.__file__).parent.glob("*.py")) if path.stem != "__init__"]
+SUPPORT = {"java", "models", "pairs"}  # modules for the other modules
 TOOLS = {
     "spice.spice": spice.find,
     **{f"sentences.{name}": sentences.find for name in ("label", "similarity", "embeddings")},
@@ -39,3 +41,14 @@ def test_an_example_gives_what_it_says(example, tmp_path, monkeypatch):
     failures = []
     doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, out=failures.append)
     assert not failures, "".join(failures)
+
+
+def test_every_public_function_has_an_example():
+    with_example = {short(example.name) for example in EXAMPLES}
+    public = {
+        f"{name}.{function}"
+        for name in set(MODULES) - SUPPORT
+        for function, found in inspect.getmembers(import_module(f"earwitness.metrics.{name}"), inspect.isfunction)
+        if not function.startswith("_") and found.__module__ == f"earwitness.metrics.{name}"
+    }
+    assert sorted(public - with_example) == []
