@@ -160,7 +160,7 @@ def summarise(per_seed: Sequence[Scores]) -> dict[str, dict]:
 
 def _summary(name: str, per_seed: Sequence[Scores]) -> dict:
     entries = [scores.metrics.get(name, {"value": None, "reason": "one of the seeds lacks it"}) for scores in per_seed]
-    more = {key: told for key, told in entries[0].items() if key not in ("value", "reason")}
+    more = {key: value for key, value in entries[0].items() if key not in ("value", "reason")}
     reasons = dict.fromkeys(entry["reason"] for entry in entries if entry["value"] is None)
     if reasons:
         return {"value": None, "reason": "; ".join(reasons), **more}

@@ -290,7 +290,7 @@ def evaluate(
 
     Clips come out in the order of ``references``. A metric that cannot be computed is None with its reason and the
     others stand; CIDEr-D of a single clip is one of these, where the formula would give 0 to any caption. A metric
-    that depends on a model bears the model's name (``sbert_sim.all-MiniLM-L6-v2``): two models' values are two metrics.
+    that depends on a model carries its name (``sbert_sim.all-MiniLM-L6-v2``): two models' values are two metrics.
 
     Raises EarwitnessError for captions that ``validate`` refuses, unknown metrics, and when the tokeniser cannot run.
 

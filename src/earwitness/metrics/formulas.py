@@ -2,7 +2,7 @@
 
 A metric that is not the mean of clip values is still a function of sums over clips: of counts, lengths, durations. Each
 function takes these sums, float64 [..., columns] with the columns that its docstring names, and gives float64 [...];
-NaN stands where the metric has no value. ``FORMULAS`` has them by the names that ``statistics.h5`` stores.
+NaN where the metric has no value. ``FORMULAS`` has them by the names that ``statistics.h5`` stores.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-A pair is a phrase and a clip; all pairs share one class, and each is scored like a file of its own. A system gives a
+A pair is a phrase and a clip; all pairs share one class, and each is scored like a separate file. A system gives a
 pair an activation, the scores of its frames [frames], or a list of events, (onset, offset) in seconds; the references
 are events. Frame k lasts from k * hop to (k + 1) * hop seconds. A pair without a reference event is silent: the frame
 metrics count it, the others leave it out by default. Values are fractions in 0 to 1, but an error rate may exceed 1.

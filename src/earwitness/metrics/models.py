@@ -42,7 +42,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Folder:
-    """A model's folder: its weight files and the folders, itself among them, whose settings count."""
+    """A model's folder: its weight files and the folders, including itself, whose settings count."""
 
     path: Path
     weights: tuple[Path, ...]

@@ -114,7 +114,7 @@ def events_of(times: np.ndarray, label: str) -> list[dict]:
 
 
 def _prepared(kind: str, reference, estimated, durations, **options) -> tuple[Any, dict[Any, str]]:
-    """sed_eval's object, and the numbers that stand for the labels, of which it would change and drop some."""
+    """sed_eval's object, and the numbers used in place of the labels, of which it would change and drop some."""
     offenders = _offenders("reference", reference, durations) + _offenders("estimated", estimated, durations)
     for file, seconds in (durations or {}).items():
         if not _is_time(seconds) or seconds == 0:

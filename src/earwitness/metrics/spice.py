@@ -104,9 +104,9 @@ def find(jars: str | os.PathLike = "auto") -> Path:
     folder = Path(named).expanduser() if named else FETCHED
     paths = _paths(folder)
     if missing := [name for name, path in paths.items() if path is None]:
-        whose = f"{VARIABLE} names {folder}, which" if jars == "auto" and named else folder
+        place = f"{VARIABLE} names {folder}, which" if jars == "auto" and named else folder
         lacks = f"lacks {', '.join(missing)}" if folder.is_dir() else "does not exist"
-        raise EarwitnessError(f"The jars that SPICE needs are missing: {whose} {lacks}. {HOW}.")
+        raise EarwitnessError(f"The jars that SPICE needs are missing: {place} {lacks}. {HOW}.")
     damaged = []
     for path in paths.values():
         with suppress(OSError):
@@ -171,7 +171,7 @@ def spice(
 
     >>> settings = Settings(find(), cache=None, minutes=5)
     >>> spice(["a dog barks"], [["a dog barks at night"]], settings)[1].round(3).tolist()
-    [0.667]
+    [0.4]
     """
     require_pairs("SPICE", candidates, references)
     until = time.monotonic() + 60 * settings.minutes
