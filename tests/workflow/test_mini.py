@@ -72,7 +72,7 @@ def test_without_jars_and_models_the_rest_is_the_same_and_nothing_is_trained(min
     before, after = (read_json(folder / "results/mini/cl4ac/metrics.json")["metrics"] for folder in (mini, bare))
     reasons = {name: metric["reason"] for name, metric in after.items() if metric["value"] is None}
     assert reasons.keys() == {"spice", "spider", "sbert_sim", "fer", "spider_fl", "fense"}
-    assert reasons["spice"] == "SPICE is turned off (`spice.jars: off`)."
+    assert "SPICE is turned off" in reasons["spice"]
     rest = after.keys() - reasons.keys()
     assert {name: after[name] for name in rest} == {name: before[name] for name in rest}
 
