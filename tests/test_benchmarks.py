@@ -10,19 +10,17 @@ import pytest
 import torch
 
 from earwitness.errors import EarwitnessError
+from tests.places import ROOT
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 TINY = {"batch": 3, "frames": 160, "mels": 16, "vocabulary": 60, "channels": (2, 4, 4, 8), "inner": 32}
 
 
 @pytest.fixture
 def module(monkeypatch):
-    """Import a benchmark the way it runs as a script, beside its siblings; one thread is quickest at these sizes."""
+    """Import a benchmark the way it runs as a script, beside its siblings."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield import_module
-    torch.set_num_threads(threads)
     for path in BENCHMARKS.glob("*.py"):
         sys.modules.pop(path.stem, None)
 

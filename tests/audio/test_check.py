@@ -3,11 +3,11 @@
 import shutil
 import struct
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from tests.places import shared
 
 from earwitness.audio.check import BLOCK, BUFFER, AudioFacts, inspect
 from earwitness.audio.decode import AudioError
@@ -15,7 +15,6 @@ from earwitness.files import sha256
 
 RATE = 22050
 SUFFIXES = [".wav", ".flac", ".ogg", ".mp3"]
-SOUNDSCAPES = Path(__file__).parents[3] / "shared" / "data" / "soundscapes"
 
 
 def noise(seconds=1.0, channels=1, seed=0):
@@ -255,8 +254,6 @@ def test_unknown_extension(tmp_path, name):
 
 
 def test_real_recordings_are_whole():
-    if not SOUNDSCAPES.is_dir():
-        pytest.skip(f"{SOUNDSCAPES} is absent")
-    for path in sorted((SOUNDSCAPES / "evaluation").glob("*.ogg"))[:20]:
+    for path in sorted(shared("soundscapes", "evaluation").glob("*.ogg"))[:20]:
         facts = inspect(path)
         assert (facts.sample_rate, facts.channels, round(facts.seconds)) == (32000, 1, 10)

@@ -6,11 +6,11 @@ import json
 import os
 import threading
 from errno import ENOSPC
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from tests.places import shared
 
 from earwitness.corpora import stage
 from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
@@ -29,7 +29,6 @@ from earwitness.corpora.tables import (
 )
 from earwitness.errors import CorpusError, EarwitnessError
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 RATE = 8000
 FILES = ["captions.csv", "clips.csv", "events.csv", "phrases.csv", "report.json", "sources.csv"]
 
@@ -430,9 +429,7 @@ def test_an_interrupt_ends_at_once(root, tmp_path, monkeypatch):
     ],
 )
 def test_the_real_folders(tmp_path, name, clips, captions):
-    if not (DATA / name).is_dir():
-        pytest.skip(f"{DATA / name} is absent")
-    report = run(DATA / name, tmp_path / "out")
+    report = run(shared(name), tmp_path / "out")
     assert {split: counts["found"] for split, counts in report["clips"].items()} == clips
     assert report["captions"] == dict(zip(clips, captions, strict=True))
     assert len(read_table(tmp_path / "out" / "clips.csv", CLIPS)) == sum(clips.values())

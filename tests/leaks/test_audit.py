@@ -3,16 +3,14 @@
 import csv
 import time
 import tracemalloc
-from pathlib import Path
 
 import pytest
+from tests.places import SHARED_DATA as DATA
 
 from earwitness.corpora.tables import CLIPS, SOURCES, write_rows
 from earwitness.errors import MismatchError
 from earwitness.leaks.audit import audit, marks, read_audit, summary, told
 from earwitness.options import IdListOptions
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def corpus(folder, clips, sources=()):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.places import CAPTION_GOLDEN as GOLDEN
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import models, sentences
 
-GOLDEN = Path(__file__).parents[2] / "../shared/reference/golden"
 NAME = "all-MiniLM-L6-v2"
 
 

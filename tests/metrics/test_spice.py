@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.places import CAPTION_GOLDEN as GOLDEN
+from tests.places import JARS
 
 from earwitness.errors import EarwitnessError
 from earwitness.lock import alone
 from earwitness.metrics import java, spice
-
-SHARED = Path(__file__).parents[2] / "../shared"
-JARS, GOLDEN = SHARED / "data/spice", SHARED / "reference/golden"
 
 # Odd captions with their references and what SPICE gives them: 1 for a proposition that is found, 0 without any.
 ODD = [

@@ -4,18 +4,17 @@ import csv
 import json
 import sys
 from collections import Counter, defaultdict
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 from pydantic import ValidationError
+from tests.places import shared
 
 from earwitness.corpora.layouts.audiogrounding import PUBLISHED, AudioGrounding, AudioGroundingOptions, locate
 from earwitness.corpora.tables import ListedPhrase
 from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 NAN = float("nan")
 A, B = "-aaaa_aaaa__30.000_40.000.wav", "Ybbbbbbbbbbb.wav"
 
@@ -26,13 +25,6 @@ def layout(root, **options):
 
 def listing(root, **options):
     return layout(root, **options).listing(root)
-
-
-def shared(*parts):
-    path = DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
-    return path
 
 
 def touched(root, *files):
