@@ -1,4 +1,4 @@
-"""Every way in which a recording can be unfit, made on tiny files."""
+"""Every way in which a recording can be unusable, on tiny files."""
 
 import shutil
 import struct
@@ -7,11 +7,11 @@ from itertools import permutations
 import numpy as np
 import pytest
 import soundfile
-from tests.places import shared
 
-from earwitness.audio.check import BLOCK, BUFFER, AudioFacts, inspect
+from earwitness.audio.check import BLOCK, BUFFER, MP3_SLACK, AudioFacts, inspect
 from earwitness.audio.decode import AudioError
 from earwitness.files import sha256
+from tests.places import shared
 
 RATE = 22050
 SUFFIXES = [".wav", ".flac", ".ogg", ".mp3"]
@@ -151,7 +151,7 @@ def test_mp3_that_promises_more_frames(tmp_path):
     place = data.find(b"Xing") if b"Xing" in data else data.find(b"Info")
     data[place + 4 : place + 12] = struct.pack(">II", 1, 10 * RATE // 576)  # frames only, no bytes
     path.write_bytes(data)
-    assert "samples are there" in refusal(path)
+    assert f"of {10 * RATE // 576 * 576 - MP3_SLACK} samples" in refusal(path)
 
 
 def wav_with_sizes(path, riff, data_size):
@@ -184,7 +184,7 @@ def test_flac_without_its_length(tmp_path):
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     path.write_bytes(data)
-    assert refusal(path).startswith("does not tell its length")
+    assert refusal(path).startswith("does not state its length")
 
 
 def test_flac_that_promises_more_samples(tmp_path):
@@ -209,7 +209,7 @@ def test_samples_that_are_no_numbers(tmp_path, value, subtype):
     samples = noise(4, channels=2)
     samples[70_000, 1] = value
     reason = refusal(write(tmp_path / "a.wav", samples, subtype=subtype))
-    assert "not a number or infinite" in reason and "sample 70000, at 3.175 s" in reason
+    assert "NaN or infinite" in reason and "sample 70000, at 3.175 s" in reason
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
@@ -221,9 +221,8 @@ def test_more_than_two_channels(tmp_path, suffix):
 def test_an_extension_that_lies(tmp_path, claimed, real):
     names = {".wav": "WAV", ".flac": "FLAC", ".ogg": "Ogg", ".mp3": "MP3"}
     shutil.move(write(tmp_path / f"a{real}"), tmp_path / f"b{claimed}")
-    assert refusal(tmp_path / f"b{claimed}") == (
-        f"is called {claimed}, but its contents are {names[real]}; rename or convert it"
-    )
+    reason = refusal(tmp_path / f"b{claimed}")
+    assert claimed in reason and names[real] in reason and "contents" in reason
 
 
 @pytest.mark.parametrize(
@@ -244,13 +243,14 @@ def test_contents_of_other_kinds(tmp_path, head, named):
 
 def test_contents_of_no_kind(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"hello" * 100)
-    assert "damaged or no audio" in refusal(tmp_path / "a.wav")
+    assert "not audio" in refusal(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("name", ["a.aac", "a.aiff", "a"])
 def test_unknown_extension(tmp_path, name):
     write(tmp_path / name, format="WAV")
-    assert "known are .wav, .flac, .ogg, .oga, .opus, .mp3, .m4a, .mp4" in refusal(tmp_path / name)
+    reason = refusal(tmp_path / name)
+    assert "extension" in reason and ".wav, .flac, .ogg, .oga, .opus, .mp3, .m4a, .mp4" in reason
 
 
 def test_real_recordings_are_whole():

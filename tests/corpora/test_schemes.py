@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tests.places import shared
 
 from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
 from earwitness.corpora.schemes import SHIPPED, apply_scheme, scheme_files
 from earwitness.corpora.tables import ListedClip, Listing
 from earwitness.errors import CorpusError
+from tests.places import shared
 
 
 def clip(own_split, name, split=None):

@@ -10,7 +10,6 @@ from errno import ENOSPC
 import numpy as np
 import pytest
 import soundfile
-from tests.places import shared
 
 from earwitness.corpora import stage
 from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
@@ -28,6 +27,7 @@ from earwitness.corpora.tables import (
     read_table,
 )
 from earwitness.errors import CorpusError, EarwitnessError
+from tests.places import shared
 
 RATE = 8000
 FILES = ["captions.csv", "clips.csv", "events.csv", "phrases.csv", "report.json", "sources.csv"]
@@ -170,7 +170,7 @@ def test_bad_audio_is_refused_all_at_once(root, tmp_path):
     message = refused(root, tmp_path / "out")
     assert "2 of 5 recordings cannot be used" in message and "on_bad_audio: skip" in message
     assert f"{root / 'development' / 'b.wav'}: is truncated" in message
-    assert f"{root / 'evaluation' / 'd.wav'}: holds samples that are not a number" in message
+    assert f"{root / 'evaluation' / 'd.wav'}: has samples that are NaN" in message
 
 
 def test_bad_audio_is_skipped_and_counted(root, tmp_path):

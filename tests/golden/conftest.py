@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+
 from tests.places import GOLDEN
 
 

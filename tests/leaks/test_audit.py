@@ -5,12 +5,12 @@ import time
 import tracemalloc
 
 import pytest
-from tests.places import SHARED_DATA as DATA
 
 from earwitness.corpora.tables import CLIPS, SOURCES, write_rows
 from earwitness.errors import MismatchError
 from earwitness.leaks.audit import audit, marks, read_audit, summary, told
 from earwitness.options import IdListOptions
+from tests.places import SHARED_DATA as DATA
 
 
 def corpus(folder, clips, sources=()):

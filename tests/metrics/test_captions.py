@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from tests.places import CAPTION_GOLDEN
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import bootstrap, captions, fluency, java, sentences, spice, vocabulary
+from tests.places import CAPTION_GOLDEN
 
 GOLDEN = CAPTION_GOLDEN / "metrics_caption.json"
 

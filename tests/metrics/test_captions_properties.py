@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.places import JARS
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import captions, fluency, java, sentences, spice, vocabulary
+from tests.places import JARS
 
 CORPUS = [
     ("a dog barks at night", ["a dog barks at the old gate", "a dog barks in the night"]),

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from tests.places import CAPTION_GOLDEN
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics.cider import CiderD
+from tests.places import CAPTION_GOLDEN
 
 GOLDEN = CAPTION_GOLDEN / "metrics_caption.json"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.places import CAPTION_GOLDEN as GOLDEN
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import models, sentences
+from tests.places import CAPTION_GOLDEN as GOLDEN
 
 NAME = "all-MiniLM-L6-v2"
 

@@ -3,11 +3,11 @@
 import csv
 
 import pytest
-from tests.places import shared
 
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.files import provenance
 from earwitness.text.vocabulary import Vocabulary, frequencies, padded
+from tests.places import shared
 
 WORDS = ("the", "rain", "falls", "wind", "blows", "a", "dog", "barks", "on", "roof")
 

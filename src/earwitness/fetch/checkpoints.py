@@ -18,7 +18,7 @@ from urllib.parse import quote
 from earwitness.errors import EarwitnessError, listed, nearest
 from earwitness.fetch.records import BOOK, hold_to_book
 from earwitness.files import SCHEMA, provenance, read_json, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 if TYPE_CHECKING:
     from earwitness.fetch.download import Downloaded
@@ -151,7 +151,7 @@ def fetch(
         raise EarwitnessError(f"{file!r} is no public checkpoint that is known; {nearest(file, CHECKPOINTS)}")
     path = Path(folder) / file
     busy = f"{path} is being fetched by another process; wait for it, or stop it."
-    with alone(path.with_name(f".{file}.fetch.lock"), busy):
+    with hold(path.with_name(f".{file}.fetch.lock"), busy):
         address = None if path.exists() else _bring(published, path, mirror)
         try:
             found = _checked(published, path, check)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from earwitness import __version__
 from earwitness.errors import EarwitnessError, listed
 from earwitness.files import read_json, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 CHUNK = 1 << 20  # bytes
 BACKOFF = 1.0  # seconds before the first retry, doubled with each further one
@@ -70,7 +70,7 @@ def download(
     """
     to = Path(to)
     busy = f"{to} is being downloaded by another process; wait for it, or stop it."
-    with alone(to.with_name(f".{to.name}.lock"), busy), _Part(to, url, size) as part, _disk_full(part):
+    with hold(to.with_name(f".{to.name}.lock"), busy), _Part(to, url, size) as part, _disk_full(part):
         if (path := local_path(url)) is not None:
             _copy(path, part)
         else:
@@ -221,7 +221,7 @@ class _Part:
 
 @contextmanager
 def _disk_full(part: _Part) -> Iterator[None]:
-    """As ``errors.disk_full_is_plain``, but what has arrived is kept, and the message says so."""
+    """As ``errors.report_full_disk``, but what has arrived is kept, and the message says so."""
     try:
         yield
     except OSError as error:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.files import provenance, read_json, sha256, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 if TYPE_CHECKING:
     from earwitness.fetch.download import Downloaded
@@ -110,7 +110,7 @@ def fetch(record: Record, root: str | os.PathLike, mirror: str | None = None, bo
     root = Path(root)
     if root.exists() and not root.is_dir():
         raise EarwitnessError(f"{root} is to be the folder of {record.title}, but is a file. Name another folder.")
-    with alone(root / f"{WORK}.lock", f"{root} is being fetched by another process; wait for it, or stop it."):
+    with hold(root / f"{WORK}.lock", f"{root} is being fetched by another process; wait for it, or stop it."):
         _Fetching(record, root, mirror, Path(book)).run()
 
 
@@ -327,7 +327,7 @@ def _unfit(files: tuple[PublishedFile, ...]) -> Iterator[str]:
 
 def hold_to_book(book: Path, key: str, found: Downloaded, path: Path) -> None:
     """Note the digest of a file that is seen for the first time, and refuse one that is not as it was then."""
-    with alone(book.with_name(f".{book.name}.lock")):
+    with hold(book.with_name(f".{book.name}.lock")):
         entries = read_json(book) if book.exists() else {}
         known = entries.setdefault(key, {"sha256": found.sha256}) if isinstance(entries, dict) else None
         if not isinstance(known, dict) or "sha256" not in known:

@@ -7,12 +7,12 @@ from collections import Counter
 
 import pytest
 from pydantic import ValidationError
-from tests.places import shared
 
 from earwitness.corpora.layouts.audiocaps import PUBLISHED, AudioCaps, AudioCapsOptions
 from earwitness.corpora.tables import ListedClip
 from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError, EarwitnessError
+from tests.places import shared
 
 HEADER = "audiocap_id,youtube_id,start_time,caption"
 A, B, C = "-aaaa_aaaa_", "bbbbbbbbbbb", "Ycccccccccc"

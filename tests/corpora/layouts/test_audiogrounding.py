@@ -8,12 +8,12 @@ from types import ModuleType
 
 import pytest
 from pydantic import ValidationError
-from tests.places import shared
 
 from earwitness.corpora.layouts.audiogrounding import PUBLISHED, AudioGrounding, AudioGroundingOptions, locate
 from earwitness.corpora.tables import ListedPhrase
 from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError
+from tests.places import shared
 
 NAN = float("nan")
 A, B = "-aaaa_aaaa__30.000_40.000.wav", "Ybbbbbbbbbbb.wav"

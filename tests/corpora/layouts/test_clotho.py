@@ -4,11 +4,11 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from tests.places import shared
 
 from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions, read_captions
 from earwitness.corpora.tables import ListedClip
 from earwitness.errors import CorpusError
+from tests.places import shared
 
 HEADER = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5"
 

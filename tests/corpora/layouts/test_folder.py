@@ -7,12 +7,12 @@ import sys
 
 import pytest
 from pydantic import ValidationError
-from tests.places import shared
 
 from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.tables import ListedClip
 from earwitness.errors import CorpusError
 from earwitness.files import sha256
+from tests.places import shared
 
 
 def recordings(root, *names):

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tests.places import shared as path_of_shared
 
 from earwitness.cli.main import main
+from tests.places import shared as path_of_shared
 
 
 @pytest.fixture
