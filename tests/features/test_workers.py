@@ -1,4 +1,4 @@
-"""How the work is divided among processes, and what happens when one of them or all of them are killed."""
+"""How the work is divided among processes, and what happens when some or all of them are killed."""
 
 import os
 import signal
@@ -175,9 +175,15 @@ def goes_on_to_the_same(corpus):
     assert not shards.exists()
 
 
-def test_ctrl_c_ends_all_processes_without_their_words_and_leaves_whole_shards(corpus):
+@pytest.mark.parametrize("reaches", ["all", "workers"])
+def test_ctrl_c_ends_all_processes_without_tracebacks_and_leaves_complete_shards(corpus, reaches):
+    """Also where the workers have died of it before the process that waits for them has noticed anything."""
     process, at_work = started(corpus)
-    os.killpg(process.pid, signal.SIGINT)
+    if reaches == "all":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        for worker in at_work:
+            worker.send_signal(signal.SIGINT)
     printed = process.communicate(timeout=LIMIT)[1]
     assert process.returncode == 130 and "Traceback" not in printed, printed
     assert not psutil.wait_procs(at_work, timeout=LIMIT)[1]
@@ -185,7 +191,7 @@ def test_ctrl_c_ends_all_processes_without_their_words_and_leaves_whole_shards(c
     goes_on_to_the_same(corpus)
 
 
-def test_a_killed_process_is_told_plainly(corpus):
+def test_a_killed_process_is_reported(corpus):
     process, at_work = started(corpus)
     at_work[0].kill()
     printed = process.communicate(timeout=LIMIT)[1]
