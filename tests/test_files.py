@@ -59,7 +59,7 @@ def test_a_full_disk(tmp_path, monkeypatch, owner, call):
     assert names(tmp_path) == []
 
 
-def test_a_full_disk_told_by_a_library():
+def test_a_full_disk_reported_by_a_library():
     with pytest.raises(EarwitnessError, match=r"disk is full.*a\.h5"), report_full_disk("a.h5"):
         raise OSError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')")
 

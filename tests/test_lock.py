@@ -1,4 +1,4 @@
-"""A lock keeps others out, and never outlives its holder."""
+"""A lock excludes others and never outlives its holder."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_the_lock_of_a_dead_process_is_free(tmp_path):
         pass
 
 
-def test_those_who_wait_come_one_after_the_other(tmp_path):
+def test_waiting_threads_take_turns(tmp_path):
     count = tmp_path / "count"
     count.write_text("0")
 

@@ -1,4 +1,4 @@
-"""What keeps the repository's parts in step with one another."""
+"""The parts of the repository agree with one another."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_no_data_and_no_large_file_is_in_git(tracked):
         assert path.suffix != ".npz" or path.parent == GOLDEN, path
 
 
-def test_shared_data_is_pointed_at_from_tests_and_benchmarks_only(tracked):
+def test_only_tests_and_benchmarks_refer_to_shared_data(tracked):
     for path in tracked:
         inside = path.relative_to(ROOT).parts[0]
         if inside not in ("tests", "benchmarks") and path.suffix in {".py", ".smk", ".yaml", ".md", ".toml", ""}:

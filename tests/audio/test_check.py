@@ -68,7 +68,7 @@ def test_one_block_exactly(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_silent_is_told_not_refused(tmp_path, suffix):
+def test_silence_is_reported_not_refused(tmp_path, suffix):
     assert inspect(write(tmp_path / f"a{suffix}", np.zeros(RATE))).silent
     almost = np.zeros(RATE)
     almost[-1] = 2**-15

@@ -156,7 +156,7 @@ def test_threads_do_not_mix_recordings(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_silent_is_told_not_refused(tmp_path):
+def test_silence_is_reported_not_refused(tmp_path):
     assert inspect(write(tmp_path / "a.m4a", np.zeros((RATE, 1), np.float32))).silent
 
 
