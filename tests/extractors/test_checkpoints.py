@@ -18,8 +18,7 @@ from earwitness.fetch import download
 from earwitness.fetch.checkpoints import CHECKPOINTS, state
 from earwitness.files import sha256
 from earwitness.registry import load
-
-GOLDEN = Path(__file__).parents[3] / "shared" / "reference" / "golden"
+from tests.places import GOLDEN
 
 
 class Toy(nn.Module):
@@ -250,8 +249,6 @@ def listed_states():
 
 
 def test_each_known_file_is_recognised_by_its_entries_and_no_other():
-    if not GOLDEN.is_dir():
-        pytest.skip(f"the golden numbers are not there ({GOLDEN})")
     states = listed_states()
     assert KEYS.keys() == CHECKPOINTS.keys() == module._MARKS.keys() == states.keys() - {"I.pth.tar", "Cnn14_16k"}
     for file, shapes in states.items():

@@ -12,7 +12,7 @@ from earwitness.fetch.checkpoints import CHECKPOINTS, fetch, is_published
 from earwitness.fetch.download import digests_of
 from earwitness.fetch.published import Published
 from earwitness.files import read_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 BODY = random.Random(0).randbytes(300_000)
 LOOSE = b"\x80\x02" + BODY  # as PyTorch's files begin; nothing else tells the kind of one without a digest
@@ -201,7 +201,7 @@ def test_a_folder_in_the_place_of_the_file_is_named(folder):
 
 
 def test_one_at_a_time(folder):
-    with alone(folder / ".known.pth.fetch.lock"):
+    with hold(folder / ".known.pth.fetch.lock"):
         assert "another process" in refused("known.pth", folder)
 
 

@@ -14,14 +14,6 @@ INPUTS = {"efficient_latent_10s.npz": (10.0, [121]), "efficient_latent_2s_batch2
 ROUNDING = 5e-3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module", params=INPUTS)
 def name(request):
     return request.param

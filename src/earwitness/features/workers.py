@@ -93,7 +93,7 @@ def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: f
             own |= set(multiprocessing.active_children()) - before
             while not progress.empty():
                 heard(*progress.get())
-            _raise_first(done, own)
+            _raise_first(pool, done, own)
     except BaseException:
         for process in own | set(multiprocessing.active_children()) - before:
             process.terminate()
@@ -120,12 +120,16 @@ def remove_torn(folder: Path, name: str = "") -> None:
         torn.unlink(missing_ok=True)
 
 
-def _raise_first(done: set[Future], processes: set[multiprocessing.process.BaseProcess]) -> None:
+def _raise_first(
+    pool: ProcessPoolExecutor, done: set[Future], processes: set[multiprocessing.process.BaseProcess]
+) -> None:
     """Raise what went wrong in a process, the plain message before the consequence for the others."""
     errors = [error for future in done if (error := future.exception()) is not None]
     plain = [error for error in errors if not isinstance(error, BrokenProcessPool)]
     if plain:
         raise plain[0]
+    if errors:
+        pool.shutdown()  # until its thread has reaped the processes, their exit codes may be unknown
     if errors and any(process.exitcode == -signal.SIGINT for process in processes):
         raise KeyboardInterrupt  # it may be seen to have ended the others before it reaches this process
     if errors:

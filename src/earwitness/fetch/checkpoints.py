@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from earwitness.errors import EarwitnessError, nearest
 from earwitness.fetch.published import PINNED, Published, at_mirror, json_object, obtain, write_note
 from earwitness.files import SCHEMA
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 if TYPE_CHECKING:
     from earwitness.fetch.download import Downloaded
@@ -107,7 +107,7 @@ def fetch(
             check(path)
 
     busy = f"{path} is being fetched by another process; wait for it, or stop it."
-    with alone(path.with_name(f".{file}.fetch.lock"), busy):
+    with hold(path.with_name(f".{file}.fetch.lock"), busy):
         _, found, address = obtain(
             published,
             path,

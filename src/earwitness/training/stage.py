@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 from earwitness.metrics.captions import Tools
 from earwitness.options import ExperimentOptions
 from earwitness.systems.interface import MODEL_SCHEMA, System, read_model, system_class
@@ -132,7 +132,7 @@ def _locked(work: Path) -> Iterator[None]:
         f"Another process is training this already, in {work}. Wait until it has ended, or end it, and run the same "
         "command again: the training goes on where it stopped."
     )
-    with alone(work / "lock", busy):
+    with hold(work / "lock", busy):
         yield
 
 
