@@ -14,7 +14,7 @@ from pathlib import Path
 
 from earwitness.errors import ConfigError, EarwitnessError, listed, nearest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def mock_snakemake(
@@ -70,7 +70,7 @@ def from_command_line(script: Path, arguments: Sequence[str] | None = None):
     options += ["--configfile", *chosen.configfile] if chosen.configfile else []
 
     rules = _rules(chosen.configfile, chosen.directory, chosen.cores)
-    rules = {name: rule for name, rule in rules.items() if rule.script and Path(rule.script).name == script.name}
+    rules = {name: rule for name, rule in rules.items() if Path(rule.script).name == script.name}
     if chosen.rule and chosen.rule not in rules:
         raise ConfigError(f"--rule {chosen.rule}: not a rule that uses {script.name}; {nearest(chosen.rule, rules)}")
     candidates = [rules[chosen.rule]] if chosen.rule else list(rules.values())
@@ -82,10 +82,11 @@ def from_command_line(script: Path, arguments: Sequence[str] | None = None):
 
 
 def _rules(configfiles: Sequence[str | Path], directory: str | Path, cores: int | None) -> dict:
-    """The rules of the Snakefile by name; the working directory is `directory` from here on."""
+    """The rules of the Snakefile that have a script, by name; the working directory is `directory` from here on."""
     from snakemake.api import Workflow
     from snakemake.exceptions import WorkflowError
     from snakemake.settings.types import ConfigSettings, ResourceSettings, StorageSettings, WorkflowSettings
+    from snakemake.utils import available_cpu_count
 
     paths = [Path(path) for path in configfiles]
     if absent := [str(path) for path in (*paths, Path(directory)) if not path.exists()]:
@@ -96,7 +97,7 @@ def _rules(configfiles: Sequence[str | Path], directory: str | Path, cores: int 
         os.chdir(directory)
         workflow = Workflow(
             settings,
-            ResourceSettings(cores=cores or len(os.sched_getaffinity(0))),
+            ResourceSettings(cores=cores or available_cpu_count()),
             WorkflowSettings(),
             logger_manager=None,
             storage_settings=StorageSettings(),
@@ -106,7 +107,7 @@ def _rules(configfiles: Sequence[str | Path], directory: str | Path, cores: int 
     except WorkflowError as error:
         os.chdir(before)
         raise EarwitnessError(str(error)) from None
-    return {rule.name: rule for rule in workflow.rules}
+    return {rule.name: rule for rule in workflow.rules if rule.script}
 
 
 def _mock(candidates: list, wildcards: dict[str, object]):
@@ -124,11 +125,19 @@ def _mock(candidates: list, wildcards: dict[str, object]):
         log = rule.expand_log(values)
     except WorkflowError as error:
         raise EarwitnessError(str(error)) from None
-    folder, config = (Path(rule.basedir.get_path_or_uri(secret_free=True)) / rule.script).parent, rule.workflow.config
     return Snakemake(
-        inputs, output, params, Wildcards(fromdict=values), resources._cores, resources, log, config, rule.name, None,
-        str(folder.resolve()),
-    )  # fmt: skip
+        inputs,
+        output,
+        params,
+        Wildcards(fromdict=values),
+        resources._cores,
+        resources,
+        log,
+        rule.workflow.config,
+        rule.name,
+        bench_iteration=None,
+        scriptdir=str(Path(__file__).parent),
+    )
 
 
 def _rule_that_takes(candidates: list, values: dict[str, str]):
