@@ -36,6 +36,8 @@ rule checkpoint:
         mem_mb=2000,
         runtime=240,
         mirror=CONFIG.checkpoints.mirror or "",
+    message:
+        "Fetching the checkpoint {wildcards.file}"
     script:
         "../workflow/scripts/checkpoint.py"
 
@@ -66,6 +68,8 @@ rule features:
     params:
         options=lambda w: CONFIG.feature(w.dataset, w.feature).settings("frames"),
         root=audio_root,
+    message:
+        "Extracting {wildcards.feature} of {wildcards.dataset}, {wildcards.split}"
     script:
         "../workflow/scripts/features.py"
 
@@ -93,5 +97,7 @@ rule import_features:
         options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(
             exclude={"clips_per_shard", "trained_on", "folder"}
         ),
+    message:
+        "Importing {wildcards.feature} of {wildcards.dataset}, {wildcards.split}"
     script:
         "../workflow/scripts/import_features.py"

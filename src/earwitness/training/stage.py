@@ -18,11 +18,9 @@ from earwitness.files import atomic, checkpoint_digests, code_version, digest, p
 from earwitness.lock import hold
 from earwitness.metrics.captions import Tools
 from earwitness.options import ExperimentOptions
-from earwitness.systems.interface import MODEL_SCHEMA, System, read_model, system_class
+from earwitness.systems.interface import MODEL_FILES, MODEL_SCHEMA, System, read_model, system_class
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
-
-OUTPUTS = {"weights": "model.safetensors", "description": "model.json", "events": "events.jsonl"}
 
 
 def train_model(
@@ -113,7 +111,7 @@ def share_training(owner: Path, out: Mapping[str, Path]) -> None:
     Weights are linked where the file system can, so that they take their room once.
     """
     read_model(owner)
-    for name, file in OUTPUTS.items():
+    for name, file in MODEL_FILES.items():
         with atomic(out[name]) as temporary:
             temporary.unlink()
             try:
