@@ -2,9 +2,11 @@
 
 import argparse
 import copy
+import hashlib
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -12,10 +14,10 @@ import torch
 from torch import nn
 
 from earwitness.errors import EarwitnessError
-from earwitness.extractors import checkpoints as module
-from earwitness.extractors.checkpoints import KEYS, fit, read, require_kind, untrained
+from earwitness.extractors import published as module
+from earwitness.extractors.checkpoints import fetch, fit, read, require_kind, untrained
+from earwitness.extractors.published import PublishedWeights, published, state
 from earwitness.fetch import download
-from earwitness.fetch.checkpoints import CHECKPOINTS, state
 from earwitness.files import sha256
 from earwitness.registry import load
 
@@ -159,11 +161,11 @@ def test_a_file_of_another_make_is_told(saved, content, key, told):
 
 
 def test_a_known_file_is_recognised_when_read_as_another(saved):
-    (name, shape), *_ = module._MARKS["vggish_pca_params-970ea276.pth"].items()
+    (name, shape), *_ = published()["vggish_pca_params-970ea276.pth"].marks.items()
     with pytest.raises(EarwitnessError, match=r"By its entries it is `vggish_pca_params-970ea276\.pth`"):
         read(saved({name: np.zeros(shape)}), "model")
     with pytest.raises(EarwitnessError, match=r"By its entries it is `vggish_pca_params-970ea276\.pth`"):
-        require_kind(saved({name: torch.zeros(shape)}), "effb2.pt")
+        require_kind(saved({name: torch.zeros(shape)}), published()["effb2.pt"])
 
 
 def test_every_entry_gets_its_value(network, entries):
@@ -253,14 +255,14 @@ def test_each_known_file_is_recognised_by_its_entries_and_no_other():
     if not GOLDEN.is_dir():
         pytest.skip(f"the golden numbers are not there ({GOLDEN})")
     states = listed_states()
-    assert KEYS.keys() == CHECKPOINTS.keys() == module._MARKS.keys() == states.keys() - {"I.pth.tar", "Cnn14_16k"}
+    assert published().keys() == states.keys() - {"I.pth.tar", "Cnn14_16k"}
     for file, shapes in states.items():
-        fitting = [known for known, marks in module._MARKS.items() if marks.items() <= shapes.items()]
-        assert fitting == ([file] if file in CHECKPOINTS else [])
+        fitting = [name for name, known in published().items() if known.marks.items() <= shapes.items()]
+        assert fitting == ([file] if file in published() else [])
 
 
 def test_a_public_file_of_another_network_is_named(network):
-    marks = module._MARKS["Cnn14_mAP=0.431.pth"]
+    marks = published()["Cnn14_mAP=0.431.pth"].marks
     entries = {name: torch.zeros(1).expand(shape) for name, shape in marks.items()}
     told = unfit(network, entries, file="Cnn10_mAP=0.380.pth")
     assert told.endswith("`Cnn10_mAP=0.380.pth` is expected. By its entries it is `Cnn14_mAP=0.431.pth` (PANNs Cnn14).")
@@ -290,7 +292,9 @@ def test_made_up_weights_keep_the_size_of_activations():
     assert torch.equal(layers[1].weight, torch.ones(512)) and not layers[0].bias.any()
 
 
-@pytest.mark.parametrize("place", ["panns_cnn10:Cnn10", "vggsound:Vggsound", "efficient_latent:EfficientLatent"])
+@pytest.mark.parametrize(
+    "place", ["panns_cnn10.network:Cnn10", "vggsound.network:Vggsound", "efficient_latent.network:EfficientLatent"]
+)
 def test_networks_with_made_up_weights_tell_clips_apart(place):
     network = load(f"earwitness.extractors.{place}")().eval()
     untrained(network, 0)
@@ -319,5 +323,31 @@ def test_state_of_a_public_file_by_its_name(tmp_path, monkeypatch):
         state("effb2.pt")
     Path("resources/checkpoints").mkdir(parents=True)
     Path("resources/checkpoints/effb2.pt").write_bytes(b"x")
-    monkeypatch.setattr("earwitness.fetch.checkpoints.is_published", lambda found: found.bytes == 1)
-    assert state("effb2.pt") == {"sha256": sha256("resources/checkpoints/effb2.pt"), "verified": True}
+    assert state("effb2.pt") == {"sha256": sha256("resources/checkpoints/effb2.pt"), "verified": False}
+
+
+def test_a_published_digest_makes_a_file_verified_whatever_its_name(tmp_path, monkeypatch):
+    digests = {"bytes": 3, "md5": hashlib.md5(b"one").hexdigest()}
+    known = PublishedWeights("known.pth", ("https://somewhere/known.pth",), "Known", **digests)
+    loose = PublishedWeights("loose.pth", ("https://somewhere/loose.pth",), "Loose")
+    monkeypatch.setattr(module, "published", lambda: {"known.pth": known, "loose.pth": loose})
+    for content, verified in ((b"one", True), (b"two", False), (b"only", False)):
+        path = tmp_path / f"{content.decode()}.pth"
+        path.write_bytes(content)
+        assert state(path)["verified"] is verified
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(EarwitnessError, match=r"'efb2\.pt'.*did you mean 'effb2\.pt'"):
+        fetch("efb2.pt", tmp_path)
+
+
+def test_the_published_files():
+    assert len(published()) == 6
+    for file, known in published().items():
+        assert file == known.file and known.addresses and known.title in known.described() and known.marks
+        assert all(urlsplit(address).scheme in ("https", "http") for address in known.addresses)
+        if known.sha256_prefix:
+            assert known.sha256_prefix in file  # as torch.hub has it
+    unverifiable = [file for file, known in published().items() if not known.verifiable]
+    assert unverifiable == ["H.pth.tar", "effb2.pt"]

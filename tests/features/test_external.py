@@ -10,8 +10,8 @@ import pytest
 
 from earwitness.corpora.tables import CLIPS, SOURCES, audio_digest, clips_of, write_table
 from earwitness.errors import CorpusError, EarwitnessError
-from earwitness.extractors.options import ExternalOptions
 from earwitness.features.external import KINDS, Clip, export_features, import_features
+from earwitness.features.external_options import ExternalOptions
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import sha256
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from earwitness import __version__, doctor
 from earwitness.cli import score as scoring
 from earwitness.errors import EarwitnessError, nearest
-from earwitness.extractors.options import EXPERT_KEYS
+from earwitness.features.external_options import KEY_KINDS
 from earwitness.files import read_json
 from earwitness.options import TrackingOptions
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--name", help="of the feature there (default: as the literature calls it)")
     told = "what clips are called there (default: youtube_id where every clip has one, else stem)"
-    export.add_argument("--keys", choices=("auto", *EXPERT_KEYS), default="auto", help=told)
+    export.add_argument("--keys", choices=("auto", *KEY_KINDS), default="auto", help=told)
     export.set_defaults(run=_export)
 
     doctor.add_command(commands)

@@ -1,4 +1,4 @@
-"""Weights of the extractors: read from public checkpoint files, put into networks, or made up from a seed."""
+"""Weights of the extractors: read from checkpoint files, put into networks, or random from a seed."""
 
 from __future__ import annotations
 
@@ -13,29 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from earwitness.errors import EarwitnessError, listed
-from earwitness.fetch.checkpoints import CHECKPOINTS, absent, is_web_page
-
-# The entry of each file that has the weights; None where the file is the weights.
-KEYS = {
-    "vggish-10086976.pth": None,
-    "vggish_pca_params-970ea276.pth": None,
-    "H.pth.tar": "model_state_dict",
-    "Cnn10_mAP=0.380.pth": "model",
-    "Cnn14_mAP=0.431.pth": "model",
-    "effb2.pt": None,
-}
-
-# Entries by which a file is told from the others and from its kin (VGGSound's I, PANNs' Cnn6 and Cnn14_16k).
-_PANNS = {"logmel_extractor.melW": (513, 64)}
-_MARKS: dict[str, dict[str, tuple[int, ...]]] = {
-    "vggish-10086976.pth": {"features.13.weight": (512, 512, 3, 3), "embeddings.0.weight": (4096, 12288)},
-    "vggish_pca_params-970ea276.pth": {"pca_eigen_vectors": (128, 128)},
-    "H.pth.tar": {"audnet.layer4.1.conv2.weight": (512, 512, 3, 3), "audnet.fc.weight": (309, 512)},
-    "Cnn10_mAP=0.380.pth": _PANNS | {"conv_block4.conv2.weight": (512, 512, 3, 3), "fc1.weight": (512, 512)},
-    "Cnn14_mAP=0.431.pth": _PANNS | {"conv_block6.conv2.weight": (2048, 2048, 3, 3)},
-    "effb2.pt": {"_blocks.22._project_conv.weight": (352, 2112, 1, 1), "_conv_head.weight": (1408, 352, 1, 1)},
-}
+from earwitness.errors import EarwitnessError, listed, nearest
+from earwitness.extractors.published import PublishedWeights, absent, published
+from earwitness.fetch import checkpoints
+from earwitness.fetch.checkpoints import FOLDER, is_web_page
 
 _COUNTER = "num_batches_tracked"  # of BatchNorm; early checkpoints lack it, and inference never looks at it
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -44,8 +25,8 @@ _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 def read(path: str | Path, key: str | None) -> dict[str, Tensor]:
     """The weights of a checkpoint file by their entry names, on the CPU; NumPy arrays become tensors.
 
-    Nothing in the file can run code. ``key`` names the entry of the file that has the weights, as KEYS says; None
-    where the file is the weights.
+    Nothing in the file can run code. ``key`` names the entry of the file that holds the weights; None where the file
+    is the weights.
 
     Raises EarwitnessError when the file is absent, truncated, of another kind, or has no such weights.
     """
@@ -64,17 +45,27 @@ def read(path: str | Path, key: str | None) -> dict[str, Tensor]:
     return tensors
 
 
-def require_kind(path: str | Path, file: str) -> None:
-    """Raise EarwitnessError for a file that does not have the entries by which the public ``file`` is known."""
-    entries = read(path, KEYS[file])
+def fetch(file: str, folder: str | Path = FOLDER, mirror: str | None = None) -> None:
+    """Have the published ``file`` in ``folder``, as ``fetch.checkpoints.fetch`` says; ``mirror`` as there.
+
+    Of a file without a published digest the entries are checked.
+    """
+    if (weights := published().get(file)) is None:
+        raise EarwitnessError(f"{file!r} is no published checkpoint that is known; {nearest(file, published())}")
+    checkpoints.fetch(weights, folder, mirror, check=lambda path: require_kind(path, weights))
+
+
+def require_kind(path: str | Path, weights: PublishedWeights) -> None:
+    """Raise EarwitnessError for a file that does not have the entries by which a published file is known."""
+    entries = read(path, weights.key)
     problems = []
-    for name, shape in _MARKS[file].items():
+    for name, shape in weights.marks.items():
         if name not in entries:
             problems.append(f"{name}: missing")
         elif entries[name].shape != shape:
             problems.append(_wrong_shape(name, entries[name].shape, shape))
     if problems:
-        heading = f"{path} is not the public file `{file}` ({CHECKPOINTS[file].title}):"
+        heading = f"{path} is not the public file `{weights.file}` ({weights.title}):"
         raise EarwitnessError(listed(heading, problems, _guess(entries).strip()))
 
 
@@ -169,9 +160,9 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return f"cannot be read ({error.strerror})."
     if foreign := re.search(r"GLOBAL ([\w.]+)", str(error)):
         return f"holds objects that are no tensors or numbers ({foreign[1]}); such files are never loaded, for safety."
-    told = f"is no PyTorch checkpoint, or is truncated ({path.stat().st_size:,} bytes)."
-    known = CHECKPOINTS.get(path.name)
-    return f"{told} It is to be {known.described()}." if known else told
+    damaged = f"is no PyTorch checkpoint, or is truncated ({path.stat().st_size:,} bytes)."
+    known = published().get(path.name)
+    return f"{damaged} The right file is {known.described()}." if known else damaged
 
 
 def _numpy_arrays() -> list[Any]:
@@ -195,9 +186,9 @@ def _guess(content: Mapping[str, Any]) -> str:
     """The sentence, after a blank, that says which known file this is, by its entries or those one level down."""
     for entries in (content, *(value for value in content.values() if isinstance(value, Mapping))):
         shapes = {name: tuple(getattr(value, "shape", ())) for name, value in entries.items()}
-        for file, marks in _MARKS.items():
-            if marks.items() <= shapes.items():
-                return f" By its entries it is `{file}` ({CHECKPOINTS[file].title.split(',')[0]})."
+        for weights in published().values():
+            if weights.marks and weights.marks.items() <= shapes.items():
+                return f" By its entries it is `{weights.file}` ({weights.title.split(',')[0]})."
     return ""
 
 

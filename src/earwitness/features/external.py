@@ -23,7 +23,7 @@ from earwitness.audio.formats import is_audio
 from earwitness.corpora.tables import SOURCES, audio_digest, clips_of, read_table
 from earwitness.corpora.youtube import OWN_SPLITS
 from earwitness.errors import CorpusError, EarwitnessError, listed
-from earwitness.extractors.options import EXPERT_FOLDERS, EXPERT_KEYS, ExternalOptions, made_of
+from earwitness.features.external_options import KEY_KINDS, SPLIT_FOLDERS, ExternalOptions, provenance_of
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import SCHEMA, atomic, code_version, sha256
 
@@ -119,12 +119,12 @@ def import_features(options: ExternalOptions, corpus: Path, split: str, out: Pat
             "keys": kind,
             "counts": {"clips": len(clips), "keys_without_a_clip": len(foreign)},
             "unverified": [f"{name}/{path.name}" for name, path in used.items()],
-            "untrained": any(made_of(path).get("untrained", False) for path in used.values()),
+            "untrained": any(provenance_of(path).get("untrained", False) for path in used.values()),
             "code": code_version(),
         }
         write(out, _read(clips, places, opened, out), dimension, provenance, total=total, dtype=options.storage)
     if foreign:
-        heading = f"{len(foreign)} keys in {files[EXPERT_FOLDERS[split]]} are of no clip of {split}:"
+        heading = f"{len(foreign)} keys in {files[SPLIT_FOLDERS[split]]} are of no clip of {split}:"
         print(listed(heading, foreign), file=sys.stderr)
 
 
@@ -143,7 +143,7 @@ def _matched(
     A clip is looked for in the file of its corpus' own split and, where a scheme moved it, in that of its new split.
     """
     keys = {name: set(file) for name, file in opened.items()}
-    kinds = EXPERT_KEYS if options.keys == "auto" else [options.keys]
+    kinds = KEY_KINDS if options.keys == "auto" else [options.keys]
     found = {kind: [_place(clip, KINDS[kind](clip), keys) for clip in clips] for kind in kinds}
     kind = max(kinds, key=lambda kind: sum(place is not None for place in found[kind]))
     places = found[kind]
@@ -160,7 +160,7 @@ def _advice(
     kind: str, clips: Sequence[Clip], places: Sequence[tuple[str, str] | None], keys: Mapping[str, set[str]]
 ) -> str:
     """Which kind of keys would find more clips, and keys that belong to none."""
-    counts = {other: sum(_place(c, KINDS[other](c), keys) is not None for c in clips) for other in EXPERT_KEYS}
+    counts = {other: sum(_place(c, KINDS[other](c), keys) is not None for c in clips) for other in KEY_KINDS}
     best = max(counts, key=counts.get)
     told = f"`keys: {best}` would find {counts[best]} clips. " if counts[best] > counts[kind] else ""
     used = set(places)
@@ -175,7 +175,7 @@ def _require_apart(
     """CorpusError for clips that may be taken for one another."""
     unclear = []
     for clip, (folder, key) in zip(clips, places, strict=True):
-        new = EXPERT_FOLDERS[clip.split]
+        new = SPLIT_FOLDERS[clip.split]
         if folder != new and set(KINDS[kind](clip)) & keys.get(new, set()):
             unclear.append(f"{clip.clip_id}: {key}")
     if unclear:
@@ -188,7 +188,7 @@ def _require_apart(
 
 
 def _place(clip: Clip, candidates: Sequence[str], keys: Mapping[str, set[str]]) -> tuple[str, str] | None:
-    for folder in dict.fromkeys(EXPERT_FOLDERS.get(split) for split in (clip.own_split, clip.split)):
+    for folder in dict.fromkeys(SPLIT_FOLDERS.get(split) for split in (clip.own_split, clip.split)):
         for key in candidates:
             if key in keys.get(folder, ()):
                 return folder, key
@@ -217,7 +217,7 @@ def _size(clips: Sequence[Clip], places: Sequence[tuple[str, str]], opened: Mapp
 
 def _foreign(split: str, places: Sequence[tuple[str, str]], opened: Mapping[str, h5py.File]) -> list[str]:
     """Keys in the split's own file that no clip of it has."""
-    folder = EXPERT_FOLDERS[split]
+    folder = SPLIT_FOLDERS[split]
     used = {key for name, key in places if name == folder}
     return sorted(key for key in opened.get(folder, ()) if key not in used)
 
@@ -259,7 +259,7 @@ def export_features(features: Path, corpus: Path, to: Path, name: str | None = N
     """
     if name is not None and Path(name).name != name:
         raise EarwitnessError(f"--name {name}: a feature's name is no path.")
-    splits = [split for split in EXPERT_FOLDERS if (features / f"{split}.h5").is_file()]
+    splits = [split for split in SPLIT_FOLDERS if (features / f"{split}.h5").is_file()]
     if not splits:
         needed = "a folder results/{dataset}/features/{feature} with files that Snakemake made is needed"
         raise EarwitnessError(f"{features} holds no feature files; {needed}.")
@@ -277,7 +277,7 @@ def export_features(features: Path, corpus: Path, to: Path, name: str | None = N
     for split in splits:
         expected = {"schema": SCHEMA, "inputs": {"audio": audio[split]}}
         with FeatureStore(features / f"{split}.h5", expected) as store:
-            out = to / "AudioExpert" / name / EXPERT_FOLDERS[split] / f"{name}.h5"
+            out = to / "AudioExpert" / name / SPLIT_FOLDERS[split] / f"{name}.h5"
             _write(out, store, named[split])
         written.append(out)
     return written
@@ -291,12 +291,11 @@ def _usual_name(store: FeatureStore, entry: str) -> str:
 
 def _require_alike(folder: Path, store: FeatureStore) -> None:
     """EarwitnessError where files of other features lie under the name already."""
-    theirs = [path for part in EXPERT_FOLDERS.values() if (path := folder / part / f"{folder.name}.h5").is_file()]
-    own = store.provenance
-    if others := [str(p) for p in theirs if any(made_of(p).get(key) != own[key] for key in ("made_by", "settings"))]:
-        raise EarwitnessError(
-            listed("Other features lie there already:", others, "Remove them, or choose another --name.")
-        )
+    theirs = [path for part in SPLIT_FOLDERS.values() if (path := folder / part / f"{folder.name}.h5").is_file()]
+    made = {key: store.provenance[key] for key in ("made_by", "settings")}
+    if others := [str(path) for path in theirs if not made.items() <= provenance_of(path).items()]:
+        advice = "Remove them, or choose another --name."
+        raise EarwitnessError(listed("Other features lie there already:", others, advice))
 
 
 def _named(clips: Sequence[Clip], kind: str) -> dict[str, str]:

@@ -20,9 +20,9 @@ from earwitness.corpora.tables import audio_digest, clips_of
 from earwitness.errors import CorpusError, EarwitnessError, listed
 from earwitness.extractors.interface import Extractor
 from earwitness.extractors.options import PUBLIC
+from earwitness.extractors.published import state
 from earwitness.features.store import FeatureStore, write
 from earwitness.features.workers import Shard, extractor_of, make, remove_torn, storage_of
-from earwitness.fetch.checkpoints import state
 from earwitness.files import SCHEMA, code_version
 from earwitness.options import FeatureOptions
 

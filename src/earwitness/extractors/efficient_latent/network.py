@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from earwitness.extractors.efficient_latent import EfficientLatentOptions
 from earwitness.extractors.inference import arrange, fold
+from earwitness.extractors.networks import NetworkExtractor
 
 SAMPLE_RATE = 16000  # Hz
 DIMENSION = 1408
@@ -23,7 +25,6 @@ STFT_HOP = 160  # samples
 REDUCTION = 32  # STFT frames for each frame of the network
 HOP = REDUCTION * STFT_HOP  # samples between frames: 0.32 s
 MINIMUM = 3 * STFT_HOP  # samples; a shorter clip has fewer than the four STFT frames that one frame needs
-FILE = "effb2.pt"
 
 WINDOW = 512  # samples, also the FFT's length
 MELS = 64
@@ -234,7 +235,10 @@ class EfficientLatent(nn.Module):
         self._conv_head = pointwise(channels, DIMENSION)
         self._bn1 = normalisation(DIMENSION)
         self.front_end = nn.Sequential(MelSpectrogram(), Decibels(floor))
-        self._initialise()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        self.damp()
 
     def logmel(self, waveform: Tensor) -> Tensor:
         """Mel levels in dB: [clips, samples] -> [clips, 64, samples // 160 + 1]."""
@@ -304,9 +308,18 @@ class EfficientLatent(nn.Module):
             arrange(part, dtype)
         return network
 
-    def _initialise(self) -> None:
-        """Weights for use without the public file: He's."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        self.damp()
+
+class EfficientLatentExtractor(NetworkExtractor):
+    """EfficientLatent."""
+
+    sample_rate, dimension, hop, minimum = SAMPLE_RATE, DIMENSION, HOP, MINIMUM
+    computed = ("front_end",)
+    cpu_batch = {"float32": 10, "bfloat16": 40}
+
+    def __init__(self, options: EfficientLatentOptions):
+        super().__init__(options)
+        if options.floor == "batch":  # frames depend on what runs together, which must be the same on every machine
+            self.batch_seconds, self.divisible = 40, False
+
+    def build(self) -> nn.Module:
+        return EfficientLatent(self.options.floor, self.options.padding)
