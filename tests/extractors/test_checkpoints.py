@@ -97,7 +97,7 @@ def test_a_truncated_file_is_named_with_its_size(entries, saved, kept, zipped):
     path = saved(entries, _use_new_zipfile_serialization=zipped)
     body = path.read_bytes()
     path.write_bytes(body[: round(kept * len(body)) if isinstance(kept, float) else kept])
-    with pytest.raises(EarwitnessError, match=r"some\.pth is no PyTorch checkpoint, or is truncated \([\d,]+ bytes\)"):
+    with pytest.raises(EarwitnessError, match=r"some\.pth .* truncated \([\d,]+ bytes\)"):
         read(path, None)
 
 
@@ -108,17 +108,19 @@ def test_a_truncated_public_file_is_described(tmp_path):
         read(path, "model")
 
 
-def test_a_web_page_is_told(tmp_path):
+def test_a_web_page_is_recognised(tmp_path):
     path = tmp_path / "effb2.pt"
     path.write_bytes(b"\xef\xbb\xbf \n<html>not found</html>")
-    with pytest.raises(EarwitnessError, match="is a web page, most likely saved in place of the checkpoint"):
+    with pytest.raises(EarwitnessError, match=r"effb2\.pt is a web page"):
         read(path, None)
 
 
-@pytest.mark.parametrize(("name", "told"), [("effb2.pt", "Put `effb2.pt`.*releases/download"), ("own.pt", "Put the")])
-def test_an_absent_file_is_told(tmp_path, name, told):
+@pytest.mark.parametrize(
+    ("name", "message"), [("effb2.pt", "Put `effb2.pt`.*releases/download"), ("own.pt", "Put the")]
+)
+def test_an_absent_file_is_named(tmp_path, name, message):
     for function in (lambda path: read(path, None), state):
-        with pytest.raises(EarwitnessError, match=rf"{name} does not exist\. {told}"):
+        with pytest.raises(EarwitnessError, match=rf"{name} does not exist\. {message}"):
             function(tmp_path / name)
 
 
@@ -133,38 +135,38 @@ class Runs:
     ("value", "name"), [(argparse.Namespace(a=1), r"argparse\.Namespace"), (Runs(), r"posix\.getcwd")]
 )
 def test_a_file_with_objects_is_never_loaded(entries, saved, value, name):
-    with pytest.raises(EarwitnessError, match=rf"some\.pth holds objects .* \({name}\).* never loaded"):
+    with pytest.raises(EarwitnessError, match=rf"some\.pth .* \({name}\).* never loaded"):
         read(saved({"model": entries, "arguments": value}), "model")
 
 
 def test_arrays_of_objects_are_never_loaded(saved):
-    with pytest.raises(EarwitnessError, match=r"some\.pth (holds objects|is no PyTorch checkpoint)"):
+    with pytest.raises(EarwitnessError, match=r"some\.pth "):
         read(saved({"a": np.array([{}, "b"], dtype=object)}), None)
 
 
 @pytest.mark.parametrize(
-    ("content", "key", "told"),
+    ("content", "key", "message"),
     [
-        ({"state_dict": {}, "epoch": 1}, "model", "holds no weights under `model`. Its entries: state_dict, epoch."),
-        ({"model": torch.zeros(2)}, "model", "holds no weights under `model`. Its entries: model."),
-        ({"model": {"a": torch.zeros(2), "b": "x", "c": 1}}, "model", "what is no tensor:\n  - b: str\n  - c: int"),
-        ({"model": {"a": torch.zeros(2)}}, None, "what is no tensor:\n  - model: dict"),
-        ({}, None, "holds no weights."),
-        ([1, 2], None, "holds no weights by their names, but one list."),
-        (torch.zeros(2), "model", "holds no weights by their names, but one Tensor."),
+        ({"state_dict": {}, "epoch": 1}, "model", "under `model`. Its entries: state_dict, epoch."),
+        ({"model": torch.zeros(2)}, "model", "under `model`. Its entries: model."),
+        ({"model": {"a": torch.zeros(2), "b": "x", "c": 1}}, "model", "tensors:\n  - b: str\n  - c: int"),
+        ({"model": {"a": torch.zeros(2)}}, None, "tensors:\n  - model: dict"),
+        ({}, None, "has no weights."),
+        ([1, 2], None, "one list."),
+        (torch.zeros(2), "model", "one Tensor."),
     ],
 )
-def test_a_file_of_another_make_is_told(saved, content, key, told):
+def test_a_file_of_another_kind_is_refused(saved, content, key, message):
     with pytest.raises(EarwitnessError) as caught:
         read(saved(content), key)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_known_file_is_recognised_when_read_as_another(saved):
     (name, shape), *_ = published()["vggish_pca_params-970ea276.pth"].marks.items()
-    with pytest.raises(EarwitnessError, match=r"By its entries it is `vggish_pca_params-970ea276\.pth`"):
+    with pytest.raises(EarwitnessError, match=r"it is `vggish_pca_params-970ea276\.pth`"):
         read(saved({name: np.zeros(shape)}), "model")
-    with pytest.raises(EarwitnessError, match=r"By its entries it is `vggish_pca_params-970ea276\.pth`"):
+    with pytest.raises(EarwitnessError, match=r"it is `vggish_pca_params-970ea276\.pth`"):
         require_kind(saved({name: torch.zeros(shape)}), published()["effb2.pt"])
 
 
@@ -178,8 +180,8 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_loaded(network, entries)
     entries["extra.weight"] = torch.zeros(1)
     entries["head.weight"] = torch.zeros(4, 2)
     entries["bn.running_mean"][1] = torch.nan
-    told = unfit(network, entries, file="Cnn10_mAP=0.380.pth")
-    assert told.splitlines() == [
+    message = unfit(network, entries, file="Cnn10_mAP=0.380.pth")
+    assert message.splitlines() == [
         "some.pth does not fit the network Toy:",
         "  - conv.bias: missing",
         "  - extra.weight: not expected",
@@ -264,11 +266,12 @@ def test_each_known_file_is_recognised_by_its_entries_and_no_other():
 def test_a_public_file_of_another_network_is_named(network):
     marks = published()["Cnn14_mAP=0.431.pth"].marks
     entries = {name: torch.zeros(1).expand(shape) for name, shape in marks.items()}
-    told = unfit(network, entries, file="Cnn10_mAP=0.380.pth")
-    assert told.endswith("`Cnn10_mAP=0.380.pth` is expected. By its entries it is `Cnn14_mAP=0.431.pth` (PANNs Cnn14).")
+    message = unfit(network, entries, file="Cnn10_mAP=0.380.pth")
+    *_, advice = message.splitlines()
+    assert "`Cnn10_mAP=0.380.pth`" in advice and "`Cnn14_mAP=0.431.pth` (PANNs Cnn14)" in advice
 
 
-def test_made_up_weights_depend_on_the_seed_alone():
+def test_random_weights_depend_on_the_seed_alone():
     first, second, third = Toy(), Toy(), Toy()
     torch.manual_seed(0)
     random = torch.get_rng_state()
@@ -279,7 +282,7 @@ def test_made_up_weights_depend_on_the_seed_alone():
     assert torch.equal(first.front.window, torch.hann_window(4))
 
 
-def test_made_up_weights_keep_the_size_of_activations():
+def test_random_weights_keep_the_size_of_activations():
     layers = [layer for _ in range(6) for layer in (nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU())]
     network = nn.Sequential(*layers).eval()
     with torch.no_grad():
@@ -295,7 +298,7 @@ def test_made_up_weights_keep_the_size_of_activations():
 @pytest.mark.parametrize(
     "place", ["panns_cnn10.network:Cnn10", "vggsound.network:Vggsound", "efficient_latent.network:EfficientLatent"]
 )
-def test_networks_with_made_up_weights_tell_clips_apart(place):
+def test_networks_with_random_weights_tell_clips_apart(place):
     network = load(f"earwitness.extractors.{place}")().eval()
     untrained(network, 0)
     noise = np.random.default_rng(0).normal(size=(2, 16000)).astype(np.float32)
