@@ -37,8 +37,16 @@ def read(path: str | Path, key: str | None) -> dict[str, Tensor]:
     if not isinstance(weights, Mapping):
         there = ", ".join(map(str, content)) or "none"
         raise EarwitnessError(f"{path} has no weights under `{key}`.{_guess(content)} Its entries: {there}.")
-    tensors = {str(name): _tensor(value) for name, value in weights.items()}
-    if problems := [f"{name}: {type(weights[name]).__name__}" for name, value in tensors.items() if value is None]:
+    tensors, problems = {}, []
+    for name, value in weights.items():
+        if isinstance(value, np.ndarray | np.generic):
+            array = np.asarray(value)
+            value = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+        if isinstance(value, Tensor):
+            tensors[str(name)] = value
+        else:
+            problems.append(f"{name}: {type(value).__name__}")
+    if problems:
         raise EarwitnessError(listed(f"{path} has entries that are not tensors:", problems, _guess(content).strip()))
     if not tensors:
         raise EarwitnessError(f"{path} has no weights.")
@@ -173,13 +181,6 @@ def _numpy_arrays() -> list[Any]:
     # Files of earlier NumPy versions name the same functions with their former module.
     former = [(function, f"numpy.core.multiarray.{function.__name__}") for function in (rebuild, scalar)]
     return [rebuild, scalar, *former, np.ndarray, np.dtype, *kinds]
-
-
-def _tensor(value: Any) -> Tensor | None:
-    if isinstance(value, np.ndarray | np.generic):
-        array = np.asarray(value)
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
-    return value if isinstance(value, Tensor) else None
 
 
 def _guess(content: Mapping[str, Any]) -> str:

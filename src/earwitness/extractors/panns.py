@@ -1,7 +1,7 @@
 """What the PANNs networks Cnn10 and Cnn14 share (Kong et al., arXiv 1912.10211; extractors.md, section 4).
 
-State-dict names and shapes are those of the public files, front end included, so that their ``model`` loads as it
-stands. CL4AC's encoder is the ``Trunk`` alone, which reads log-mel frames.
+State-dict names and shapes are those of the public files, front end included, so that their ``model`` loads
+unchanged. CL4AC's encoder is the ``Trunk`` alone, which reads log-mel frames.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FRONT_END_16K = FrontEnd(sample_rate=16000, window=512, hop=160, fmax=8000.0)
 
 
 class Fixed(nn.Module):
-    """A constant that stands under ``weight`` in the public file."""
+    """A constant that the public file has under ``weight``."""
 
     def __init__(self, weight: Tensor):
         super().__init__()
@@ -147,7 +147,7 @@ class MatrixConv(nn.Module):
 class Trunk(nn.Module):
     """BatchNorm over the mel bands, and one convolution block for each entry of ``channels``.
 
-    ``normalise`` and ``convolve`` are apart because SpecAugment belongs between them.
+    ``normalise`` and ``convolve`` are separate because SpecAugment belongs between them.
     """
 
     def __init__(self, mels: int, channels: Sequence[int], last_pool: int = 2):
@@ -203,7 +203,7 @@ class Panns(Trunk):
                 ``MINIMUM`` says.
 
         Returns:
-            [clips, frames, channels], all values >= 0, in the network's own precision.
+            [clips, frames, channels], all values >= 0, in the network's precision.
         """
         x = self.normalise(self.logmel(waveform))  # [clips, 1, time, mels]
         return self.convolve(x).transpose(1, 2)

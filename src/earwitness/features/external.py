@@ -243,7 +243,7 @@ def export_features(features: Path, corpus: Path, to: Path, name: str | None = N
     Args:
         features: ``results/{dataset}/features/{feature}``; every split that exists is written.
         corpus: the folder of the corpus' tables.
-        to: stands in the place of ``data/{AudioCaps,CLOTHO}``.
+        to: the folder that corresponds to ``data/{AudioCaps,CLOTHO}``.
         name: of the feature in the layout; None: that of its extractor, as the literature has it. Features of random
             weights, log-mels and external features keep the name of their entry.
         keys: a kind of key; auto: ``youtube_id`` where every clip has one, else ``stem``.

@@ -214,10 +214,10 @@ class EfficientLatent(nn.Module):
     """Front end and EfficientNet-B2 with one input channel, without its classifier.
 
     Args:
-        floor: what the 120 dB below the loudest value are measured in. With ``batch``, as in the original, the frames
-            of a clip depend on the clips beside it.
+        floor: whether levels are cut off 120 dB below the loudest value of the clip or of the batch. With ``batch``, as
+            in the original, the frames of a clip depend on the clips beside it.
         padding: of the convolutions. ``static``, as in the original and as the public weights need it, pads every
-            spectrogram as if it were an image of 260 x 260; ``same`` pads for the spectrogram's own size.
+            spectrogram as if it were an image of 260 x 260; ``same`` pads for the size of the spectrogram.
     """
 
     def __init__(self, floor: Literal["clip", "batch"] = "clip", padding: Padding = "static"):
@@ -271,7 +271,7 @@ class EfficientLatent(nn.Module):
     def timestamps(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """The frames on the 10 ms grid of the STFT, as HEAR asks for them.
 
-        Every frame stands 32 times; the last is repeated where the grid is longer, and both ends are cut where it is
+        Every frame is given 32 times; the last is repeated where the grid is longer, and both ends are cut where it is
         shorter.
 
         Returns:
@@ -288,9 +288,9 @@ class EfficientLatent(nn.Module):
         return self.maps(logmel).to(logmel.dtype).mean(dim=2).transpose(1, 2)
 
     def damp(self) -> None:
-        """Halve what stands beside the skips, in a network with random weights and normalisations that do nothing.
+        """Halve the residual branches, in a network with random weights whose normalisations are the identity.
 
-        At its full weight, rounding would grow from block to block up to a thousandth of the largest value.
+        At full weight, rounding errors would grow from block to block, up to a thousandth of the largest value.
         """
         for block in self._blocks:
             if block.skips:

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms: the front end of CL4AC, and of anything else that reads mel bands (cl4ac.md, section 3)."""
+"""Log-mel spectrograms, such as those that CL4AC reads (cl4ac.md, section 3)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ AMIN = 1e-10  # what the power is floored at before the logarithm, unless an off
 
 
 class LogMel(Extractor):
-    """Waveform -> log-mel frames, on one clip at a time.
-
-    ``frames_per_clip`` is the length every clip has when it is read back, or None where clips keep their own.
-    """
+    """Waveform -> log-mel frames, one clip at a time."""
 
     def __init__(self, options: LogMelOptions):
         self.options = options
@@ -60,10 +57,10 @@ class LogMel(Extractor):
             waveform: float32 [samples], mono, at ``sample_rate``.
 
         Returns:
-            float32 [frames, mels]; with ``average`` a frame is a block's mean, and what is left at the end is dropped.
-            With ``seconds`` set, the clip is taken to go on in zeros up to there, and only the frames whose window
-            touches the sound are returned; the reader fills in the rest. Without it, a clip too short for one frame
-            goes on in zeros until it has one.
+            float32 [frames, mels]; with ``average`` a frame is the mean of a block, and an incomplete block is dropped.
+            With ``seconds`` the clip is padded with zeros to that length, and only the frames whose window touches the
+            sound are returned; the reader fills in the rest. Without it, a clip too short for one frame is padded until
+            it has one.
         """
         options = self.options
         if options.seconds is None:

@@ -121,7 +121,7 @@ class Vggsound(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A ResNet with one input channel, up to its last stage; pooling and classes are applied apart."""
+    """A ResNet with one input channel, up to its last stage; pooling and classifier are applied separately."""
 
     def __init__(self, depth: Literal[18, 50], pooling: Literal["avgpool", "vlad"]):
         super().__init__()
