@@ -35,17 +35,17 @@ import numpy as np
 import pandas as pd
 import published
 import torch
+from earwitness.systems.cl4ac.task import Cl4acTask, caption_memory
 from torch import Tensor
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, write_table
 from earwitness.features.store import write
 from earwitness.files import digest, provenance
-from earwitness.options import DecodingOptions, TextOptions
+from earwitness.options import DecodingOptions, VocabularyOptions
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.batches import Batch, TrainingBatches
 from earwitness.systems.cl4ac.network import Cl4ac
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions
-from earwitness.systems.cl4ac.task import Cl4acTask, caption_memory
 from earwitness.text.vocabulary import EOS, SOS, Vocabulary
 
 PARTS = {"faithful": "training step", "grouped": "training step, per caption", "decoding": "decoding, per batch"}
@@ -246,7 +246,7 @@ def make_data(sizes: Sizes, folder: Path, rng: np.random.Generator) -> dict[str,
         made_from = provenance("random") | {"inputs": {"audio": audio_digest(of_split)}}
         frames = ((clip, random_clip(sizes, rng)) for clip in of_split["clip_id"])
         write(files[split], frames, sizes.mels, made_from, frames_per_clip=sizes.frames)
-    vocabulary = Vocabulary(tokens, max_words=20, options=TextOptions(pad_is_eos=True))
+    vocabulary = Vocabulary(tokens, max_words=20, options=VocabularyOptions(pad_is_eos=True))
     made_from = provenance("random", {"captions": files["captions"]})
     made_from["inputs"]["training_clips"] = digest([clip for clip, split in clip_ids if split == "development"])
     vocabulary.write(files["vocabulary"], made_from, {})

@@ -30,7 +30,7 @@ import numpy as np
 import soundfile
 
 from earwitness.config import validated
-from earwitness.options import SPLITS, TextOptions
+from earwitness.options import SPLITS, VocabularyOptions
 
 SHARES = {"development": 3, "validation": 1, "evaluation": 1}  # fifths of the clips
 FEATURE = {"extractor": "logmel", "sample_rate": 16000, "fmax": 8000, "hop": 64, "seconds": 3}
@@ -116,7 +116,8 @@ def text(folder: Path) -> None:
     from earwitness.text.stage import prepare_text
 
     tables = (folder / "corpus/clips.csv", folder / "corpus/captions.csv")
-    prepare_text(TextOptions.model_validate(TEXT), *tables, folder / "vocabulary.json", folder / "word2vec.bin")
+    out = {"vocabulary": folder / "vocabulary.json", "word2vec": folder / "word2vec.bin"}
+    prepare_text(VocabularyOptions.model_validate(TEXT), tables[0].parent, out)
 
 
 def training(folder: Path) -> None:

@@ -32,7 +32,7 @@ import soundfile
 
 from earwitness.config import validated
 from earwitness.corpora.tables import CAPTIONS, CLIPS, SOURCES, write_rows
-from earwitness.options import IdListOptions, TextOptions
+from earwitness.options import IdListOptions, VocabularyOptions
 
 ROOT = Path(__file__).parents[1]
 RATE, SAMPLES = 8000, 400
@@ -133,9 +133,10 @@ def text_stage(folder: Path) -> None:
     """Make the vocabulary and the word vectors, in one pass."""
     from earwitness.text.stage import prepare_text
 
-    options = TextOptions.model_validate({"word2vec": {"size": 32, "passes": 1}})
+    options = VocabularyOptions.model_validate({"word2vec": {"size": 32, "passes": 1}})
     tables = (folder / "clips.csv", folder / "captions.csv")
-    prepare_text(options, *tables, folder / "vocabulary.json", folder / "word2vec.bin")
+    out = {"vocabulary": folder / "vocabulary.json", "word2vec": folder / "word2vec.bin"}
+    prepare_text(options, tables[0].parent, out)
 
 
 def leak_audit(folder: Path) -> None:

@@ -1,17 +1,20 @@
 """The validated configuration, and the few helpers that rules share."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from earwitness import registry
 from earwitness.config import Config
 from earwitness.corpora.dataset import Dataset
 from earwitness.errors import EarwitnessError
+from earwitness.evaluation.result import refuse_old_results
 from earwitness.files import checkpoint_digests
 from earwitness.metrics.captions import Tools
-from earwitness.options import NOT_TRAINED, SPLITS
+from earwitness.options import SPLITS
 from earwitness.tracking.publish import store_uri
 
 
@@ -24,6 +27,8 @@ def plain(function, *arguments):
 
 
 CONFIG = plain(Config, config)
+KINDS = {name: registry.kind(name) for name in registry.KINDS}
+plain(refuse_old_results, Path("results"))
 # Jars and models that captions are scored with.
 TOOLS = Tools(
     spice=CONFIG.spice.jars,
@@ -43,6 +48,7 @@ wildcard_constraints:
     experiment="|".join(map(re.escape, CONFIG.experiments)),
     split="|".join(SPLITS),
     seed=r"\d+",
+    kind="|".join(KINDS),
 
 
 def dataset(wildcards):
@@ -60,14 +66,18 @@ def experiment(wildcards):
 
 
 def found_for_training(wildcards):
-    """Digests of what a training finds on the disk: checkpoints, and SPICE's jars where SPIDEr chooses the epoch."""
-    found = plain(checkpoint_digests, experiment(wildcards).checkpoints())
-    return found | TOOLS.used_in_training(experiment(wildcards).train.monitor)
+    """Digests of what a training finds on this machine: checkpoints, and programs that choose the epoch."""
+    return plain(checkpoint_digests, experiment(wildcards).checkpoints()) | experiment(wildcards).found(TOOLS)
 
 
-def below(dataset, files):
-    """Named inputs below a data set's results."""
-    return {name: f"results/{dataset}/{path}" for name, path in files.items()}
+def below(dataset, uses):
+    """Named inputs below results/."""
+    return {name: f"results/{use.path(dataset)}" for name, use in uses.items()}
+
+
+def tables_of(dataset, kind):
+    """The tables of the corpus that a kind of prediction reads."""
+    return [f"results/{dataset}/corpus/{name}" for name in KINDS[kind].tables]
 
 
 def seed_folders(wildcards):

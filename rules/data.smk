@@ -1,7 +1,6 @@
 """Corpora: from a published record, a folder of audio, or nothing at all, to tidy tables."""
 
 from earwitness.fetch.records import FETCHED
-from earwitness.options import NOT_CORPUS
 
 CORPUS_FILES = ("clips.csv", "captions.csv", "phrases.csv", "events.csv", "sources.csv", "report.json")
 
@@ -21,7 +20,7 @@ rule synthesise:
         mem_mb=2000,
         runtime=30,
     params:
-        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude=NOT_CORPUS | {"on_bad_audio"}),
+        options=lambda w: CONFIG.datasets[w.dataset].settings("audio"),
     script:
         "../workflow/scripts/synthesise.py"
 
@@ -85,7 +84,7 @@ rule corpus:
         mem_mb=4000,
         runtime=120,
     params:
-        options=lambda w: CONFIG.datasets[w.dataset].model_dump(exclude=NOT_CORPUS),
+        options=lambda w: CONFIG.datasets[w.dataset].settings("corpus"),
         root=audio_root,
         audio=lambda w: dataset(w).state(),
     script:

@@ -1,78 +1,119 @@
-"""Evaluation: captions of the evaluation split, their scores, and an experiment's result over its seeds."""
+"""Evaluation: predictions of the evaluation split, their scores, baselines, and an experiment's result over its seeds."""
 
 from math import ceil
 
+from earwitness.systems.interface import PREDICTION
+
 SCORE_FILES = ("scores.csv", "statistics.h5", "metrics.json")
-SEED_FILES = ("model.safetensors", "model.json", "events.jsonl", "captions.csv", *SCORE_FILES)
+SEED = "results/{dataset}/{experiment}/seed-{seed}"
 
 
-rule predict:
+def of_kind(kind):
+    """The experiments that make a kind of prediction, as a pattern."""
+    return "|".join(re.escape(name) for name, entry in CONFIG.experiments.items() if kind in entry.KINDS) or "(?!)"
+
+
+def model_of(wildcards):
+    """The files of the model of a seed, none without training."""
+    folder = f"results/{wildcards.dataset}/{wildcards.experiment}/seed-{wildcards.seed}"
+    return [f"{folder}/{name}" for name in OUTPUTS.values()] if experiment(wildcards).TRAINED else []
+
+
+for kind, entry in KINDS.items():
+
+    rule:
+        name:
+            f"predict_{kind}"
+        input:
+            unpack(lambda w: below(w.dataset, experiment(w).prediction_inputs())),
+            model=model_of,
+            corpus=multiext("results/{dataset}/corpus/", *entry.tables),
+        output:
+            [f"{SEED}/{file}" for file in (*entry.files, f"{kind}/{PREDICTION}")],
+        log:
+            f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/predict_{kind}.log",
+        benchmark:
+            f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/predict_{kind}.tsv"
+        wildcard_constraints:
+            experiment=of_kind(kind),
+        conda:
+            "../envs/earwitness.yaml"
+        threads: lambda w: experiment(w).threads
+        resources:
+            mem_mb=8000,
+            runtime=120,
+        params:
+            options=lambda w: experiment(w).settings("prediction"),
+            kind=kind,
+        message:
+            "Predicting with {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
+        script:
+            "../workflow/scripts/predict.py"
+
+    rule:
+        name:
+            f"score_{kind}"
+        input:
+            predictions=multiext(f"{SEED}/", *entry.files),
+            corpus=multiext("results/{dataset}/corpus/", *entry.tables),
+        output:
+            multiext(f"{SEED}/{kind}/", *SCORE_FILES),
+        log:
+            f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/score_{kind}.log",
+        benchmark:
+            f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/score_{kind}.tsv"
+        wildcard_constraints:
+            experiment=of_kind(kind),
+        conda:
+            "../envs/earwitness.yaml"
+        resources:
+            mem_mb=8000,
+            runtime=60 + ceil(CONFIG.spice.minutes if entry.uses_tools else 0),
+            tools=TOOLS_JSON,  # where they are; what they are is identified by their digests
+        params:
+            options=lambda w: experiment(w).settings("scores"),
+            kind=kind,
+            digests=TOOLS.digests() if entry.uses_tools else {},
+            # What a time limit left out is computed when it is raised.
+            minutes=CONFIG.spice.minutes if entry.uses_tools else None,
+        message:
+            "Scoring {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
+        script:
+            "../workflow/scripts/score.py"
+
+
+rule baselines:
     input:
-        unpack(lambda w: below(w.dataset, experiment(w).prediction_inputs())),
-        model="results/{dataset}/{experiment}/seed-{seed}/model.safetensors",
-        description="results/{dataset}/{experiment}/seed-{seed}/model.json",
+        lambda w: tables_of(w.dataset, w.kind),
     output:
-        "results/{dataset}/{experiment}/seed-{seed}/captions.csv",
+        "results/{dataset}/baselines/{kind}.json",
     log:
-        "logs/{dataset}/{experiment}/seed-{seed}/predict.log",
+        "logs/{dataset}/baselines/{kind}.log",
     benchmark:
-        "logs/{dataset}/{experiment}/seed-{seed}/predict.tsv"
-    conda:
-        "../envs/earwitness.yaml"
-    threads: lambda w: experiment(w).train.threads
-    resources:
-        mem_mb=8000,
-        runtime=120,
-    params:
-        options=lambda w: experiment(w).model_dump(exclude={"seeds", "trained_on"}),
-    script:
-        "../workflow/scripts/predict.py"
-
-
-rule score:
-    input:
-        captions="results/{dataset}/{experiment}/seed-{seed}/captions.csv",
-        corpus=multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv", "report.json"),
-    output:
-        multiext("results/{dataset}/{experiment}/seed-{seed}/", *SCORE_FILES),
-    log:
-        "logs/{dataset}/{experiment}/seed-{seed}/score.log",
-    benchmark:
-        "logs/{dataset}/{experiment}/seed-{seed}/score.tsv"
-    conda:
-        "../envs/earwitness.yaml"
-    resources:
-        mem_mb=8000,
-        runtime=60 + ceil(CONFIG.spice.minutes),
-        tools=TOOLS_JSON,  # where they are; what they are is told by their digests
-    params:
-        digests=lambda w: TOOLS.digests(),
-        minutes=CONFIG.spice.minutes,  # what a time limit left out is computed when it is raised
-    script:
-        "../workflow/scripts/score.py"
-
-
-rule trivial:
-    input:
-        multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv"),
-    output:
-        "results/{dataset}/corpus/trivial.json",
-    log:
-        "logs/{dataset}/trivial.log",
-    benchmark:
-        "logs/{dataset}/trivial.tsv"
+        "logs/{dataset}/baselines/{kind}.tsv"
     conda:
         "../envs/earwitness.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
+    message:
+        "Scoring baselines of {wildcards.kind} on {wildcards.dataset}"
     script:
-        "../workflow/scripts/trivial.py"
+        "../workflow/scripts/baselines.py"
+
+
+def seed_files(wildcards):
+    """All that the seeds of an experiment left: models, predictions and their scores."""
+    options = experiment(wildcards)
+    names = [*OUTPUTS.values()] if options.TRAINED else []
+    for kind in options.KINDS:
+        names += [*KINDS[kind].files, *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES))]
+    return [f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names]
 
 
 rule result:
     input:
-        seeds=lambda w: [f"{folder}/{name}" for folder in seed_folders(w) for name in SEED_FILES],
+        seeds=seed_files,
         leaks="results/{dataset}/corpus/leaks.json",
         store="results/mlflow-store.json",
     output:
@@ -88,11 +129,14 @@ rule result:
         mem_mb=2000,
         runtime=30,
     params:
-        options=lambda w: experiment(w).model_dump(exclude={"seeds", "trained_on"}),
+        options=lambda w: experiment(w).settings("scores"),
+        kinds=lambda w: experiment(w).KINDS,
         trained_on=lambda w: CONFIG.trained_on(w.dataset, w.experiment),
         untrained=lambda w: CONFIG.untrained(w.dataset, w.experiment),
         seeds=lambda w: experiment(w).seeds,
         folders=seed_folders,
         uri=store_uri(CONFIG.tracking.uri),
+    message:
+        "Result of {wildcards.experiment} on {wildcards.dataset}"
     script:
         "../workflow/scripts/result.py"

@@ -67,7 +67,7 @@ rule features:
         runtime=240,
         clips_per_shard=lambda w: CONFIG.feature(w.dataset, w.feature).clips_per_shard,  # changes no content
     params:
-        options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(exclude={"clips_per_shard", "trained_on"}),
+        options=lambda w: CONFIG.feature(w.dataset, w.feature).settings("frames"),
         root=audio_root,
     script:
         "../workflow/scripts/features.py"

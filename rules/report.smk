@@ -5,23 +5,23 @@ from earwitness.files import sha256
 PUBLISHED = Path(workflow.basedir) / "src/earwitness/report/published.yaml"
 
 
-def seed_files(wildcards):
-    """What the page shows of the seeds of every experiment."""
-    folder = f"results/{wildcards.dataset}"
-    return [
-        f"{folder}/{name}/seed-{seed}/{file}"
-        for name in CONFIG.experiments_of(wildcards.dataset)
-        for seed in CONFIG.experiment(wildcards.dataset, name).seeds
-        for file in ("scores.csv", "events.jsonl")
-    ]
+def page_inputs(wildcards):
+    """What the page shows: results, the scores and curves of all seeds, baselines of all kinds of prediction."""
+    folder, names = f"results/{wildcards.dataset}", CONFIG.experiments_of(wildcards.dataset)
+    options = {name: CONFIG.experiment(wildcards.dataset, name) for name in names}
+    kinds = [kind for kind in KINDS if any(kind in entry.KINDS for entry in options.values())]
+    paths = [f"{folder}/{name}/metrics.json" for name in names] + [f"{folder}/baselines/{kind}.json" for kind in kinds]
+    for name, entry in options.items():
+        files = [f"{kind}/{file}" for kind in entry.KINDS for file in ("scores.csv", "metrics.json")]
+        files += ["events.jsonl"] if entry.TRAINED else []
+        paths += [f"{folder}/{name}/seed-{seed}/{file}" for seed in entry.seeds for file in files]
+    tables = dict.fromkeys(table for kind in kinds for table in KINDS[kind].tables)
+    return [*paths, *(f"{folder}/corpus/{table}" for table in tables)]
 
 
 rule comparison:
     input:
-        results=lambda w: expand("results/{{dataset}}/{name}/metrics.json", name=CONFIG.experiments_of(w.dataset)),
-        seeds=seed_files,
-        trivial="results/{dataset}/corpus/trivial.json",
-        corpus=multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv", "report.json"),
+        page_inputs,
     output:
         "results/{dataset}/comparison.html",
     log:
@@ -37,5 +37,7 @@ rule comparison:
         root=audio_root,
         experiments=lambda w: CONFIG.experiments_of(w.dataset),
         published=lambda w: sha256(PUBLISHED),
+    message:
+        "Comparing the experiments on {wildcards.dataset}"
     script:
         "../workflow/scripts/comparison.py"

@@ -1,23 +1,30 @@
-"""Text: the vocabulary of the training captions, and word vectors trained on them."""
+"""Text: what models read captions by, such as the vocabulary of the training captions; a rule for each kind."""
 
+for kind, entry in registry.TEXTS.items():
 
-rule text:
-    input:
-        clips="results/{dataset}/corpus/clips.csv",
-        captions="results/{dataset}/corpus/captions.csv",
-    output:
-        vocabulary="results/{dataset}/text/{text}/vocabulary.json",
-        word2vec="results/{dataset}/text/{text}/word2vec.bin",
-    log:
-        "logs/{dataset}/text/{text}.log",
-    benchmark:
-        "logs/{dataset}/text/{text}.tsv"
-    conda:
-        "../envs/earwitness.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    params:
-        options=lambda w: CONFIG.text(w.dataset, w.text).model_dump(),
-    script:
-        "../workflow/scripts/text.py"
+    rule:
+        name:
+            f"text_{kind}"
+        input:
+            clips="results/{dataset}/corpus/clips.csv",
+            captions="results/{dataset}/corpus/captions.csv",
+        output:
+            **{
+                name: f"results/{{dataset}}/text/{{text}}/{file}"
+                for name, file in registry.load(entry.options).FILES.items()
+            },
+        log:
+            "logs/{dataset}/text/{text}.log",
+        benchmark:
+            "logs/{dataset}/text/{text}.tsv"
+        wildcard_constraints:
+            text="|".join(re.escape(name) for name, options in CONFIG.texts.items() if options.kind == kind) or "(?!)",
+        conda:
+            "../envs/earwitness.yaml"
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            options=lambda w: CONFIG.text(w.dataset, w.text).settings("text"),
+        script:
+            "../workflow/scripts/text.py"

@@ -1,28 +1,50 @@
-"""Training: one experiment with one seed; the work folder results/.work outlasts a failed or killed run."""
+"""Training: one experiment with one seed; the work folder results/.work outlasts a failed or killed run.
+
+Experiments that differ in prediction or evaluation alone share one training: the first of them trains, the others take
+its model over.
+"""
+
+from earwitness.training.stage import OUTPUTS
+
+
+def owner_of(wildcards):
+    """The folder of the training that is shared; empty for an experiment that trains itself."""
+    owner = CONFIG.trained_as(wildcards.dataset, wildcards.experiment)
+    shared = owner != wildcards.experiment
+    return f"results/{wildcards.dataset}/{owner}/seed-{wildcards.seed}" if shared else ""
+
+
+def training_inputs(wildcards):
+    if owner := owner_of(wildcards):
+        return {name: f"{owner}/{file}" for name, file in OUTPUTS.items()}
+    return below(wildcards.dataset, experiment(wildcards).training_inputs())
 
 
 rule train:
     input:
-        unpack(lambda w: below(w.dataset, experiment(w).training_inputs())),
+        unpack(training_inputs),
     output:
-        weights="results/{dataset}/{experiment}/seed-{seed}/model.safetensors",
-        description="results/{dataset}/{experiment}/seed-{seed}/model.json",
-        events="results/{dataset}/{experiment}/seed-{seed}/events.jsonl",
+        **{name: f"results/{{dataset}}/{{experiment}}/seed-{{seed}}/{file}" for name, file in OUTPUTS.items()},
     log:
         "logs/{dataset}/{experiment}/seed-{seed}/train.log",
     benchmark:
         "logs/{dataset}/{experiment}/seed-{seed}/train.tsv"
+    wildcard_constraints:
+        experiment="|".join(re.escape(name) for name, entry in CONFIG.experiments.items() if entry.TRAINED) or "(?!)",
     conda:
         "../envs/earwitness.yaml"
-    threads: lambda w: experiment(w).train.threads
+    threads: lambda w: 1 if owner_of(w) else experiment(w).threads
     resources:
         mem_mb=16000,
         runtime=1440,
         loaders=lambda w: experiment(w).train.workers,  # changes no content
-        tools=TOOLS_JSON,  # where they are; what is used of them is told by its digest
+        tools=TOOLS_JSON,  # where they are; what is used of them is identified by its digest
     params:
-        options=lambda w: experiment(w).model_dump(exclude=NOT_TRAINED),
+        options=lambda w: experiment(w).settings("weights"),
         checkpoints=found_for_training,
+        owner=owner_of,
         work="results/.work",
+    message:
+        "Training {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../workflow/scripts/train.py"

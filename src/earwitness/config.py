@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from earwitness import registry
 from earwitness.errors import ConfigError, listed, nearest
+from earwitness.expand import expand, merge
 from earwitness.options import (
     SPLITS,
     CheckpointsOptions,
@@ -33,11 +34,12 @@ from earwitness.options import (
     SpiceOptions,
     TextOptions,
     TrackingOptions,
+    Use,
 )
 
 FILES = "results are called {dataset}/{experiment}/metrics.json and {dataset}/comparison.html"
 FEATURE_FILES = f"features are called {{dataset}}/features/{{feature}}/{{{','.join(SPLITS)}}}.h5"
-RESERVED = ("audio", "corpus", "features", "text", "clap")  # folders beside the experiments' own
+RESERVED = ("audio", "baselines", "corpus", "features", "text", "clap")  # folders beside the experiments' own
 
 
 @cache
@@ -45,13 +47,14 @@ def model() -> type[Options]:
     """The pydantic model of the whole configuration, over everything registered."""
     dataset = _one_of(registry.LAYOUTS, "layout")
     feature = _one_of(registry.EXTRACTORS, "extractor")
+    text = _one_of(registry.TEXTS, "kind")
     experiment = _one_of(registry.SYSTEMS, "system")
     return create_model(
         "Config",
         __base__=Options,
         datasets=(dict[Name, dataset], ...),
         features=(dict[Name, feature], ...),
-        texts=(dict[Name, TextOptions], ...),
+        texts=(dict[Name, text], ...),
         experiments=(dict[Name, experiment], ...),
         id_lists=(dict[Name, IdListOptions], {}),
         checkpoints=(CheckpointsOptions, CheckpointsOptions()),
@@ -62,8 +65,18 @@ def model() -> type[Options]:
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of the configuration, for editors; ``config/schema.json`` holds it."""
-    return model().model_json_schema()
+    """JSON schema of the configuration as it is written, for editors; ``config/schema.json`` holds it."""
+    content = model().model_json_schema()
+    written = {
+        "type": "object",
+        "description": "An experiment that varies another one (extends), or several of them (sweep).",
+        "properties": {"extends": {"type": "string"}, "sweep": {"type": "object"}},
+        "anyOf": [{"required": ["extends"]}, {"required": ["sweep"]}],
+    }
+    experiments = content["properties"]["experiments"]
+    known = experiments.pop("patternProperties", None) or {"": experiments.pop("additionalProperties")}
+    experiments["patternProperties"] = {name: {"anyOf": [entry, written]} for name, entry in known.items()}
+    return content
 
 
 def _one_of(entries: dict[str, registry.Entry], kind: str) -> Any:
@@ -78,12 +91,23 @@ class Config:
     """The validated configuration, answering what each rule asks of it.
 
     Attributes: ``datasets``, ``features``, ``texts``, ``experiments`` and ``id_lists`` (name -> options),
-    ``checkpoints``, ``sentence_models``, ``spice``, ``tracking``.
+    ``checkpoints``, ``sentence_models``, ``spice``, ``tracking``. ``experiments`` are those that run: ``extends`` and
+    ``sweep`` are resolved.
     """
 
     def __init__(self, content: Mapping[str, Any]):
         self._raw = copy.deepcopy(dict(content))
-        validated = _validate(model(), self._raw, "")
+        written = self._raw.get("experiments")
+        self._expanded = expand(written if isinstance(written, Mapping) else {})
+        if isinstance(written, Mapping):
+            self._raw["experiments"] = self._expanded.entries
+        for entry in (self._raw.get("texts") or {}).values():
+            if isinstance(entry, dict):
+                entry.setdefault("kind", "vocabulary")
+        try:
+            validated = _validate(model(), self._raw, "")
+        except ConfigError as error:
+            raise ConfigError(listed(_HEADING, [*self._expanded.problems, *self._as_written(error)])) from None
         self.datasets: dict[str, DatasetOptions] = validated.datasets
         self.features: dict[str, FeatureOptions] = validated.features
         self.texts: dict[str, TextOptions] = validated.texts
@@ -93,7 +117,8 @@ class Config:
         self.sentence_models: SentenceModelsOptions = validated.sentence_models
         self.spice: SpiceOptions = validated.spice
         self.tracking: TrackingOptions = validated.tracking
-        found = [*self._bad_names(), *self._bad_list_names(), *self._bad_sources(), *self._bad_overrides()]
+        found = [*self._expanded.problems, *self._bad_names(), *self._bad_list_names(), *self._bad_sources()]
+        found += self._bad_overrides()
         if problems := list(dict.fromkeys(found)):
             raise ConfigError(listed(_HEADING, problems))
 
@@ -105,6 +130,7 @@ class Config:
         """A text's options on one data set."""
         return self._merged("texts", dataset, name)
 
+    @cache  # noqa: B019 (as long as the configuration lives)
     def experiment(self, dataset: str, name: str) -> ExperimentOptions:
         """An experiment's options on one data set: the system's overrides there, under the entry's own keys."""
         own = self._raw["experiments"][name]
@@ -115,17 +141,45 @@ class Config:
     def experiments_of(self, dataset: str) -> list[str]:
         """The experiments that are compared on a data set."""
         chosen = self.datasets[dataset].experiments
-        return list(self.experiments) if chosen is None else chosen
+        if chosen is None:
+            return [name for name in self.experiments if name not in self._expanded.derived]
+        members = (self._expanded.sweeps.get(name, [name]) for name in chosen)
+        return list(dict.fromkeys(name for names in members for name in names))
+
+    @cache  # noqa: B019 (as long as the configuration lives)
+    def trained_as(self, dataset: str, experiment: str) -> str:
+        """The experiment whose training this one shares: the first with equal options, where prediction and scores only
+        differ; itself where there is none."""
+        options = self.experiment(dataset, experiment)
+        if not options.TRAINED:
+            return experiment
+        wanted = options.settings("weights")
+        for name, entry in self.experiments.items():
+            if name == experiment:
+                break
+            if entry.system == options.system and self.experiment(dataset, name).settings("weights") == wanted:
+                return name
+        return experiment
 
     def trained_on(self, dataset: str, experiment: str) -> list[str]:
-        """The id lists of what an experiment and its feature's extractor were trained on beforehand."""
-        options = self.experiment(dataset, experiment)
-        return list(dict.fromkeys([*options.trained_on, *self.feature(dataset, options.feature).trained_on]))
+        """The id lists of what an experiment and its features' extractors were trained on beforehand."""
+        names = list(self.experiment(dataset, experiment).trained_on)
+        for use in self._used(dataset, experiment, "features"):
+            names += self.feature(use.dataset or dataset, use.entry).trained_on
+        for use in self._used(dataset, experiment, "experiments"):
+            names += self.trained_on(use.dataset or dataset, use.entry)
+        return list(dict.fromkeys(names))
 
     def untrained(self, dataset: str, experiment: str) -> list[str]:
         """The features of an experiment whose extractors have weights that nobody trained."""
-        name = self.experiment(dataset, experiment).feature
-        return [name] if self.feature(dataset, name).untrained else []
+        used = self._used(dataset, experiment, "features")
+        names = [use.entry for use in used if self.feature(use.dataset or dataset, use.entry).untrained]
+        for use in self._used(dataset, experiment, "experiments"):
+            names += self.untrained(use.dataset or dataset, use.entry)
+        return list(dict.fromkeys(names))
+
+    def _used(self, dataset: str, experiment: str, stage: str) -> list[Use]:
+        return self.experiment(dataset, experiment).used(stage)
 
     def audited(self, dataset: str) -> list[str]:
         """The id lists that concern a data set: of its audit, and of what its experiments were trained on."""
@@ -161,19 +215,37 @@ class Config:
         for name, entry in self.experiments.items():
             if name in RESERVED:
                 yield f"experiments.{name}: this name is taken by a folder under results/; choose another"
-            for kind, known in (("feature", self.features), ("text", self.texts)):
-                if (value := getattr(entry, kind)) not in known:
-                    yield f"experiments.{name}.{kind}: {value!r}; {nearest(value, known)}"
+            yield from self._bad_uses(name, entry)
+        asked = [*self.experiments, *self._expanded.sweeps]
         for dataset, entry in self.datasets.items():
             for value in entry.experiments or []:
-                if value not in self.experiments:
-                    yield f"datasets.{dataset}.experiments: {value!r}; {nearest(value, self.experiments)}"
+                if value not in asked:
+                    yield f"datasets.{dataset}.experiments: {value!r}; {nearest(value, asked)}"
             overrides = entry.overrides
             known_by_kind = {"features": self.features, "texts": self.texts, "systems": registry.SYSTEMS}
             for kind, known in known_by_kind.items():
                 for value in getattr(overrides, kind):
                     if value not in known:
                         yield f"datasets.{dataset}.overrides.{kind}: {value!r}; {nearest(value, known)}"
+
+    def _bad_uses(self, name: str, entry: ExperimentOptions) -> Iterator[str]:
+        """Entries that an experiment reads and that are not there."""
+        known = {"features": self.features, "text": self.texts, "experiments": self.experiments}
+        written = self._expanded.origin[name]
+        for use in entry.uses():
+            if use.stage in known and use.entry not in known[use.stage]:
+                place = _key_of(entry.model_dump(), use.entry)
+                yield f"experiments.{written}.{place}: {use.entry!r}; {nearest(use.entry, known[use.stage])}"
+            if use.dataset is not None and use.dataset not in self.datasets:
+                place = _key_of(entry.model_dump(), use.dataset)
+                yield f"experiments.{written}.{place}: {use.dataset!r}; {nearest(use.dataset, self.datasets)}"
+
+    def _as_written(self, error: ConfigError) -> list[str]:
+        """The lines of an error, with experiments called as the configuration calls them."""
+        lines = [line.removeprefix("  - ") for line in str(error).splitlines()[1:]]
+        for name, written in self._expanded.origin.items():
+            lines = [line.replace(f"experiments.{name}.", f"experiments.{written}.", 1) for line in lines]
+        return list(dict.fromkeys(lines))
 
     def _bad_list_names(self) -> Iterator[str]:
         """Id lists that are named and not there, and data sets that id lists name."""
@@ -221,11 +293,22 @@ class Config:
                     yield from (line.removeprefix("  - ") for line in str(error).splitlines()[1:])
 
 
-def validated(kind: Literal["datasets", "features", "experiments"], content: Mapping[str, Any]) -> Any:
+def _key_of(content: Mapping[str, Any], value: str) -> str:
+    """The key that has a value, or a list with it; dotted where it is nested."""
+    for key, found in content.items():
+        if found == value or (isinstance(found, list) and value in found):
+            return key
+        if isinstance(found, Mapping) and (nested := _key_of(found, value)):
+            return f"{key}.{nested}"
+    return ""
+
+
+def validated(kind: Literal["datasets", "features", "texts", "experiments"], content: Mapping[str, Any]) -> Any:
     """Options of one entry from plain content, as a rule hands it to its script."""
     registries = {
         "datasets": (registry.LAYOUTS, "layout"),
         "features": (registry.EXTRACTORS, "extractor"),
+        "texts": (registry.TEXTS, "kind"),
         "experiments": (registry.SYSTEMS, "system"),
     }
     entries, key = registries[kind]
@@ -234,15 +317,6 @@ def validated(kind: Literal["datasets", "features", "experiments"], content: Map
 
 _TYPE_TAG = re.compile(r"(list|dict)\[|constrained-|function-")
 _HEADING = "The configuration is not valid:"
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings merged key by key, as Snakemake merges configuration files; ``above`` wins."""
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
 
 
 def _validate(kind: type[BaseModel], content: Mapping[str, Any], place: str) -> Any:
@@ -293,10 +367,15 @@ def _is_number(text: Any) -> bool:
 def _without_tags(location: tuple) -> list:
     """A location without the tags of unions that pydantic puts in (``datasets.mini.mini.clips``)."""
     location = tuple(part for part in location if not (isinstance(part, str) and _TYPE_TAG.match(part)))
-    if len(location) > 2 and location[0] in ("datasets", "features", "experiments"):
-        names = {"datasets": registry.LAYOUTS, "features": registry.EXTRACTORS, "experiments": registry.SYSTEMS}
-        if len(names[location[0]]) > 1 and location[2] in names[location[0]]:
-            return [*location[:2], *location[3:]]
+    names = {
+        "datasets": registry.LAYOUTS,
+        "features": registry.EXTRACTORS,
+        "texts": registry.TEXTS,
+        "experiments": registry.SYSTEMS,
+    }
+    known = names.get(location[0], {}) if len(location) > 2 else {}
+    if len(known) > 1 and location[2] in known:
+        return [*location[:2], *location[3:]]
     return list(location)
 
 

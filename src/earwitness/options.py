@@ -1,10 +1,15 @@
-"""The manners that all option models share, and the options that no single layout, extractor or system owns."""
+"""What all option models have in common, and the options that belong to no single layout, extractor or system.
+
+A field says once what it changes, by the first stage whose output depends on it (``Changes``). Everything else follows:
+what a rule has among its parameters, what a run key is made of, and which experiments share a training.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -41,6 +46,53 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+@dataclass(frozen=True)
+class Changes:
+    """Marks a field with the first stage whose output it changes; ``nothing``: it changes no output at all.
+
+    Example: ``beam: Annotated[int, Changes("prediction")] = 1``. A field without the mark changes the first stage of
+    its entry's ``STAGES``, so forgetting the mark costs time, never a wrong result.
+    """
+
+    stage: str
+
+
+class Entry(Options):
+    """An entry of the configuration that is worked on in stages."""
+
+    STAGES: ClassVar[tuple[str, ...]]  # in the order of the DAG
+
+    def settings(self, stage: str, mode: Literal["json", "python"] = "python") -> dict[str, Any]:
+        """The options that the output of ``stage`` depends on, as plain content."""
+        return self.model_dump(mode=mode, exclude=_later(self, self.STAGES.index(stage), self.STAGES))
+
+
+def _later(options: Options, stage: int, stages: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that change only stages after the given one, nested as ``model_dump(exclude=...)`` takes them."""
+    excluded: dict[str, Any] = {}
+    for name, field in type(options).model_fields.items():
+        mark = next((entry.stage for entry in field.metadata if isinstance(entry, Changes)), stages[0])
+        if mark == "nothing" or stages.index(mark) > stage:
+            excluded[name] = True
+        elif isinstance(value := getattr(options, name), Options) and (nested := _later(value, stage, stages)):
+            excluded[name] = nested
+    return excluded
+
+
+class Use(NamedTuple):
+    """A file that an experiment reads, by the entry that it is made for."""
+
+    stage: Literal["corpus", "features", "text", "experiments"]
+    entry: str  # name of the feature, text or experiment; of a corpus: ""
+    file: str  # in the entry's folder
+    dataset: str | None = None  # None: the data set that the experiment runs on
+
+    def path(self, dataset: str) -> str:
+        """The path below ``results/``."""
+        folders = {"corpus": "corpus", "experiments": self.entry}
+        return f"{self.dataset or dataset}/{folders.get(self.stage, f'{self.stage}/{self.entry}')}/{self.file}"
+
+
 class Overrides(Options):
     """Settings that hold for one data set only: entries by name, systems by kind.
 
@@ -53,17 +105,16 @@ class Overrides(Options):
     systems: dict[Name, dict[str, Any]] = {}
 
 
-class DatasetOptions(Options):
+class DatasetOptions(Entry):
     """What every data set has, whatever its layout."""
 
-    experiments: list[Name] | None = None  # what comparison.html and `make demo` ask for; null: all
-    on_bad_audio: Literal["fail", "skip"] = "fail"
-    audit: list[Name] = []  # id lists that the leak audit compares its clips with
-    overrides: Overrides = Overrides()
+    STAGES = ("audio", "corpus")
 
-
-# Options of a data set that change nothing in its corpus.
-NOT_CORPUS = {"experiments", "audit", "overrides", "mirror", "workers"}
+    # What comparison.html and `make demo` ask for, sweeps by their name; null: all that extend no other experiment.
+    experiments: Annotated[list[Name] | None, Changes("nothing")] = None
+    on_bad_audio: Annotated[Literal["fail", "skip"], Changes("corpus")] = "fail"
+    audit: Annotated[list[Name], Changes("nothing")] = []  # id lists that the leak audit compares its clips with
+    overrides: Annotated[Overrides, Changes("nothing")] = Overrides()
 
 
 class RecordingsOptions(DatasetOptions):
@@ -74,7 +125,8 @@ class RecordingsOptions(DatasetOptions):
     metadata: list[FilePath] = []  # csv tables that say where recordings come from (file_name, freesound_id ...)
     split_scheme: Name | None = None  # lists of names that move clips to other splits; null: the corpus' own splits
     source: str | None = None  # the published record it is fetched from; null: the folder is the user's own
-    mirror: FilePath | None = None  # address or folder that holds the record's files; null: where it was published
+    # Address or folder that holds the record's files; null: where it was published.
+    mirror: Annotated[FilePath | None, Changes("nothing")] = None
 
 
 class IdListOptions(Options):
@@ -102,11 +154,14 @@ class IdListOptions(Options):
         return self
 
 
-class FeatureOptions(Options):
+class FeatureOptions(Entry):
     """What every feature has, whatever its extractor."""
 
-    trained_on: list[Name] = []  # id lists of what its extractor was trained on
-    clips_per_shard: PositiveInt = 16  # at most; what a killed extraction loses, for each worker
+    STAGES = ("frames",)
+
+    trained_on: Annotated[list[Name], Changes("nothing")] = []  # id lists of what its extractor was trained on
+    # At most; what a killed extraction loses, for each worker.
+    clips_per_shard: Annotated[PositiveInt, Changes("nothing")] = 16
 
     @property
     def shard_clips(self) -> int:
@@ -140,34 +195,74 @@ class Word2VecOptions(Options):
     seed: int = 1
 
 
-class TextOptions(Options):
-    """How captions become word ids (cl4ac.md, sections 2.3 to 2.5)."""
+class TextOptions(Entry):
+    """What every text has, whatever its kind: a way for models to read captions."""
 
+    STAGES = ("text",)
+    FILES: ClassVar[dict[str, str]]  # the files that are made of a corpus, by name
+
+    kind: str
+
+
+class VocabularyOptions(TextOptions):
+    """A vocabulary of the training captions and word vectors trained on them (cl4ac.md, sections 2.3 to 2.5)."""
+
+    FILES = {"vocabulary": "vocabulary.json", "word2vec": "word2vec.bin"}
+
+    kind: Literal["vocabulary"] = "vocabulary"
     cleaning: Literal["cl4ac"] = "cl4ac"
     punct_replacement: Literal["", " "] = ""
     pad_is_eos: bool = False  # true: no <pad> and no <unk>, as published
     word2vec: Word2VecOptions = Word2VecOptions()
 
 
-class ExperimentOptions(Options):
+class ExperimentOptions(Entry):
     """What every experiment has, whatever its system."""
 
-    feature: Name
-    text: Name
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_all_different)] = [0]
-    trained_on: list[Name] = []  # id lists of what its weights were trained on before, beside the development split
+    STAGES = ("weights", "prediction", "scores")
+    KINDS: ClassVar[
+        tuple[str, ...]
+    ]  # the kinds of prediction that the system makes, of registry.KINDS; the first leads
+    TRAINED: ClassVar[bool] = True  # False: there is nothing to train, the system predicts from what it reads
+
+    system: str
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0)]],
+        Field(min_length=1),
+        AfterValidator(_all_different),
+        Changes("nothing"),
+    ] = [0]
+    # Id lists of what its weights were trained on before, beside the development split.
+    trained_on: Annotated[list[Name], Changes("nothing")] = []
 
     @abstractmethod
-    def training_inputs(self) -> dict[str, str]:
-        """The files training reads, by name, below the data set's results."""
+    def training_inputs(self) -> dict[str, Use]:
+        """The files that training reads, by name; none for a system without training."""
 
     @abstractmethod
-    def prediction_inputs(self) -> dict[str, str]:
-        """The files prediction reads beside the model, by name, below the data set's results."""
+    def prediction_inputs(self) -> dict[str, Use]:
+        """The files that prediction reads beside the model's folder, by name."""
+
+    def uses(self) -> list[Use]:
+        """Everything the experiment reads."""
+        return list(dict.fromkeys([*self.training_inputs().values(), *self.prediction_inputs().values()]))
+
+    def used(self, stage: str) -> list[Use]:
+        """One use of each entry of a stage, such as the features."""
+        return list({(use.entry, use.dataset): use for use in self.uses() if use.stage == stage}.values())
 
     def checkpoints(self) -> dict[str, str]:
         """Paths of the public checkpoints that training starts from, by the key that names them."""
         return {}
+
+    def found(self, tools: Any) -> dict[str, str]:
+        """Digests of what training finds on this machine beside its inputs, such as programs that validation runs."""
+        return {}
+
+    @property
+    def threads(self) -> int:
+        """Threads of computation in training and prediction."""
+        return 1
 
 
 class DecodingOptions(Options):
@@ -180,21 +275,15 @@ class DecodingOptions(Options):
 
 
 class TrainingOptions(Options):
-    """How the training loop runs, whatever the system."""
+    """How the training loop runs, whatever the system; a system adds its schedule and how it chooses an epoch."""
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 30
-    patience: PositiveInt | None = None  # epochs without a better `monitor` before training stops; null: never
-    monitor: Literal["cider_d", "spider"] = "cider_d"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     devices: PositiveInt = 1
     threads: PositiveInt = 8  # of computation on a CPU, at most as many as --cores; other numbers, other last digits
-    workers: NonNegativeInt = 0  # processes that load batches
-    gradient_clip: PositiveFloat = 2.0
-
-
-# Options of an experiment that have no part in its weights: of evaluation, and of how batches are loaded.
-NOT_TRAINED = {"seeds": True, "trained_on": True, "decode": True, "train": {"workers"}}
+    workers: Annotated[NonNegativeInt, Changes("nothing")] = 0  # processes that load batches
+    gradient_clip: PositiveFloat | None = None  # largest norm of the gradient; null: no clipping
 
 
 class CheckpointsOptions(Options):

@@ -1,7 +1,8 @@
-"""Every layout, extractor and system by name: the one line each of them adds outside its own module.
+"""Every layout, extractor, text, system and kind of prediction by name: the one line that each adds outside its module.
 
 A value names what a user may set (a pydantic model, cheap to import: the configuration is checked before anything
-else) and what does the work (imported only when it is used).
+else) and what does the work (imported only when it is used). A kind of prediction is no entry of the configuration: its
+value names what predicts and scores it (cheap to import: rules are made from it) and what the page shows of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ class Entry(NamedTuple):
 
     options: str
     implementation: str
+
+
+class KindEntry(NamedTuple):
+    """Where to find the two halves of a kind of prediction, each as ``module:name``."""
+
+    evaluation: str
+    page: str = "earwitness.report.interface:KindPage"
 
 
 LAYOUTS = {
@@ -45,8 +53,18 @@ EXTRACTORS = {
         "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features"
     ),
 }
+TEXTS = {
+    "vocabulary": Entry("earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text"),
+}
 SYSTEMS = {
-    "cl4ac": Entry("earwitness.systems.cl4ac.options:Cl4acOptions", "earwitness.systems.cl4ac.task:Cl4acTask"),
+    "cl4ac": Entry("earwitness.systems.cl4ac.options:Cl4acOptions", "earwitness.systems.cl4ac.system:Cl4acSystem"),
+}
+KINDS = {
+    "captioning": KindEntry(
+        "earwitness.evaluation.captioning:Captioning", "earwitness.report.captioning:CaptioningPage"
+    ),
+    "retrieval": KindEntry("earwitness.evaluation.retrieval:Retrieval"),
+    "grounding": KindEntry("earwitness.evaluation.grounding:Grounding"),
 }
 
 
@@ -54,6 +72,11 @@ def load(place: str) -> Any:
     """Import what ``module:name`` points to."""
     module, name = place.split(":")
     return getattr(import_module(module), name)
+
+
+def kind(name: str) -> Any:
+    """A kind of prediction, by its name."""
+    return load(KINDS[name].evaluation)()
 
 
 def options_of(registry: dict[str, Entry]) -> tuple[type, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, clips_of, write_table
 from earwitness.features.store import write
-from earwitness.options import TextOptions
+from earwitness.options import VocabularyOptions
 from earwitness.text.stage import prepare_text
 
 FRAMES, MELS = 48, 64
@@ -39,12 +39,8 @@ def corpus(tmp_path_factory):
         made = MADE | {"inputs": {"audio": audio_digest(table)}}
         frames = [(clip, rng.normal(size=(FRAMES, MELS))) for clip in table["clip_id"]]
         write(folder / f"{split}.h5", frames, MELS, made, fill=-100.0, frames_per_clip=FRAMES)
-    options = TextOptions.model_validate({"word2vec": {"size": 16, "passes": 1}})
-    tables, texts = (
-        (folder / "clips.csv", folder / "captions.csv"),
-        (folder / "vocabulary.json", folder / "word2vec.bin"),
-    )
-    prepare_text(options, *tables, *texts)
+    options = VocabularyOptions.model_validate({"word2vec": {"size": 16, "passes": 1}})
+    prepare_text(options, folder, {"vocabulary": folder / "vocabulary.json", "word2vec": folder / "word2vec.bin"})
     return {
         "captions": folder / "captions.csv",
         "clips": folder / "clips.csv",

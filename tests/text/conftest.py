@@ -2,7 +2,7 @@
 
 import pytest
 
-from earwitness.options import TextOptions
+from earwitness.options import VocabularyOptions
 from earwitness.text.vocabulary import Vocabulary, sentences_of
 
 CAPTIONS = ["The rain falls, the wind blows.", "A dog barks", "rain falls on a roof"]
@@ -13,7 +13,7 @@ def make():
     """Cleaned sentences and vocabulary of captions, by default the three above."""
 
     def make(captions=CAPTIONS, **options):
-        options = TextOptions.model_validate(options)
+        options = VocabularyOptions.model_validate(options)
         sentences = sentences_of(captions, options)
         return sentences, Vocabulary.of(sentences, options)
 

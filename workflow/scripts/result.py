@@ -20,6 +20,7 @@ if __name__ == "__main__":
             params.options,
             params.seeds,
             folders,
+            params.kinds,
             audit=Path(snakemake.input.leaks),
             trained_on=params.trained_on,
             untrained=params.untrained,

@@ -1,18 +1,13 @@
-"""Make the vocabulary of the training captions and train word vectors on them."""
+"""Make what models read captions by."""
 
 from pathlib import Path
 
 from _stage import stage
-from earwitness.options import TextOptions
-from earwitness.text.stage import prepare_text
+from earwitness.config import validated
+from earwitness.registry import TEXTS, load
 
 if __name__ == "__main__":
     with stage(snakemake):
-        options = TextOptions.model_validate(snakemake.params.options)
-        files = (
-            snakemake.input.clips,
-            snakemake.input.captions,
-            snakemake.output.vocabulary,
-            snakemake.output.word2vec,
-        )
-        prepare_text(options, *map(Path, files))
+        options = validated("texts", snakemake.params.options)
+        out = {name: Path(path) for name, path in snakemake.output.items()}
+        load(TEXTS[options.kind].implementation)(options, Path(snakemake.input.clips).parent, out)

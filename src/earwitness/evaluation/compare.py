@@ -7,7 +7,7 @@ that a model was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,50 +17,26 @@ import numpy as np
 
 from earwitness.corpora.tables import captions_by_clip, read_table
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.evaluation.result import read_result
+from earwitness.evaluation.result import kinds_of, read_result
 from earwitness.evaluation.scores import Scores, read_scores, read_table_of_scores
 from earwitness.files import read_json, sha256
-from earwitness.metrics import bootstrap
+from earwitness.metrics import bootstrap, catalogue
 from earwitness.metrics.statistics import Statistic
 
-MOVED = 5  # clips that are told of those that moved most
+MOVED = 5  # clips that are listed of those that moved most
 OF_FILES = ("match", "subset", "candidate_columns", "reference_columns")
-HEADLINES = ("spider", "cider_d", "t2a_map10", "miou")  # whose clips are told, the first that both have
 
 
 @dataclass(frozen=True)
-class Run:
-    """Scores of one system, one set for each seed, all of the same clips."""
+class Seeds:
+    """Scores of one kind of prediction of one system, one set for each seed, all of the same clips."""
 
-    name: str
-    folder: Path
     seeds: list[Scores]
-    result: dict[str, Any] | None = field(default=None)  # metrics.json of an experiment
-
-    @property
-    def metrics(self) -> dict[str, dict]:
-        """The metrics of all its clips."""
-        return self.seeds[0].metrics if self.result is None else self.result["metrics"]
 
     @property
     def ids(self) -> list[str]:
         """The clips it was scored on, in order."""
         return self.seeds[0].ids
-
-    @property
-    def corpus(self) -> Path | None:
-        """The folder of its data set's tables."""
-        return None if self.result is None else self.folder.parent / "corpus"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How it was scored."""
-        return self.seeds[0].settings
-
-    @property
-    def references(self) -> set[str]:
-        """Digests of the tables of captions that its seeds were scored against."""
-        return {scores.references for scores in self.seeds} - {None}
 
     @cached_property
     def place(self) -> dict[str, int]:
@@ -81,52 +57,105 @@ class Run:
         means = np.mean([scores.by_clip[metric] for scores in self.seeds], axis=0)
         return means[[self.place[clip_id] for clip_id in clips]]
 
+
+@dataclass(frozen=True)
+class Run:
+    """The scores of one system by kind of prediction; scores from elsewhere are of one kind without a name."""
+
+    name: str
+    folder: Path
+    kinds: dict[str, Seeds]
+    result: dict[str, Any] | None = field(default=None)  # metrics.json of an experiment
+
+    @property
+    def first(self) -> Seeds:
+        """The scores of its leading kind."""
+        return next(iter(self.kinds.values()))
+
+    @property
+    def metrics(self) -> dict[str, dict]:
+        """The metrics of all its clips."""
+        return self.first.seeds[0].metrics if self.result is None else self.result["metrics"]
+
+    @property
+    def corpus(self) -> Path | None:
+        """The folder of its data set's tables."""
+        return None if self.result is None else self.folder.parent / "corpus"
+
     def summary(self) -> dict[str, Any]:
         """What it is, and of how many clips."""
-        told = {"name": self.name, "seeds": len(self.seeds), "clips": len(self.ids)}
-        return told | {key: (self.result or {}).get(key, []) for key in ("leaks", "untrained")}
+        facts = {"name": self.name, "seeds": len(self.first.seeds), "clips": len(self.first.ids)}
+        return facts | {key: (self.result or {}).get(key, []) for key in ("leaks", "untrained")}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One kind of prediction of two runs, and the clips that both were scored on."""
+
+    a: Seeds
+    b: Seeds
+    shared: list[str]
+
+    @property
+    def lists_differ(self) -> bool:
+        return not len(self.shared) == len(self.a.ids) == len(self.b.ids)
 
 
 def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
-    """Compare two systems on the clips that both were scored on.
+    """Compare two systems on the clips that both were scored on, by every kind of prediction that both have.
 
     Args:
         a, b: an experiment (``results/{dataset}/{experiment}``, or the ``metrics.json`` in it), a folder that
             ``earwitness score --out`` wrote, or a table of scores by clip (csv).
-        metric: the metric whose clips are told in ``moved``; None takes the first of ``HEADLINES`` that both have.
+        metric: the metric whose clips are listed in ``moved``; None takes the first headline metric that both have.
 
     Returns ``runs`` (of both: name, seeds, clips, leaks, untrained), ``shared`` (how many clips both were scored on),
     ``lists_differ``, ``references_differ`` (of the shared clips), ``audio_differs`` (how many shared clips are other
     recordings in the two data sets; None where their tables are not there), ``settings_differ`` (how the two were
-    scored, by the settings that both tell and that differ), ``metrics``: for each name ``a``, ``b``,
+    scored, by the settings that both name and that differ), ``metrics``: for each name ``a``, ``b``,
     ``difference`` (b less a), ``ci95`` of the difference and ``p_value`` over the shared clips
     (``earwitness.metrics.bootstrap.difference``), None with a ``reason`` where they cannot be computed; and ``moved``:
     ``metric`` and the clips that differ most in it. A metric that cannot be computed of the shared clips is that of
-    the whole lists where they are equal, without an interval.
+    the whole lists where they are equal, without an interval. The counts of clips are those of the leading kind of
+    prediction.
 
-    Raises EarwitnessError when a file is missing, and MismatchError when no clip is shared.
+    Raises EarwitnessError when a file is missing, and MismatchError when no kind or no clip is shared.
     """
     _require(a, b)
     runs = [_run(a), _run(b)]
-    shared = [clip_id for clip_id in runs[0].ids if clip_id in runs[1].place]
-    if not shared:
-        first, second = (run.ids[0] for run in runs)
+    pairs = _pairs(runs)
+    leading = next(iter(pairs.values()))
+    if not leading.shared:
+        first, second = leading.a.ids, leading.b.ids
         raise MismatchError(
-            f"{a} and {b} share no clip, so they cannot be compared: the first was scored on {len(runs[0].ids)} clips "
-            f"such as {first!r}, the second on {len(runs[1].ids)} such as {second!r}. Are they of the same data set?"
+            f"{a} and {b} share no clip, so they cannot be compared: the first was scored on {len(first)} clips "
+            f"such as {first[0]!r}, the second on {len(second)} such as {second[0]!r}. Are they of the same data set?"
         )
-    differ = not len(shared) == len(runs[0].ids) == len(runs[1].ids)
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     return {
         "runs": [run.summary() for run in runs],
-        "shared": len(shared),
-        "lists_differ": differ,
-        "references_differ": _references_differ(runs, shared),
-        "audio_differs": _audio_differs(runs, shared),
-        "settings_differ": _settings_differ(runs),
-        "metrics": {name: _compared(name, runs, shared, differ) for name in names},
-        "moved": _moved(metric, runs, shared),
+        "kinds": [kind for kind in pairs if kind],
+        "shared": len(leading.shared),
+        "lists_differ": leading.lists_differ,
+        "references_differ": any(_references_differ(runs, pair) for pair in pairs.values()),
+        "audio_differs": _audio_differs(runs, leading.shared),
+        "settings_differ": _settings_differ(pairs.values()),
+        "metrics": {name: _compared(name, runs, pairs) for name in names},
+        "moved": _moved(metric, pairs),
     }
+
+
+def _pairs(runs: list[Run]) -> dict[str, Pair]:
+    """The kinds that both have; scores from elsewhere are set beside the leading kind of an experiment."""
+    a, b = runs
+    kinds = [kind for kind in a.kinds if kind in b.kinds]
+    if not kinds and "" not in {*a.kinds, *b.kinds}:
+        raise MismatchError(
+            f"{a.name} predicts {', '.join(a.kinds)} and {b.name} predicts {', '.join(b.kinds)}: they have no "
+            "metric in common."
+        )
+    both = [(kind, a.kinds[kind], b.kinds[kind]) for kind in kinds] or [("", a.first, b.first)]
+    return {kind: Pair(one, other, [clip for clip in one.ids if clip in other.place]) for kind, one, other in both}
 
 
 def _require(*paths: Path) -> None:
@@ -142,41 +171,49 @@ def _require(*paths: Path) -> None:
 def _run(path: Path) -> Run:
     """Read an experiment with its seeds, a folder of scores, or a table of scores."""
     if path.is_file() and path.suffix != ".json":
-        return Run(str(path), path.parent, [read_table_of_scores(path)])
+        return Run(str(path), path.parent, {"": Seeds([read_table_of_scores(path)])})
     folder = path if path.is_dir() else path.parent
     content = read_json(folder / "metrics.json")
     if isinstance(content, dict) and "seeds" not in content and (folder / "scores.csv").is_file():
-        return Run(str(folder), folder, [read_scores(folder)])
+        return Run(str(folder), folder, {"": Seeds([read_scores(folder)])})
     result = read_result(folder / "metrics.json")
-    folders = [folder / f"seed-{seed}" for seed in result["seeds"]]
-    files = [below / name for below in folders for name in ("scores.csv", "metrics.json")]
+    folders = {kind: [folder / f"seed-{seed}" / kind for seed in result["seeds"]] for kind in kinds_of(result)}
+    files = [
+        below / name for several in folders.values() for below in several for name in ("scores.csv", "metrics.json")
+    ]
     if missing := [str(file) for file in files if not file.is_file()]:
         raise EarwitnessError(listed(f"{folder} lacks files of its seeds:", missing, "Ask for the result again."))
-    seeds = [read_scores(below) for below in folders]
-    if any(scores.ids != seeds[0].ids for scores in seeds):
+    kinds = {kind: Seeds([read_scores(below) for below in several]) for kind, several in folders.items()}
+    if any(scores.ids != scored.ids for scored in kinds.values() for scores in scored.seeds):
         raise MismatchError(f"The seeds in {folder} were scored on other clips; ask for its metrics.json again.")
-    return Run(f"{result['dataset']}/{result['experiment']}", folder, seeds, result)
+    return Run(f"{result['dataset']}/{result['experiment']}", folder, kinds, result)
 
 
-def _references_differ(runs: list[Run], shared: list[str]) -> bool:
+def _references_differ(runs: list[Run], pair: Pair) -> bool:
     """Whether the shared clips were scored against other captions; where those are gone, whether their tables differ.
 
     The tables of two data sets may differ although these clips have the same captions in both.
     """
-    if len(runs[0].references | runs[1].references) < 2:
+    digests = [{scores.references for scores in scored.seeds} - {None} for scored in (pair.a, pair.b)]
+    if len(digests[0] | digests[1]) < 2:
         return False
     tables = [run.corpus and run.corpus / "captions.csv" for run in runs]
-    for table, run in zip(tables, runs, strict=True):
-        if table is None or not table.is_file() or run.references != {sha256(table)}:
+    for table, known in zip(tables, digests, strict=True):
+        if table is None or not table.is_file() or known != {sha256(table)}:
             return True
-    first, second = (captions_by_clip(table, shared) for table in tables)
-    return any(sorted(first[clip_id]) != sorted(second[clip_id]) for clip_id in shared)
+    first, second = (captions_by_clip(table, pair.shared) for table in tables)
+    return any(sorted(first[clip_id]) != sorted(second[clip_id]) for clip_id in pair.shared)
 
 
-def _settings_differ(runs: list[Run]) -> dict[str, list[Any]]:
-    """The settings of scoring that both tell and that differ, but for those of how files are read: [of a, of b]."""
-    a, b = (run.settings for run in runs)
-    return {name: [a[name], b[name]] for name in a if name in b and name not in OF_FILES and a[name] != b[name]}
+def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
+    """The settings of scoring that both name and that differ, but for those of how files are read: [of a, of b]."""
+    differing = {}
+    for pair in pairs:
+        a, b = pair.a.seeds[0].settings, pair.b.seeds[0].settings
+        differing |= {
+            name: [a[name], b[name]] for name in a if name in b and name not in OF_FILES and a[name] != b[name]
+        }
+    return differing
 
 
 def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
@@ -188,29 +225,30 @@ def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
         return 0
     if not all(table.is_file() for table in tables):
         return None
-    first, second = (_digests(table) for table in tables)
+    read = (read_table(table, ["clip_id", "sha256"]) for table in tables)
+    first, second = (dict(zip(clips["clip_id"], clips["sha256"], strict=True)) for clips in read)
     return sum(first.get(clip_id) != second.get(clip_id) for clip_id in shared)
 
 
-def _digests(table: Path) -> dict[str, str]:
-    clips = read_table(table, ["clip_id", "sha256"])
-    return dict(zip(clips["clip_id"], clips["sha256"], strict=True))
-
-
-def _compared(name: str, runs: list[Run], shared: list[str], differ: bool) -> dict[str, Any]:
+def _compared(name: str, runs: list[Run], pairs: dict[str, Pair]) -> dict[str, Any]:
     """One metric of both runs, their difference, and how sure it is."""
+    pair = next((pair for pair in pairs.values() if _has(name, pair)), next(iter(pairs.values())))
     absent = {"value": None, "reason": "it was not scored with this metric"}
     entries = [run.metrics.get(name, absent) for run in runs]
     reasons = {run.name: entry["reason"] for run, entry in zip(runs, entries, strict=True) if entry["value"] is None}
     same = len(reasons) == len(runs) and len(set(reasons.values())) == 1  # both lack it alike
     lacking = list(set(reasons.values())) if same else [f"{name}: {reason}" for name, reason in reasons.items()]
-    statistics = [run.statistics(name, shared) for run in runs]
+    statistics = [scored.statistics(name, pair.shared) for scored in (pair.a, pair.b)]
     if not lacking and None not in statistics:
         return bootstrap.difference(*statistics)
-    known = [_value(*found, differ) for found in zip(entries, statistics, strict=True)]
+    known = [_value(*found, pair.lists_differ) for found in zip(entries, statistics, strict=True)]
     reason = "; ".join(lacking) or "nothing was kept of the clips that it could be computed from again"
     difference = None if None in known else known[1] - known[0]
     return {"a": known[0], "b": known[1], "difference": difference, "ci95": None, "p_value": None, "reason": reason}
+
+
+def _has(name: str, pair: Pair) -> bool:
+    return all(name in scored.seeds[0].metrics for scored in (pair.a, pair.b))
 
 
 def _value(entry: dict[str, Any], statistic: list[Statistic] | None, differ: bool) -> float | None:
@@ -221,26 +259,33 @@ def _value(entry: dict[str, Any], statistic: list[Statistic] | None, differ: boo
     return value if np.isfinite(value) else None
 
 
-def _moved(metric: str | None, runs: list[Run], shared: list[str]) -> dict[str, Any]:
+def _moved(metric: str | None, pairs: dict[str, Pair]) -> dict[str, Any]:
     """The clips that differ most: ``metric``, and of each clip its id, ``a``, ``b`` and what captions were scored."""
-    known = [name for name in runs[0].seeds[0].by_clip if all(run.by_clip(name, shared) is not None for run in runs)]
+    known = {name: pair for pair in pairs.values() for name in pair.a.seeds[0].by_clip if _both(name, pair)}
     if metric is not None and metric not in known:
         raise EarwitnessError(
             f"The clips of both have no values of {metric!r}; there are {', '.join(known) or 'none'}."
         )
-    metric = metric or next((name for name in (*HEADLINES, *known) if name in known), None)
+    headlines = [name for kind in pairs for name in catalogue.HEADLINES.get(kind, ())]
+    headlines += [name for names in catalogue.HEADLINES.values() for name in names]
+    metric = metric or next((name for name in (*headlines, *known) if name in known), None)
     if metric is None:
         return {"metric": None, "clips": []}
-    a, b = (run.by_clip(metric, shared) for run in runs)
+    pair = known[metric]
+    a, b = (scored.by_clip(metric, pair.shared) for scored in (pair.a, pair.b))
     distance = np.nan_to_num(np.abs(b - a))
     order = [row for row in np.argsort(-distance, kind="stable")[:MOVED] if distance[row] > 0]
     clips = [
         {
-            "clip_id": shared[row],
+            "clip_id": pair.shared[row],
             "a": float(a[row]),
             "b": float(b[row]),
-            "captions": [run.seeds[0].captions.get(shared[row]) for run in runs],
+            "captions": [scored.seeds[0].captions.get(pair.shared[row]) for scored in (pair.a, pair.b)],
         }
         for row in order
     ]
     return {"metric": metric, "clips": clips}
+
+
+def _both(name: str, pair: Pair) -> bool:
+    return all(name in scores.by_clip for scored in (pair.a, pair.b) for scores in scored.seeds)

@@ -1,50 +1,40 @@
-"""Scores as stages: of one seed, and of an experiment over its seeds."""
+"""Scores as stages: of one kind of prediction of one seed, of an experiment over its seeds, and of baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from earwitness import registry
 from earwitness.corpora.report import read_report
-from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
-from earwitness.errors import EarwitnessError
-from earwitness.evaluation.scores import CAPTION, read_scores, write_scores
-from earwitness.files import SCHEMA, provenance, read_json, sha256, write_json
+from earwitness.errors import EarwitnessError, listed
+from earwitness.evaluation.interface import SPLIT, Baseline
+from earwitness.evaluation.scores import read_scores, write_scores
+from earwitness.files import provenance, read_json, sha256, write_json
 from earwitness.leaks import audit as leaks
-from earwitness.metrics.baselines import best_constant, constant_score, human_bound
 from earwitness.metrics.bootstrap import summarise
-from earwitness.metrics.captions import Tools, evaluate, tokenize
+from earwitness.metrics.captions import Tools
 
-SPLIT = "evaluation"
+SCHEMA = 2  # of an experiment's metrics.json
 
 
-def score_captions(captions: Path, corpus: Path, folder: Path, tools: Tools | None = None) -> None:
-    """Score one seed's captions against the references of the evaluation split.
-
-    Args:
-        captions: ``captions.csv`` of the seed.
-        corpus: the folder of the corpus' tables.
-        folder: where the files of the scores go.
-        tools: the jars and models that some metrics need; None looks for them where they are by default.
-    """
-    tools = tools or Tools()
-    predicted = read_table(captions, ["clip_id", "caption"])
-    clips = clips_of(corpus / "clips.csv", SPLIT, "scoring")
-    references = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
-    candidates = dict(zip(predicted["clip_id"], predicted["caption"], strict=True))
-    scored = evaluate(candidates, references, tools)
+def score_prediction(kind: str, folder: Path, corpus: Path, tools: Tools | None = None) -> None:
+    """Score one kind of prediction of a seed's folder; the scores go to the kind's folder in it."""
+    scored = registry.kind(kind).score(folder, corpus, tools or Tools())
     content = {
-        "counts": counts(corpus, len(scored.ids), sum(not text for text in scored.candidate_tokens)),
-        "provenance": provenance(
-            "score", {"captions": captions, "references": corpus / "captions.csv"}, tools=tools.digests()
-        ),
+        "kind": kind,
+        "counts": split_counts(corpus) | dict(scored.counts),
+        "notes": list(scored.notes),
+        **scored.more,
+        "provenance": provenance("score", dict(scored.inputs), **scored.settings),
     }
-    write_scores(folder, scored, {CAPTION: [candidates[clip_id] for clip_id in scored.ids]}, content)
+    write_scores(folder / kind, scored.evaluation, scored.columns, content)
 
 
-def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
-    """What the scored split held and what of it was scored; MismatchError where another version made the report."""
+def split_counts(corpus: Path) -> dict[str, Any]:
+    """What the scored split holds; MismatchError where another version made the report."""
     report = read_report(corpus / "report.json")
     split = report["clips"][SPLIT]
     return {
@@ -52,9 +42,7 @@ def counts(corpus: Path, scored: int, empty: int) -> dict[str, Any]:
         "clips_found": split["found"],
         "clips_missing": split["missing"],
         "clips_refused": split["refused"],
-        "clips_scored": scored,
         "clips_refused_by_split": {name: counted["refused"] for name, counted in report["clips"].items()},
-        "captions_empty": empty,
         "ids_sha256": report["ids_sha256"][SPLIT],
     }
 
@@ -65,6 +53,7 @@ def summarise_experiment(
     options: dict[str, Any],
     seeds: Sequence[int],
     folders: Sequence[Path],
+    kinds: Sequence[str],
     audit: Path,
     trained_on: Sequence[str],
     untrained: Sequence[str],
@@ -72,73 +61,104 @@ def summarise_experiment(
 ) -> None:
     """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts, leaks.
 
+    The kinds of prediction are merged: ``metrics`` and ``counts`` hold those of all, ``kinds`` says which are whose.
+
     Args:
-        options: the experiment's resolved options, without its seeds and ``trained_on``.
-        folders: for each seed, the folder with the files of its scores and its ``model.json``.
+        options: the experiment's options as far as its scores depend on them.
+        folders: for each seed, the folder with its predictions, their scores and its ``model.json`` if it was trained.
+        kinds: the kinds of prediction, the leading one first.
         audit: the data set's ``leaks.json``.
         trained_on: the id lists of what it was trained on beside the data set's own clips.
         untrained: features that are made with weights which nobody trained.
     """
-    per_seed = [read_scores(folder) for folder in folders]
-    per_seed_counts = [read_json(folder / "metrics.json")["counts"] for folder in folders]
-    models = [read_json(folder / "model.json") for folder in folders]
+    metrics: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
+    of_kinds: dict[str, Any] = {}
+    for kind in kinds:
+        found = summarise([read_scores(folder / kind) for folder in folders])
+        per_seed = [read_json(folder / kind / "metrics.json")["counts"] for folder in folders]
+        merged = per_seed[0] | {
+            name: sum(seed[name] for seed in per_seed) for name in per_seed[0] if name == "captions_empty"
+        }
+        metrics = found | metrics
+        counts = merged | counts
+        of_kinds[kind] = {"metrics": list(found), "counts": merged}
+    models = [read_json(folder / "model.json") for folder in folders if (folder / "model.json").is_file()]
     content = {
         "schema": SCHEMA,
         "dataset": dataset,
         "experiment": experiment,
         "system": options["system"],
         "seeds": list(seeds),
-        "metrics": summarise(per_seed),
-        "counts": per_seed_counts[0] | {"captions_empty": sum(counts["captions_empty"] for counts in per_seed_counts)},
+        "kinds": of_kinds,
+        "metrics": {name: metrics[name] for kind in kinds for name in of_kinds[kind]["metrics"]},
+        "counts": counts,
         "leaks": leaks.marks(leaks.read_audit(audit), trained_on, SPLIT),
         "untrained": list(untrained),
-        "provenance": {
-            **provenance("result"),
-            "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],
-            "run_keys": [model["run_key"] for model in models],
-            "checkpoints": models[0]["checkpoints"],
-            "encoder_weights": models[0]["checkpoints"].get("encoder.weights", "none"),
-            "inputs": models[0]["provenance"]["inputs"],
-            "options": options,
-        },
+        "provenance": provenance("result") | _trained(models, folders) | {"options": options},
     }
     write_json(out, content)
 
 
+def _trained(models: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> dict[str, Any]:
+    """Where the weights came from; of a system without training there are none."""
+    if not models:
+        return {"weights_sha256": [], "run_keys": [], "checkpoints": {}, "inputs": {}}
+    return {
+        "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],
+        "run_keys": [model["run_key"] for model in models],
+        "checkpoints": models[0]["checkpoints"],
+        "inputs": models[0]["provenance"]["inputs"],
+    }
+
+
 def read_result(path: Path) -> dict[str, Any]:
-    """An experiment's ``metrics.json``; EarwitnessError for any other file, such as a seed's."""
+    """An experiment's ``metrics.json``; EarwitnessError for any other file, and for one of an earlier version."""
     result = read_json(path)
-    if not isinstance(result, dict) or not {"dataset", "experiment", "seeds", "metrics", "counts"} <= result.keys():
+    needed = {"dataset", "experiment", "seeds", "metrics", "counts"}
+    if not isinstance(result, dict) or not needed <= result.keys():
         raise EarwitnessError(
             f"{path} is not an experiment's result; those are called results/{{dataset}}/{{experiment}}/metrics.json. "
             "If it should be one, remove it and ask for it again."
         )
+    if result.get("schema") != SCHEMA:
+        raise EarwitnessError(
+            f"{path} is of schema {result.get('schema')}, and {SCHEMA} is needed: another version of Earwitness made "
+            f"it. Remove {path.parent} and ask for the result again."
+        )
     return result
 
 
-def trivial_baselines(corpus: Path, out: Path) -> None:
-    """Write what any captioner must beat, and a human-like bound, in CIDEr-D on the evaluation split.
+def refuse_old_results(results: Path) -> None:
+    """EarwitnessError where a folder of results holds scores in the form of version 0.1, which is not read any more."""
+    old = sorted({path.parents[1] for path in results.glob("*/*/seed-*/metrics.json")})
+    if old:
+        raise EarwitnessError(
+            listed(
+                "These results were made by an earlier version of Earwitness, which laid them out otherwise:",
+                [str(path) for path in old],
+                f"Move {results} away, or remove these folders; features and corpora beside them are taken over.",
+            )
+        )
 
-    The constant caption is the training caption with the highest CIDEr-D on validation, given to every clip. The bound
-    scores each clip's first reference against its other ones.
-    """
-    captions = {}
-    for split in ("development", "validation", SPLIT):
-        clips = clips_of(corpus / "clips.csv", split, "the constant caption")
-        captions[split] = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
-    training = [text for texts in captions["development"].values() for text in texts]
-    training, validation = tokenize(training, list(captions["validation"].values()))
-    _, references = tokenize([], list(captions[SPLIT].values()))
-    caption = best_constant(training, validation)
-    several = [texts for texts in references if len(texts) > 1]
-    if len(several) > 1:
-        bound = {"clips": len(several), "cider_d": human_bound(several)}
-    else:
-        bound = {"clips": len(several), "cider_d": None, "reason": "fewer than two clips have several references"}
+
+def kinds_of(result: Mapping[str, Any]) -> list[str]:
+    """The kinds of prediction that a result has scores of, the leading one first."""
+    return list(result["kinds"])
+
+
+def write_baselines(kind: str, corpus: Path, out: Path) -> None:
+    """Write what systems of a kind are compared with, on the evaluation split."""
+    found = registry.kind(kind)
     content = {
         "schema": SCHEMA,
-        "constant_caption": {"caption": caption, "cider_d": constant_score(caption, references)},
-        "one_reference_against_the_others": bound,
-        "provenance": provenance("trivial", {"captions": corpus / "captions.csv"}),
+        "kind": kind,
+        "baselines": [asdict(baseline) for baseline in found.baselines(corpus)],
+        "provenance": provenance("baselines", {name: corpus / name for name in found.tables}),
     }
     write_json(out, content)
+
+
+def read_baselines(path: Path) -> list[Baseline]:
+    """The baselines of a kind; none where they were not computed yet."""
+    return [Baseline(**entry) for entry in read_json(path)["baselines"]] if path.is_file() else []

@@ -8,7 +8,6 @@ its kind and settings as attributes, its arrays as data sets.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -21,6 +20,7 @@ import pandas as pd
 from earwitness.corpora.tables import write_table
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.files import SCHEMA, atomic, provenance, read_json, require_match, sha256, write_json
+from earwitness.metrics import catalogue
 from earwitness.metrics.psds import Psds
 from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
 
@@ -33,10 +33,6 @@ CLIP_COLUMNS = (
     *("audio", "path", "wav", "youtube_id", "ytid", "audiocap_id", "sound_id", "clip", "id"),
 )
 EMPTY = ("", "nan", "na", "n/a", "none", "null", "-")
-# Metrics whose corpus value is not the mean of values of single clips, by their names' small letters and digits.
-NO_MEAN = re.compile(
-    r"bleu\d?|meteor|.*(medr|medianrank|gmean|macro)|(frame|segment|event)(precision|recall|f1|er).*|psds.*|thauc.*|vocab.*"
-)
 NOT_A_MEAN = "not a mean of the clips' values, and nothing else was kept of the clips"
 MADE_BY = "scores"
 
@@ -175,7 +171,7 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
     by_clip = {name: values for name, (values, _) in columns.items() if values is not None}
     if not by_clip and numbers_needed:
         raise EarwitnessError(f"{path} has no column of numbers: {', '.join(table.columns)}.")
-    means = {name: values for name, values in by_clip.items() if not _is_no_mean(name)}
+    means = {name: values for name, values in by_clip.items() if catalogue.find(name).is_mean}
     metrics = {
         name: {"value": float(np.nanmean(values))} if name in means else {"value": None, "reason": NOT_A_MEAN}
         for name, values in by_clip.items()
@@ -195,10 +191,6 @@ def _table(path: Path) -> pd.DataFrame:
     if table.empty:
         raise EarwitnessError(f"{path} holds no scores: it has no row.")
     return table
-
-
-def _is_no_mean(name: str) -> bool:
-    return NO_MEAN.fullmatch(re.sub("[^a-z0-9]", "", name.lower())) is not None
 
 
 def _numbers(cells: pd.Series) -> tuple[np.ndarray | None, list[tuple[int, str]]]:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from earwitness.errors import EarwitnessError, listed, nearest
 from earwitness.extractors.published import PublishedWeights, absent, published
 from earwitness.fetch import checkpoints
-from earwitness.fetch.checkpoints import FOLDER, is_web_page
+from earwitness.fetch.checkpoints import FOLDER
+from earwitness.fetch.published import is_web_page
 
 _COUNTER = "num_batches_tracked"  # of BatchNorm; early checkpoints lack it, and inference does not use it
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -59,7 +60,7 @@ def fetch(file: str, folder: str | Path = FOLDER, mirror: str | None = None) -> 
     Of a file without a published digest the entries are checked.
     """
     if (weights := published().get(file)) is None:
-        raise EarwitnessError(f"{file!r} is no published checkpoint that is known; {nearest(file, published())}")
+        raise EarwitnessError(f"{file!r} is not a known public checkpoint; {nearest(file, published())}")
     checkpoints.fetch(weights, folder, mirror, check=lambda path: require_kind(path, weights))
 
 

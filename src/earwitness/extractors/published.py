@@ -10,7 +10,8 @@ from typing import Any
 
 from earwitness import registry
 from earwitness.errors import EarwitnessError, nearest
-from earwitness.fetch.checkpoints import FOLDER, Published
+from earwitness.fetch.checkpoints import FOLDER
+from earwitness.fetch.published import Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,8 @@ def absent(path: Path) -> str:
         return f"{path} is a folder; the file of the checkpoint is needed."
     known = published().get(path.name)
     if known is None and path.parent == Path() and not path.suffix:
-        return (
-            f"{path} does not exist. It is a path, or one of two words; {nearest(path.name, ['public', 'untrained'])}"
-        )
+        words = nearest(path.name, ["public", "untrained"])
+        return f"{path} does not exist. It is a path, or one of two words; {words}"
     put = f"Put {known.described()}, there." if known else "Put the checkpoint there."
     how = f" `snakemake --cores 1 {FOLDER / path.name}` fetches it." if known and path.parent == FOLDER else ""
     return f"{path} does not exist. {put}{how}"

@@ -75,7 +75,7 @@ def feature_provenance(options: FeatureOptions, clips: pd.DataFrame) -> dict[str
 
     Raises EarwitnessError where a file of weights is absent.
     """
-    settings = options.model_dump(exclude={"clips_per_shard", "trained_on"})
+    settings = options.settings("frames")
     inputs = {"audio": audio_digest(clips)}
     for name, path in options.checkpoints().items():
         inputs[name] = state(path)["sha256"]

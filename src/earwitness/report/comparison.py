@@ -1,7 +1,7 @@
 """The comparison page of a data set: one file that opens without network.
 
-Reads what the other stages left under ``results/{dataset}``: the experiments' ``metrics.json``, of each seed
-``scores.csv`` and ``events.jsonl``, and the corpus' tables, report and trivial baselines.
+Reads what the other stages left under ``results/{dataset}``: the experiments' ``metrics.json``, the scores and
+``events.jsonl`` of each seed, baselines, and the corpus' tables and report. Each kind of prediction is a section.
 """
 
 from __future__ import annotations
@@ -9,62 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
+from earwitness import registry
 from earwitness.corpora.report import read_report
-from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.evaluation.result import SPLIT, read_result
-from earwitness.files import SCHEMA, read_json, write_text
-from earwitness.leaks.audit import told
-from earwitness.report import clips, plots
+from earwitness.evaluation.interface import SPLIT, Baseline
+from earwitness.evaluation.result import SCHEMA, kinds_of, read_baselines, read_result
+from earwitness.files import write_text
+from earwitness.leaks.audit import told as report_lines
+from earwitness.metrics.catalogue import Metric
+from earwitness.report import plots
+from earwitness.report.interface import Experiment, KindPage
 from earwitness.report.terminal import grouped
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-METRICS = {
-    "bleu_1": "BLEU-1",
-    "bleu_2": "BLEU-2",
-    "bleu_3": "BLEU-3",
-    "bleu_4": "BLEU-4",
-    "rouge_l": "ROUGE-L",
-    "meteor": "METEOR",
-    "cider_d": "CIDEr-D",
-    "spice": "SPICE",
-    "spider": "SPIDEr",
-}
-# Of metrics that stand on a model, by the part of their name before the model's, in the order of their columns.
-OF_MODELS = {"sbert_sim": "SBERT-sim", "fer": "FER", "spider_fl": "SPIDEr-FL", "fense": "FENSE"}
-VOCABULARY = {"vocab_candidates": "Vocabulary"}
-LOWER_IS_BETTER = ("fer",)
-CLIPS_SHOWN = 20
-OF_A_SEED = ("scores.csv", "events.jsonl")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment's result, and where its seeds lie."""
-
-    name: str
-    folder: Path
-    result: dict[str, Any]
-
-    @property
-    def seeds(self) -> list[Path]:
-        """The folders of its seeds."""
-        return [self.folder / f"seed-{seed}" for seed in self.result["seeds"]]
-
-    @cached_property
-    def first_seed(self) -> dict[str, tuple[str, float | None]]:
-        """By clip: what the first seed's model said, and its CIDEr-D."""
-        kinds = {"clip_id": str, "caption": str}
-        table = pd.read_csv(self.seeds[0] / "scores.csv", dtype=kinds, keep_default_na=False, encoding="utf-8")
-        scores = table["cider_d"].astype(float) if "cider_d" in table else [None] * len(table)
-        return {row[0]: row[1:] for row in zip(table["clip_id"], table["caption"], scores, strict=True)}
+OF_A_SEED = ("scores.csv", "metrics.json")
 
 
 @dataclass
@@ -92,7 +55,7 @@ class Footnotes:
 
 
 def write_comparison(results: Path, experiments: Sequence[str], root: Path, out: Path) -> None:
-    """Write the page that sets a data set's experiments beside each other, beside trivial and published figures.
+    """Write the page that sets a data set's experiments beside each other, beside baselines and published figures.
 
     Args:
         results: the data set's folder of results, which bears its name.
@@ -104,18 +67,18 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    report = read_report(_present(results / "corpus", ["report.json", "clips.csv", "captions.csv", "trivial.json"])[0])
+    report = read_report(_present(results / "corpus", ["report.json", "clips.csv", "captions.csv"])[0])
     found = [_experiment(results, name, report) for name in experiments]
-    trivial = read_json(results / "corpus" / "trivial.json")
-    metrics = _columns(found)
+    kinds = [kind for kind in registry.KINDS if any(kind in experiment.result["kinds"] for experiment in found)]
+    curves = {e.name: [plots.read_curves(seed / "events.jsonl") for seed in e.seeds] for e in found}
     content = {
         "dataset": results.name,
         "split": SPLIT,
         "report": report,
-        "metrics": metrics,
-        **_tables(found, metrics, trivial, results.name, report),
-        **_plots(found, trivial),
-        "clips": _clips(found, results / "corpus", root),
+        "experiments": [{"name": e.name, "colour": plots.colour(number)} for number, e in enumerate(found)],
+        "sections": [_section(kind, found, results, root, report, curves) for kind in kinds],
+        "loss_plot": _loss_plot(list(curves.values())),
+        "unchecked": _unchecked(found),
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -125,6 +88,55 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
         lstrip_blocks=True,
     )
     write_text(out, environment.get_template("comparison.html").render(content))
+
+
+def _section(
+    kind: str,
+    found: list[Experiment],
+    results: Path,
+    root: Path,
+    report: Mapping[str, Any],
+    curves: Mapping[str, list],
+) -> dict[str, Any]:
+    """One kind of prediction: its table of scores, its plots, its examples."""
+    page = registry.load(registry.KINDS[kind].page)(registry.kind(kind))
+    numbered = [(number, experiment) for number, experiment in enumerate(found) if kind in experiment.result["kinds"]]
+    own = [experiment for _, experiment in numbered]
+    baselines = read_baselines(results / "baselines" / f"{kind}.json")
+    metrics, headline = page.columns(own, baselines), page.headline(own)
+    footnotes = Footnotes()
+    published, left_out = _published(results.name, metrics, report)
+    rows = [(experiment.name, experiment.metric(headline)) for experiment in own]
+    scores = [(name, entry["value"], entry.get("ci95")) for name, entry in rows]
+    lines = {b.label[:1].lower() + b.label[1:]: b.metrics.get(headline, {}).get("value") for b in baselines}
+    seeds = [curves[experiment.name] for experiment in found]
+    return {
+        "kind": kind,
+        "label": page.kind.label,
+        "metrics": metrics,
+        "experiments": _rows(numbered, page, metrics, footnotes),
+        "baselines": [
+            {
+                "name": b.label,
+                "fact": b.fact,
+                "cells": [_baseline_cell(b, metric, page, footnotes) for metric in metrics],
+            }
+            for b in baselines
+        ],
+        "published": published,
+        "published_left_out": left_out,
+        "reasons": footnotes.reasons,
+        "absent": _absent(own, page, metrics),
+        "headline": page.kind.metric(headline).label,
+        "score_plot": plots.score_plot(scores, lines, page.kind.metric(headline).label, f"scores-{kind}"),
+        "validation_plots": [
+            {"title": title, "plot": plot}
+            for metric, title in page.kind.curves.items()
+            if (plot := plots.curve_plot(metric, title, {metric: "-"}, seeds))
+        ],
+        "template": page.template,
+        "examples": page.examples(own, results / "corpus", root),
+    }
 
 
 def _present(folder: Path, names: Sequence[str | os.PathLike]) -> list[Path]:
@@ -150,146 +162,103 @@ def _experiment(results: Path, name: str, report: Mapping[str, Any]) -> Experime
         raise MismatchError(f"{path} does not belong on this page: {'; '.join(differences)}. Remove it and run again.")
     experiment = Experiment(name, path.parent, result)
     for seed in experiment.seeds:
-        _present(seed, OF_A_SEED)
+        for kind in kinds_of(result):
+            _present(seed / kind, OF_A_SEED)
     return experiment
 
 
-def _columns(found: list[Experiment]) -> dict[str, str]:
-    """The metrics of the page and their headings: all of ``METRICS``, and what else an experiment has a value of.
-
-    Values of two models are two metrics, each with a column of its own.
-    """
-    entries = (entry for experiment in found for entry in experiment.result["metrics"].items())
-    present = dict.fromkeys(name for name, entry in entries if entry["value"] is not None)
-    columns = dict(METRICS)
-    for kind, label in OF_MODELS.items():
-        named = [name for name in present if name.split(".")[0] == kind]
-        columns |= {name: f"{label} ({', '.join(name.split('.')[1:])})" for name in named}
-    return columns | {name: label for name, label in VOCABULARY.items() if name in present}
-
-
-def _tables(
-    found: list[Experiment],
-    metrics: Mapping[str, str],
-    trivial: Mapping[str, Any],
-    dataset: str,
-    report: Mapping[str, Any],
-) -> dict:
-    footnotes = Footnotes()
-    published, left_out = _published(dataset, metrics, report)
-    return {
-        "experiments": _rows(found, metrics, footnotes),
-        "trivial": _trivial_rows(trivial, metrics, footnotes),
-        "published": published,
-        "published_left_out": left_out,
-        "reasons": footnotes.reasons,
-        "absent": _absent(found, metrics),
-        "unchecked": _unchecked(found),
-    }
-
-
-def _absent(found: list[Experiment], metrics: Mapping[str, str]) -> list[str]:
+def _absent(found: list[Experiment], page: KindPage, metrics: Mapping[str, str]) -> list[str]:
     """Why metrics that have no column could not be computed, those with one reason in one line."""
+    own = {name for experiment in found for name in experiment.result["kinds"][page.kind.name]["metrics"]}
     entries = [entry for experiment in found for entry in experiment.result["metrics"].items()]
     lacking = [(name, entry["reason"]) for name, entry in entries if entry["value"] is None and name not in metrics]
-    labels = OF_MODELS | VOCABULARY
-    return grouped((labels.get(name.split(".")[0], name), reason) for name, reason in lacking)
+    return grouped((page.kind.metric(name.split(".")[0]).label, reason) for name, reason in lacking if name in own)
 
 
-def _rows(found: list[Experiment], metrics: Mapping[str, str], footnotes: Footnotes) -> list[dict[str, Any]]:
-    best = {metric: _best(found, metric) for metric in metrics}
+def _rows(
+    numbered: list[tuple[int, Experiment]], page: KindPage, metrics: Mapping[str, str], footnotes: Footnotes
+) -> list[dict[str, Any]]:
+    found = [experiment for _, experiment in numbered]
+    best = {metric: _best(found, page.kind.metric(metric)) for metric in metrics}
     return [
         {
             "name": experiment.name,
             "colour": plots.colour(number),
-            "facts": _facts(experiment),
-            "leaks": told(experiment.result.get("leaks", []), SPLIT)[0],
+            "facts": [*_facts(experiment), *page.facts(experiment)],
+            "leaks": report_lines(experiment.result.get("leaks", []), SPLIT)[0],
             "untrained": experiment.result.get("untrained", []),
             "seeds": len(experiment.seeds),
-            "cells": [_cell(experiment, metric, best[metric], footnotes) for metric in metrics],
+            "cells": [_cell(experiment, page.kind.metric(metric), best[metric], footnotes) for metric in metrics],
         }
-        for number, experiment in enumerate(found)
+        for number, experiment in numbered
     ]
 
 
-def _best(found: list[Experiment], metric: str) -> float | None:
-    """The best value of several; None where there is no more than one, or none is better than another."""
-    values = [value for experiment in found if (value := _entry(experiment, metric)["value"]) is not None]
-    if len(values) < 2 or metric in VOCABULARY:
+def _best(found: list[Experiment], metric: Metric) -> float | None:
+    """The best value of several; None where there is no more than one, or neither direction is better."""
+    values = [value for experiment in found if (value := experiment.metric(metric.name)["value"]) is not None]
+    if len(values) < 2 or metric.higher_is_better is None:
         return None
-    return min(values) if metric.split(".")[0] in LOWER_IS_BETTER else max(values)
+    return max(values) if metric.higher_is_better else min(values)
 
 
-def _entry(experiment: Experiment, metric: str) -> dict[str, Any]:
-    absent = {"value": None, "reason": "The experiment was not scored with this metric."}
-    return experiment.result["metrics"].get(metric, absent)
-
-
-def _cell(experiment: Experiment, metric: str, best: float | None, footnotes: Footnotes) -> Cell:
-    entry = _entry(experiment, metric)
+def _cell(experiment: Experiment, metric: Metric, best: float | None, footnotes: Footnotes) -> Cell:
+    entry = experiment.metric(metric.name)
     if entry["value"] is None:
         return Cell("—", title=entry["reason"], note=footnotes.number(entry["reason"]))
     interval = entry.get("ci95")
     per_seed = zip(experiment.result["seeds"], entry["per_seed"], strict=True)
     return Cell(
-        text=_number(entry["value"]) if metric not in VOCABULARY else f"{entry['value']:.0f}",
-        interval=f"{_number(interval[0])}–{_number(interval[1])}" if interval else "",
-        title=", ".join(f"seed {seed}: {_number(value)}" for seed, value in per_seed),
+        text=_number(entry["value"], metric),
+        interval=f"{_number(interval[0], metric)}–{_number(interval[1], metric)}" if interval else "",
+        title=", ".join(f"seed {seed}: {_number(value, metric)}" for seed, value in per_seed),
         best=entry["value"] == best,
     )
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}"
+def _number(value: float, metric: Metric) -> str:
+    return f"{value:.{metric.digits}f}"
 
 
 def _facts(experiment: Experiment) -> list[str]:
-    """What else a reader must know of an experiment: where its encoder started, how often it ran, what went wrong."""
-    facts = [_encoder(experiment.result["provenance"])]
+    """What else a reader must know of an experiment: where its weights started, and how often it ran."""
+    provenance = experiment.result["provenance"]
+    if not provenance["weights_sha256"]:
+        return ["without training"]
+    started = [
+        f"{key.partition('.')[0]} from {Path(_option(provenance['options'], key)).name or 'checkpoint'} ({digest[:8]})"
+        for key, digest in provenance["checkpoints"].items()
+    ]
+    facts = started or ["trained from scratch"]
     if (seeds := len(experiment.result["seeds"])) > 1:
         facts.append(f"mean of {seeds} seeds")
-    if empty := experiment.result["counts"].get("captions_empty"):
-        facts.append(f"empty captions: {empty}")
     return facts
+
+
+def _option(options: Mapping[str, Any], key: str) -> str:
+    """The value of a dotted key; empty where there is none."""
+    value: Any = options
+    for part in key.split("."):
+        value = value.get(part, "") if isinstance(value, Mapping) else ""
+    return str(value)
+
+
+def _baseline_cell(baseline: Baseline, metric: str, page: KindPage, footnotes: Footnotes) -> Cell:
+    entry = baseline.metrics.get(metric)
+    if entry is None:
+        return Cell()
+    if entry["value"] is None:
+        return Cell("—", title=entry["reason"], note=footnotes.number(entry["reason"]))
+    return Cell(_number(entry["value"], page.kind.metric(metric)))
 
 
 def _unchecked(found: list[Experiment]) -> list[str]:
     """What of the experiments could not be checked for leaks, each line with the experiments that it concerns."""
     lines: dict[str, list[str]] = {}
     for experiment in found:
-        for line in told(experiment.result.get("leaks", []), SPLIT)[1]:
+        for line in report_lines(experiment.result.get("leaks", []), SPLIT)[1]:
             lines.setdefault(line, []).append(experiment.name)
     return [f"{', '.join(names)}: {line}" for line, names in lines.items()]
-
-
-def _encoder(provenance: Mapping[str, Any]) -> str:
-    digest = provenance.get("encoder_weights", "none")
-    if digest == "none":
-        return "encoder from scratch"
-    path = provenance.get("options", {}).get("encoder", {}).get("weights", "")
-    return f"encoder from {Path(path).name or 'checkpoint'} ({digest[:8]})"
-
-
-def _trivial_rows(trivial: Mapping[str, Any], metrics: Mapping[str, str], footnotes: Footnotes) -> list[dict[str, Any]]:
-    constant, bound = trivial["constant_caption"], trivial["one_reference_against_the_others"]
-    rows = [
-        ("Best constant caption", f"“{constant['caption']}” for every clip", constant["cider_d"]),
-        ("One reference against the others", f"{bound['clips']} clips; about what people score", bound["cider_d"]),
-    ]
-    reason = "Too few clips have more than one reference."
-    nothing = Cell("—", title=reason, note=footnotes.number(reason)) if bound["cider_d"] is None else Cell()
-    return [
-        {
-            "name": name,
-            "fact": fact,
-            "cells": [_plain_cell(score, nothing) if metric == "cider_d" else Cell() for metric in metrics],
-        }
-        for name, fact, score in rows
-    ]
-
-
-def _plain_cell(value: float | None, nothing: Cell) -> Cell:
-    return nothing if value is None else Cell(_number(value))
 
 
 def _published(
@@ -299,62 +268,20 @@ def _published(
     kept = {split: counts["found"] - counts["refused"] for split, counts in report["clips"].items()}
     rows, left_out = [], []
     for row in yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["rows"]:
-        if row["dataset"] != dataset or not row["metrics"]:
+        if row["dataset"] != dataset or not set(row["metrics"]) & set(metrics):
             continue
         if others := [split for split, clips in row["clips"].items() if kept.get(split, 0) != clips]:
             theirs = " and ".join(f"{row['clips'][split]} {split} clips, here {kept.get(split, 0)}" for split in others)
             left_out.append(f"{row['system']} is left out: its figures are of {theirs}.")
             continue
         values = [row["metrics"].get(metric) for metric in metrics]
-        cells = [_plain_cell(value, Cell("—", title="not published")) for value in values]
+        cells = [Cell("—", title="not published") if v is None else Cell(f"{v:.3f}") for v in values]
         rows.append({"name": row["system"], "source": row["source"], "url": row.get("url"), "cells": cells})
     return rows, left_out
 
 
-def _plots(found: list[Experiment], trivial: Mapping[str, Any]) -> dict[str, str | None]:
-    seeds = [[plots.read_curves(folder / "events.jsonl") for folder in experiment.seeds] for experiment in found]
+def _loss_plot(seeds: list[list]) -> str | None:
     every = [curves for runs in seeds for curves in runs]
     # The whole loss of one experiment may hold terms that another lacks; that of the captions compares.
     training = "loss_caption" if every and all("loss_caption" in curves for curves in every) else "loss"
-    losses = {training: "-", "validation_loss": "--"}
-    entries = {experiment.name: _entry(experiment, "cider_d") for experiment in found}
-    scores = [(name, entry["value"], entry.get("ci95")) for name, entry in entries.items()]
-    lines = {
-        "best constant caption": trivial["constant_caption"]["cider_d"],
-        "one reference against the others": trivial["one_reference_against_the_others"]["cider_d"],
-    }
-    return {
-        "score_plot": plots.score_plot(scores, lines),
-        "loss_plot": plots.curve_plot("loss", "Loss over epochs", losses, seeds),
-        "validation_plot": plots.curve_plot("validation", "CIDEr-D on validation", {"validation_cider_d": "-"}, seeds),
-    }
-
-
-def _clips(found: list[Experiment], corpus: Path, root: Path) -> list[dict[str, Any]]:
-    """The clips to hear, from the best to the worst of the first experiment."""
-    if not found:
-        return []
-    scores = {clip_id: score or 0.0 for clip_id, (_, score) in found[0].first_seed.items()}
-    chosen = clips.spread(scores, CLIPS_SHOWN)
-    table = clips_of(corpus / "clips.csv", SPLIT, "the comparison page")
-    paths = dict(zip(table["clip_id"], table["path"], strict=True))
-    references = captions_by_clip(corpus / "captions.csv", chosen)
-    return [
-        {
-            "id": clip_id,
-            "sound": clips.excerpt(root / paths[clip_id]),
-            "references": references[clip_id],
-            "captions": [_caption(number, experiment, clip_id) for number, experiment in enumerate(found)],
-        }
-        for clip_id in chosen
-    ]
-
-
-def _caption(number: int, experiment: Experiment, clip_id: str) -> dict[str, Any]:
-    text, score = experiment.first_seed.get(clip_id, ("", None))
-    return {
-        "experiment": experiment.name,
-        "colour": plots.colour(number),
-        "text": text,
-        "score": "—" if score is None else f"{score:.2f}",
-    }
+    return plots.curve_plot("loss", "Loss over epochs", {training: "-", "validation_loss": "--"}, seeds)

@@ -59,15 +59,19 @@ def read_curves(path: Path) -> dict[str, dict[int, float]]:
 
 
 def score_plot(
-    scores: Sequence[tuple[str, float | None, Sequence[float] | None]], lines: Mapping[str, float | None]
+    scores: Sequence[tuple[str, float | None, Sequence[float] | None]],
+    lines: Mapping[str, float | None],
+    label: str,
+    key: str = "scores",
 ) -> str:
     """A dot with its interval for each experiment, and a vertical line for each named value.
 
     Args:
         scores: name, value and 95 % interval of each experiment; those without a value keep an empty row.
         lines: values to be compared with, by name.
+        label: of the metric; key: what sets the plot apart from others on the page.
     """
-    with _figure("scores", (10.8, 1.1 + 0.45 * len(scores)), "CIDEr-D of each experiment with its interval") as drawn:
+    with _figure(key, (10.8, 1.1 + 0.45 * len(scores)), f"{label} of each experiment with its interval") as drawn:
         figure, axes = drawn.figure, drawn.axes
         for row, (_, value, interval) in enumerate(scores):
             if value is None:

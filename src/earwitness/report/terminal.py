@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from earwitness.evaluation.result import SPLIT, read_result
-from earwitness.files import read_json
+from earwitness.evaluation.interface import SPLIT, Baseline
+from earwitness.evaluation.result import read_baselines, read_result
 from earwitness.leaks.audit import told
+from earwitness.registry import KINDS
 
 MARK = "*"  # of experiments that were trained on what they are evaluated on, or stand on features of random weights
 
@@ -18,10 +19,13 @@ def experiments_of(folder: Path) -> list[dict[str, Any]]:
     return [read_result(path) for path in sorted(folder.glob("*/metrics.json"))]
 
 
-def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str:
-    """Metrics in rows, experiments in columns; what could not run is a dash, with its reason below.
+def baselines_of(folder: Path) -> list[Baseline]:
+    """The baselines under ``results/{dataset}`` that were computed, by kind of prediction."""
+    return [baseline for kind in KINDS for baseline in read_baselines(folder / "baselines" / f"{kind}.json")]
 
-    The last two columns are the best constant caption, and one reference scored against a clip's others.
+
+def table(results: Sequence[dict[str, Any]], baselines: Sequence[Baseline] = ()) -> str:
+    """Metrics in rows, experiments and baselines in columns; what could not run is a dash, with its reason below.
 
     An experiment that was trained on clips it is evaluated on is marked, as is one whose features are made with random
     weights, and the footnote says so.
@@ -31,10 +35,10 @@ def table(results: Sequence[dict[str, Any]], trivial: Path | None = None) -> str
         _marked(result["experiment"], result): {name: entry["value"] for name, entry in result["metrics"].items()}
         for result in results
     }
-    if trivial is not None and trivial.exists():
-        content = read_json(trivial)
-        columns["constant caption"] = {"cider_d": content["constant_caption"]["cider_d"]}
-        columns["one reference"] = {"cider_d": content["one_reference_against_the_others"]["cider_d"]}
+    for baseline in baselines:
+        values = {name: entry["value"] for name, entry in baseline.metrics.items() if name in names}
+        if values:
+            columns[baseline.name] = values
     rows = [["", *columns]]
     for name in names:
         rows.append([name, *(number(values[name]) if name in values else "" for values in columns.values())])
@@ -66,7 +70,7 @@ def comparison(content: dict[str, Any]) -> str:
         rows.append([name, *values, interval, "-" if entry["p_value"] is None else f"{entry['p_value']:.4f}"])
     lines += aligned(rows)
     if any(run["seeds"] == 1 for run in content["runs"]):
-        lines.append("Intervals and p-values are over clips; what another training would give they do not tell.")
+        lines.append("Intervals and p-values reflect the choice of clips, not of training seeds.")
     lines += _moved(content["moved"])
     lines += grouped((name, entry["reason"]) for name, entry in content["metrics"].items() if "reason" in entry)
     return "\n".join([*lines, *(line for letter, run in runs.items() for line in _warnings(letter, run))])

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
 from earwitness.files import digest, provenance
-from earwitness.options import SPLITS, TextOptions
+from earwitness.options import SPLITS, VocabularyOptions
 from earwitness.text import word2vec
 from earwitness.text.vocabulary import Vocabulary, sentences_of
 
 
-def prepare_text(options: TextOptions, clips: Path, captions: Path, vocabulary_out: Path, word2vec_out: Path) -> None:
-    """Make vocabulary and word vectors of the training captions; count what the other splits have beyond them."""
+def prepare_text(options: VocabularyOptions, corpus: Path, out: Mapping[str, Path]) -> None:
+    """Make vocabulary and word vectors of the training captions; count what the other splits have beyond them.
+
+    Args:
+        corpus: the folder of the corpus' tables; out: places of ``vocabulary`` and ``word2vec``.
+    """
+    clips, captions = corpus / "clips.csv", corpus / "captions.csv"
     training = clips_of(clips, "development", "the vocabulary")
     sentences = sentences_of(_texts(captions, list(training["clip_id"])), options)
     vocabulary = Vocabulary.of(sentences, options)
-    word2vec.train(sentences, vocabulary, word2vec_out)
+    word2vec.train(sentences, vocabulary, out["word2vec"])
     every = read_table(clips, ["clip_id", "split"])
     others = [split for split in SPLITS if split != "development" and split in set(every["split"])]
     counts = {
@@ -24,7 +30,7 @@ def prepare_text(options: TextOptions, clips: Path, captions: Path, vocabulary_o
     }
     made_by = provenance("text", {"captions": captions}, **options.model_dump())
     made_by["inputs"]["training_clips"] = digest(list(training["clip_id"]))
-    vocabulary.write(vocabulary_out, made_by, {"training_captions": len(sentences), **counts})
+    vocabulary.write(out["vocabulary"], made_by, {"training_captions": len(sentences), **counts})
 
 
 def _texts(captions: Path, clip_ids: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
 from earwitness.files import read_json, require_match, write_json
-from earwitness.options import TextOptions
+from earwitness.options import VocabularyOptions
 from earwitness.text.cleaning import clean
 
 PAD, UNK, SOS, EOS = "<pad>", "<unk>", "<sos>", "<eos>"
@@ -32,10 +32,10 @@ class Vocabulary:
 
     tokens: tuple[str, ...]
     max_words: int
-    options: TextOptions
+    options: VocabularyOptions
 
     @classmethod
-    def of(cls, sentences: Sequence[Sequence[str]], options: TextOptions) -> Vocabulary:
+    def of(cls, sentences: Sequence[Sequence[str]], options: VocabularyOptions) -> Vocabulary:
         """The vocabulary of cleaned training captions."""
         specials = (SOS, EOS) if options.pad_is_eos else (PAD, UNK, SOS, EOS)
         words = dict.fromkeys(word for sentence in sentences for word in sentence)
@@ -48,18 +48,20 @@ class Vocabulary:
         """Read ``vocabulary.json``; ``expected`` names what its provenance must say."""
         content = read_json(path)
         require_match(path, content["provenance"], expected or {})
-        return cls(tuple(content["tokens"]), content["max_words"], TextOptions.model_validate(content["options"]))
+        return cls.of_content(content)
+
+    @classmethod
+    def of_content(cls, content: Mapping[str, Any]) -> Vocabulary:
+        """The vocabulary of what ``content`` gave."""
+        return cls(tuple(content["tokens"]), content["max_words"], VocabularyOptions.model_validate(content["options"]))
+
+    def content(self) -> dict[str, Any]:
+        """Tokens in order, words of the longest training caption and the text entry, as plain content."""
+        return {"tokens": list(self.tokens), "max_words": self.max_words, "options": self.options.model_dump()}
 
     def write(self, path: str | Path, provenance: dict[str, Any], counts: dict[str, Any]) -> None:
         """Write ``vocabulary.json``: tokens in order, longest training caption, the text entry, what was counted."""
-        content = {
-            "tokens": list(self.tokens),
-            "max_words": self.max_words,
-            "options": self.options.model_dump(),
-            "counts": counts,
-            "provenance": provenance,
-        }
-        write_json(path, content)
+        write_json(path, {**self.content(), "counts": counts, "provenance": provenance})
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -121,7 +123,7 @@ class Vocabulary:
         }
 
 
-def sentences_of(captions: Sequence[str], options: TextOptions) -> list[list[str]]:
+def sentences_of(captions: Sequence[str], options: VocabularyOptions) -> list[list[str]]:
     """Cleaned training captions; those that cleaning empties are refused together."""
     # A word is kept once, however often it is said: there may be a million captions of a few thousand words.
     sentences = [list(map(sys.intern, clean(caption, options.punct_replacement))) for caption in captions]

@@ -9,11 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from earwitness import registry
+from earwitness.evaluation.result import kinds_of
 from earwitness.files import digest, read_json, sha256, write_json
+from earwitness.systems.interface import PREDICTION
 from earwitness.training.events import read_events
 
 KEY = "earwitness.run_key"
@@ -61,10 +65,18 @@ def runs_pages(uri: str) -> dict[str, str]:
     return {experiment.name: f"/#/experiments/{experiment.experiment_id}/runs" for experiment in found}
 
 
-def run_key(folder: Path) -> str:
-    """The key of a seed's run: of its training, and of what its evaluation gave (other decoding is another run)."""
-    training = read_json(folder / "model.json")["run_key"]
-    return digest({"training": training, "evaluation": sha256(folder / "metrics.json")})
+def run_key(content: dict[str, Any], folder: Path) -> str:
+    """The key of a seed's run: of its training, and of what its evaluation gave (other decoding is another run).
+
+    Args:
+        content: the experiment's ``metrics.json``; folder: the seed's.
+    """
+    model = folder / "model.json"
+    training = read_json(model)["run_key"] if model.is_file() else folder.name
+    scores = {kind: sha256(folder / kind / "metrics.json") for kind in kinds_of(content)}
+    return digest(
+        {key: content[key] for key in ("dataset", "experiment")} | {"training": training, "evaluation": scores}
+    )
 
 
 def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
@@ -99,7 +111,8 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
 
 def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], seed: int, folder: Path) -> str:
     """The run of one seed under its parent; one that an earlier try left unfinished is made anew."""
-    found = _find(client, place, run_key(folder))
+    key = run_key(content, folder)
+    found = _find(client, place, key)
     if found is not None and found.info.status == "FINISHED":
         client.set_tag(found.info.run_id, PARENT, parent)
         return found.info.run_id
@@ -108,9 +121,10 @@ def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], see
     events = list(read_events(folder / "events.jsonl"))
     tags = {PARENT: parent, "earwitness.seed": str(seed)}
     name = f"{content['experiment']} seed {seed}"
-    run_id = _new_run(client, place, run_key(folder), name, tags, start=_milliseconds(events[0]))
+    start = _milliseconds(events[0]) if events else None
+    run_id = _new_run(client, place, key, name, tags, start=start)
     _log_params(client, run_id, content["provenance"]["options"] | {"seed": seed})
-    _log_seed(client, run_id, folder, events)
+    _log_seed(client, run_id, folder, events, kinds_of(content))
     return run_id
 
 
@@ -149,21 +163,29 @@ def _log_result(client: Any, run_id: str, content: dict[str, Any], result: Path)
     client.log_artifact(run_id, str(result))
 
 
-def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any]]) -> None:
+def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any]], kinds: Sequence[str]) -> None:
     from mlflow.entities import Metric
 
+    end = _milliseconds(events[-1]) if events else None
     points = []
     for event in events:
         for name, value in event.get("metrics", {}).items():
             points.append(Metric(name, value, _milliseconds(event), event["step"]))
-    for name, metric in read_json(folder / "metrics.json")["metrics"].items():
-        if metric["value"] is not None:
-            points.append(Metric(name, metric["value"], _milliseconds(events[-1]), 0))
+    for kind in reversed(kinds):  # of a name that several kinds have, the leading kind's value stands
+        for name, metric in read_json(folder / kind / "metrics.json")["metrics"].items():
+            if metric["value"] is not None:
+                points.append(Metric(name, metric["value"], end or int(time.time() * 1000), 0))
     for start in range(0, len(points), METRIC_BATCH):
         client.log_batch(run_id, metrics=points[start : start + METRIC_BATCH])
-    for name in ("model.json", "metrics.json", "scores.csv", "captions.csv", "events.jsonl"):
-        client.log_artifact(run_id, str(folder / name))
-    client.set_terminated(run_id, end_time=_milliseconds(events[-1]))
+    for name in ("model.json", "events.jsonl"):
+        if (folder / name).is_file():
+            client.log_artifact(run_id, str(folder / name))
+    for kind in kinds:
+        for name in registry.kind(kind).artifacts:
+            client.log_artifact(run_id, str(folder / name))
+        for name in ("metrics.json", "scores.csv", PREDICTION):
+            client.log_artifact(run_id, str(folder / kind / name), kind)
+    client.set_terminated(run_id, end_time=end)
 
 
 def _milliseconds(event: dict[str, Any]) -> int:

@@ -1,9 +1,10 @@
 """One training loop for all systems, on Lightning.
 
-All randomness of a step comes from (seed, epoch, step), the order of examples from (seed, epoch), and the learning
-rate from the epoch: a training resumed at an epoch's boundary gives the same weights, bit for bit, as an undisturbed
-one. The work folder keeps ``last.ckpt`` (to resume from), ``best.safetensors`` (the epoch that validation chose) and
-``events.jsonl``.
+All randomness of a step comes from (seed, epoch, step), the order of examples from (seed, epoch), and the learning rate
+from epoch, step and validation history: a training resumed at an epoch's boundary gives the same weights, bit for bit,
+as an undisturbed one. What schedule, choice of the epoch and stop rule look at is the history of validation metrics,
+which is kept in the checkpoint. The work folder holds ``last.ckpt`` (to resume from), ``best.safetensors`` (the chosen
+epoch) and ``events.jsonl``.
 """
 
 from __future__ import annotations
@@ -12,56 +13,48 @@ import hashlib
 import os
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from earwitness.errors import EarwitnessError, disk_full_is_plain
 from earwitness.files import atomic
 from earwitness.options import TrainingOptions
+from earwitness.systems.interface import System
 from earwitness.training.events import EventLog
+from earwitness.training.schedules import Moment
 
 EVENTS_EVERY = 10  # steps
 
 
-class Task(Protocol):
-    """What a system gives to the loop. The training loader's sampler has ``set_epoch``."""
-
-    network: nn.Module
-
-    def optimiser(self) -> torch.optim.Optimizer: ...
-    def learning_rate(self, epoch: int) -> float: ...
-    def training_loader(self) -> DataLoader: ...
-    def validation_loader(self) -> DataLoader: ...
-    def losses(self, batch: Any) -> dict[str, Tensor]: ...
-    def validation_step(self, batch: Any) -> Any: ...
-    def validation_metrics(self, outputs: list[Any]) -> dict[str, float]: ...
-
-
-def train(task: Task, options: TrainingOptions, seed: int, work: Path, name: str = "Training") -> dict[str, Any]:
-    """Train, or go on from ``work/last.ckpt``, until the last epoch or until patience is at its end.
+def train(system: System, options: TrainingOptions, seed: int, work: Path, name: str = "Training") -> dict[str, Any]:
+    """Train, or go on from ``work/last.ckpt``, until the last epoch or until the system's stop rule applies.
 
     ``name`` stands beside the progress bar.
 
     Returns:
-        ``{"epoch": the chosen epoch, counted from 0, "metric": its name, "value": its validation value}``. The chosen
-        weights are in ``work/best.safetensors``.
+        ``{"epoch": the chosen epoch, counted from 0, "metric": its name, "value": its validation value}``; the last two
+        are None without validation. The chosen weights are in ``work/best.safetensors``.
+
+    Raises EarwitnessError where the loss or every validation value is not a number.
     """
     work.mkdir(parents=True, exist_ok=True)
-    selection = Selection(work, f"validation_{options.monitor}", options.patience)
+    progress = Checkpoints(system, work, options.epochs)
     last = work / "last.ckpt"
     if last.exists():
-        selection.load_state_dict(_callback_state(last))
-        print(f"{name}: going on after epoch {selection.epoch + 1}", file=sys.stderr)
-    if not selection.finished(options.epochs):
-        loop = Loop(task, seed, work, first_epoch=selection.epoch + 1)
-        _trainer(options, work, [selection], name).fit(loop, ckpt_path=_existing(last), weights_only=True)
-    return {"epoch": selection.best_epoch, "metric": selection.monitor, "value": selection.best}
+        progress.load_state_dict(_callback_state(last))
+        print(f"{name}: resuming after epoch {progress.epoch + 1}", file=sys.stderr)
+    if not progress.finished():
+        loop = Loop(system, options, seed, work, progress)
+        _trainer(options, work, [progress], name).fit(
+            loop, ckpt_path=last if last.exists() else None, weights_only=True
+        )
+    return progress.chosen()
 
 
 def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback], name: str) -> Trainer:
@@ -86,52 +79,56 @@ def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback], na
 
 def _callback_state(checkpoint: Path) -> dict[str, Any]:
     try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][Selection.state_key]
+        return torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][Checkpoints.state_key]
     except Exception as error:  # torch raises many kinds for a damaged file
         raise EarwitnessError(
             f"{checkpoint} is damaged and cannot be resumed from. Remove {checkpoint.parent} to start anew."
         ) from error
 
 
-def _existing(path: Path) -> Path | None:
-    return path if path.exists() else None
-
-
 class Loop(LightningModule):
-    """Lets Lightning drive a task."""
+    """Lets Lightning drive a system."""
 
-    def __init__(self, task: Task, seed: int, work: Path, first_epoch: int = 0):
+    def __init__(self, system: System, options: TrainingOptions, seed: int, work: Path, progress: Checkpoints):
         super().__init__()
-        self.task, self.seed, self.first_epoch = task, seed, first_epoch
-        self.network = task.network  # registered, so that its weights are moved and saved
+        self.system, self.options, self.seed, self.progress = system, options, seed, progress
+        self.network = system.network  # registered, so that its weights are moved and saved
         self.events = EventLog(work / "events.jsonl")
         self.outputs: list[Any] = []
+        self.validation = system.validation_loader()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.task.optimiser()
+        return self.system.optimiser()
 
     def train_dataloader(self) -> DataLoader:
-        loader = self.task.training_loader()
+        loader = self.system.training_loader()
         # Lightning tells the sampler the epoch too, but after the first epoch's workers were asked for their batches.
-        loader.sampler.set_epoch(self.first_epoch)
+        loader.sampler.set_epoch(self.progress.epoch + 1)
         return loader
 
-    def val_dataloader(self) -> DataLoader:
-        return self.task.validation_loader()
+    def val_dataloader(self) -> DataLoader | list:
+        return [] if self.validation is None else self.validation
 
     def on_train_start(self) -> None:
         if self.trainer.is_global_zero:
             self.events.cut_back(self.global_step)
 
-    def on_train_epoch_start(self) -> None:
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.task.learning_rate(self.current_epoch)
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        groups = self.trainer.optimizers[0].param_groups
+        rates = self.rates(self.global_step)
+        for group, rate in zip(groups, rates * len(groups) if len(rates) == 1 else rates, strict=True):
+            group["lr"] = rate
+
+    def rates(self, step: int) -> list[float]:
+        """The learning rates of a step of the current epoch."""
+        steps = int(self.trainer.num_training_batches)
+        moment = Moment(self.current_epoch, step, steps, self.options.epochs, self.progress.history)
+        rates = self.system.learning_rate(moment)
+        return list(rates) if isinstance(rates, list | tuple) else [rates]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        losses = self.task.losses(batch)
+        losses = self.system.losses(batch)
         if not torch.isfinite(losses["loss"]):
             raise EarwitnessError(
                 f"The loss became {losses['loss'].item()} in epoch {self.current_epoch + 1}, step {batch_idx + 1}. "
@@ -147,19 +144,16 @@ class Loop(LightningModule):
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
     ) -> None:
         # Lightning refuses to clip for fused optimisers in mixed precision; bfloat16 needs no unscaling, so we can.
-        torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.outputs.append(self.task.validation_step(batch))
+        self.outputs.append(self.system.validation_step(batch))
 
     def on_validation_epoch_end(self) -> None:
-        metrics = self.task.validation_metrics(self.outputs)
-        self.outputs = []
-        for name, value in metrics.items():
-            self.log(name, value)
-        if self.trainer.is_global_zero:
-            rate = self.task.learning_rate(self.current_epoch)
-            self.events.metrics(self.global_step, self.current_epoch, learning_rate=rate, **metrics)
+        outputs, self.outputs = self.outputs, []
+        metrics = self.system.validation_metrics(outputs)
+        self.progress.validated = {name: float(value) for name, value in metrics.items()}
 
 
 def step_seed(*numbers: int) -> int:
@@ -167,50 +161,67 @@ def step_seed(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "big") >> 1
 
 
-class Selection(Callback):
-    """Keeps the weights of the best validation epoch, ends training when patience does, writes what resuming needs.
+class Checkpoints(Callback):
+    """Keeps the weights of the chosen epoch, ends training when the system's rule says so, writes what resuming needs.
 
     Lightning's own checkpoint and early-stopping callbacks keep this state in two places, which a kill between them
     would set at odds.
+
+    Attributes:
+        history: validation metrics of the epochs that are done; epoch: the last of them, counted from 0.
+        validated: validation metrics of the epoch that is ending.
     """
 
-    state_key = "Selection"
+    state_key = "Checkpoints"
 
-    def __init__(self, work: Path, monitor: str, patience: int | None):
-        self.work, self.monitor, self.patience = work, monitor, patience
-        self.best = float("-inf")
-        self.best_epoch = -1
-        self.epoch = -1
+    def __init__(self, system: System, work: Path, epochs: int):
+        self.choice, self.stop, self.work, self.epochs = system.choice, system.stop, work, epochs
+        self.history: list[dict[str, float]] = []
+        self.validated: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch, "epoch": self.epoch}
+        return {"history": self.history}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch, self.epoch = state["best"], state["best_epoch"], state["epoch"]
+        self.history = list(state["history"])
 
-    def finished(self, epochs: int) -> bool:
+    @property
+    def epoch(self) -> int:
+        return len(self.history) - 1
+
+    def finished(self) -> bool:
         """Whether there is nothing left to train."""
-        return self.epoch + 1 >= epochs or self._out_of_patience()
+        return len(self.history) >= self.epochs or self._stops()
 
-    def on_train_epoch_end(self, trainer: Trainer, loop: LightningModule) -> None:
-        self.epoch = trainer.current_epoch
-        value = float(trainer.callback_metrics[self.monitor])
-        if value > self.best:
-            self.best, self.best_epoch = value, self.epoch
-            if trainer.is_global_zero:
-                weights = {
-                    name: tensor.detach().cpu().contiguous() for name, tensor in loop.network.state_dict().items()
-                }
-                with atomic(self.work / "best.safetensors") as temporary:
-                    save_file(weights, temporary)
-        trainer.should_stop = trainer.should_stop or self._out_of_patience()
+    def chosen(self) -> dict[str, Any]:
+        """The epoch whose weights were kept, and its value."""
+        best = self.choice.best(self.history)
+        if best < 0:
+            raise EarwitnessError(
+                f"Validation gave no number for {self.choice.metric!r} in any of {len(self.history)} epochs, so none "
+                "can be chosen. A smaller learning rate usually helps."
+            )
+        value = self.history[best][self.choice.metric] if self.choice.metric else None
+        return {"epoch": best, "metric": self.choice.metric, "value": value}
+
+    def on_train_epoch_end(self, trainer: Trainer, loop: Loop) -> None:
+        if trainer.is_global_zero:
+            rate = loop.rates(loop.global_step - 1)[0]
+            loop.events.metrics(loop.global_step, trainer.current_epoch, learning_rate=rate, **self.validated)
+        self.history.append(self.validated)
+        self.validated = {}
+        if self.choice.best(self.history) == self.epoch and trainer.is_global_zero:
+            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in loop.network.state_dict().items()}
+            with atomic(self.work / "best.safetensors") as temporary:
+                save_file(weights, temporary)
+        trainer.should_stop = trainer.should_stop or self._stops()
         with disk_full_is_plain(self.work / "last.ckpt"):
             trainer.save_checkpoint(self.work / "next.ckpt")
             if trainer.is_global_zero:
                 os.replace(self.work / "next.ckpt", self.work / "last.ckpt")
 
-    def _out_of_patience(self) -> bool:
-        return self.patience is not None and self.epoch - self.best_epoch >= self.patience
+    def _stops(self) -> bool:
+        return self.stop is not None and bool(self.history) and self.stop.now(self.history, self.choice)
 
 
 class Progress(Callback):
@@ -241,9 +252,9 @@ class Progress(Callback):
             self.bar.set_postfix(self.figures, refresh=False)
 
     def on_train_epoch_end(self, trainer: Trainer, loop: LightningModule) -> None:
-        metrics = trainer.callback_metrics
+        metrics = loop.progress.history[-1]
         self.figures = {"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}"}
-        self.figures |= {name.removeprefix("validation_"): f"{float(value):.3f}" for name, value in metrics.items()}
+        self.figures |= {name.removeprefix("validation_"): f"{value:.3f}" for name, value in metrics.items()}
         self.bar.set_postfix(self.figures)
 
     def on_train_end(self, trainer: Trainer, loop: LightningModule) -> None:

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
-from earwitness import registry
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
 from earwitness.lock import alone
 from earwitness.metrics.captions import Tools
-from earwitness.options import NOT_TRAINED, ExperimentOptions
+from earwitness.options import ExperimentOptions
+from earwitness.systems.interface import MODEL_SCHEMA, System, read_model, system_class
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
+
+OUTPUTS = {"weights": "model.safetensors", "description": "model.json", "events": "events.jsonl"}
 
 
 def train_model(
@@ -38,9 +41,9 @@ def train_model(
     Args:
         files: inputs by name, as ``options.training_inputs()`` names them.
         out: places of ``weights``, ``description`` (model.json) and ``events``.
-        work_root: where the work folder lives, which is named by the run key and outlasts a failed run.
+        work_root: where the work folder lies, which is named by the run key and outlasts a failed run.
         threads: of computation; results are the same only for the same number.
-        tools: where SPICE's jars are, which choosing an epoch by SPIDEr needs.
+        tools: the jars and models that validation may need.
     """
     tools = tools or Tools()
     _be_quiet()
@@ -50,59 +53,77 @@ def train_model(
         "dataset": dataset,
         "experiment": experiment,
         "seed": seed,
-        "options": options.model_dump(exclude=NOT_TRAINED),
+        "options": options.settings("weights"),
         "inputs": {name: sha256(path) for name, path in files.items()},
         "checkpoints": checkpoint_digests(options.checkpoints()),
         "threads": threads,
-        **tools.used_in_training(options.train.monitor),
+        **options.found(tools),
     }
     run_key = digest({**content, "code": code_version()})
     work = work_root / run_key[:16]
     work.mkdir(parents=True, exist_ok=True)
-    with _alone(work):
-        _train_in(work, content, run_key, options, seed, files, out, tools)
+    with _locked(work):
+        system = system_class(options.system)(options, files, seed, tools)
+        events = EventLog(work / "events.jsonl")
+        if not any("params" in event for event in read_events(events.path)):
+            events.cut_back(0)  # a kill may have torn the line
+            events.append(params=content)
+        chosen = train(system, options.train, seed, work, f"{experiment} seed {seed}")
+        if _is_first_process():  # of several processes that train together
+            _write(work, content, run_key, system, chosen, files, out)
     if _is_first_process():
         shutil.rmtree(work)
 
 
-def _train_in(
+def _write(
     work: Path,
     content: dict[str, Any],
     run_key: str,
-    options: ExperimentOptions,
-    seed: int,
+    system: System,
+    chosen: dict[str, Any],
     files: Mapping[str, Path],
     out: Mapping[str, Path],
-    tools: Tools,
 ) -> None:
-    """Train in the work folder and write the outputs."""
-    task = registry.load(registry.SYSTEMS[options.system].implementation)(options, files, seed, tools)
-    events = EventLog(work / "events.jsonl")
-    if not any("params" in event for event in read_events(events.path)):
-        events.cut_back(0)  # a kill may have torn the line
-        events.append(params=content)
-    chosen = train(task, options.train, seed, work, f"{content['experiment']} seed {seed}")
-    if not _is_first_process():
-        return  # of several processes that train together, the first one writes the outputs
-    made_by = {key: content[key] for key in ("dataset", "experiment", "seed", "threads")}
+    """Write the outputs, with the operating point that the chosen weights have on validation."""
+    system.network.load_state_dict(load_file(work / "best.safetensors"))
+    system.network.eval()
     description = {
+        "schema": MODEL_SCHEMA,
         "run_key": run_key,
-        "system": options.system,
+        "system": content["options"]["system"],
         "options": content["options"],
-        "seed": seed,
+        "seed": content["seed"],
         "checkpoints": content["checkpoints"],
         "chosen": chosen,
-        "network": task.description(),
-        "provenance": provenance("train", files, **made_by),
+        "operating_point": system.operating_point(),
+        "network": system.description(),
+        "provenance": provenance(
+            "train", files, **{key: content[key] for key in ("dataset", "experiment", "seed", "threads")}
+        ),
     }
-    for name, source in (("weights", work / "best.safetensors"), ("events", work / "events.jsonl")):
+    for name, source in (("weights", "best.safetensors"), ("events", "events.jsonl")):
         with atomic(out[name]) as temporary:
-            shutil.copyfile(source, temporary)
+            shutil.copyfile(work / source, temporary)
     write_json(out["description"], description)
 
 
+def share_training(owner: Path, out: Mapping[str, Path]) -> None:
+    """Take over the training of an experiment that differs in prediction and evaluation alone.
+
+    Weights are linked where the file system can, so that they take their room once.
+    """
+    read_model(owner)
+    for name, file in OUTPUTS.items():
+        with atomic(out[name]) as temporary:
+            temporary.unlink()
+            try:
+                os.link(owner / file, temporary)
+            except OSError:
+                shutil.copyfile(owner / file, temporary)
+
+
 @contextmanager
-def _alone(work: Path) -> Iterator[None]:
+def _locked(work: Path) -> Iterator[None]:
     """Hold the work folder: where Snakemake was killed alone, its training may still be running."""
     if not _is_first_process():
         yield

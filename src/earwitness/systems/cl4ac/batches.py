@@ -6,7 +6,6 @@ resume.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore
@@ -66,32 +65,6 @@ class Captions:
     def of_clips(self, clips: np.ndarray) -> np.ndarray:
         """The captions of the given clips, in order."""
         return np.concatenate([np.arange(self.first[clip], self.first[clip] + self.count[clip]) for clip in clips])
-
-
-class EpochSampler(Sampler):
-    """Yields (epoch, number of the batch), shared out among processes that train together."""
-
-    def __init__(self, batches: int):
-        self.batches, self.epoch = batches, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.batches // _world()[1])
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        rank, world = _world()
-        # Every process takes equally many steps: the first batches are repeated where the number does not divide.
-        return iter((self.epoch, (rank + world * step) % self.batches) for step in range(len(self)))
-
-
-def _world() -> tuple[int, int]:
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
 
 
 class TrainingBatches(Dataset):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from earwitness.options import DecodingOptions, ExperimentOptions, Options, Probability, TrainingOptions
+from earwitness.options import (
+    Changes,
+    DecodingOptions,
+    ExperimentOptions,
+    Name,
+    Options,
+    Probability,
+    TrainingOptions,
+    Use,
+)
 
 
 class SpecAugmentOptions(Options):
@@ -87,15 +96,22 @@ class OptimiserOptions(Options):
 
 
 class Cl4acTrainingOptions(TrainingOptions):
-    """As for every system, and how captions are put into batches."""
+    """As for every system, and how an epoch is chosen and captions are put into batches."""
 
+    patience: PositiveInt | None = None  # epochs without a better `monitor` before training stops; null: never
+    monitor: Literal["cider_d", "spider"] = "cider_d"  # of validation; the epoch with its highest value is kept
+    gradient_clip: PositiveFloat | None = 2.0
     batching: Literal["pairs", "grouped"] = "pairs"  # grouped: batch_size counts clips, each with all its captions
 
 
 class Cl4acOptions(ExperimentOptions):
     """An experiment of the system CL4AC."""
 
+    KINDS = ("captioning",)
+
     system: Literal["cl4ac"]
+    feature: Name
+    text: Name
     encoder: EncoderOptions = EncoderOptions()
     decoder: DecoderOptions = DecoderOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
@@ -103,27 +119,32 @@ class Cl4acOptions(ExperimentOptions):
     loss: LossOptions = LossOptions()
     optim: OptimiserOptions = OptimiserOptions()
     train: Cl4acTrainingOptions = Cl4acTrainingOptions()
-    decode: DecodingOptions = DecodingOptions()
+    decode: Annotated[DecodingOptions, Changes("prediction")] = DecodingOptions()
 
-    def training_inputs(self) -> dict[str, str]:
-        """The files training reads, by name, below the data set's results."""
+    def training_inputs(self) -> dict[str, Use]:
+        """Tables of the corpus, features of two splits, vocabulary and word vectors."""
         return {
-            "captions": "corpus/captions.csv",
-            "clips": "corpus/clips.csv",
-            "development": f"features/{self.feature}/development.h5",
-            "validation": f"features/{self.feature}/validation.h5",
-            "vocabulary": f"text/{self.text}/vocabulary.json",
-            "word2vec": f"text/{self.text}/word2vec.bin",
+            "captions": Use("corpus", "", "captions.csv"),
+            "clips": Use("corpus", "", "clips.csv"),
+            "development": Use("features", self.feature, "development.h5"),
+            "validation": Use("features", self.feature, "validation.h5"),
+            "vocabulary": Use("text", self.text, "vocabulary.json"),
+            "word2vec": Use("text", self.text, "word2vec.bin"),
         }
+
+    def prediction_inputs(self) -> dict[str, Use]:
+        """Features of the evaluation split."""
+        return {self.feature: Use("features", self.feature, "evaluation.h5")}
 
     def checkpoints(self) -> dict[str, str]:
         """Cnn10's weights, where they are asked for."""
         return {} if self.encoder.weights == "none" else {"encoder.weights": self.encoder.weights}
 
-    def prediction_inputs(self) -> dict[str, str]:
-        """The files prediction reads beside the model, by name, below the data set's results."""
-        return {
-            "clips": "corpus/clips.csv",
-            "features": f"features/{self.feature}/evaluation.h5",
-            "vocabulary": f"text/{self.text}/vocabulary.json",
-        }
+    def found(self, tools: Any) -> dict[str, str]:
+        """The digest of SPICE's jars where SPIDEr chooses the epoch."""
+        return {"spice": tools.digests()["spice"]} if self.train.monitor == "spider" else {}
+
+    @property
+    def threads(self) -> int:
+        """Threads of computation in training and prediction."""
+        return self.train.threads

@@ -1,4 +1,4 @@
-"""What CL4AC gives to the training loop and to prediction: network, batches, losses, validation metric, captions."""
+"""CL4AC as a system: network, batches, losses, validation metric, and the captioner that comes of it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from earwitness.corpora.tables import audio_digest, captions_by_clip, clips_of
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.corpora.tables import captions_by_clip, clips_of
+from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore
 from earwitness.files import SCHEMA, digest, sha256
 from earwitness.metrics import spice
@@ -21,17 +21,22 @@ from earwitness.metrics.captions import Tools
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
 from earwitness.options import DecodingOptions
+from earwitness.prediction.clips import Clips, open_features
 from earwitness.prediction.decoding import Symbols, decode
-from earwitness.systems.cl4ac.batches import Batch, Captions, EpochSampler, TrainingBatches
+from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches
 from earwitness.systems.cl4ac.network import MATCHED, UNMATCHED, Cl4ac, Sizes, caption_loss, contrastive_loss
 from earwitness.systems.cl4ac.options import Cl4acOptions
+from earwitness.systems.interface import Captioner, System, read_model
 from earwitness.text import word2vec
 from earwitness.text.vocabulary import Vocabulary, padded
+from earwitness.training.sampler import EpochSampler
+from earwitness.training.schedules import Moment
+from earwitness.training.selection import Choice, Patience
 
 CLIPS_AT_ONCE = 16  # encoded together outside training
 
 
-class Cl4acTask:
+class Cl4acSystem(System):
     """CL4AC on one data set, with one seed.
 
     Attributes:
@@ -41,9 +46,10 @@ class Cl4acTask:
 
     def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int, tools: Tools | None = None):
         self.options = options
+        self.choice = Choice(f"validation_{options.train.monitor}")
+        self.stop = None if options.train.patience is None else Patience(options.train.patience)
         # Asked for before anything is trained: without the jars it is an error, not another way to choose.
         self._spice = (tools or Tools()).spice_settings() if options.train.monitor == "spider" else None
-        self._files = files
         clips = {split: clips_of(files["clips"], split, "training CL4AC") for split in ("development", "validation")}
         if len(clips["validation"]) < 2:
             raise EarwitnessError("Choosing an epoch by CIDEr-D needs at least two validation clips; there is one.")
@@ -53,8 +59,10 @@ class Cl4acTask:
         }
         self.vocabulary = Vocabulary.read(files["vocabulary"], {"schema": SCHEMA, "inputs": made_from})
         vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
-        self.development = _store(files["development"], clips["development"])
-        self.validation = _store(files["validation"], clips["validation"], self.development.front_end)
+        self.development = open_features(files["development"], clips["development"])
+        self.validation = open_features(files["validation"], clips["validation"], self.development.front_end)
+        for store in (self.development, self.validation):
+            _require_one_length(store)
         captions = {
             split: captions_by_clip(files["captions"], list(table["clip_id"])) for split, table in clips.items()
         }
@@ -82,14 +90,14 @@ class Cl4acTask:
     # --- training -----------------------------------------------------------------------------------------------
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Adam over all trainable parameters; the learning rate is set at each epoch's start."""
+        """Adam over all trainable parameters."""
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         options = self.options.optim
         return torch.optim.Adam(parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True)
 
-    def learning_rate(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
-        return self.options.optim.at(epoch)
+    def learning_rate(self, moment: Moment) -> float:
+        """Warm-up by epochs, then a step decay."""
+        return self.options.optim.at(moment.epoch)
 
     def training_loader(self) -> DataLoader:
         """Batches of an epoch, in an order that (seed, epoch) settles."""
@@ -195,10 +203,10 @@ class Cl4acTask:
             metrics["validation_spider"] = (metrics["validation_cider_d"] + metrics["validation_spice"]) / 2
         return metrics
 
-    # --- prediction ---------------------------------------------------------------------------------------------
+    # --- the trained model --------------------------------------------------------------------------------------
 
     def description(self) -> dict[str, Any]:
-        """What a reader of the weights must know to rebuild the network."""
+        """Sizes of the network, what made its features, the vocabulary, and which class says what."""
         return {
             "sizes": {
                 "mels": self.development.dimension,
@@ -206,36 +214,38 @@ class Cl4acTask:
                 "width": self.vocabulary.options.word2vec.size,
             },
             "feature": self.development.front_end,
-            "vocabulary_sha256": sha256(self._files["vocabulary"]),
+            "vocabulary": self.vocabulary.content(),
             "classes": {"unmatched": UNMATCHED, "matched": MATCHED},
         }
 
-    @staticmethod
-    def predict(
-        options: Cl4acOptions, description: Mapping[str, Any], weights: dict[str, Tensor], files: Mapping[str, Path]
-    ) -> Iterator[tuple[str, str, float]]:
-        """Yield (clip_id, caption, score) for every clip of the evaluation split; see :func:`decode` for the score."""
-        if sha256(files["vocabulary"]) != description["vocabulary_sha256"]:
-            raise MismatchError(
-                f"The model was trained with another vocabulary than {files['vocabulary']}. Train it again."
-            )
-        vocabulary = Vocabulary.read(files["vocabulary"])
+    @classmethod
+    def load(cls, options: Cl4acOptions, folder: Path, files: Mapping[str, Path]) -> Cl4acCaptioner:
+        """The captioner of a seed's folder."""
+        return Cl4acCaptioner(options, read_model(folder)["network"], load_file(folder / "model.safetensors"))
+
+
+class Cl4acCaptioner(Captioner):
+    """A trained CL4AC that describes clips."""
+
+    def __init__(self, options: Cl4acOptions, description: Mapping[str, Any], weights: dict[str, Tensor]):
+        self.options = options
+        self.made_by = {options.feature: description["feature"]}
+        self.vocabulary = Vocabulary.of_content(description["vocabulary"])
         bare = options.model_copy(update={"encoder": options.encoder.model_copy(update={"weights": "none"})})
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = Cl4ac(bare, Sizes(**description["sizes"]))
-        network.load_state_dict(weights)
-        network.to(device).eval()
-        clips = clips_of(files["clips"], "evaluation", "captioning")
-        with _store(files["features"], clips, description["feature"]) as store:
-            ids = list(clips["clip_id"])
-            for start in range(0, len(ids), CLIPS_AT_ONCE):
-                part = ids[start : start + CLIPS_AT_ONCE]
-                frames = torch.from_numpy(np.stack([store[clip_id] for clip_id in part]))
-                with torch.inference_mode():
-                    memory = network.encode(frames.to(device))
-                words, scores = caption_memory(network, vocabulary, options.decode, memory)
-                for clip_id, word_ids, score in zip(part, words, scores, strict=True):
-                    yield clip_id, vocabulary.decode(word_ids), score
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = Cl4ac(bare, Sizes(**description["sizes"]))
+        self.network.load_state_dict(weights)
+        self.network.to(self.device).eval()
+
+    def caption(self, clips: Clips) -> Iterator[tuple[str, float]]:
+        """A caption of each clip in order, and its score (:func:`decode`)."""
+        _require_one_length(clips.store(self.options.feature))
+        for batch in clips.batches(CLIPS_AT_ONCE):
+            frames = torch.from_numpy(np.stack(batch.frames(self.options.feature)))
+            with torch.inference_mode():
+                memory = self.network.encode(frames.to(self.device))
+            words, scores = caption_memory(self.network, self.vocabulary, self.options.decode, memory)
+            yield from ((self.vocabulary.decode(ids), score) for ids, score in zip(words, scores, strict=True))
 
 
 def caption_memory(
@@ -246,15 +256,9 @@ def caption_memory(
     return decode(network, memory, symbols, options, vocabulary.max_words)
 
 
-def _store(path: Path, clips: pd.DataFrame, front_end: Mapping[str, Any] | None = None) -> FeatureStore:
-    """Features of exactly these clips, all of one length, and of the front end that is needed."""
-    own = dict(front_end or {})
-    inputs = own.pop("inputs", {}) | {"audio": audio_digest(clips)}
-    expected = {"schema": SCHEMA, "inputs": inputs, **own}
-    store = FeatureStore(path, expected)
+def _require_one_length(store: FeatureStore) -> None:
     if store.frames_per_clip is None:
         raise EarwitnessError(
-            f"CL4AC needs clips of one length, and {path} keeps each clip's own. Set `seconds` of the feature "
+            f"CL4AC needs clips of one length, and {store.path} keeps each clip's own. Set `seconds` of the feature "
             "(30 for Clotho; the longest clip elsewhere)."
         )
-    return store

@@ -1,0 +1,91 @@
+"""Captioning: one text for each clip, in ``captions.csv`` (clip_id, caption, score)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from earwitness.evaluation.interface import SPLIT, Baseline, Kind
+from earwitness.options import SPLITS
+
+PREDICTIONS = ["clip_id", "caption", "score"]
+CAPTION = "caption"  # the column of scores.csv
+
+
+class Captioning(Kind):
+    """Captions against the references of their clips."""
+
+    name = "captioning"
+    label = "Captioning"
+    files = ("captions.csv",)
+    artifacts = files
+    baseline_splits = SPLITS
+    uses_tools = True
+    curves = {"validation_cider_d": "CIDEr-D on validation"}
+
+    def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
+        """Caption every clip; ``model`` is a ``Captioner``."""
+        import pandas as pd
+        from tqdm import tqdm
+
+        from earwitness.corpora.tables import write_table
+
+        captions = tqdm(model.caption(clips), total=len(clips), desc="Captioning", unit="clip", mininterval=1)
+        rows = [(clip_id, *caption) for clip_id, caption in zip(clips.ids, captions, strict=True)]
+        write_table(folder / "captions.csv", pd.DataFrame(rows, columns=PREDICTIONS))
+
+    def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
+        """All caption metrics of a seed's captions."""
+        from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
+        from earwitness.evaluation.scores import Scored
+        from earwitness.metrics.captions import evaluate
+
+        predicted = read_table(folder / "captions.csv", ["clip_id", "caption"])
+        clips = clips_of(corpus / "clips.csv", SPLIT, "scoring")
+        references = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
+        candidates = dict(zip(predicted["clip_id"], predicted["caption"], strict=True))
+        scored = evaluate(candidates, references, tools)
+        return Scored(
+            scored,
+            "score captions",
+            {"captions": folder / "captions.csv", "references": corpus / "captions.csv"},
+            {"tools": tools.digests()},
+            {"clips_scored": len(scored.ids), "captions_empty": sum(not text for text in scored.candidate_tokens)},
+            columns={CAPTION: [candidates[clip_id] for clip_id in scored.ids]},
+        )
+
+    def baselines(self, corpus: Path) -> list[Baseline]:
+        """The best constant caption, and one reference against a clip's others, in CIDEr-D.
+
+        The constant caption is the training caption with the highest CIDEr-D on validation, given to every clip.
+        """
+        from earwitness.corpora.tables import captions_by_clip, clips_of
+        from earwitness.metrics.baselines import best_constant, constant_score, human_bound
+        from earwitness.metrics.captions import tokenize
+
+        captions = {}
+        for split in ("development", "validation", SPLIT):
+            clips = clips_of(corpus / "clips.csv", split, "the constant caption")
+            captions[split] = captions_by_clip(corpus / "captions.csv", list(clips["clip_id"]))
+        training = [text for texts in captions["development"].values() for text in texts]
+        training, validation = tokenize(training, list(captions["validation"].values()))
+        _, references = tokenize([], list(captions[SPLIT].values()))
+        caption = best_constant(training, validation)
+        several = [texts for texts in references if len(texts) > 1]
+        bound: dict[str, Any] = {"value": None, "reason": "Fewer than two clips have several references."}
+        if len(several) > 1:
+            bound = {"value": human_bound(several)}
+        return [
+            Baseline(
+                "constant caption",
+                "Best constant caption",
+                f"“{caption}” for every clip",
+                {"cider_d": {"value": constant_score(caption, references)}},
+            ),
+            Baseline(
+                "one reference",
+                "One reference against the others",
+                f"{len(several)} clips; about what people score",
+                {"cider_d": bound},
+            ),
+        ]

@@ -1,0 +1,151 @@
+"""Grounding: when a phrase is heard in its clip, in ``activations.h5``, ``pairs.csv`` and ``events.csv``.
+
+``activations.h5`` holds ``activations`` float32 [frames of all pairs], ``offsets`` int64 [pairs + 1], ``phrase_ids``
+and the attributes ``hop`` (s) and ``threshold``; ``pairs.csv`` has phrase_id, clip_id, text in the same order;
+``events.csv`` has phrase_id, onset, offset (s) of the frames above the threshold. ``earwitness score grounding`` reads
+them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.evaluation.interface import SPLIT, Baseline, Kind
+from earwitness.files import atomic, provenance
+
+
+class Grounding(Kind):
+    """Phrases against their annotated events."""
+
+    name = "grounding"
+    label = "Phrase grounding"
+    files = ("activations.h5", "pairs.csv", "events.csv")
+    tables = ("clips.csv", "captions.csv", "phrases.csv", "events.csv", "report.json")
+    artifacts = ("events.csv",)
+
+    def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
+        """The activations of every phrase of the split in its clip; ``model`` is a ``Grounder``."""
+        import h5py
+        from tqdm import tqdm
+
+        from earwitness.corpora.tables import write_rows, write_table
+
+        pairs = _pairs(corpus)
+        made = model.activations(clips, list(zip(pairs["clip_id"], pairs["text"], strict=True)))
+        events, offsets = [], [0]
+        with atomic(folder / "activations.h5") as temporary, h5py.File(temporary, "w") as file:
+            frames = file.create_dataset("activations", (0,), "float32", maxshape=(None,), chunks=(1 << 16,))
+            progress = tqdm(made, total=len(pairs), desc="Grounding", unit="phrase", mininterval=1)
+            for phrase_id, activation in zip(pairs["phrase_id"], progress, strict=True):
+                offsets.append(offsets[-1] + len(activation))
+                frames.resize(offsets[-1], axis=0)
+                frames[offsets[-2] :] = activation
+                events += [(phrase_id, *times) for times in _spans(activation > model.threshold, model.hop)]
+            file["offsets"] = np.asarray(offsets, dtype=np.int64)
+            file.create_dataset("phrase_ids", data=list(pairs["phrase_id"]), dtype=h5py.string_dtype())
+            file.attrs.update(hop=model.hop, threshold=model.threshold)
+            file.attrs["provenance"] = json.dumps(provenance("predict"), sort_keys=True)
+        write_table(folder / "pairs.csv", pairs)
+        write_rows(folder / "events.csv", ["phrase_id", "onset", "offset"], events)
+
+    def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
+        """Frame, segment and event metrics, PSDS, Th-AUC and IoU at the operating point of the model."""
+        import h5py
+
+        from earwitness.evaluation.scores import Scored
+        from earwitness.metrics.grounding import Options, evaluate
+
+        pairs, path = _pairs(corpus), folder / "activations.h5"
+        with h5py.File(path, "r") as file:
+            names = list(file["phrase_ids"].asstr()[:])
+            if names != list(pairs["phrase_id"]):
+                raise MismatchError(f"{path} has other phrases than {corpus}. Remove it and run again.")
+            offsets, hop = file["offsets"][:], float(file.attrs["hop"])
+            options = Options(threshold=float(file.attrs["threshold"]))
+            activations = _Activations(names, offsets, file["activations"])
+            scored = evaluate(activations, hop=hop, options=options, **_references(corpus, pairs))
+        counts = {"clips_scored": len(scored.ids), "phrases_scored": len(pairs)} | scored.counts
+        curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in scored.curves.items()}
+        return Scored(
+            scored,
+            "score grounding",
+            {"activations": path, "references": corpus / "events.csv"},
+            {"hop": hop, "threshold": options.threshold},
+            counts,
+            notes=scored.notes,
+            more={"curves": curves},
+        )
+
+    def baselines(self, corpus: Path) -> list[Baseline]:
+        """Every frame of every clip active."""
+        from earwitness.metrics.grounding import Options, evaluate
+
+        pairs = _pairs(corpus)
+        references, hop = _references(corpus, pairs), 0.02
+        frames = {clip: np.ones(max(1, round(seconds / hop))) for clip, seconds in references["durations"].items()}
+        activations = {phrase: frames[clip] for phrase, clip in references["clips"].items()}
+        metrics = evaluate(activations, hop=hop, options=Options(minmax=False), **references).metrics
+        return [Baseline("all active", "All active", "every phrase heard from beginning to end", metrics)]
+
+
+class _Activations(Mapping):
+    """The activations of a file by phrase, read when they are asked for."""
+
+    def __init__(self, names: list[str], offsets: np.ndarray, values: Any):
+        self.rows = {name: row for row, name in enumerate(names)}
+        self.offsets, self.values = offsets, values
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        row = self.rows[name]
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def _pairs(corpus: Path) -> Any:
+    """The phrases of the evaluation split: phrase_id, clip_id, text; EarwitnessError where there are none."""
+    from earwitness.corpora.tables import CAPTIONS, PHRASES, clips_of, read_table
+
+    clips = clips_of(corpus / "clips.csv", SPLIT, "grounding")
+    captions = read_table(corpus / "captions.csv", CAPTIONS)
+    owner = dict(zip(captions["caption_id"], captions["clip_id"], strict=True))
+    phrases = read_table(corpus / "phrases.csv", PHRASES)
+    phrases["clip_id"] = [owner[caption] for caption in phrases["caption_id"]]
+    phrases = phrases[phrases["clip_id"].isin(clips["clip_id"])]
+    if phrases.empty:
+        raise EarwitnessError(
+            f"{corpus / 'phrases.csv'} has no phrase of the {SPLIT} split, so nothing can be grounded."
+        )
+    return phrases[["phrase_id", "clip_id", "text"]].reset_index(drop=True)
+
+
+def _references(corpus: Path, pairs: Any) -> dict[str, Any]:
+    """What ``evaluate`` compares with: events and clip of each phrase, and the clips' durations."""
+    from earwitness.corpora.tables import CLIPS, EVENTS, read_table
+
+    events = read_table(corpus / "events.csv", EVENTS)
+    references: dict[str, list[tuple[float, float]]] = {phrase: [] for phrase in pairs["phrase_id"]}
+    for phrase, onset, offset in zip(events["phrase_id"], events["onset"], events["offset"], strict=True):
+        if phrase in references:
+            references[phrase].append((onset, offset))
+    clips = read_table(corpus / "clips.csv", CLIPS)
+    seconds = dict(zip(clips["clip_id"], clips["seconds"], strict=True))
+    owners = dict(zip(pairs["phrase_id"], pairs["clip_id"], strict=True))
+    durations = {clip: float(seconds[clip]) for clip in dict.fromkeys(owners.values())}
+    return {"references": references, "clips": owners, "durations": durations}
+
+
+def _spans(active: np.ndarray, hop: float) -> list[tuple[float, float]]:
+    """Onset and offset in seconds of each run of active frames."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
+    return [(float(start * hop), float(end * hop)) for start, end in edges.reshape(-1, 2)]

@@ -1,0 +1,58 @@
+"""Prediction as a stage: one kind of prediction of one seed's model, on the evaluation split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from earwitness import registry
+from earwitness.corpora.tables import clips_of
+from earwitness.evaluation.interface import SPLIT
+from earwitness.files import provenance, write_json
+from earwitness.options import ExperimentOptions
+from earwitness.prediction.clips import Clips
+from earwitness.systems.interface import PREDICTION, read_model, system_class
+
+
+def predict(
+    options: ExperimentOptions,
+    kind: str,
+    files: Mapping[str, Path],
+    corpus: Path,
+    folder: Path,
+    threads: int,
+    seed: int = 0,
+) -> None:
+    """Predict, and write the kind's files and ``{kind}/prediction.json``, which says what made them.
+
+    Args:
+        files: inputs by name, as ``options.prediction_inputs()`` names them.
+        corpus: the folder of the corpus' tables.
+        folder: the seed's folder, with the model where one was trained.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    model = system_class(options.system).load(options, folder, files)
+    made_by = getattr(model, "made_by", {})
+    uses = options.prediction_inputs()
+    features = {name: files[name] for name, use in uses.items() if use.stage == "features" and _of_split(use.file)}
+    clips = Clips.of(clips_of(corpus / "clips.csv", SPLIT, "prediction"), features, made_by)
+    registry.kind(kind).predict(model, clips, corpus, folder)
+    inputs = dict(files)
+    if options.TRAINED:
+        read_model(folder)
+        inputs |= {"weights": folder / "model.safetensors"}
+    content = {
+        "system": options.system,
+        "options": options.settings("prediction"),
+        "seed": seed,
+        "provenance": provenance("predict", inputs, kind=kind),
+    }
+    write_json(folder / kind / PREDICTION, content)
+
+
+def _of_split(file: str) -> bool:
+    """Whether features are those of the clips that are predicted; others are the system's own business."""
+    return file == f"{SPLIT}.h5"

@@ -1,0 +1,96 @@
+"""Retrieval: every caption of the split against every clip, in ``similarity.h5`` and ``queries.csv``.
+
+``similarity.h5`` holds ``similarity`` float32 [captions, clips], ``caption_ids`` and ``clip_ids``; ``queries.csv`` has
+caption_id, clip_id, text in the order of its rows. ``earwitness score retrieval`` reads both.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from earwitness.errors import MismatchError
+from earwitness.evaluation.interface import SPLIT, Baseline, Kind
+from earwitness.files import atomic, provenance
+
+CUTS = (1, 5, 10, 50)
+
+
+class Retrieval(Kind):
+    """Both directions: a caption's clip among all clips, a clip's captions among all captions."""
+
+    name = "retrieval"
+    label = "Retrieval"
+    files = ("similarity.h5", "queries.csv")
+    artifacts = ("queries.csv",)
+    curves = {"validation_t2a_r10": "R@10, text to audio, on validation"}
+
+    def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
+        """Compare all captions of the split with all clips; ``model`` is a ``Retriever``."""
+        import h5py
+        import numpy as np
+
+        from earwitness.corpora.tables import write_table
+
+        queries = _queries(corpus)
+        similarity = np.asarray(model.similarity(clips, list(queries["text"])), dtype=np.float32)
+        if similarity.shape != (expected := (len(queries), len(clips))):
+            raise ValueError(f"similarity has the shape {similarity.shape}, {expected} is needed: [captions, clips]")
+        with atomic(folder / "similarity.h5") as temporary, h5py.File(temporary, "w") as file:
+            file["similarity"] = similarity
+            file.create_dataset("caption_ids", data=list(queries["caption_id"]), dtype=h5py.string_dtype())
+            file.create_dataset("clip_ids", data=clips.ids, dtype=h5py.string_dtype())
+            file.attrs["provenance"] = json.dumps(provenance("predict"), sort_keys=True)
+        write_table(folder / "queries.csv", queries)
+
+    def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
+        """Recalls, ranks and mAP in both directions."""
+        import h5py
+
+        from earwitness.corpora.tables import clips_of
+        from earwitness.evaluation.scores import Scored
+        from earwitness.metrics.retrieval import evaluate
+
+        queries, clip_ids = _queries(corpus), list(clips_of(corpus / "clips.csv", SPLIT, "scoring")["clip_id"])
+        path = folder / "similarity.h5"
+        with h5py.File(path, "r") as file:
+            found = [list(file[name].asstr()[:]) for name in ("caption_ids", "clip_ids")]
+            if found != [list(queries["caption_id"]), clip_ids]:
+                raise MismatchError(f"{path} has other captions or clips than {corpus}. Remove it and run again.")
+            scored = evaluate(file["similarity"], list(queries["clip_id"]), clip_ids, captions=found[0])
+        return Scored(
+            scored,
+            "score retrieval",
+            {"similarity": path, "references": corpus / "captions.csv"},
+            {"ties": "average"},
+            {"clips_scored": len(clip_ids), "captions_scored": len(queries)},
+            notes=scored.notes,
+        )
+
+    def baselines(self, corpus: Path) -> list[Baseline]:
+        """What random scores give, by counting: of n items, k of which are relevant."""
+        queries = _queries(corpus)
+        clips, captions = queries["clip_id"].nunique(), len(queries)
+        relevant = list(queries.groupby("clip_id").size())
+        metrics = {f"t2a_r{cut}": {"value": min(1.0, cut / clips)} for cut in CUTS}
+        metrics |= {f"a2t_r{cut}": {"value": _chance(relevant, captions, cut)} for cut in CUTS}
+        return [Baseline("chance", "Chance", f"{clips} clips and {captions} captions in random order", metrics)]
+
+
+def _chance(relevant: list[int], total: int, cut: int) -> float:
+    """The mean chance that one of a clip's relevant captions is among the first ``cut`` of a random order."""
+    from math import comb
+
+    return sum(1 - comb(total - own, min(cut, total)) / comb(total, min(cut, total)) for own in relevant) / len(
+        relevant
+    )
+
+
+def _queries(corpus: Path) -> Any:
+    """The captions of the evaluation split: caption_id, clip_id, text."""
+    from earwitness.corpora.tables import CAPTIONS, clips_of, read_table
+
+    clips = clips_of(corpus / "clips.csv", SPLIT, "retrieval")
+    captions = read_table(corpus / "captions.csv", CAPTIONS)
+    return captions[captions["clip_id"].isin(clips["clip_id"])].reset_index(drop=True)

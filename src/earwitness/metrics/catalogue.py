@@ -1,0 +1,165 @@
+"""The metrics by name: how tables label, order, round and compare them.
+
+This is the one place that knows metrics by their names. ``METRICS`` lists them in the order of a table's rows or
+columns; ``find`` also answers for metrics that carry the names of models, and for those of anybody's tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from earwitness.errors import EarwitnessError, listed, nearest
+
+KINDS = ("captioning", "retrieval", "grounding")
+CUTS = (1, 5, 10, 50)  # k of R@k
+# Names from other tables whose corpus value is not the mean of the clips' values, by their letters and digits.
+_NO_MEAN = re.compile(
+    r"bleu\d?|meteor|.*(medr|medianrank|gmean|macro)|(frame|segment|event)(precision|recall|f1|er).*|psds.*|thauc.*|vocab.*"
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        kind: one of ``KINDS``, the kind of prediction that it scores; empty for a name that is not known.
+        higher_is_better: None where neither direction is better, as with the size of a vocabulary.
+        is_mean: whether the corpus value is the mean of the items' values.
+        digits: decimals in a table.
+        column: whether the comparison page has a column for it. True: always, even where it could not be computed;
+            False: where some experiment has a value; None: never.
+    """
+
+    name: str
+    label: str
+    kind: str
+    higher_is_better: bool | None = True
+    is_mean: bool = True
+    digits: int = 3
+    column: bool | None = True
+
+
+def _captioning() -> Iterable[Metric]:
+    def metric(name: str, label: str, **properties) -> Metric:
+        return Metric(name, label, "captioning", **properties)
+
+    yield from (metric(f"bleu_{order}", f"BLEU-{order}", is_mean=False) for order in (1, 2, 3, 4))
+    yield metric("rouge_l", "ROUGE-L")
+    yield metric("meteor", "METEOR", is_mean=False)
+    yield metric("cider_d", "CIDEr-D")
+    yield metric("spice", "SPICE")
+    yield metric("spider", "SPIDEr")
+    # Of a model, whose name follows these after a dot.
+    yield metric("sbert_sim", "SBERT-sim", column=False)
+    yield metric("fer", "FER", higher_is_better=False, column=False)
+    yield metric("spider_fl", "SPIDEr-FL", column=False)
+    yield metric("fense", "FENSE", column=False)
+    size = {"higher_is_better": None, "is_mean": False}
+    yield metric("vocab_candidates", "Vocabulary", digits=0, column=False, **size)
+    yield metric("vocab_references", "Vocabulary of the references", digits=0, column=None, **size)
+    yield metric("vocab_ratio", "Vocabulary ratio", column=None, **size)
+    yield metric("vocab_references_avg", "Vocabulary of one reference", digits=1, column=None, **size)
+    yield metric("vocab_ratio_avg", "Vocabulary ratio to one reference", column=None, **size)
+    for name, label in {"precision": "precision", "recall": "recall", "f1": "F1", "jaccard": "Jaccard index"}.items():
+        yield metric(f"vocab_{name}", f"Vocabulary {label}", is_mean=False, column=None)
+
+
+def _retrieval() -> Iterable[Metric]:
+    for way, label in {"t2a": "text to audio", "a2t": "audio to text"}.items():
+
+        def metric(name: str, text: str, way: str = way, label: str = label, **properties) -> Metric:
+            return Metric(f"{way}_{name}", f"{text} ({label})", "retrieval", **properties)
+
+        yield from (metric(f"r{cut}", f"R@{cut}") for cut in CUTS)
+        yield metric("medr", "MedR", higher_is_better=False, is_mean=False, digits=1)
+        yield metric("meanr", "MeanR", higher_is_better=False, digits=1)
+        yield metric("gmean", "Geometric mean of R@1, 5, 10", is_mean=False, column=False)
+        yield metric("map10", "mAP@10")
+        yield metric("map16", "mAP@16", column=False)
+
+
+def _grounding() -> Iterable[Metric]:
+    def metric(name: str, label: str, is_mean: bool = False, **properties) -> Metric:
+        return Metric(name, label, "grounding", is_mean=is_mean, **properties)
+
+    scores = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    yield from (metric(f"frame_{name}", f"Frame {label}") for name, label in scores.items())
+    yield metric("frame_f1_all_active", "Frame F1, every frame active", higher_is_better=None, column=None)
+    yield metric("frame_f1_all_silent", "Frame F1, no frame active", higher_is_better=None, column=None)
+    for suffix, note in {"": "", "_macro": ", mean of classes"}.items():
+        column = not suffix
+        for unit in ("segment", "event"):
+            for name, label in scores.items():
+                yield metric(f"{unit}_{name}{suffix}", f"{unit.capitalize()} {label}{note}", column=column)
+            label = f"{unit.capitalize()} error rate{note}"
+            yield metric(f"{unit}_er{suffix}", label, higher_is_better=False, column=column)
+        if not suffix:
+            yield metric("psds", "PSDS")
+            yield metric("psds_400", "PSDS (400 false detections per hour)")
+            yield metric("th_auc", "Th-AUC")
+            yield metric("th_auc_02_08", "Th-AUC (0.2 to 0.8)")
+            yield metric("miou", "mIoU", is_mean=True)
+
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_captioning(), *_retrieval(), *_grounding())}
+# By kind the metrics whose clips are shown as those that moved most, the first that is there.
+HEADLINES: dict[str, tuple[str, ...]] = {
+    "captioning": ("spider", "cider_d"),
+    "retrieval": ("t2a_map10", "t2a_r10", "t2a_r1"),
+    "grounding": ("miou",),
+}
+
+
+def find(name: str) -> Metric:
+    """The metric of a name, whatever the name.
+
+    A name may carry models' names after dots (``sbert_sim.all-MiniLM-L6-v2``) or a rate after ``psds_``. An unknown
+    name is its label; ``is_mean`` is then a guess by the name.
+
+    >>> find("sbert_sim.all-MiniLM-L6-v2").label
+    'SBERT-sim (all-MiniLM-L6-v2)'
+    >>> find("BLEU-4").is_mean
+    False
+    """
+    if name in METRICS:
+        return METRICS[name]
+    base, *models = name.split(".")
+    if base in METRICS and all(models):
+        return replace(METRICS[base], name=name, label=f"{METRICS[base].label} ({', '.join(models)})")
+    if rate := re.fullmatch(r"psds_(\d[\d.e+]*)", name):
+        return replace(METRICS["psds"], name=name, label=f"PSDS ({rate[1]} false detections per hour)", column=False)
+    is_mean = _NO_MEAN.fullmatch(re.sub("[^a-z0-9]", "", name.lower())) is None
+    return Metric(name, name, "", higher_is_better=None, is_mean=is_mean, column=False)
+
+
+def of_kind(kind: str) -> list[Metric]:
+    """The metrics of a kind of prediction, in the order of tables; EarwitnessError for a kind that there is none of.
+
+    >>> [metric.label for metric in of_kind("captioning")][:2]
+    ['BLEU-1', 'BLEU-2']
+    """
+    if kind not in KINDS:
+        raise EarwitnessError(f"There are no metrics of the kind {kind!r}: {nearest(kind, KINDS)}")
+    return [metric for metric in METRICS.values() if metric.kind == kind]
+
+
+def chosen(asked: str | Iterable[str] | None, sets: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[str]:
+    """The metrics asked for by their names and the names of sets, in the order of ``known``; None asks for all.
+
+    Raises EarwitnessError for names that are in neither, each with the nearest ones.
+
+    >>> chosen(["means", "medr"], {"means": ["r1", "r5"]}, ["medr", "r1", "r5", "r10"])
+    ['medr', 'r1', 'r5']
+    """
+    if asked is None:
+        return list(known)
+    names = [asked] if isinstance(asked, str) else list(asked)
+    valid = {*sets, *known}
+    unknown = [f"{name!r}: {nearest(name, valid)}" for name in dict.fromkeys(names) if name not in valid]
+    if unknown or not names:
+        raise EarwitnessError(listed("These metrics are not known:", unknown or ["no metric is asked for"]))
+    wanted = {metric for name in names for metric in sets.get(name, (name,))}
+    return [name for name in known if name in wanted]

@@ -1,0 +1,79 @@
+"""Learning rates over a training, as functions of the moment: what resuming needs is in ``last.ckpt`` already.
+
+Most are a factor of the base rate. A schedule by epochs looks at ``moment.epoch``, one by steps at ``moment.step``, and
+``plateau`` at the validation history, which the checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+
+class Moment(NamedTuple):
+    """Where in a training a step is. Epochs and steps count from 0."""
+
+    epoch: int
+    step: int  # over all epochs
+    steps_per_epoch: int
+    epochs: int  # that the training has at most
+    history: Sequence[dict[str, float]] = ()  # validation metrics of the epochs before this one
+
+    @property
+    def steps(self) -> int:
+        """All steps of the training."""
+        return self.epochs * self.steps_per_epoch
+
+
+def linear_warmup(moment: Moment, steps: int) -> float:
+    """Rises to 1 over ``steps``, then falls linearly to 0 at the last step (wsac.md, A5).
+
+    >>> [linear_warmup(Moment(0, step, 10, 1), 5) for step in (0, 4, 5, 9)]
+    [0.0, 0.8, 1.0, 0.2]
+    """
+    if moment.step < steps:
+        return moment.step / max(1, steps)
+    return max(0.0, (moment.steps - moment.step) / max(1, moment.steps - steps))
+
+
+def noam(moment: Moment, steps: int) -> float:
+    """Rises linearly to 1 at step ``steps`` (counted from 1), then falls with the root of the step.
+
+    >>> [round(noam(Moment(0, step - 1, 10, 1), 4), 3) for step in (1, 4, 16)]
+    [0.25, 1.0, 0.5]
+    """
+    step = moment.step + 1
+    return math.sqrt(steps) * min(step**-0.5, step * steps**-1.5)
+
+
+def plateau(
+    moment: Moment,
+    metric: str,
+    *,
+    mode: Literal["min", "max"] = "min",
+    factor: float = 0.1,
+    patience: int = 10,
+    threshold: float = 1e-4,
+    threshold_mode: Literal["rel", "abs"] = "rel",
+    floor: float = 0.0,
+) -> float:
+    """The factor that torch's ReduceLROnPlateau has reached after the validation history.
+
+    The scheduler is run over the history anew, so its state is the history, which the checkpoint holds.
+    """
+    import torch
+
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    scheduler: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser,
+        mode=mode,
+        factor=factor,
+        patience=patience,
+        threshold=threshold,
+        threshold_mode=threshold_mode,
+        min_lr=floor,
+    )
+    for metrics in moment.history:
+        scheduler.step(metrics[metric])
+    return optimiser.param_groups[0]["lr"]

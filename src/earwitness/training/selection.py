@@ -1,0 +1,83 @@
+"""Which epoch's weights are kept, and when training ends early: functions of the validation history alone."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from earwitness.errors import EarwitnessError
+
+History = Sequence[dict[str, float]]  # validation metrics of each epoch
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The epoch whose weights are kept.
+
+    Attributes:
+        metric: a validation metric; None keeps the last epoch.
+        mode: whether the metric is maximised or minimised.
+        ties: which of equally good epochs is kept.
+    """
+
+    metric: str | None
+    mode: Literal["max", "min"] = "max"
+    ties: Literal["first", "last"] = "first"
+
+    def best(self, history: History) -> int:
+        """The epoch that is kept after the epochs of ``history``, counted from 0; -1 where no value is a number.
+
+        Raises EarwitnessError where validation does not give the metric.
+        """
+        if self.metric is None:
+            return len(history) - 1
+        best, epoch_kept = -math.inf, -1
+        for epoch, metrics in enumerate(history):
+            if self.metric not in metrics:
+                known = ", ".join(metrics) or "nothing"
+                raise EarwitnessError(f"The epoch is chosen by {self.metric!r}, but validation gives {known}.")
+            value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
+            if value > best or (self.ties == "last" and value == best):
+                best, epoch_kept = value, epoch
+        return epoch_kept
+
+
+class Stop(Protocol):
+    """When training ends before its last epoch."""
+
+    def now(self, history: History, choice: Choice) -> bool:
+        """Whether it ends after the epochs of ``history``."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Ends after a number of epochs without a better one."""
+
+    epochs: int
+
+    def now(self, history: History, choice: Choice) -> bool:
+        return len(history) - 1 - choice.best(history) >= self.epochs
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Ends when the metric's standard deviation over the last epochs falls below a bound.
+
+    Audio-caption alignment stops so (audio_caption_alignment.md, section 8).
+
+    Attributes:
+        window: number of last epochs; deviation: the bound; not_before: epochs that are trained in any case.
+    """
+
+    metric: str
+    window: int = 10
+    deviation: float = 0.01
+    not_before: int = 0
+
+    def now(self, history: History, choice: Choice) -> bool:
+        if len(history) < max(self.window, self.not_before):
+            return False
+        return statistics.pstdev([metrics[self.metric] for metrics in history[-self.window :]]) < self.deviation

@@ -1,0 +1,10 @@
+"""Score what systems of a kind are compared with."""
+
+from pathlib import Path
+
+from _stage import stage
+from earwitness.evaluation.result import write_baselines
+
+if __name__ == "__main__":
+    with stage(snakemake):
+        write_baselines(snakemake.wildcards.kind, Path(snakemake.input[0]).parent, Path(snakemake.output[0]))
