@@ -1,6 +1,9 @@
 """Features: one file for each split, made in shards by worker processes; and the checkpoints of extractors."""
 
-from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER
+from earwitness.extractors.published import published
+from earwitness.fetch.checkpoints import FOLDER
+
+CHECKPOINTS = published()
 
 
 def weights_of(wildcards):

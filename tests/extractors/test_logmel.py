@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from earwitness.audio.decode import load
-from earwitness.extractors.logmel import LogMel, LogMelOptions
+from earwitness.extractors.logmel import LogMelOptions
+from earwitness.extractors.logmel.spectrogram import LogMel
 from earwitness.files import require_match
 from tests.places import shared
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.extractors.efficient_latent import EfficientLatent, mel_filters
+from earwitness.extractors.efficient_latent.network import EfficientLatent, mel_filters
 
 INPUTS = {"efficient_latent_10s.npz": (10.0, [121]), "efficient_latent_2s_batch2.npz": (2.0, [122, 123])}
 ROUNDING = 5e-3
