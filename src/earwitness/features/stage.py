@@ -51,7 +51,7 @@ def extract(
     extractor = extractor_of(options)
     counts = _counts(extractor, options, clips)
     device = "GPU" if extractor.on_gpu else "CPU"
-    made = {"device": device, "code": code_version()}
+    made = {"device": device, "code": code_version(), "hop": extractor.hop / extractor.sample_rate}  # hop in seconds
     provenance = feature_provenance(options, clips) | {"counts": counts, **_trust(options), **made}
     folder = out.with_suffix(".shards")
     shards = list(shards_of(options, clips, root, folder, provenance))
