@@ -116,7 +116,8 @@ def text(folder: Path) -> None:
     from earwitness.text.stage import prepare_text
 
     tables = (folder / "corpus/clips.csv", folder / "corpus/captions.csv")
-    prepare_text(VocabularyOptions.model_validate(TEXT), *tables, folder / "vocabulary.json", folder / "word2vec.bin")
+    out = {"vocabulary": folder / "vocabulary.json", "word2vec": folder / "word2vec.bin"}
+    prepare_text(VocabularyOptions.model_validate(TEXT), tables[0].parent, out)
 
 
 def training(folder: Path) -> None:

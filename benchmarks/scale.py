@@ -135,7 +135,8 @@ def text_stage(folder: Path) -> None:
 
     options = VocabularyOptions.model_validate({"word2vec": {"size": 32, "passes": 1}})
     tables = (folder / "clips.csv", folder / "captions.csv")
-    prepare_text(options, *tables, folder / "vocabulary.json", folder / "word2vec.bin")
+    out = {"vocabulary": folder / "vocabulary.json", "word2vec": folder / "word2vec.bin"}
+    prepare_text(options, tables[0].parent, out)
 
 
 def leak_audit(folder: Path) -> None:

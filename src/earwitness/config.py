@@ -74,7 +74,8 @@ def schema() -> dict[str, Any]:
         "anyOf": [{"required": ["extends"]}, {"required": ["sweep"]}],
     }
     experiments = content["properties"]["experiments"]
-    experiments["additionalProperties"] = {"anyOf": [experiments["additionalProperties"], written]}
+    known = experiments.pop("patternProperties", None) or {"": experiments.pop("additionalProperties")}
+    experiments["patternProperties"] = {name: {"anyOf": [entry, written]} for name, entry in known.items()}
     return content
 
 

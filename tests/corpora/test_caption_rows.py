@@ -68,7 +68,8 @@ def test_configured_columns_win(tmp_path):
 def test_configured_columns_that_are_absent_are_all_named(tmp_path):
     found, problems = columns_of(tmp_path, "sound,human", file="sonud", captions=["human", "gpt"], youtube_id="yt")
     assert found is None and len(problems) == 3
-    assert problems[0] == "t.csv: the column 'sonud' is missing; the header has 'sound', 'human'; did you mean 'sound'?"
+    assert problems[0].startswith("t.csv: ")
+    assert all(fact in problems[0] for fact in ("'sonud' is missing", "'sound', 'human'", "did you mean 'sound'?"))
     found, problems = columns_of(tmp_path, "id,caption", captions="text", freesound_id="fs")
     assert found == ("id", (), None, ()) and len(problems) == 2  # clips can still be told
 
@@ -126,21 +127,19 @@ def test_splits_by_column(tmp_path):
 def test_splits_that_are_refused_name_all_their_rows(tmp_path):
     lines = ["a,fold1", "b,train", "c,fold1", "d,fold1", "e,", "f,fold2"]
     rows, problems = read(tmp_path, "file,split\n" + "\n".join(lines) + "\n")
-    known = "known are development, train, training, dev, validation, valid, val, evaluation, eval, test"
-    assert problems == [
-        f"t.csv, rows 2, 4 to 5: the split is 'fold1'; {known}",
-        f"t.csv, row 6: the split is ''; {known}",
-        f"t.csv, row 7: the split is 'fold2'; {known}",
-    ]
+    known = "development, train, training, dev, validation, valid, val, evaluation, eval, test"
+    places = ["t.csv, rows 2, 4 to 5: ", "t.csv, row 6: ", "t.csv, row 7: "]
+    for problem, place, value in zip(problems, places, ("'fold1'", "''", "'fold2'"), strict=True):
+        assert problem.startswith(place) and value in problem and known in problem
     assert list(rows.captions) == ["train/b"]
-    assert read(tmp_path, [{"file": "a", "split": None}])[1] == [f"t.json, row 1: the split is ''; {known}"]
+    (problem,) = read(tmp_path, [{"file": "a", "split": None}])[1]
+    assert problem.startswith("t.json, row 1: ") and "''" in problem and known in problem
 
 
 def test_dev_beside_train_is_doubtful(tmp_path):
     _, problems = read(tmp_path, "file,split\na,train\nb,Dev\n")
-    assert problems == [
-        "t.csv: the split 'Dev' stands beside 'train'; call it validation or development, whichever is meant"
-    ]
+    (problem,) = problems
+    assert problem.startswith("t.csv: ") and "'Dev'" in problem and "'train'" in problem
     assert doubtful_splits("x", ["dev", "test"]) == doubtful_splits("x", ["train", "val"]) == []
 
 
@@ -166,32 +165,32 @@ def test_sources(tmp_path):
         ("file,caption_1,caption_2\na.wav,x,\nb.wav,,\n", "t.csv, row 3: 'b.wav' has no caption"),
         ([{"file": "a", "caption": []}], "t.json, row 1: 'a' has no caption"),
         ([{"file": "a", "caption": "x"}, {"file": "b"}], "t.json, row 2: 'b' has no caption"),
-        ("file,caption\na,...\n", "row 2: the caption '...' of 'a' has no word"),
-        ("file,caption\na, \n", "row 2: the caption ' ' of 'a' has no word"),
-        ("file,caption\na,x\0y\n", "row 2: the caption 'x\\x00y' of 'a' holds a NUL"),
-        ([{"file": "a", "caption": "\ud800"}], "row 1: the caption '\\ud800' of 'a' holds a NUL or half a character"),
-        ([{"file": "a", "caption": [5, "x"]}], "row 1: the caption '5' of 'a' is no text"),
-        ("file,captions\na,\"['x', 'y']\"\n", "row 2: the caption \"['x', 'y']\" of 'a' is a list printed as text"),
+        ("file,caption\na,...\n", "row 2: | '...' of 'a' | no word"),
+        ("file,caption\na, \n", "row 2: | ' ' of 'a' | no word"),
+        ("file,caption\na,x\0y\n", "row 2: | 'x\\x00y' of 'a' | NUL"),
+        ([{"file": "a", "caption": "\ud800"}], "row 1: | '\\ud800' of 'a' | half a character"),
+        ([{"file": "a", "caption": [5, "x"]}], "row 1: | caption '5' of 'a'"),
+        ("file,captions\na,\"['x', 'y']\"\n", "row 2: | \"['x', 'y']\" of 'a' | list"),
         ("file,caption\n,x\n", "row 2: the file name is ''"),
         ("file,caption\n ,x\n", "row 2: the file name is ' '"),
-        ("file,caption\n/etc/a.wav,x\n", "row 2: '/etc/a.wav' leads out of the data set's folder"),
+        ("file,caption\n/etc/a.wav,x\n", "row 2: '/etc/a.wav' leads out of"),
         ("file,caption\nb/../../a.wav,x\n", "row 2: 'b/../../a.wav' leads out of"),
         ('file,caption\n"a\n.wav",x\n', "row 2: 'a\\n.wav' holds a control character"),
         (
             [{"file": "\udcff", "caption": "x"}],
-            "row 1: '\\udcff' holds a control character or a byte that is not UTF-8",
+            "row 1: '\\udcff' | UTF-8",
         ),
-        ([{"file": None, "caption": "x"}], "row 1: the file name is missing"),
-        ([{"file": 1.5, "caption": "x"}], "row 1: the file name '1.5' is no text"),
-        ([{"file": True, "caption": "x"}], "row 1: the file name 'True' is no text"),
-        ("file,caption\na,x\nfile,caption\n", "row 3: the header stands here again"),
+        ([{"file": None, "caption": "x"}], "row 1: | file name | missing"),
+        ([{"file": 1.5, "caption": "x"}], "row 1: | file name '1.5'"),
+        ([{"file": True, "caption": "x"}], "row 1: | file name 'True'"),
+        ("file,caption\na,x\nfile,caption\n", "row 3: | header"),
         ("file,freesound_id\na,abc\n", "row 2: the freesound_id 'abc' is no number"),
         ([{"file": "a", "youtube_id": ["x"]}], "row 1: the youtube_id \"['x']\" is no id"),
     ],
 )
 def test_rows_that_are_refused(tmp_path, content, said):
     _, problems = read(tmp_path, content)
-    assert len(problems) == 1 and said in problems[0]
+    assert len(problems) == 1 and all(fact in problems[0] for fact in said.split(" | "))
 
 
 def test_all_offenders_at_once(tmp_path):
@@ -203,10 +202,9 @@ def test_all_offenders_at_once(tmp_path):
 
 
 def test_spellings_of_one_split_are_refused_together():
-    assert doubtful_splits("t.csv", ["train", "Train", "val", "test", "evaluation"]) == [
-        "t.csv: 'train' and 'Train' would both be the development split; write them alike",
-        "t.csv: 'test' and 'evaluation' would both be the evaluation split; write them alike",
-    ]
+    one, two = doubtful_splits("t.csv", ["train", "Train", "val", "test", "evaluation"])
+    assert one.startswith("t.csv: 'train' and 'Train' ") and "development" in one
+    assert two.startswith("t.csv: 'test' and 'evaluation' ")
     assert doubtful_splits("t.csv", ["Dev", "val", "test"]) == []
 
 
@@ -215,4 +213,4 @@ def test_two_columns_of_one_number_are_refused(tmp_path):
     table = RecordTable(tmp_path / "t.csv")
     choose_columns(table, ColumnOptions())
     (problem,) = table.problems
-    assert "the columns 'caption_1' and 'caption1' have one number" in problem
+    assert "'caption_1' and 'caption1'" in problem and "number" in problem

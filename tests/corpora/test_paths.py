@@ -1,4 +1,4 @@
-"""The path map: which file a row's name stands for, and how that is told."""
+"""Which file a row's name stands for, and how they differ."""
 
 from pathlib import Path
 
@@ -45,8 +45,8 @@ def test_other_names_are_not_matched(name, file):
     assert match([name], [file]) == [(None, "", "")]
 
 
-def test_how_two_names_differ_is_told_of_renamings_only():
-    with pytest.raises(ValueError, match=r"'rain\.wav' and 'train\.wav' differ by more"):
+def test_names_that_differ_by_more_than_renamings_are_refused():
+    with pytest.raises(ValueError, match=r"'rain\.wav' and 'train\.wav'"):
         found_by("rain.wav", "train.wav")
 
 
@@ -61,14 +61,14 @@ def test_a_file_that_is_another_names_own_is_no_candidate():
 def test_two_candidates_are_refused():
     (found,) = match(["a.wav"], ["a.mp3", "a.flac"])
     assert found.path is None
-    assert "may be 'a.flac' or 'a.mp3'" in found.problem
+    assert "'a.flac' or 'a.mp3'" in found.problem
 
 
 def test_one_candidate_for_two_names_is_refused_for_both():
     found = match(["a'b.wav", "a:b.wav", "c.wav"], ["a_b.wav", "c.wav"])
     assert [one.path for one in found] == [None, None, "c.wav"]
-    assert "'a_b.wav' may be it, but as well 'a:b.wav'" in found[0].problem
-    assert "'a_b.wav' may be it, but as well \"a'b.wav\"" in found[1].problem
+    assert "'a_b.wav'" in found[0].problem and "'a:b.wav'" in found[0].problem
+    assert "'a_b.wav'" in found[1].problem and '"a\'b.wav"' in found[1].problem
 
 
 def test_any_folder():
@@ -96,7 +96,7 @@ def test_recordings_below(tmp_path):
 @pytest.mark.parametrize("file", ["caf\udce9.wav", "caf\r.wav"])
 def test_a_file_whose_name_no_table_can_hold_is_refused(file):
     (found,) = match(["caf_.wav"], [file])
-    assert found.path is None and "whose name no table can hold; rename the file" in found.problem
+    assert found.path is None and repr(file) in found.problem and "rename" in found.problem
 
 
 def test_recordings_behind_a_link_to_a_folder(tmp_path):

@@ -90,19 +90,21 @@ def test_absent_lists_are_named_with_their_place(layout, scheme, needed, tmp_pat
     lines = str(caught.value).splitlines()
     assert f"split scheme {scheme!r} of {layout}" in lines[0]
     assert lines[1:-1] == [f"  - {tmp_path / name}" for name in needed]
-    assert "Put the names there as the data set's tables have them, one a line" in lines[-1]
+    assert "one a line" in lines[-1]
 
 
 def test_names_that_no_clip_has_and_names_twice_are_all_told(listing, tmp_path):
     lists(tmp_path, clotho_mine_validation="a\na\nz\n b\nb\n", clotho_mine_evaluation="development/a\nvalidation/b\n")
     apply_scheme(listing, "clotho", "mine", tmp_path)
-    assert listing.problems == [
-        "clotho_mine_validation.txt, row 2: 'a' stands in row 1 already",
-        "clotho_mine_validation.txt, row 3: 'z' is not in the data set; names are compared byte for byte",
-        "clotho_mine_validation.txt, row 4: ' b' is not in the data set; names are compared byte for byte",
-        "clotho_mine_validation.txt, row 5: 'b' stands in several splits; write 'development/b' or 'validation/b'",
-        "clotho_mine_evaluation.txt: 'development/a' is named for validation too",
+    facts = [
+        ("clotho_mine_validation.txt, row 2: 'a'", "row 1"),
+        ("clotho_mine_validation.txt, row 3: 'z'", "not in the data set"),
+        ("clotho_mine_validation.txt, row 4: ' b'", "not in the data set"),
+        ("clotho_mine_validation.txt, row 5: 'b'", "'development/b' or 'validation/b'"),
+        ("clotho_mine_evaluation.txt: 'development/a'", "validation"),
     ]
+    for problem, (place, fact) in zip(listing.problems, facts, strict=True):
+        assert problem.startswith(place) and fact in problem
 
 
 def test_an_empty_list_is_a_problem(listing, tmp_path):
@@ -113,7 +115,7 @@ def test_an_empty_list_is_a_problem(listing, tmp_path):
 
 def test_another_list_under_the_name_of_a_shipped_one_is_refused(tmp_path):
     lists(tmp_path, clotho_cl4ac_validation="mine.wav")
-    with pytest.raises(CorpusError, match="is not the list of this name that comes with Earwitness"):
+    with pytest.raises(CorpusError, match=r"clotho_cl4ac_validation\.txt is not "):
         scheme_files("clotho", "cl4ac", tmp_path)
     (tmp_path / "clotho_cl4ac_validation.txt").write_bytes((SHIPPED / "clotho_cl4ac_validation.txt").read_bytes())
     assert list(scheme_files("clotho", "cl4ac", tmp_path)) == ["validation"]

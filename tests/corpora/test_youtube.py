@@ -113,14 +113,14 @@ def test_the_name_in_the_table_decides_between_two():
 def test_two_candidates_are_refused():
     found = find([Wanted(ID, "train", 30.0)], [f"train/Y{ID}.wav", f"train/{ID}_30.wav", f"test/{ID}.wav"])[0]
     assert found.path is None
-    assert found.problem == f"may be 'train/{ID}_30.wav' or 'train/Y{ID}.wav'; remove or rename the wrong one"
+    assert f"'train/{ID}_30.wav' or 'train/Y{ID}.wav'" in found.problem
 
 
 def test_one_file_for_two_rows_is_refused():
     found = find([Wanted(ID, "train", 30.0), Wanted(ID, "test", 60.0)], [f"Y{ID}.wav"])
     assert [one.path for one in found] == [None, None]
-    assert f"'Y{ID}.wav' may be it, but as well test/{ID}" in found[0].problem
-    assert f"as well train/{ID}" in found[1].problem
+    assert f"'Y{ID}.wav'" in found[0].problem and f"test/{ID}" in found[0].problem
+    assert f"train/{ID}" in found[1].problem
 
 
 @pytest.mark.parametrize("start", [30.0, None])
@@ -132,11 +132,8 @@ def test_the_same_clip_in_two_splits_has_one_file(file, start):
 
 def test_one_file_for_two_rows_of_a_split_is_refused():
     found = find([Wanted(ID, "train", 30.0, "a"), Wanted(ID, "train", 30.0, "b"), Wanted(ID, "test")], [f"Y{ID}.wav"])
-    assert [one.problem for one in found] == [
-        f"'Y{ID}.wav' may be it, but as well train/b",
-        f"'Y{ID}.wav' may be it, but as well train/a",
-        "",
-    ]
+    assert all(one.problem.startswith(f"'Y{ID}.wav' ") for one in found[:2])
+    assert "train/b" in found[0].problem and "train/a" in found[1].problem and not found[2].problem
 
 
 def test_a_file_is_shared_with_the_split_of_its_folder_only():

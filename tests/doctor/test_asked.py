@@ -5,21 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.doctor.asked import EXPERIMENT, SCORES, TRAINING, ask, read_config
+from earwitness import registry
+from earwitness.doctor.asked import ask, read_config
 from earwitness.errors import ConfigError, EarwitnessError
+
+OUTPUTS = ("model.safetensors", "model.json", "events.jsonl")  # of a training
+TRAINING = {"features", "text", "train"}
+SCORES = TRAINING | {"predict", "score"}
+EXPERIMENT = SCORES | {"leaks"}
 
 
 @pytest.mark.parametrize(
     ("target", "stages", "features", "experiments"),
     [
-        ("own", EXPERIMENT | {"page", "trivial"}, ["mel"], ["small", "other"]),
-        ("results/own/comparison.html", EXPERIMENT | {"page", "trivial"}, ["mel"], ["small", "other"]),
+        ("own", EXPERIMENT | {"page", "baselines"}, ["mel"], ["small", "other"]),
+        ("results/own/comparison.html", EXPERIMENT | {"page", "baselines"}, ["mel"], ["small", "other"]),
         ("results/own/other/metrics.json", EXPERIMENT, ["mel"], ["other"]),
         ("results/own/other/seed-1/model.json", TRAINING, ["mel"], ["other"]),
         ("results/own/other/seed-1/captions.csv", TRAINING | {"predict"}, ["mel"], ["other"]),
-        ("results/own/other/seed-1/scores.csv", SCORES, ["mel"], ["other"]),
+        ("results/own/other/seed-1/captioning/scores.csv", SCORES, ["mel"], ["other"]),
         ("results/own/corpus/clips.csv", set(), [], []),
-        ("results/own/corpus/trivial.json", {"score", "trivial"}, [], []),
+        ("results/own/baselines/captioning.json", {"score", "baselines"}, [], []),
+        ("results/own/baselines/retrieval.json", {"baselines"}, [], []),
         ("results/own/corpus/leaks.json", {"leaks"}, [], []),
         ("results/own/features/mel/evaluation.h5", {"features"}, ["mel"], []),
         ("results/own/text/words/vocabulary.json", {"text"}, [], []),
@@ -39,7 +46,7 @@ def test_what_a_target_takes(repository, target, stages, features, experiments):
         ("results/own/text/words/word2vec.bin", {"development"}),
         ("results/own/small/seed-0/events.jsonl", {"development", "validation"}),
         ("results/own/small/seed-0/captions.csv", {"development", "validation", "evaluation"}),
-        ("results/own/corpus/trivial.json", {"development", "validation", "evaluation"}),
+        ("results/own/baselines/captioning.json", {"development", "validation", "evaluation"}),
     ],
 )
 def test_the_splits_that_a_target_needs(repository, target, splits):
@@ -47,15 +54,17 @@ def test_the_splits_that_a_target_needs(repository, target, splits):
 
 
 def made_by_rules():
-    """Every file of a data set that the rules name, with names of the test's configuration for the wildcards."""
+    """Every file of a data set that the rules make, with names of the test's configuration for the wildcards."""
     rules = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].glob("rules/*.smk")]
-    paths = {path for text in rules for path in re.findall(r'(?<!f)"(results/{dataset}/[^"]*[^"/])"', text)}
+    paths = {path for text in rules for path in re.findall(r'(?<!f)"(results/{dataset}/[^"]*[^"/}])"', text)}
     lists = {key: text for text in rules for key, text in re.findall(r"^(\w+_FILES) = \((.*)\)$", text, re.MULTILINE)}
-    folders = {"CORPUS_FILES": "corpus", "SEED_FILES": "small/seed-0", "SCORE_FILES": "small/seed-0"}
-    assert lists.keys() == folders.keys()
-    for key, folder in folders.items():
-        paths |= {f"results/{{dataset}}/{folder}/{name}" for name in re.findall(r'"([^"]+)"', lists[key])}
-    filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words"}
+    assert lists.keys() == {"CORPUS_FILES", "SCORE_FILES"}
+    names = {key: re.findall(r'"([^"]+)"', text) for key, text in lists.items()}
+    paths |= {f"results/{{dataset}}/corpus/{name}" for name in names["CORPUS_FILES"]}
+    seed, kind = "results/{dataset}/small/seed-0", registry.kind("captioning")
+    of_kind = [*names["SCORE_FILES"], "prediction.json"]
+    paths |= {f"{seed}/{name}" for name in (*OUTPUTS, *kind.files, *(f"captioning/{name}" for name in of_kind))}
+    filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words", "kind": "captioning"}
     return sorted({path.format(**filled, experiment="small", seed=0) for path in paths})
 
 
@@ -95,22 +104,22 @@ def test_several_targets_are_taken_together(repository):
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("nini", "data set 'nini': did you mean 'mini'"),
+        ("nini", "data set 'nini'.*'mini'"),
         ("results/nini/comparison.html", "data set 'nini'"),
-        ("results/mini/smal/metrics.json", "experiment 'smal': did you mean 'small'"),
-        ("results/mini/small/metric.json", "no rule makes this file"),
-        ("results/mini/features/mle/evaluation.h5", "feature 'mle': did you mean 'mel'"),
-        ("results/mini/text/word/vocabulary.json", "text 'word': did you mean 'words'"),
-        ("results/own/audio", "no rule makes this file"),
-        ("results/own/corpus/nonsense.csv", "no rule makes this file"),
-        ("results/own/corpus/more/clips.csv", "no rule makes this file"),
-        ("results/own/features/mel/test.h5", "no rule makes this file"),
-        ("results/own/text/words/words.json", "no rule makes this file"),
-        ("results/own/small/seed-0/weights.bin", "no rule makes this file"),
-        ("results/own/small/seed-one/model.json", "no rule makes this file"),
-        ("elsewhere/mini/comparison.html", "no rule makes this file"),
-        ("elsewhere/nini/comparison.html", "no rule makes this file"),
-        ("own/fetched.json", "no rule makes this file"),
+        ("results/mini/smal/metrics.json", "experiment 'smal'.*'small'"),
+        ("results/mini/small/metric.json", "no rule"),
+        ("results/mini/features/mle/evaluation.h5", "feature 'mle'.*'mel'"),
+        ("results/mini/text/word/vocabulary.json", "text 'word'.*'words'"),
+        ("results/own/audio", "no rule"),
+        ("results/own/corpus/nonsense.csv", "no rule"),
+        ("results/own/corpus/more/clips.csv", "no rule"),
+        ("results/own/features/mel/test.h5", "no rule"),
+        ("results/own/text/words/words.json", "no rule"),
+        ("results/own/small/seed-0/weights.bin", "no rule"),
+        ("results/own/small/seed-one/model.json", "no rule"),
+        ("elsewhere/mini/comparison.html", "no rule"),
+        ("elsewhere/nini/comparison.html", "no rule"),
+        ("own/fetched.json", "no rule"),
     ],
 )
 def test_what_nothing_makes_is_refused(repository, target, told):
@@ -143,7 +152,7 @@ def test_configurations_are_merged_key_by_key(repository):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("- a list", "needs keys at its top level"), ("a: [", "cannot be read"), (None, "No such file")],
+    [("- a list", "keys"), ("a: [", "cannot be read"), (None, "No such file")],
 )
 def test_files_that_are_no_configuration(repository, content, told):
     path = repository.folder / "more.yaml"
@@ -156,5 +165,5 @@ def test_files_that_are_no_configuration(repository, content, told):
 
 def test_it_is_called_in_the_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EarwitnessError, match="in the folder that holds the Snakefile"):
+    with pytest.raises(EarwitnessError, match="Snakefile"):
         read_config()

@@ -21,12 +21,13 @@ def test_recordings_that_are_synthesised(repository):
 
 
 def test_a_folder_of_the_user(repository):
-    assert "the folder own does not exist" in repository.found(data.check_datasets, corpus("own"))["FAIL"][0]
+    assert "folder own " in repository.found(data.check_datasets, corpus("own"))["FAIL"][0]
     (repository.folder / "own").mkdir()
     (told,) = repository.found(data.check_datasets, corpus("own"))["FAIL"]
-    assert "none of its tables is in own" in told and "datasets.own.tables" in told
+    assert "none of its tables" in told and "datasets.own.tables" in told
     repository.put(f"own/{TABLE}")
-    assert repository.found(data.check_datasets, corpus("own"))["ok"] == [f"own: own is there, tables: {TABLE}. "]
+    (told,) = repository.found(data.check_datasets, corpus("own"))["ok"]
+    assert told.startswith("own: ") and f"tables: {TABLE}" in told
 
 
 def test_recordings_without_captions_need_no_table(repository):
@@ -88,7 +89,7 @@ def test_nothing_that_fetches_is_needed_where_no_clip_is_to_be_fetched(repositor
         repository.put("videos/unavailable.json", json.dumps({"unavailable": {letter * 11: "gone" for letter in gone}}))
     found = repository.found(data.check_datasets, corpus("videos"))
     assert len(found["FAIL"]) == failures
-    assert any("no audio of its 2 clips is to be fetched" in told for told in found["ok"]) == (failures == 0)
+    assert any("its 2 clips" in told for told in found["ok"]) == (failures == 0)
 
 
 def test_to_fetch_takes_a_network_and_no_lists(repository, monkeypatch):
@@ -103,8 +104,8 @@ def test_videos_are_told_by_tables_and_reached_by_network(repository, monkeypatc
     monkeypatch.setattr(data.shutil, "which", lambda name: name)
     monkeypatch.setattr(data, "unanswered", lambda address: "ConnectionError")
     failed = repository.found(data.check_datasets, corpus("videos"))["FAIL"]
-    assert "none of its tables is in videos" in failed[0]
-    assert "https://www.youtube.com cannot be reached" in failed[1]
+    assert "none of its tables" in failed[0]
+    assert "https://www.youtube.com " in failed[1] and "ConnectionError" in failed[1]
 
 
 @pytest.mark.parametrize(("installed", "failures"), [(True, 0), (False, 1)])
@@ -139,7 +140,7 @@ def test_id_lists_that_are_absent_are_a_note_where_leaks_are_looked_for(reposito
     repository.entries["id_lists"] = {"audioset": {"files": ["resources/ids.csv"], "kind": "youtube"}}
     repository.entries["datasets"]["mini"]["audit"] = ["audioset"]
     (told,) = repository.found(data.check_datasets, "mini")["note"]
-    assert "goes without the id list audioset" in told and "resources/ids.csv" in told
+    assert "id list audioset" in told and "resources/ids.csv" in told
     assert repository.found(data.check_datasets, corpus("mini"))["note"] == []
     repository.put("resources/ids.csv", "x")
     assert repository.found(data.check_datasets, "mini")["note"] == []
@@ -149,7 +150,7 @@ def test_data_sets_that_the_leak_audit_goes_without(repository):
     repository.entries["id_lists"] = {"listed": {"dataset": "clotho"}}
     repository.entries["datasets"]["mini"]["audit"] = ["listed"]
     (told,) = repository.found(data.check_datasets, "mini")["note"]
-    assert "the data set clotho is not there. Ask for results/clotho/corpus/clips.csv" in told
+    assert "data set clotho " in told and "results/clotho/corpus/clips.csv" in told
     repository.put("resources/clotho/fetched.json", "{}")
     assert repository.found(data.check_datasets, "mini")["note"] == []
     (repository.folder / "resources/clotho/fetched.json").unlink()

@@ -35,7 +35,7 @@ def test_packages_as_the_lock_has_them(repository):
     repository.put("requirements.lock", f"# pinned\nnumpy=={metadata.version('numpy')}+gpu\n")
     found = repository.found(machine.check_packages)
     assert found["note"] == found["FAIL"] == []
-    assert "all as requirements.lock has them" in found["ok"][0]
+    assert "requirements.lock" in found["ok"][0]
 
 
 def test_packages_of_other_versions(repository):
@@ -51,7 +51,7 @@ def test_a_missing_package_fails_what_needs_it(repository, monkeypatch):
     assert "gensim" in repository.found(machine.check_packages, "mini")["FAIL"][0]
     assert repository.found(machine.check_packages, CORPUS)["FAIL"] == []
     repository.put("requirements.lock", "gensim==4.4.0")
-    assert "not needed for this: gensim" in repository.found(machine.check_packages, CORPUS)["note"][0]
+    assert "gensim" in repository.found(machine.check_packages, CORPUS)["note"][0]
 
 
 def test_what_fetching_needs(repository, monkeypatch):
@@ -126,7 +126,7 @@ def test_one_trouble_of_several_experiments_is_one_line(repository, gpus):
 def test_a_driver_that_torch_does_not_use(repository, gpus, monkeypatch):
     gpus(0)
     monkeypatch.setattr(machine.shutil, "which", lambda name: f"/bin/{name}")
-    assert "There is an NVIDIA driver, but torch" in repository.found(machine.check_devices)["note"][0]
+    assert "NVIDIA driver" in repository.found(machine.check_devices)["note"][0]
 
 
 def test_java(repository):
@@ -155,31 +155,30 @@ def test_a_java_that_does_not_run(repository, monkeypatch, script):
 
 def test_metrics_without_a_value_are_told_with_the_reason(repository, monkeypatch):
     found = repository.found(machine.check_metrics)
-    assert found["FAIL"] == [] and "SPICE and SPIDEr will be null: The jars that SPICE needs" in found["note"][0]
+    assert found["FAIL"] == [] and "SPICE and SPIDEr " in found["note"][0] and "jars" in found["note"][0]
     repository.entries["spice"] = {"jars": "off"}
-    assert "null: SPICE is turned off" in repository.found(machine.check_metrics)["note"][0]
+    assert "SPICE is turned off" in repository.found(machine.check_metrics)["note"][0]
     repository.entries["spice"] = {"jars": "mine"}
     monkeypatch.setattr(spice, "find", lambda jars: jars)
     found = repository.found(machine.check_metrics)
-    assert "jars for SPICE are in mine" in found["ok"][0]
-    assert [line.partition(":")[0] for line in found["note"]] == ["FER, SPIDEr-FL and FENSE will be null"]
+    assert "SPICE" in found["ok"][0] and "mine" in found["ok"][0]
+    (line,) = found["note"]
+    assert line.startswith("FER, SPIDEr-FL and FENSE ")
     repository.entries["sentence_models"] = {"similarity": "off"}
-    assert (
-        "SBERT-sim and FENSE will be null: sentence_models.similarity is off"
-        in repository.found(machine.check_metrics)["note"][0]
-    )
+    told = repository.found(machine.check_metrics)["note"][0]
+    assert told.startswith("SBERT-sim and FENSE ") and "sentence_models.similarity" in told
 
 
 def test_jars_that_are_missing(repository, monkeypatch):
     monkeypatch.setattr(java, "jar", no_java)
     found = repository.found(machine.check_metrics)
-    assert "corenlp-3.4.1.jar no caption can be scored" in found["FAIL"][0]
-    assert "METEOR will be null" in found["note"][0] and "SPICE and SPIDEr will be null" in found["note"][1]
+    assert "corenlp-3.4.1.jar" in found["FAIL"][0]
+    assert "METEOR " in found["note"][0] and "SPICE and SPIDEr " in found["note"][1]
     assert repository.found(machine.check_metrics, CORPUS)["FAIL"] == []
 
 
 def test_locks_of_hdf5(repository, monkeypatch):
-    assert "can be written and locked" in repository.found(machine.check_locking)["ok"][0]
+    assert "locked" in repository.found(machine.check_locking)["ok"][0]
     monkeypatch.setenv("HDF5_USE_FILE_LOCKING", "FALSE")
     assert "(HDF5_USE_FILE_LOCKING=FALSE)" in repository.found(machine.check_locking)["ok"][0]
 
@@ -201,25 +200,26 @@ def test_results_that_cannot_be_written(repository, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(machine.tempfile, "TemporaryDirectory", read_only)
-    assert "cannot be written (Read-only file system)" in repository.found(machine.check_locking)["FAIL"][0]
+    assert "Read-only file system" in repository.found(machine.check_locking)["FAIL"][0]
 
 
 def test_the_store_of_mlflow(repository, monkeypatch):
-    assert repository.found(machine.check_tracking)["ok"] == ["MLflow's store results/mlflow.db. "]
+    (line,) = repository.found(machine.check_tracking)["ok"]
+    assert "results/mlflow.db" in line
     monkeypatch.setattr(os, "access", lambda place, mode: False)
     found = repository.found(machine.check_tracking)
-    assert found["FAIL"] == [] and "results/mlflow.db cannot be written" in found["note"][0]
+    assert found["FAIL"] == [] and "results/mlflow.db" in found["note"][0]
 
 
 @pytest.mark.parametrize(
     ("uri", "answer", "mark", "told"),
     [
-        ("http://me:secret@host:5000", "", "ok", "MLflow's server http://host:5000"),
+        ("http://me:secret@host:5000", "", "ok", "http://host:5000"),
         (
             "http://me:secret@host:5000",
             "ConnectionError",
             "note",
-            "http://host:5000 cannot be reached (ConnectionError)",
+            "(ConnectionError)",
         ),
         ("postgresql://me:secret@host/db", "", "note", "of the kind 'postgresql'"),
     ],

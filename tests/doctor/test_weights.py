@@ -41,20 +41,20 @@ def test_weights_of_extractors(features, monkeypatch):
     assert told.startswith("own/features/cnn14: resources/checkpoints/Cnn14_mAP=0.431.pth will be fetched from")
     monkeypatch.setattr(weights, "unanswered", lambda address: "no route")
     told = features.found(weights.check_features, asked[0])["FAIL"][0]
-    assert "cannot be reached (no route)" in told and "327,428,481 bytes" in told
+    assert "(no route)" in told and "327,428,481 bytes" in told
     features.entries["checkpoints"] = {"mirror": str(features.folder)}
-    assert "which does not hold it" in features.found(weights.check_features, asked[0])["FAIL"][0]
+    assert str(features.folder) in features.found(weights.check_features, asked[0])["FAIL"][0]
     features.put("Cnn14_mAP=0.431.pth")
     assert "will be taken from" in features.found(weights.check_features, asked[0])["ok"][0]
     features.put("resources/checkpoints/Cnn14_mAP=0.431.pth", "<html>")
-    assert "is not the published file" in features.found(weights.check_features, asked[0])["FAIL"][0]
+    assert "not the published file" in features.found(weights.check_features, asked[0])["FAIL"][0]
     features.put("mine.pth", "weights")
-    assert "of which no digest is published" in features.found(weights.check_features, asked[1])["ok"][0]
+    assert "no digest is published" in features.found(weights.check_features, asked[1])["ok"][0]
 
 
 def test_external_features(features):
     (told,) = features.found(weights.check_features, EVALUATION.format("yamnet"))["FAIL"]
-    assert "none of these files exists: experts/yamnet/train/yamnet.h5" in told
+    assert "experts/yamnet/train/yamnet.h5" in told
     path = features.put("experts/yamnet/test/yamnet.h5")
     h5py.File(path, "w").close()
     (told,) = features.found(weights.check_features, EVALUATION.format("yamnet"))["ok"]

@@ -24,13 +24,14 @@ def experiment(folder, per_seed, ids_sha256, corpus_bleu=0.5):
     result = {"dataset": folder.parent.name, "experiment": folder.name, "seeds": list(range(len(per_seed)))}
     metrics = {"bleu_1": {"value": corpus_bleu}, "cider_d": {"value": 9.0}, "spice": NOT_TOLD}
     for seed, scores in enumerate(per_seed):
-        below = folder / f"seed-{seed}"
+        below = folder / f"seed-{seed}" / "captioning"
         below.mkdir(parents=True)
         columns = {"clip_id": list(scores), "caption": ["NA"] * len(scores)}
         table = pd.DataFrame(columns | {"bleu_1": [0.1] * len(scores), "cider_d": list(scores.values())})
         table.to_csv(below / "scores.csv", index=False)
         (below / "metrics.json").write_text(json.dumps({"metrics": metrics}), encoding="utf-8")
-    result |= {"metrics": metrics, "counts": {"ids_sha256": ids_sha256}}
+    result |= {"schema": 2, "metrics": metrics, "counts": {"ids_sha256": ids_sha256}}
+    result |= {"kinds": {"captioning": {"metrics": list(metrics), "counts": {}}}}
     (folder / "metrics.json").write_text(json.dumps(result), encoding="utf-8")
     return folder
 
@@ -43,7 +44,7 @@ def corpus(folder, digests, captions):
         (f"{clip_id}#{n}", clip_id, text) for clip_id, texts in captions.items() for n, text in enumerate(texts, 1)
     ]
     write_rows(folder / "corpus" / "captions.csv", CAPTIONS, texts)
-    for path in folder.glob("*/seed-*/metrics.json"):
+    for path in folder.glob("*/seed-*/captioning/metrics.json"):
         inputs = {"references": sha256(folder / "corpus" / "captions.csv")}
         path.write_text(json.dumps(json.loads(path.read_text()) | {"provenance": {"inputs": inputs}}), encoding="utf-8")
 
@@ -96,17 +97,17 @@ def test_runs_without_a_shared_clip_are_refused(first, tmp_path):
 def test_missing_files_are_named_together(first, second, tmp_path):
     with pytest.raises(EarwitnessError, match=r"(?s)no/metrics\.json does not exist.*nor/metrics\.json does not exist"):
         compare(tmp_path / "no", tmp_path / "nor")
-    scores = (second / "seed-0" / "metrics.json").read_text()
-    (second / "seed-0" / "metrics.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(EarwitnessError, match=r"seed-0.metrics\.json holds no scores; remove it"):
+    scores = (second / "seed-0" / "captioning" / "metrics.json").read_text()
+    (second / "seed-0" / "captioning" / "metrics.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=r"seed-0.captioning.metrics\.json"):
         compare(first, second)
-    (second / "seed-0" / "metrics.json").write_text(scores, encoding="utf-8")
+    (second / "seed-0" / "captioning" / "metrics.json").write_text(scores, encoding="utf-8")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "metrics.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(EarwitnessError, match=r"empty.metrics\.json is not an experiment's result"):
+    with pytest.raises(EarwitnessError, match=r"empty.metrics\.json"):
         compare(first, tmp_path / "empty")
-    (second / "seed-0" / "scores.csv").unlink()
-    with pytest.raises(EarwitnessError, match=r"lacks files of its seeds:\n  - .*two/seed-0/scores\.csv"):
+    (second / "seed-0" / "captioning" / "scores.csv").unlink()
+    with pytest.raises(EarwitnessError, match=r"two/seed-0/captioning/scores\.csv"):
         compare(first, second)
 
 
@@ -141,7 +142,7 @@ def test_references_that_changed_within_one_data_set_are_told(first, tmp_path):
     corpus(first.parent, {"a": "1"}, {"a": ["Rain."]})
     same = experiment(tmp_path / "clotho" / "same", [{"a": 0.0, "b": 0.0, "c": 3.0}], "x")
     assert (compare(first, same)["references_differ"], compare(first, same)["audio_differs"]) == (False, 0)
-    path = same / "seed-0" / "metrics.json"
+    path = same / "seed-0" / "captioning" / "metrics.json"
     scores = json.loads(path.read_text()) | {"provenance": {"inputs": {"references": "of before"}}}
     path.write_text(json.dumps(scores), encoding="utf-8")
     assert compare(first, same)["references_differ"] is True
@@ -166,7 +167,7 @@ def test_the_command_says_what_was_compared(first, second, capsys):
     assert rows["cider_d"] == ["2.000", "1.500", "-0.500", "-1.000", "to", "+0.000", "1.0000"]
     assert rows["bleu_1"] == ["-"] * 5
     assert "\nbleu_1: nothing was kept of the clips" in printed
-    assert "\nIntervals and p-values are over clips; what another training would give they do not tell.\n" in printed
+    assert "\nIntervals and p-values reflect the choice of clips, not of training seeds.\n" in printed
     assert "\nThe clips that moved most in cider_d:\n  b: 2.000 to 1.000 (-1.000)\n    A: NA\n    B: NA\n" in printed
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.fetch import checkpoints as module
-from earwitness.fetch.checkpoints import CHECKPOINTS, Published, fetch, is_published
+from earwitness.fetch.checkpoints import CHECKPOINTS, fetch, is_published
 from earwitness.fetch.download import digests_of
+from earwitness.fetch.published import Published
 from earwitness.files import read_json
 from earwitness.lock import alone
 
@@ -38,13 +39,13 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def book(tmp_path):
+def pins(tmp_path):
     return tmp_path / "digests.json"
 
 
 def refused(file, folder, **options):
     with pytest.raises(EarwitnessError) as caught:
-        fetch(file, folder, book=folder.parent / "digests.json", **options)
+        fetch(file, folder, pins=folder.parent / "digests.json", **options)
     assert not (folder / f"{file}.json").exists()
     return str(caught.value)
 
@@ -54,8 +55,8 @@ def names(folder):
 
 
 @pytest.mark.parametrize("file", ["known.pth", "begun.pth"])
-def test_a_file_with_a_published_digest_arrives_and_is_written_down(file, site, folder, book, capsys):
-    fetch(file, folder, book=book)
+def test_a_file_with_a_published_digest_arrives_and_is_written_down(file, site, folder, pins, capsys):
+    fetch(file, folder, pins=pins)
     assert names(folder) == [file, f"{file}.json"] and (folder / file).read_bytes() == BODY
     told = read_json(folder / f"{file}.json")
     expected = {
@@ -66,50 +67,50 @@ def test_a_file_with_a_published_digest_arrives_and_is_written_down(file, site, 
         "address": f"{site.address}/a/{file}",
     }
     assert expected.items() <= told.items() and told["provenance"]["made_by"] == "checkpoint"
-    assert not book.exists() and "as published by its digest" in capsys.readouterr().err
+    assert not pins.exists() and "published" in capsys.readouterr().err
     written = (folder / f"{file}.json").stat().st_mtime_ns
-    fetch(file, folder, book=book)
+    fetch(file, folder, pins=pins)
     assert len(site.requests) == 1 and (folder / f"{file}.json").stat().st_mtime_ns == written
 
 
-def test_a_file_without_a_digest_is_held_to_the_one_it_had_first(site, folder, book):
-    fetch("loose.pt", folder, book=book)
+def test_a_file_without_a_digest_is_pinned(site, folder, pins):
+    fetch("loose.pt", folder, pins=pins)
     digest = hashlib.sha256(LOOSE).hexdigest()
     assert read_json(folder / "loose.pt.json")["verified"] is False
-    assert read_json(book) == {"checkpoints/loose.pt": {"sha256": digest, "bytes": len(LOOSE)}}
+    assert read_json(pins) == {"checkpoints/loose.pt": {"sha256": digest, "bytes": len(LOOSE)}}
     for path in folder.iterdir():
         path.unlink()
     site.serve("/a/loose.pt", LOOSE[:-1])
     told = refused("loose.pt", folder)
-    assert digest in told and hashlib.sha256(LOOSE[:-1]).hexdigest() in told and str(book) in told
-    book.unlink()
-    fetch("loose.pt", folder, book=book)
+    assert digest in told and hashlib.sha256(LOOSE[:-1]).hexdigest() in told and str(pins) in told
+    pins.unlink()
+    fetch("loose.pt", folder, pins=pins)
     assert (folder / "loose.pt").read_bytes() == LOOSE[:-1]
 
 
-def test_what_is_no_checkpoint_never_gets_into_the_book(site, folder, book):
+def test_what_is_no_checkpoint_is_never_pinned(site, folder, pins):
     site.serve("/a/loose.pt", PAGE)
     told = refused("loose.pt", folder)
-    assert "It is a web page, most likely saved in place of the file" in told and f"{len(PAGE)} bytes" in told
-    assert not book.exists() and names(folder) == []
+    assert "web page" in told and f"{len(PAGE)} bytes" in told
+    assert not pins.exists() and names(folder) == []
 
 
-def test_the_check_is_for_files_without_a_digest_and_comes_before_the_book(folder, book):
+def test_the_check_is_for_files_without_a_digest_and_comes_before_pinning(folder, pins):
     def check(path):
         raise EarwitnessError(f"{path.name} is of another kind")
 
     assert refused("loose.pt", folder, check=check) == "loose.pt is of another kind"
-    assert not book.exists() and names(folder) == []
+    assert not pins.exists() and names(folder) == []
     folder.joinpath("loose.pt").write_bytes(LOOSE)
     assert refused("loose.pt", folder, check=check) and names(folder) == ["loose.pt"]  # not ours to remove
-    fetch("known.pth", folder, book=book, check=check)
+    fetch("known.pth", folder, pins=pins, check=check)
 
 
 @pytest.mark.parametrize("file", ["known.pth", "loose.pt"])
-def test_a_file_put_there_by_hand_is_taken_when_it_is_right(file, site, folder, book):
+def test_a_file_put_there_by_hand_is_taken_when_it_is_right(file, site, folder, pins):
     folder.mkdir()
     (folder / file).write_bytes(BODY if file == "known.pth" else LOOSE)
-    fetch(file, folder, book=book)
+    fetch(file, folder, pins=pins)
     assert read_json(folder / f"{file}.json")["address"] is None and not site.requests
 
 
@@ -119,7 +120,7 @@ def test_a_wrong_file_put_there_by_hand_is_refused_with_both_digests(file, conte
     folder.mkdir()
     (folder / file).write_bytes(content)
     told = refused(file, folder)
-    assert f"{folder / file} is not the published file" in told and hashlib.sha256(content).hexdigest() in told
+    assert f"{folder / file} is not" in told and hashlib.sha256(content).hexdigest() in told
     assert (SHA256 if file == "known.pth" else SHA256[:8]) in told and ("web page" in told) == (content == PAGE)
     assert (folder / file).read_bytes() == content
 
@@ -131,21 +132,21 @@ def test_a_wrong_download_is_removed(file, site, folder):
     assert hashlib.sha256(BODY[:-1] + b"x").hexdigest() in told and names(folder) == []
 
 
-def test_addresses_are_tried_in_turn(site, folder, book):
+def test_addresses_are_tried_in_turn(site, folder, pins):
     site.serve("/a/loose.pt", status=404)
-    fetch("loose.pt", folder, book=book)
+    fetch("loose.pt", folder, pins=pins)
     assert [path for path, _ in site.requests] == ["/a/loose.pt", "/b/other.pt"]
     assert read_json(folder / "loose.pt.json")["address"] == f"{site.address}/b/other.pt"
 
 
-def test_what_broke_off_is_gone_on_with_where_it_came_from(site, folder, book):
+def test_what_broke_off_is_gone_on_with_where_it_came_from(site, folder, pins):
     site.serve("/a/loose.pt", status=404)
     site.serve("/b/other.pt", LOOSE, cuts=[100_000, 0, 0, 0, 0, 0])
     assert "100000 of 300002 bytes are there" in refused("loose.pt", folder)
     site.serve("/a/loose.pt", LOOSE)
     site.files["/b/other.pt"].cuts.clear()
     before = len(site.requests)
-    fetch("loose.pt", folder, book=book)
+    fetch("loose.pt", folder, pins=pins)
     assert site.ranges()[before:] == [100_000] and site.requests[-1][0] == "/b/other.pt"
     assert names(folder) == ["loose.pt", "loose.pt.json"]
 
@@ -168,14 +169,14 @@ def test_without_a_network_the_message_says_what_to_put_where(site, folder):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file://", "http"])
-def test_a_mirror_has_the_files_under_their_names(kind, site, folder, book, tmp_path, monkeypatch):
+def test_a_mirror_has_the_files_under_their_names(kind, site, folder, pins, tmp_path, monkeypatch):
     entry = Published("a=1.pth", ("http://127.0.0.1:9/never",), "Odd name", md5=MD5)
     monkeypatch.setattr(module, "CHECKPOINTS", {"a=1.pth": entry})
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "a=1.pth").write_bytes(BODY)
     site.serve("/mirror/a%3D1.pth", BODY)
     mirrors = {"folder": tmp_path / "mirror", "file://": f"file://{tmp_path}/mirror", "http": f"{site.address}/mirror/"}
-    fetch("a=1.pth", folder, str(mirrors[kind]), book)
+    fetch("a=1.pth", folder, str(mirrors[kind]), pins)
     assert (folder / "a=1.pth").read_bytes() == BODY
 
 
@@ -189,18 +190,19 @@ def test_a_mirror_is_held_to_the_published_digest_and_is_the_only_address(site, 
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(folder):
-    with pytest.raises(EarwitnessError, match=r"'knwn\.pth' is no public checkpoint .* did you mean 'known\.pth'"):
+    with pytest.raises(EarwitnessError, match=r"'knwn\.pth' .*'known\.pth'"):
         fetch("knwn.pth", folder)
 
 
 def test_a_folder_in_the_place_of_the_file_is_named(folder):
     (folder / "known.pth").mkdir(parents=True)
-    assert "known.pth is to be the file `known.pth`, but is a folder" in refused("known.pth", folder)
+    told = refused("known.pth", folder)
+    assert "known.pth" in told and "is a folder" in told
 
 
 def test_one_at_a_time(folder):
     with alone(folder / ".known.pth.fetch.lock"):
-        assert "being fetched by another process" in refused("known.pth", folder)
+        assert "another process" in refused("known.pth", folder)
 
 
 def test_published_digests_make_a_file_verified_whatever_its_name(tmp_path):

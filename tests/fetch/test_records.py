@@ -76,8 +76,8 @@ def told_record(site, record, files):
 
 @pytest.fixture
 def place(tmp_path):
-    """Root and book of a fetch."""
-    return {"root": tmp_path / "data", "book": tmp_path / "book.json"}
+    """Root and pins of a fetch."""
+    return {"root": tmp_path / "data", "pins": tmp_path / "pins.json"}
 
 
 def names(folder):
@@ -174,17 +174,17 @@ def test_a_published_digest_is_enforced(record, place, site, files):
     assert written(place)["files"][1]["verified"] is True
 
 
-def test_an_unpublished_digest_is_held_to_its_first_time(record, place, site, files, tmp_path):
+def test_an_unpublished_digest_is_pinned(record, place, site, files, tmp_path):
     fetch(record, **place)
-    book = json.loads(place["book"].read_text())
-    assert book == {"fake-1/odd name%.csv": {"sha256": sha256(b"odd"), "bytes": 3}}
+    pins = json.loads(place["pins"].read_text())
+    assert pins == {"fake-1/odd name%.csv": {"sha256": sha256(b"odd"), "bytes": 3}}
     serve(site, files | {"odd name%.csv": b"changed"})
     other = {**place, "root": tmp_path / "other"}
     told = said(record, other)
-    assert f"remove the entry 'fake-1/odd name%.csv' from {place['book']}" in told
+    assert "'fake-1/odd name%.csv'" in told and str(place["pins"]) in told
     assert sha256(b"changed") in told and sha256(b"odd") in told
-    assert json.loads(place["book"].read_text()) == book
-    place["book"].write_text("{}")
+    assert json.loads(place["pins"].read_text()) == pins
+    place["pins"].write_text("{}")
     before = len(site.requests)
     fetch(record, **other)
     assert len(site.requests) == before, "the file that was refused was not kept for the case that it is wanted"
@@ -241,7 +241,7 @@ def test_zenodo_tells_the_files_of_a_record_without_a_list(told_record, place, s
     assert names(place["root"]) == [".fetched", "audio", "captions.csv", "fetched.json", "odd name%.csv"]
     assert names(place["root"] / "audio") == ["a.wav", "b.wav"]
     assert not any(entry["verified"] for entry in written(place)["files"])
-    assert sorted(json.loads(place["book"].read_text())) == [
+    assert sorted(json.loads(place["pins"].read_text())) == [
         "fake-1/audio.7z",
         "fake-1/captions.csv",
         "fake-1/odd name%.csv",
@@ -270,20 +270,20 @@ def test_what_zenodo_tells_of_a_transfer_is_checked(told_record, place, site, fi
 )
 def test_an_answer_in_another_form_is_told_plainly(told_record, place, site, answer):
     site.serve("/api/records/12", answer)
-    assert "Remove it and run again" in said(told_record, place)
+    assert "Remove it" in said(told_record, place)
 
 
 @pytest.mark.parametrize(
     ("listed", "told"),
     [
-        (["../a", "fine.csv"], "'../a': is no name"),
-        (["a/b"], "'a/b': is no name"),
+        (["../a", "fine.csv"], "'../a': "),
+        (["a/b"], "'a/b': "),
         (["a\\b"], "is no name"),
-        ([".fetch"], "'.fetch': is no name"),
+        ([".fetch"], "'.fetch': "),
         (["fetched.json"], "is no name"),
         (["..7z"], "is no name"),
-        (["a.zip", "A.7z"], "'a.zip', 'A.7z': would all stand at one place"),
-        (["a.zip", "a"], "would all stand at one place"),
+        (["a.zip", "A.7z"], "'a.zip', 'A.7z': "),
+        (["a.zip", "a"], "'a.zip', 'a': "),
         ([], "there are none"),
     ],
 )
@@ -306,13 +306,13 @@ def test_without_the_network_a_folder_tells_the_files(told_record, place, site, 
 
 def test_another_record_is_refused_in_the_same_folder(record, place):
     fetch(record, **place)
-    with pytest.raises(MismatchError, match="is of 'fake-1', not of 'fake-2'"):
+    with pytest.raises(MismatchError, match=r"'fake-1'.*'fake-2'"):
         fetch(replace(record, name="fake-2"), **place)
 
 
 def test_a_second_process_is_refused(record, place):
     with alone(place["root"] / ".fetch.lock"):
-        assert "is being fetched by another process" in said(record, place)
+        assert "another process" in said(record, place)
     fetch(record, **place)
 
 
@@ -320,7 +320,7 @@ def test_a_disk_without_room_is_told_beforehand(record, place, site, monkeypatch
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 0, 100_000))
     told = said(record, place)
-    assert re.search(r"needs about 0\.0 GB in .*, but only 0\.0 GB are free", told)
+    assert re.search(r"0\.0 GB in .* 0\.0 GB are free", told)
     assert site.requests == []
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 0, 120_000))
     fetch(record, **place)
@@ -334,9 +334,10 @@ def test_a_damaged_state_is_named(record, place):
 
 
 @pytest.mark.parametrize("content", ["[]", '{"fake-1/odd name%.csv": {}}', '{"fake-1/odd name%.csv": 3}'])
-def test_a_book_that_tells_no_digest_is_named(record, place, content):
-    place["book"].write_text(content)
-    assert f"{place['book']} does not tell the sha256 of 'fake-1/odd name%.csv'" in said(record, place)
+def test_pins_without_a_digest_are_named(record, place, content):
+    place["pins"].write_text(content)
+    told = said(record, place)
+    assert str(place["pins"]) in told and "'fake-1/odd name%.csv'" in told and "sha256" in told
 
 
 def test_a_state_that_tells_nothing_is_named(record, place):
@@ -344,26 +345,27 @@ def test_a_state_that_tells_nothing_is_named(record, place):
     state = place["root"] / ".fetched" / "captions.csv.json"
     state.write_text("[]")
     (place["root"] / "fetched.json").unlink()
-    assert f"{state} does not tell what was fetched. Remove it" in said(record, place)
+    told = said(record, place)
+    assert str(state) in told and "Remove it" in told
 
 
 def test_a_table_that_was_changed_since_is_refused(record, place):
     fetch(record, **place)
     (place["root"] / "captions.csv").write_bytes(b"changed")
     (place["root"] / "fetched.json").unlink()
-    assert "captions.csv is not the file that Fake 1 has under this name" in said(record, place)
+    assert re.search(r"captions\.csv is not .*Fake 1", said(record, place))
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(record, place):
     place["root"].write_text("")
-    assert "is to be the folder of Fake 1, but is a file" in said(record, place)
+    assert "folder of Fake 1, but is a file" in said(record, place)
 
 
 def test_a_file_published_anew_is_not_taken_for_known(record, place, site, files):
     fetch(record, **place)
     serve(site, files | {"captions.csv": b"new"})
     changed = replace(record, files=(record.files[0], PublishedFile("captions.csv", md5(b"new")), record.files[2]))
-    with pytest.raises(EarwitnessError, match=r"captions\.csv is not the file that Fake 1 has under this name"):
+    with pytest.raises(EarwitnessError, match=r"captions\.csv is not .*Fake 1"):
         fetch(changed, **place)
     (place["root"] / "captions.csv").unlink()
     fetch(changed, **place)

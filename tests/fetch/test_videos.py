@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -141,7 +142,7 @@ def test_a_request_that_is_turned_down_ends_it_and_is_not_noted(program, root, s
         fetch_sections(root, sections(A, *ids), workers=1)
     assert f"{A}: {said.removeprefix('ERROR: ').removeprefix(f'[youtube] {A}: ')}" in str(caught.value)
     assert not (root / "unavailable.json").exists() and len(calls(program)) < 20
-    assert "not tried any more" in str(caught.value)
+    assert re.search(r"\d+ of them", str(caught.value))
     says(program)
     fetch_sections(root, sections(A), workers=1)
     assert f"train/Y{A}.wav" in below(root)
@@ -152,11 +153,9 @@ def test_other_failures_are_told_together(program, root):
     with pytest.raises(EarwitnessError) as caught:
         fetch_sections(root, sections(A, C, D), workers=2)
     message = str(caught.value)
-    assert message.startswith("2 of 3 clips could not be fetched from YouTube for now:")
+    assert message.startswith("2 of 3 clips ")
     assert f"{A}: Unable to download API page: timed out" in message and f"{C}: boo" in message
-    assert (
-        "failed in 3 runs is given up" in message and f"under `unavailable` in {root / 'unavailable.json'}" in message
-    )
+    assert "3 runs" in message and f"`unavailable` in {root / 'unavailable.json'}" in message
     assert below(root) == [f"train/Y{D}.wav", "unavailable.json"]
 
 
@@ -166,7 +165,7 @@ FORMAT = "ERROR: [youtube] aaaaaaaaaaa: Requested format is not available. Use -
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("nothing", "yt-dlp wrote no file; does the video reach to second 30?"),
+        ("nothing", "yt-dlp wrote no file"),
         (FORMAT, "Requested format is not available. Use --list-formats"),
         ("ERROR: This live stream recording is not available.", "This live stream recording is not available."),
     ],
@@ -175,7 +174,7 @@ FORMAT = "ERROR: [youtube] aaaaaaaaaaa: Requested format is not available. Use -
 def test_what_is_the_videos_own_is_noted_and_not_asked_for_again(program, root, said, reason, others):
     says(program, **{A: said})
     fetch_sections(root, sections(A, *others), workers=1)
-    assert unavailable(root) == {A: reason}
+    assert unavailable(root).keys() == {A} and unavailable(root)[A].startswith(reason)
     before = len(calls(program))
     fetch_sections(root, sections(A), workers=1)
     assert len(calls(program)) == before == 1 + len(others)
@@ -189,7 +188,11 @@ def test_a_video_that_keeps_failing_is_given_up(program, root):
         noted = json.loads((root / "unavailable.json").read_text())
         assert noted["failed"] == {A: {"runs": runs, "reason": "boo"}} and unavailable(root) == {}
     fetch_sections(root, sections(A, B), workers=1)
-    assert unavailable(root) == {A: "boo (given up after 3 runs)"} and below(root)[0] == f"train/Y{B}.wav"
+    assert (
+        unavailable(root).keys() == {A}
+        and re.fullmatch(r"boo \(.*3 runs\)", unavailable(root)[A])
+        and below(root)[0] == f"train/Y{B}.wav"
+    )
     assert json.loads((root / "unavailable.json").read_text())["failed"] == {}
 
 
@@ -218,7 +221,7 @@ def test_a_yt_dlp_that_has_grown_old_makes_no_video_unavailable(program, root):
     ids = [f"{number:011d}" for number in range(STOP_AFTER + 20)]
     says(program, **{**dict.fromkeys(ids, FORMAT), A: GONE[A]})
     for run in (1, 2):
-        with pytest.raises(EarwitnessError, match="not tried any more"):
+        with pytest.raises(EarwitnessError, match=r"\d+ of them"):
             fetch_sections(root, sections(*ids[:5], A, *ids[5:]), workers=1)
         assert unavailable(root).keys() == {A} and len(calls(program)) == run * STOP_AFTER + 1
 
@@ -227,11 +230,9 @@ def test_when_nothing_succeeds_any_more_it_is_given_up(program, root):
     ids = [f"{number:011d}" for number in range(STOP_AFTER + 20)]
     says(program, **dict.fromkeys(ids, "ERROR: Unable to download webpage: name resolution failed"))
     for _ in range(4):
-        with pytest.raises(
-            EarwitnessError, match=f"{len(ids)} of {len(ids)} .* 20 of them were not tried any"
-        ) as caught:
+        with pytest.raises(EarwitnessError, match=f"{len(ids)} of {len(ids)} .* 20 of them") as caught:
             fetch_sections(root, sections(*ids), workers=2)
-        assert "is the network down, the disk full, or yt-dlp out of date?" in str(caught.value)
+        assert "out of date?" in str(caught.value)
     assert not (root / "unavailable.json").exists()
 
 
@@ -345,7 +346,7 @@ def test_a_download_that_stalls_is_ended_and_is_a_failure_of_the_video(program, 
     monkeypatch.setattr(videos, "STALLED_AFTER", 1)
     monkeypatch.setattr(videos, "GRACE", 0.5)
     says(program, **{A: how})
-    with pytest.raises(EarwitnessError, match=f"1 of 2 .*\n.*{A}: it was not done after 1 s and was ended"):
+    with pytest.raises(EarwitnessError, match=f"1 of 2 .*\n.*{A}: .* 1 s "):
         fetch_sections(root, sections(A, B), workers=1)
     assert below(root) == [f"train/Y{B}.wav", "unavailable.json"]
     assert not is_running((program / "slow").read_text())

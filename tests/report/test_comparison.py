@@ -13,13 +13,19 @@ import soundfile
 from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.evaluation.captioning import Captioning
+from earwitness.evaluation.interface import Baseline
 from earwitness.files import read_json
+from earwitness.metrics import catalogue
 from earwitness.report import clips, comparison, plots
-from earwitness.report.comparison import CLIPS_SHOWN, METRICS, write_comparison
+from earwitness.report.captioning import CLIPS_SHOWN, CaptioningPage
+from earwitness.report.comparison import write_comparison
+from earwitness.report.interface import Experiment, KindPage
 
 CLIP_IDS = [f"evaluation/{number:02} ü&'s.wav" for number in range(23)]
 EVIL = "<script>alert('a bird')</script>"
 REASON = "Java is <not> there."
+METRICS = [metric.name for metric in catalogue.of_kind("captioning") if metric.column]
 
 
 class Page(HTMLParser):
@@ -60,17 +66,20 @@ def write_experiment(results, name, cider, seeds=(0,), without=(), encoder="none
     metrics["cider_d"] = {"value": value, "ci95": [value - 0.1, value + 0.1], "per_seed": per_seed}
     metrics |= {metric: {"value": None, "reason": REASON} for metric in without}
     options = {"encoder": {"weights": "some/where/Cnn10.pth"}}
-    content = {"schema": 1, "dataset": results.name, "experiment": name, "seeds": list(seeds), "metrics": metrics}
-    content |= {"counts": {"ids_sha256": "abc", "captions_empty": 1}}
-    content |= {"provenance": {"encoder_weights": encoder, "options": options}}
+    content = {"schema": 2, "dataset": results.name, "experiment": name, "seeds": list(seeds), "metrics": metrics}
+    content |= {"counts": {"ids_sha256": "abc"}}
+    content |= {"kinds": {"captioning": {"metrics": list(metrics), "counts": {"captions_empty": 1}}}}
+    checkpoints = {} if encoder == "none" else {"encoder.weights": encoder}
+    content |= {"provenance": {"weights_sha256": ["x"], "checkpoints": checkpoints, "options": options}}
     write_json(results / name / "metrics.json", content)
     for seed in seeds:
         folder = results / name / f"seed-{seed}"
-        folder.mkdir()
+        (folder / "captioning").mkdir(parents=True)
+        write_json(folder / "captioning" / "metrics.json", {})
         texts = [EVIL, "", *["a dog barks"] * (len(CLIP_IDS) - 2)]
         scores = [cider * (number % 7) for number in range(len(CLIP_IDS))]
         table = {"clip_id": CLIP_IDS, "caption": texts, "cider_d": scores}
-        pd.DataFrame(table).to_csv(folder / "scores.csv", index=False)
+        pd.DataFrame(table).to_csv(folder / "captioning" / "scores.csv", index=False)
         steps = [{"step": step, "epoch": step // 2, "metrics": {"loss": 3.0 - step}} for step in range(4)]
         steps += [{"step": 4, "epoch": 1, "metrics": {"validation_cider_d": cider, "validation_loss": 1.5}}]
         lines = [json.dumps(event) for event in [{"params": {}}, *steps]]
@@ -116,15 +125,16 @@ def make_results(folder):
         "captions": {"evaluation": len(texts)},
     }
     write_json(corpus / "report.json", report | {"ids_sha256": {"evaluation": "abc"}})
-    constant = {"caption": EVIL, "cider_d": 0.111}
-    write_json(corpus / "trivial.json", {"constant_caption": constant, **bound(None)})
+    absent = {"value": None, "reason": "Fewer than two clips have several references."}
+    baselines = [("constant caption", EVIL, {"value": 0.111}), ("one reference", "0 clips", absent)]
+    entries = [
+        {"name": name, "label": name.capitalize(), "fact": fact, "metrics": {"cider_d": value}}
+        for name, fact, value in baselines
+    ]
+    write_json(folder / "baselines" / "captioning.json", {"baselines": entries})
     write_experiment(folder, "first", 0.4, seeds=(0, 3), without=["spice", "spider"])
     write_experiment(folder, "second", 0.3, encoder="0123456789abcdef")
     return folder
-
-
-def bound(value):
-    return {"one_reference_against_the_others": {"clips": 0, "cider_d": value}}
 
 
 def made(results, root, experiments=("first", "second")):
@@ -151,8 +161,8 @@ def test_table_tells_values_intervals_seeds_and_the_best(page):
     assert page.row("second")[cider].startswith("0.3000.200–0.400")
     assert "<strong>0.415</strong>" in page.text and "<strong>0.300</strong>" not in page.text
     assert {"title": "seed 0: 0.400, seed 3: 0.430"} in page.of("td")
-    assert page.row("Best constant caption")[cider].startswith("0.111")
-    assert "encoder from scratch · mean of 2 seeds · empty captions: 1" in page.row("first")[0]
+    assert page.row("Constant caption")[cider].startswith("0.111")
+    assert "trained from scratch · mean of 2 seeds · empty captions: 1" in page.row("first")[0]
     assert "encoder from Cnn10.pth (01234567)" in page.row("second")[0]
 
 
@@ -160,8 +170,8 @@ def test_absent_scores_have_their_reasons(page):
     spice = 1 + list(METRICS).index("spice")
     assert page.row("first")[spice].startswith("—1")
     assert page.of("td").count({"title": REASON}) == 2
-    assert page.text.count('<li id="reason-1">Java is &lt;not&gt; there.</li>') == 1
-    assert "Too few clips have more than one reference." in page.text
+    assert page.text.count('<li id="captioning-reason-1">Java is &lt;not&gt; there.</li>') == 1
+    assert "Fewer than two clips have several references." in page.text
 
 
 def test_what_was_refused_is_said(page):
@@ -187,8 +197,8 @@ def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monk
     )
     assert "poster" in page.row("CL4AC baseline")[0]
     other = {"clips": {"evaluation": {"found": 24, "refused": 1}}}
-    assert comparison._published("some-data", METRICS, other) == ([], [])
-    assert comparison._published("clotho", METRICS, other) == ([], [])
+    assert comparison._published("some-data", dict.fromkeys(METRICS), other) == ([], [])
+    assert comparison._published("clotho", dict.fromkeys(METRICS), other) == ([], [])
 
 
 def test_clips_to_hear_go_from_the_best_to_the_worst(page):
@@ -235,10 +245,10 @@ def test_results_that_do_not_belong_here_are_refused(results, root):
     path = results / "second" / "metrics.json"
     content = json.loads(path.read_text())
     write_json(path, content | {"counts": {"ids_sha256": "other"}, "dataset": "cloto"})
-    with pytest.raises(MismatchError, match=r"(?s)second.*'cloto', 'some-data' is needed; it scored other evaluation"):
+    with pytest.raises(MismatchError, match=r"(?s)second.*'cloto', 'some-data' is needed.*it scored other evaluation"):
         made(results, root)
     path.write_text("[]", encoding="utf-8")
-    with pytest.raises(EarwitnessError, match=r"second/metrics\.json is not an experiment's result"):
+    with pytest.raises(EarwitnessError, match=r"second/metrics\.json"):
         made(results, root)
     path.unlink()
     with pytest.raises(EarwitnessError, match=r"second/metrics\.json"):
@@ -265,7 +275,8 @@ def test_curves_are_means_of_epochs_and_nothing_is_drawn_of_nothing(results):
 
 def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
     def experiment(name, metrics):
-        return comparison.Experiment(name, None, {"metrics": metrics, "seeds": [0]})
+        kinds = {"captioning": {"metrics": list(metrics), "counts": {}}}
+        return Experiment(name, None, {"metrics": metrics, "seeds": [0], "kinds": kinds})
 
     def value(number):
         return {"value": number, "per_seed": [number]}
@@ -273,14 +284,41 @@ def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
     absent = {"value": None, "reason": "no detector"}
     first = {"sbert_sim.mini": value(0.5), "fer.x": value(0.2), "fense": absent, "vocab_candidates": value(70.0)}
     second = {"sbert_sim.tiny": value(0.7), "fer.x": value(0.1), "fer": absent, "vocab_candidates": value(74.0)}
-    found = [experiment("first", first), experiment("second", second)]
-    columns = comparison._columns(found)
-    assert list(columns)[: len(METRICS)] == list(METRICS)
+    found, page = [experiment("first", first), experiment("second", second)], CaptioningPage(Captioning())
+    columns = page.columns(found, [])
+    assert list(columns)[: len(METRICS)] == METRICS
     assert list(columns.values())[len(METRICS) :] == ["SBERT-sim (mini)", "SBERT-sim (tiny)", "FER (x)", "Vocabulary"]
-    best = [comparison._best(found, name) for name in ("sbert_sim.mini", "fer.x", "vocab_candidates")]
+    metrics = {name: page.kind.metric(name) for name in columns}
+    best = [comparison._best(found, metrics[name]) for name in ("sbert_sim.mini", "fer.x", "vocab_candidates")]
     assert best == [None, 0.1, None]
-    assert comparison._absent(found, columns) == ["FENSE, FER: no detector"]
+    assert comparison._absent(found, page, columns) == ["FENSE, FER: no detector"]
     notes = comparison.Footnotes()
-    cells = [comparison._cell(found[1], name, comparison._best(found, name), notes) for name in columns]
+    cells = [comparison._cell(found[1], metric, comparison._best(found, metric), notes) for metric in metrics.values()]
     assert [cell.text for cell in cells][len(METRICS) :] == ["—", "0.700", "0.100", "74"]
     assert [cell.best for cell in cells][len(METRICS) :] == [False, False, True, False]
+
+
+def test_each_kind_of_prediction_is_a_section_with_its_baselines(results, root):
+    path = results / "second" / "metrics.json"
+    content = json.loads(path.read_text())
+    value = {"value": 0.625, "ci95": [0.5, 0.75], "per_seed": [0.625]}
+    content["metrics"]["t2a_r10"] = value
+    content["kinds"]["retrieval"] = {"metrics": ["t2a_r10"], "counts": {}}
+    write_json(path, content)
+    for name in ("scores.csv", "metrics.json"):
+        write_json(results / "second" / "seed-0" / "retrieval" / name, {})
+    chance = {"name": "chance", "label": "Chance", "fact": "23 clips", "metrics": {"t2a_r10": {"value": 0.435}}}
+    write_json(results / "baselines" / "retrieval.json", {"baselines": [chance]})
+    page = made(results, root)
+    headings = re.findall(r"<h2>(.*?)</h2>", page.text)
+    assert headings[0].startswith("Captioning") and any(heading.startswith("Retrieval") for heading in headings)
+    rows = [row for row in page.rows if row and row[0].startswith("second")]
+    assert any("0.6250.500–0.750" in cell for cell in rows[1])
+    assert "0.435" in [cell.strip() for cell in page.row("Chance")]
+
+
+def test_a_kind_without_a_page_of_its_own_shows_scores_alone():
+    page = KindPage(Captioning())
+    assert page.template is None and page.examples([], None, None) == []
+    assert page.headline([]) == "spider"
+    assert Baseline("a", "b", "c").metrics == {}

@@ -10,7 +10,8 @@ from earwitness.cli.main import main
 from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.stage import build
 from earwitness.errors import MismatchError
-from earwitness.evaluation.result import counts
+from earwitness.evaluation.interface import Baseline
+from earwitness.evaluation.result import split_counts
 from earwitness.report.terminal import experiments_of, table
 
 NONE = {"list": "development", "kind": "split", "by": [], "clips": 0, "of": 100}
@@ -20,7 +21,10 @@ UNTOLD = {"list": "own", "kind": "name", "by": [], "clips": None, "of": 100, "re
 
 def result(name, **more):
     metrics = {"cider_d": {"value": 0.25}, "spice": {"value": None, "reason": "Java is not there."}}
-    return {"dataset": "clotho", "experiment": name, "seeds": [0], "metrics": metrics, "counts": {}, **more}
+    return {"dataset": "clotho", "experiment": name, "seeds": [0], "metrics": metrics, "counts": {}} | {
+        "schema": 2,
+        **more,
+    }
 
 
 @pytest.mark.parametrize("more", [{}, {"leaks": []}, {"leaks": [NONE]}])
@@ -61,9 +65,26 @@ def test_a_file_that_is_no_result_is_refused(tmp_path, capsys):
     path.parent.mkdir(parents=True)
     path.write_text("[]", encoding="utf-8")
     assert main(["--results", str(tmp_path), "show", "clotho"]) == 1
-    assert f"{path} is not an experiment's result" in capsys.readouterr().err
+    assert str(path) in capsys.readouterr().err
     path.write_text(json.dumps(result("one")), encoding="utf-8")
     assert [found["experiment"] for found in experiments_of(tmp_path / "clotho")] == ["one"]
+
+
+def test_a_result_of_an_earlier_version_is_refused(tmp_path, capsys):
+    path = tmp_path / "clotho" / "one" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(result("one", schema=1)), encoding="utf-8")
+    assert main(["--results", str(tmp_path), "show", "clotho"]) == 1
+    printed = capsys.readouterr().err
+    assert str(path) in printed and "schema 1" in printed and "2 is needed" in printed
+
+
+def test_baselines_are_columns_of_the_metrics_that_they_have():
+    baselines = [
+        Baseline("chance", "", "", {"t2a_r1": {"value": 0.1}}),
+        Baseline("c", "", "", {"cider_d": {"value": 1}}),
+    ]
+    assert table([result("one")], baselines).splitlines()[:2] == ["           one      c", "cider_d  0.250  1.000"]
 
 
 @pytest.fixture
@@ -92,10 +113,10 @@ def test_what_was_found_in_a_data_set_is_printed_again(corpus, capsys):
 
 @pytest.mark.parametrize("content", ['{"schema": 1, "clips": {"evaluation": {"found": 3}}}', "[]"])
 def test_a_report_of_another_version_is_refused(corpus, capsys, content):
-    assert counts(corpus, 1, 0)["clips_found"] == 1
+    assert split_counts(corpus)["clips_found"] == 1
     path = corpus / "report.json"
     path.write_text(content, encoding="utf-8")
     assert main(["--results", str(corpus.parents[1]), "corpus", "mine"]) == 1
     assert f"ask for it again: snakemake --cores 8 {path}" in capsys.readouterr().err
-    with pytest.raises(MismatchError, match=r"report\.json was made by another version"):
-        counts(corpus, 1, 0)
+    with pytest.raises(MismatchError, match=r"report\.json"):
+        split_counts(corpus)

@@ -40,11 +40,7 @@ def corpus(tmp_path_factory):
         frames = [(clip, rng.normal(size=(FRAMES, MELS))) for clip in table["clip_id"]]
         write(folder / f"{split}.h5", frames, MELS, made, fill=-100.0, frames_per_clip=FRAMES)
     options = VocabularyOptions.model_validate({"word2vec": {"size": 16, "passes": 1}})
-    tables, texts = (
-        (folder / "clips.csv", folder / "captions.csv"),
-        (folder / "vocabulary.json", folder / "word2vec.bin"),
-    )
-    prepare_text(options, *tables, *texts)
+    prepare_text(options, folder, {"vocabulary": folder / "vocabulary.json", "word2vec": folder / "word2vec.bin"})
     return {
         "captions": folder / "captions.csv",
         "clips": folder / "clips.csv",

@@ -5,17 +5,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from earwitness.systems.cl4ac.task import Cl4acTask
 from torch.nn import functional
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore, write
 from earwitness.options import VocabularyOptions
-from earwitness.systems.cl4ac.batches import Captions, EpochSampler, TrainingBatches, draw_unpaired, one_for_all
+from earwitness.prediction.clips import Clips
+from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unpaired, one_for_all
 from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions, OptimiserOptions
+from earwitness.systems.cl4ac.system import Cl4acCaptioner, Cl4acSystem
 from earwitness.text.vocabulary import Vocabulary, padded
+from earwitness.training.sampler import EpochSampler
 
 SMALL = {
     "system": "cl4ac",
@@ -93,7 +95,7 @@ def test_the_word_embedding_may_be_left_untrained(settings):
 
 
 def test_heads_that_do_not_divide_the_width_are_refused(settings):
-    with pytest.raises(EarwitnessError, match=r"decoder\.heads: 3 does not divide the size of the word vectors, 16"):
+    with pytest.raises(EarwitnessError, match=r"decoder\.heads: 3 .*16"):
         Cl4ac(settings(decoder={"heads": 3}), SIZES)
 
 
@@ -210,7 +212,7 @@ def test_public_weights_fill_the_convolutions_and_fc1_only_where_asked_for(setti
 
 
 def test_an_absent_checkpoint_is_an_error(settings, tmp_path):
-    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*absent\.pth does not exist.*weights: none"):
+    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*absent\.pth"):
         Cl4ac(settings(encoder={"weights": str(tmp_path / "absent.pth")}), SIZES)
 
 
@@ -219,17 +221,17 @@ def test_a_truncated_checkpoint_is_refused(settings, checkpoint, tmp_path, kept)
     path, _ = checkpoint()
     content = (tmp_path / "Cnn10.pth").read_bytes()
     (tmp_path / "Cnn10.pth").write_bytes(content[:kept])
-    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*Cnn10\.pth is no PyTorch checkpoint, or is trunc"):
+    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*Cnn10\.pth"):
         Cl4ac(settings(encoder={"weights": path}), SIZES)
 
 
 def test_a_foreign_file_is_refused(settings, checkpoint, tmp_path):
     (tmp_path / "weights.pth").write_text("no checkpoint")
-    with pytest.raises(EarwitnessError, match=r"weights\.pth is no PyTorch checkpoint"):
+    with pytest.raises(EarwitnessError, match=r"weights\.pth"):
         Cl4ac(settings(encoder={"weights": str(tmp_path / "weights.pth")}), SIZES)
     for content in ([1, 2], {"state_dict": {}}, {"model": torch.zeros(2)}):
         torch.save(content, tmp_path / "other.pth")
-        with pytest.raises(EarwitnessError, match=r"other\.pth holds no `model` entry"):
+        with pytest.raises(EarwitnessError, match=r"other\.pth.*`model`"):
             Cl4ac(settings(encoder={"weights": str(tmp_path / "other.pth")}), SIZES)
 
 
@@ -396,8 +398,8 @@ def test_no_caption_is_drawn_where_none_is_needed(batches, changes):
 @pytest.fixture
 def make_task(corpus, settings, monkeypatch):
     """A task on the small data set; captions are tokenised by blanks."""
-    monkeypatch.setattr("earwitness.systems.cl4ac.task.ptb_tokenize", lambda texts: list(texts))
-    return lambda seed=0, **changes: Cl4acTask(settings(**changes), corpus, seed)
+    monkeypatch.setattr("earwitness.systems.cl4ac.system.ptb_tokenize", lambda texts: list(texts))
+    return lambda seed=0, **changes: Cl4acSystem(settings(**changes), corpus, seed)
 
 
 def gradients(task, batch):
@@ -570,35 +572,40 @@ def test_spider_chooses_the_epoch_where_it_is_asked_for(make_task, monkeypatch, 
 
 def test_spider_without_its_jars_is_an_error_before_anything_is_trained(make_task, monkeypatch, tmp_path):
     monkeypatch.setenv("EARWITNESS_SPICE_JARS", str(tmp_path / "none"))
-    with pytest.raises(EarwitnessError, match="The jars that SPICE needs are missing"):
+    with pytest.raises(EarwitnessError, match="SPICE"):
         make_task(train={"monitor": "spider"})
 
 
-def test_prediction_rebuilds_the_network_and_captions_the_evaluation_clips(make_task, corpus, settings):
+@pytest.fixture
+def captioned(corpus, settings):
+    """Captions of the evaluation clips by a task's network, with a description and options of its own."""
+
+    def captioned(task, description=None, **changes):
+        description = description or task.description()
+        model = Cl4acCaptioner(settings(**changes), description, task.network.state_dict())
+        clips = clips_of(corpus["clips"], "evaluation", "the test")
+        return list(model.caption(Clips.of(clips, {model.options.feature: corpus["evaluation"]}, model.made_by)))
+
+    return captioned
+
+
+def test_prediction_rebuilds_the_network_and_captions_the_evaluation_clips(make_task, captioned):
     task = make_task()
-    files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}
-    weights = task.network.state_dict()
-    rows = list(Cl4acTask.predict(settings(), task.description(), weights, files))
-    assert [clip_id for clip_id, _, _ in rows] == [f"evaluation/{i}" for i in range(4)]
-    assert all(isinstance(caption, str) and score < 0 for _, caption, score in rows)
-    again = list(Cl4acTask.predict(settings(), task.description(), weights, files))
-    assert rows == again
+    rows = captioned(task)
+    assert len(rows) == 4 and all(isinstance(caption, str) and score < 0 for caption, score in rows)
+    assert rows == captioned(task)
 
 
-def test_prediction_needs_no_checkpoint_that_training_started_from(make_task, corpus, settings):
-    task = make_task()
-    files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}
-    options = settings(encoder={"weights": "resources/absent.pth"})
-    assert len(list(Cl4acTask.predict(options, task.description(), task.network.state_dict(), files))) == 4
+def test_prediction_needs_no_checkpoint_that_training_started_from(make_task, captioned):
+    assert len(captioned(make_task(), encoder={"weights": "resources/absent.pth"})) == 4
 
 
-def test_features_of_other_settings_are_refused_in_prediction(make_task, corpus, settings):
+def test_features_of_other_settings_are_refused_in_prediction(make_task, captioned):
     task = make_task()
     description = task.description()
     description["feature"]["settings"] = {"hop": 320}
-    files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}
-    with pytest.raises(MismatchError, match=r"evaluation\.h5 was made otherwise.*settings\.hop"):
-        list(Cl4acTask.predict(settings(), description, task.network.state_dict(), files))
+    with pytest.raises(MismatchError, match=r"evaluation\.h5.*settings\.hop"):
+        captioned(task, description)
 
 
 @pytest.fixture
@@ -615,18 +622,18 @@ def store_of(corpus, tmp_path):
 
 
 def test_clips_of_different_lengths_are_refused(settings, store_of):
-    with pytest.raises(EarwitnessError, match=r"free\.h5 keeps each clip's own\. Set `seconds`"):
-        Cl4acTask(settings(), store_of("free.h5"), 0)
+    with pytest.raises(EarwitnessError, match=r"free\.h5.*`seconds`"):
+        Cl4acSystem(settings(), store_of("free.h5"), 0)
 
 
 def test_features_of_other_audio_or_of_two_front_ends_are_refused(settings, store_of):
-    with pytest.raises(MismatchError, match=r"old\.h5 was made otherwise.*inputs\.audio"):
-        Cl4acTask(settings(), store_of("old.h5", 48, inputs={"audio": "other"}), 0)
-    with pytest.raises(MismatchError, match=r"validation\.h5 was made otherwise.*settings\.hop: the file has 512, 320"):
-        Cl4acTask(settings(), store_of("hop.h5", 48, settings={"hop": 320}), 0)
+    with pytest.raises(MismatchError, match=r"old\.h5.*inputs\.audio"):
+        Cl4acSystem(settings(), store_of("old.h5", 48, inputs={"audio": "other"}), 0)
+    with pytest.raises(MismatchError, match=r"validation\.h5.*settings\.hop: the file has 512, 320"):
+        Cl4acSystem(settings(), store_of("hop.h5", 48, settings={"hop": 320}), 0)
 
 
 def test_a_vocabulary_of_other_captions_is_refused(settings, corpus, tmp_path):
     (tmp_path / "captions.csv").write_text(corpus["captions"].read_text().replace("dog", "god"))
-    with pytest.raises(MismatchError, match=r"vocabulary\.json was made otherwise.*inputs\.captions"):
-        Cl4acTask(settings(), corpus | {"captions": tmp_path / "captions.csv"}, 0)
+    with pytest.raises(MismatchError, match=r"vocabulary\.json.*inputs\.captions"):
+        Cl4acSystem(settings(), corpus | {"captions": tmp_path / "captions.csv"}, 0)

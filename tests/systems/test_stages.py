@@ -3,14 +3,17 @@
 import pytest
 from safetensors.torch import load_file
 
-from earwitness.corpora.tables import read_table
+from earwitness.corpora.tables import clips_of, read_table
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.evaluation.captioning import PREDICTIONS
+from earwitness.evaluation.predict import predict
 from earwitness.files import read_json, sha256, write_json
-from earwitness.prediction.stage import PREDICTIONS, predict
+from earwitness.prediction.clips import Clips
 from earwitness.systems.cl4ac.options import Cl4acOptions
-from earwitness.systems.cl4ac.task import Cl4acTask
+from earwitness.systems.cl4ac.system import Cl4acSystem
+from earwitness.systems.interface import load
 from earwitness.training.events import read_events
-from earwitness.training.stage import train_model
+from earwitness.training.stage import OUTPUTS, share_training, train_model
 
 STEPS = 4  # an epoch: 16 captions, 4 a batch
 
@@ -31,29 +34,28 @@ class Killed(Exception):
 @pytest.fixture
 def stages(corpus, tmp_path, monkeypatch):
     """Trains to a folder of the given name, captions with its model."""
-    monkeypatch.setattr("earwitness.systems.cl4ac.task.ptb_tokenize", lambda texts: list(texts))
+    monkeypatch.setattr("earwitness.systems.cl4ac.system.ptb_tokenize", lambda texts: list(texts))
 
     class Stages:
         files = {name: path for name, path in corpus.items() if name != "evaluation"}
 
         def train(self, name, options, seed=0):
-            out = {kind: tmp_path / name / kind for kind in ("weights", "description", "events")}
+            out = {kind: tmp_path / name / file for kind, file in OUTPUTS.items()}
             train_model("mini", "cl4ac", options, seed, self.files, out, tmp_path / name / "work", threads=1)
             assert not list((tmp_path / name / "work").iterdir())
             return out
 
-        def predict(self, made, options=options(), **changes):  # noqa: B008 (frozen)
-            files = {"clips": corpus["clips"], "features": corpus["evaluation"], "vocabulary": corpus["vocabulary"]}
-            out = made["weights"].parent / "captions.csv"
-            predict(options, made["weights"], made["description"], files | changes, out, threads=1)
-            return read_table(out, PREDICTIONS)
+        def predict(self, made, options=options()):  # noqa: B008 (frozen)
+            folder = made["weights"].parent
+            predict(options, "captioning", {"f": corpus["evaluation"]}, corpus["clips"].parent, folder, threads=1)
+            return read_table(folder / "captions.csv", PREDICTIONS)
 
     return Stages()
 
 
 def kill_at(step, monkeypatch):
-    """Let the task die at a step, counted over all epochs."""
-    losses, calls = Cl4acTask.losses, []
+    """Let the system die at a step, counted over all epochs."""
+    losses, calls = Cl4acSystem.losses, []
 
     def killed(task, batch):
         calls.append(1)
@@ -61,7 +63,7 @@ def kill_at(step, monkeypatch):
             raise Killed
         return losses(task, batch)
 
-    monkeypatch.setattr(Cl4acTask, "losses", killed)
+    monkeypatch.setattr(Cl4acSystem, "losses", killed)
 
 
 VARIANTS = {
@@ -92,16 +94,16 @@ def test_a_killed_training_gives_the_same_model(stages, monkeypatch, variant):
 def test_a_training_that_still_runs_is_not_trained_twice(stages, monkeypatch):
     """Where Snakemake alone was killed, its training goes on."""
     refused = []
-    losses = Cl4acTask.losses
+    losses = Cl4acSystem.losses
 
     def once_more(task, batch):
         if not refused:
             refused.append(True)
-            with pytest.raises(EarwitnessError, match="Another process is training this already"):
+            with pytest.raises(EarwitnessError, match=r"work.* the same command"):
                 stages.train("same", options())
         return losses(task, batch)
 
-    monkeypatch.setattr(Cl4acTask, "losses", once_more)
+    monkeypatch.setattr(Cl4acSystem, "losses", once_more)
     stages.train("same", options())
     assert refused
 
@@ -135,16 +137,44 @@ def test_every_evaluation_clip_is_captioned(stages, decode):
     assert captions["score"].astype(float).max() < 0
 
 
-def test_a_model_of_another_vocabulary_is_refused(stages, corpus, tmp_path):
+def test_a_folder_is_loaded_anywhere_with_the_options_it_predicted_with(stages, corpus, tmp_path):
     made = stages.train("a", options())
-    other = read_json(corpus["vocabulary"])
-    other["tokens"][4:6] = other["tokens"][5:3:-1]
-    write_json(tmp_path / "other.json", other)
-    with pytest.raises(MismatchError, match=r"trained with another vocabulary than .*other\.json"):
-        stages.predict(made, vocabulary=tmp_path / "other.json")
+    predicted = stages.predict(made, options(decode={"beam": 2}))
+    moved = tmp_path / "elsewhere"
+    made["weights"].parent.rename(moved)
+    model = load(moved)
+    assert model.options.decode.beam == 2
+    clips = Clips.of(clips_of(corpus["clips"], "evaluation", "the test"), {"f": corpus["evaluation"]}, model.made_by)
+    assert [text for text, _ in model.caption(clips)] == predicted["caption"].tolist()
+
+
+def test_features_of_another_front_end_are_refused(stages, corpus, tmp_path):
+    made = stages.train("a", options())
+    description = read_json(made["description"])
+    description["network"]["feature"]["settings"]["hop"] = 320
+    write_json(made["description"], description)
+    with pytest.raises(MismatchError, match=r"evaluation\.h5.*settings\.hop.*512.*320"):
+        stages.predict(made)
+
+
+def test_a_model_of_an_earlier_version_is_refused(stages):
+    made = stages.train("a", options())
+    description = read_json(made["description"])
+    del description["schema"]
+    write_json(made["description"], description)
+    with pytest.raises(EarwitnessError, match=r"model\.json is of schema 1, and 2 is needed"):
+        stages.predict(made)
+
+
+def test_a_training_is_shared_by_another_experiment(stages, tmp_path):
+    made = stages.train("a", options())
+    out = {kind: tmp_path / "b" / file for kind, file in OUTPUTS.items()}
+    share_training(made["weights"].parent, out)
+    assert all(out[kind].read_bytes() == made[kind].read_bytes() for kind in OUTPUTS)
+    assert out["weights"].stat().st_ino == made["weights"].stat().st_ino
 
 
 def test_weights_that_are_absent_are_an_error_before_training(stages, tmp_path):
-    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*absent\.pth does not exist"):
+    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*absent\.pth"):
         stages.train("a", options(encoder={"channels": [2, 3, 4, 5], "weights": str(tmp_path / "absent.pth")}))
     assert not (tmp_path / "a").exists()

@@ -50,5 +50,5 @@ def test_training_moves_the_vectors(trained):
 
 def test_vectors_of_another_vocabulary_are_refused(trained, make):
     path, _ = trained("a")
-    with pytest.raises(MismatchError, match="lacks vectors of cat: it was made from another vocabulary"):
+    with pytest.raises(MismatchError, match=r"vectors of cat\b"):
         word2vec.read(path, make(["the cat"])[1])

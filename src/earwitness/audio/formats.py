@@ -1,4 +1,4 @@
-"""The kinds of recordings that are read; apart from the code that reads them, to be cheap to import."""
+"""The kinds of recordings that are read, and those that are only known; cheap to import, unlike the code that reads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ FORMATS = {
     ".m4a": "MP4",
     ".mp4": "MP4",
 }
+# All extensions of recordings, those that are not read too: the one list for telling a name from its extension.
+EXTENSIONS = (*FORMATS, ".aac", ".aif", ".aiff", ".webm", ".mkv")
 
 
 def is_audio(name: str) -> bool:

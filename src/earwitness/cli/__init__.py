@@ -1,1 +1,1 @@
-"""The command line: arguments and output; what is behind a command is loaded when it is used."""
+"""The command line: arguments and output. What a command needs is imported when it runs."""

@@ -1,46 +1,42 @@
-"""What a command says of the scores, and the files it leaves."""
+"""How ``earwitness score`` prints scores, and the files it writes."""
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from earwitness.errors import EarwitnessError
-from earwitness.evaluation.scores import Scored
+from earwitness.evaluation.scores import Scored, write_scores
 from earwitness.files import SCHEMA, provenance, read_json
 from earwitness.metrics.bootstrap import summarise
 from earwitness.report.terminal import aligned, grouped, number
 
 
 def require_free(folder: Path) -> None:
-    """Refuse a folder for the scores that is a file, or whose files are not this command's own.
+    """Refuse a folder for the scores that is a file, or that has files which this command did not write.
 
-    Raises EarwitnessError for an experiment's folder, a seed's, and any other with a ``metrics.json`` from elsewhere.
+    Raises EarwitnessError for the folder of an experiment or a seed, and for any other with a foreign ``metrics.json``.
     """
     if folder.exists() and not folder.is_dir():
-        raise EarwitnessError(f"--out {folder} is a file; the name of a folder is needed.")
+        raise EarwitnessError(f"--out {folder} is a file; give the name of a folder.")
     path = folder / "metrics.json"
     content = read_json(path) if path.is_file() else None
+    content = content if isinstance(content, dict) else {}
+    made = content.get("provenance")
+    ours = isinstance(made, dict) and str(made.get("made_by")).startswith("score ")  # a seed's is made by "score"
     what = ""
-    if any(folder.glob("seed-*")) or (isinstance(content, dict) and "seeds" in content):
+    if any(folder.glob("seed-*")) or "seeds" in content:
         what = "is the folder of an experiment, whose results would be overwritten"
-    elif path.exists() and not _is_own(content):
-        what = "has a metrics.json that `earwitness score` did not write, which would be overwritten"
+    elif path.exists() and not ours:
+        what = "has a metrics.json that `earwitness score` did not write, and that would be overwritten"
     if what:
-        raise EarwitnessError(f"--out {folder} {what}. Name another folder.")
+        raise EarwitnessError(f"--out {folder} {what}. Use another folder.")
 
 
-def _is_own(content: Any) -> bool:
-    """Whether the content of a ``metrics.json`` is from ``present``; that of a seed is made by ``score`` alone."""
-    made = content.get("provenance") if isinstance(content, dict) else None
-    return isinstance(made, dict) and str(made.get("made_by")).startswith("score ")
-
-
-def present(scored: Scored, options: argparse.Namespace) -> None:
-    """Write the files of ``scores.py`` to ``options.out`` if it names a folder; print the table, or JSON."""
+def present(scored: Scored, out: Path | None, as_json: bool) -> None:
+    """Write the files of ``evaluation.scores`` to the folder ``out``, if there is one; print a table, or JSON."""
     content = {
         "metrics": summarise([scored.evaluation]),
         "counts": dict(scored.counts),
@@ -48,42 +44,30 @@ def present(scored: Scored, options: argparse.Namespace) -> None:
         **scored.more,
         "provenance": provenance(scored.made_by, dict(scored.inputs), **scored.settings),
     }
-    if options.out is not None:
-        from earwitness.evaluation.scores import write_scores
-
-        write_scores(options.out, scored.evaluation, scored.columns, content)
-    if options.json:
+    if out is not None:
+        write_scores(out, scored.evaluation, scored.columns, content)
+    if as_json:
         print(json.dumps({"schema": SCHEMA, **content}, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         print(report(content))
 
 
 def report(content: Mapping[str, Any]) -> str:
-    """The table of the metrics with their intervals; the reasons of those without a value, notes and counts below."""
-    metrics = content["metrics"]
-    rows = [["", "value", "95 % interval"]]
-    rows += [[name, number(entry["value"]), _interval(entry.get("ci95"))] for name, entry in metrics.items()]
+    """The metrics with their intervals as a table; below it why some have no value, notes and counts."""
+    metrics, rows = content["metrics"], [["", "value", "95 % interval"]]
+    for name, entry in metrics.items():
+        interval = "{:.3f} to {:.3f}".format(*entry["ci95"]) if entry.get("ci95") is not None else ""
+        rows.append([name, number(entry["value"]), interval])
     lines = aligned(rows)
-    if "classes" in content:
-        lines += ["", *aligned(_by_class(content["classes"]))]
+    if classes := content.get("classes"):
+        names = list(dict.fromkeys(name for values in classes.values() for name in values))
+        rows = [[label, *(number(values.get(name)) for name in names)] for label, values in classes.items()]
+        lines += ["", *aligned([["", *names], *rows])]
     lacking = [(name, entry["reason"]) for name, entry in metrics.items() if entry["value"] is None]
-    told = [(name, entry["note"]) for name, entry in metrics.items() if "note" in entry]
-    told += [
+    notes = [(name, entry["note"]) for name, entry in metrics.items() if "note" in entry]
+    notes += [
         (name, f"no interval: {entry['ci95_reason']}") for name, entry in metrics.items() if "ci95_reason" in entry
     ]
-    below = [*grouped(lacking), *grouped(told), *content["notes"]]
-    return "\n".join([*lines, *([""] if below else []), *below, "", counted(content["counts"])])
-
-
-def counted(counts: Mapping[str, int | None]) -> str:
-    """Counts in one line; what is 0 and need not be told is not among them."""
-    return ", ".join(f"{name.replace('_', ' ')}: {'unknown' if n is None else n}" for name, n in counts.items())
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-
-
-def _by_class(classes: Mapping[str, Mapping[str, float | None]]) -> list[list[str]]:
-    names = list(dict.fromkeys(name for values in classes.values() for name in values))
-    return [["", *names], *([label, *(number(v.get(name)) for name in names)] for label, v in classes.items())]
+    below = [*grouped(lacking), *grouped(notes), *content["notes"]]
+    counts = (f"{name.replace('_', ' ')}: {'unknown' if n is None else n}" for name, n in content["counts"].items())
+    return "\n".join([*lines, *([""] if below else []), *below, "", ", ".join(counts)])

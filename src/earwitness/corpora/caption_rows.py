@@ -1,4 +1,4 @@
-"""What the rows of anybody's table say: which recording, which captions, which split, which ids of its origin.
+"""Reads the rows of a user's table: recording, captions, split, and ids of the origin.
 
 The columns are those that the options name, else the first of those that are usual.
 """
@@ -44,7 +44,7 @@ Source = tuple[str, str]
 
 
 class ColumnOptions(Options):
-    """Which columns of the table say what; null: found by their names."""
+    """Which columns of the table to read; null: found by their names."""
 
     file: Column | None = None
     captions: Column | Annotated[list[Column], Field(min_length=1)] | None = None
@@ -77,7 +77,7 @@ class CaptionRows:
 
 
 def choose_columns(table: RecordTable, options: ColumnOptions) -> Columns | None:
-    """The columns to read; None and a problem when clips cannot be told by them."""
+    """The columns to read; None and a problem when they do not identify clips."""
     configured = [options.captions] if isinstance(options.captions, str) else options.captions
     given = [options.file, options.split, options.youtube_id, options.freesound_id, *(configured or [])]
     absent = [name for name in dict.fromkeys(given) if name is not None and name not in table.columns]
@@ -117,7 +117,10 @@ def read_rows(table: RecordTable, columns: Columns, split: str) -> CaptionRows:
             rows.captions.setdefault(clip_id, []).extend(texts)
             if sources:
                 rows.sources.setdefault(clip_id, {}).update(dict.fromkeys(sources))
-    table.problems.extend(_refused_splits(table, columns, refused))
+    for own, numbers in refused.items():
+        where = f"rows {_enumerated(numbers)}" if len(numbers) > 1 else f"row {numbers[0]}"
+        problem = f"the {columns.split} is {shown(own)}; known are {', '.join(SPLIT_NAMES)}"
+        table.problems.append(f"{table.path.name}, {where}: {problem}")
     table.problems.extend(doubtful_splits(table.path.name, rows.own_splits))
     return rows
 
@@ -135,7 +138,7 @@ def problem_of_name(name: str) -> str:
 
 
 def doubtful_splits(where: str, own_splits: Iterable[str]) -> list[str]:
-    """Splits that may be one: several spellings of one, whose clips would be told apart by nothing else, and ``dev``.
+    """Splits that may be one: several spellings of one, whose clips nothing else would distinguish, and ``dev``.
 
     ``dev`` means development where there is no other split to train on, and mostly validation where there is one.
     """
@@ -144,7 +147,7 @@ def doubtful_splits(where: str, own_splits: Iterable[str]) -> list[str]:
         spellings["dev" if own.casefold() == "dev" else SPLIT_NAMES[own.casefold()]].append(own)
     problems = []
     if spellings["dev"] and spellings["development"]:
-        what = f"the split {shown(spellings['dev'][0])} stands beside {shown(spellings['development'][0])}"
+        what = f"the split {shown(spellings['dev'][0])} is used beside {shown(spellings['development'][0])}"
         problems.append(f"{where}: {what}; call it validation or development, whichever is meant")
     for split, several in spellings.items():
         if len(several) > 1:
@@ -238,7 +241,7 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def _sources(table: RecordTable, number: int | str, columns: Columns, values: Sequence[Any]) -> list[Source]:
-    """The ids that a row gives; what stands for an unknown one is passed over, as in ``metadata``."""
+    """The ids that a row gives; placeholders for an unknown one are skipped, as in ``metadata``."""
     sources = []
     for (kind, column), value in zip(columns.sources, values, strict=True):
         text = "" if value is None else str(value).strip()
@@ -253,12 +256,6 @@ def _sources(table: RecordTable, number: int | str, columns: Columns, values: Se
         else:
             sources.append((kind, text))
     return sources
-
-
-def _refused_splits(table: RecordTable, columns: Columns, refused: Mapping[str, Sequence[int | str]]) -> Iterator[str]:
-    for own, numbers in refused.items():
-        told = f"rows {_enumerated(numbers)}" if len(numbers) > 1 else f"row {numbers[0]}"
-        yield f"{table.path.name}, {told}: the {columns.split} is {shown(own)}; known are {', '.join(SPLIT_NAMES)}"
 
 
 def _enumerated(numbers: Sequence[int | str]) -> str:

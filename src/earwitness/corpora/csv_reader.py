@@ -1,14 +1,14 @@
-"""Reads the csv tables that corpora come with, as people save them, and collects what is wrong with them.
+"""Reads csv tables as people save them, and collects what is wrong with them.
 
-A byte-order mark, any line ends, a comma, semicolon or tab between the fields, and quoted line breaks are all fine.
-Cells are handed on as they stand: never stripped, unescaped or otherwise changed.
+A byte-order mark, any line ends, a comma, semicolon or tab between the fields, and quoted line breaks are all accepted.
+Cells are passed on as they are: never stripped, unescaped or otherwise changed.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ PIECE = 1 << 20  # bytes read at a time
 
 
 class Row(NamedTuple):
-    """One record: the line it begins on, counted from 1 as an editor does, and as many cells as there are columns."""
+    """One record: the line it begins on, counted from 1 as in an editor, and a cell for each column."""
 
     number: int
     cells: tuple[str, ...]
@@ -43,21 +43,21 @@ class Sheet:
 
 
 def shown(value: str) -> str:
-    """A value as it stands in a message: quoted, with its odd characters escaped, cut when it is long."""
+    """A value for a message: quoted, odd characters escaped, cut when it is long."""
     return repr(value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "…")
 
 
 def some(columns: Sequence[str]) -> str:
-    """Columns as they stand in a message: quoted, and the first of them when they are very many."""
+    """Columns for a message: quoted, only the first ones when there are very many."""
     more = f" and {len(columns) - SHOWN_COLUMNS} more" if len(columns) > SHOWN_COLUMNS else ""
     return ", ".join(map(shown, columns[:SHOWN_COLUMNS])) + more
 
 
 def read_sheet(path: Path, needed: Sequence[str]) -> Sheet:
-    """Read a csv whose header must hold the columns ``needed``.
+    """Read a csv whose header must have the columns ``needed``.
 
-    Rows without any content are passed over, rows shorter than the header filled up with empty cells. Whatever else is
-    wrong stands in ``problems``; a table without a usable header has neither columns nor rows.
+    Rows without content are skipped, rows shorter than the header filled with empty cells. Anything else that is wrong
+    is in ``problems``; a table without a usable header has neither columns nor rows.
     """
     sheet, rows = open_sheet(path, needed)
     sheet.rows.extend(rows)
@@ -65,10 +65,10 @@ def read_sheet(path: Path, needed: Sequence[str]) -> Sheet:
 
 
 def open_sheet(path: Path, needed: Sequence[str] = (), otherwise: str | None = None) -> tuple[Sheet, Iterator[Row]]:
-    """Like ``read_sheet`` for tables too long to be held: the header is read now, the rows as they are asked for.
+    """Like ``read_sheet`` for tables too long for memory: the header is read now, the rows as they are iterated.
 
-    ``otherwise`` is the encoding of a table that is not UTF-8; None refuses such a table. The sheet's own ``rows`` stay
-    empty; its ``problems`` are complete when the last row was asked for.
+    ``otherwise`` is the encoding of a table that is not UTF-8; None refuses such a table. The sheet's ``rows`` stay
+    empty; its ``problems`` are complete after the last row.
     """
     sheet = Sheet(path)
     encoding = "utf-8-sig"
@@ -84,7 +84,10 @@ def open_sheet(path: Path, needed: Sequence[str] = (), otherwise: str | None = N
             sheet.problems.append(f"{path.name}: is empty")
         return sheet, iter(())
     sheet.columns = tuple(name.strip() for name in header.cells)
-    if not _check_header(sheet, needed):
+    sheet.problems += [missing_column(path, name, sheet.columns) for name in needed if name not in sheet.columns]
+    twice = sorted({name for name in sheet.columns if name and sheet.columns.count(name) > 1})
+    sheet.problems += [f"{path.name}: the column {name!r} stands more than once in the header" for name in twice]
+    if sheet.problems:
         sheet.columns = ()
         return sheet, iter(())
     return sheet, _rows(sheet, records)
@@ -120,21 +123,30 @@ def missing_column(path: Path, name: str, columns: Sequence[str]) -> str:
 
 
 def _rows(sheet: Sheet, records: Iterator[Row]) -> Iterator[Row]:
-    """The records below the header that are sound; a problem when there is none at all."""
-    number = 0
-    for record in records:
-        if row := _row(sheet, record):
-            number = row.number
-            yield row
-    if not number and not sheet.problems:
+    """The records below the header with a cell for each column; a problem when there are none at all."""
+    width, rows = len(sheet.columns), 0
+    for number, cells in records:
+        if len(cells) > width:
+            advice = "a field that holds the delimiter needs quotation marks"
+            sheet.blame(number, f"{shown(cells[0])} has {len(cells)} fields, the header {width}; {advice}")
+        elif tuple(cell.strip() for cell in cells) == sheet.columns:
+            sheet.blame(number, f"the header stands here again, as if {shown(cells[0])} were data")
+        else:
+            rows += 1
+            yield Row(number, cells + ("",) * (width - len(cells)))
+    if not rows and not sheet.problems:
         sheet.problems.append(f"{sheet.path.name}: is empty, it has a header and no rows")
 
 
 def _records(sheet: Sheet, encoding: str) -> Iterator[Row]:
-    """All records with content; stops with a problem where the quoting is broken."""
+    """All records with content; stops with a problem where the quoting is broken.
+
+    The delimiter is the one that occurs most in the header, which has no free text.
+    """
     number = 1
     with sheet.path.open(encoding=encoding, newline="") as file:
-        delimiter = _delimiter(file)
+        header = next((line for line in file if line.strip()), "")
+        delimiter = max(DELIMITERS, key=header.lstrip().count)
         file.seek(0)
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
@@ -145,32 +157,3 @@ def _records(sheet: Sheet, encoding: str) -> Iterator[Row]:
         except csv.Error as error:
             advice = "a quotation mark inside a field must be doubled, and one at its beginning closed"
             sheet.blame(number, f"cannot be read on from here ({error}); {advice}")
-
-
-def _delimiter(lines: Iterable[str]) -> str:
-    """The one that the header is most split by: it holds no free text."""
-    header = next((line for line in lines if line.strip()), "")
-    return max(DELIMITERS, key=header.lstrip().count)
-
-
-def _check_header(sheet: Sheet, needed: Sequence[str]) -> bool:
-    for name in needed:
-        if name not in sheet.columns:
-            sheet.problems.append(missing_column(sheet.path, name, sheet.columns))
-    for name in sorted({name for name in sheet.columns if name and sheet.columns.count(name) > 1}):
-        sheet.problems.append(f"{sheet.path.name}: the column {name!r} stands more than once in the header")
-    return not sheet.problems
-
-
-def _row(sheet: Sheet, record: Row) -> Row | None:
-    """A record with as many cells as there are columns, or None and a problem."""
-    number, cells = record
-    width = len(sheet.columns)
-    if len(cells) > width:
-        advice = "a field that holds the delimiter needs quotation marks"
-        sheet.blame(number, f"{shown(cells[0])} has {len(cells)} fields, the header {width}; {advice}")
-        return None
-    if tuple(cell.strip() for cell in cells) == sheet.columns:
-        sheet.blame(number, f"the header stands here again, as if {shown(cells[0])} were data")
-        return None
-    return Row(number, cells + ("",) * (width - len(cells)))

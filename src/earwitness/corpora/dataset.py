@@ -1,6 +1,6 @@
-"""A data set's entry in the configuration together with its folder: what is there, and what is still to be brought.
+"""A data set's entry in the configuration together with its folder: what is there, and what is still to be fetched.
 
-Light to import and, ``clips`` aside, quick to ask, so that the DAG can be built over hundreds of thousands of
+Light to import and, apart from ``clips``, quick, so that the DAG can be built over hundreds of thousands of
 recordings: no table is read, no recording is opened.
 """
 
@@ -31,7 +31,7 @@ class Dataset:
         self.name, self.options = name, options
         self.synthesised = not isinstance(options, RecordingsOptions)
         root = results / name / "audio" if self.synthesised else Path(options.audio).expanduser()
-        self.root = root.resolve() if ".." in root.parts else root  # logs are called after it, and stay where they are
+        self.root = root.resolve() if ".." in root.parts else root  # logs are named after it, and stay in their folder
 
     @cached_property
     def layout(self) -> Any:
@@ -50,9 +50,9 @@ class Dataset:
 
     @cached_property
     def fetched(self) -> bool:
-        """Whether its folder is brought from where it was published.
+        """Whether its folder is fetched from where it was published.
 
-        A folder with tables that were not fetched is a user's own. Where audio is fetched clip by clip for a user's
+        A folder with tables that were not fetched belongs to the user. Where audio is fetched clip by clip for a user's
         tables, it always is.
         """
         if self.synthesised or self.options.source is None:
@@ -94,7 +94,7 @@ class Dataset:
         return [*tables, *lists, *(Path(path).expanduser() for path in self.options.metadata)]
 
     def fetch(self) -> None:
-        """Bring it from where it was published, and note the state of what is there then."""
+        """Fetch it from where it was published, and note the state of what is there then."""
         self.layout.fetch(self.root)
         record = self.root / FETCHED
         write_json(record, read_json(record) | {"state": self._found()})

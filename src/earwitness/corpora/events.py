@@ -6,7 +6,6 @@ from collections import defaultdict
 from dataclasses import replace
 
 from earwitness.corpora.report import Checked, clip_of
-from earwitness.corpora.tables import ListedPhrase
 
 TOLERANCE = 0.1  # seconds: as far as annotations run beyond the end of whole clips
 
@@ -29,19 +28,13 @@ def fit_events(checked: Checked) -> None:
         if latest > end + TOLERANCE:
             beyond[clip_of(phrase)].append((phrase, latest))
         else:
-            checked.listing.phrases[place] = _cut(checked, phrase, end)
+            kept = tuple((onset, min(offset, end)) for onset, offset in phrase.events if onset < end)
+            checked.counts["beyond_the_end"] += len(phrase.events) - len(kept)
+            checked.counts["cut"] += sum(offset > end for onset, offset in phrase.events if onset < end)
+            checked.listing.phrases[place] = replace(phrase, events=kept)
     refused = [(clip, facts) for clip, facts in checked.good if clip.clip_id in beyond]
     checked.good = [(clip, facts) for clip, facts in checked.good if clip.clip_id not in beyond]
-    checked.bad += [(clip, _why(facts.seconds, beyond[clip.clip_id])) for clip, facts in refused]
-
-
-def _cut(checked: Checked, phrase: ListedPhrase, end: float) -> ListedPhrase:
-    kept = tuple((onset, min(offset, end)) for onset, offset in phrase.events if onset < end)
-    checked.counts["beyond_the_end"] += len(phrase.events) - len(kept)
-    checked.counts["cut"] += sum(offset > end for onset, offset in phrase.events if onset < end)
-    return replace(phrase, events=kept)
-
-
-def _why(seconds: float, beyond: list[tuple[ListedPhrase, float]]) -> str:
-    told = ", ".join(f"{phrase.text!r} until {latest:g} s" for phrase, latest in beyond)
-    return f"is {seconds:.3f} s long, but annotated with {told}; it was cut short, or the annotations are another's"
+    for clip, facts in refused:
+        events = ", ".join(f"{phrase.text!r} until {latest:g} s" for phrase, latest in beyond[clip.clip_id])
+        reason = f"is {facts.seconds:.3f} s long, but annotated with {events}; is it cut short, or another recording?"
+        checked.bad.append((clip, reason))

@@ -6,18 +6,17 @@ Clotho's ``clotho_metadata_{split}.csv`` are such tables (corpora.md); any csv w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earwitness.corpora.csv_reader import open_sheet, shown
 from earwitness.corpora.paths import BY_NAME, match
-from earwitness.corpora.tables import ListedClip, Listing
+from earwitness.corpora.tables import Listing
 from earwitness.files import sha256
 
 NAME = "file_name"
 KINDS = {"sound_id": "freesound", "freesound_id": "freesound", "youtube_id": "youtube"}
-UNKNOWN = ("", "not found", "nan", "none", "null")  # what stands where an id was not to be had
+UNKNOWN = ("", "not found", "nan", "none", "null")  # placeholders for an unknown id
 
 Source = tuple[str, str]
 
@@ -71,17 +70,14 @@ def add_sources(listing: Listing, table: Metadata, own_split: str | None = None)
     matched = {name: table.sources[one.path] for name, one in found.items() if one.path is not None}
     if not matched:
         shapes = f"names are like {shown(next(iter(table.sources), ''))} there and {shown(names[0])} here"
-        listing.problems.append(f"{table.path.name}: holds no clip of the data set; {shapes}")
-    inside = (clip if own_split not in (None, clip.own_split) else _extended(clip, matched) for clip in listing.clips)
-    listing.clips = list(inside)
+        listing.problems.append(f"{table.path.name}: has no clip of the data set; {shapes}")
+    for place, clip in enumerate(listing.clips):
+        if own_split in (None, clip.own_split) and clip.name in matched:
+            sources = tuple(dict.fromkeys([*clip.sources, *matched[clip.name]]))
+            listing.clips[place] = replace(clip, sources=sources)
     listing.notes.setdefault("metadata", {})[table.path.name] = {
         "sha256": sha256(table.path),
         "clips": len(matched),
         "clips_without_row": len(names) - len(matched),
         "renamed": sum(one.path is not None and one.found_by != BY_NAME for one in found.values()),
     }
-
-
-def _extended(clip: ListedClip, sources: Mapping[str, Sequence[Source]]) -> ListedClip:
-    added = dict.fromkeys([*clip.sources, *sources.get(clip.name, ())])
-    return replace(clip, sources=tuple(added)) if len(added) > len(clip.sources) else clip

@@ -1,7 +1,7 @@
-"""The path map: which file on disk a row of a table means, under the renamings that corpora go through on their way.
+"""The one matcher of names: finds the file or the id that a name stands for, under the renamings that corpora undergo.
 
-Names are identities and are never changed (corpora.md, "Names used throughout"); this module finds the file a name
-stands for, and says how. A file that bears a row's own name is that row's. Any other match must be the only one.
+Names are identities and are never changed (corpora.md, "Names used throughout"). An exact match always wins; any other
+match must be the only one, and says which renamings it took.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import cache
 from html import unescape
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from earwitness.audio.formats import is_audio
+from earwitness.audio.formats import EXTENSIONS
 from earwitness.corpora.state import files_below
 
 BY_NAME = "name"
-_KNOWN_EXTENSION = re.compile(r"\.(wav|flac|ogg|oga|opus|mp3|m4a|mp4|aac|aiff?|webm|mkv)\s*$", re.IGNORECASE)
+_KNOWN_EXTENSION = re.compile(rf"({'|'.join(map(re.escape, EXTENSIONS))})\s*$", re.IGNORECASE)
+_ARRAY_EXTENSION = re.compile(r"\.(npy|h5)\s*$", re.IGNORECASE)
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a control character, or a byte that is not UTF-8
 
 
 class Match(NamedTuple):
-    """The file a name stands for (None: there is none), how it was found, and why several candidates are refused."""
+    """The file a name stands for (None: there is none), how it was found, and why an ambiguous match is refused."""
 
     path: str | None
     found_by: str = ""
@@ -52,20 +53,47 @@ RENAMINGS: dict[str, Callable[[_Name], _Name]] = {
     "extension": lambda name: name._replace(extension=""),
     "folder": lambda name: name._replace(folder=""),
 }
-_CHARACTERS = ("html entity", "unicode form", "blank")  # renamings of what the replacement of odd characters may hit
+_CHARACTERS = ("html entity", "unicode form", "blank")  # they change characters that may have been replaced as odd
 _ALWAYS = tuple(renaming for renaming in RENAMINGS if renaming != "folder")
+_OF_IDS = ("unicode form", "blank", "letter case", "extension", "folder")
 
 
 def recordings_below(folder: Path) -> set[str]:
-    """Paths of all recordings in a folder and below it, from the folder, as the disk has them; none when it is absent.
+    """Paths of all recordings below a folder, relative to it, as the disk has them; none when it is absent.
 
-    Those in formats that are not read are among them, for a row that means one to be told so.
+    Formats that cannot be read are included, so that a row that refers to one gets a message that says so.
     """
-    return {path for path, entry in files_below(folder) if is_audio(entry.name) or _is_other_sound(entry.name)}
+    return {
+        path
+        for path, entry in files_below(folder)
+        if _KNOWN_EXTENSION.search(entry.name) and not entry.name.startswith("._")
+    }
 
 
-def _is_other_sound(name: str) -> bool:
-    return bool(_KNOWN_EXTENSION.search(name)) and not name.startswith("._")
+def candidates(
+    names: Collection[str], known: Iterable[str], keys: Callable[[str], Iterable[Hashable]]
+) -> dict[str, list[str]]:
+    """For each name that is not known exactly, the known ones that share a key with it, in their order.
+
+    A known one that is exactly one of the names is no candidate for another.
+    """
+    known = dict.fromkeys(known)
+    lost = [name for name in names if name not in known]
+    taken = set(names) if lost else ()
+    index = defaultdict(list)
+    for other in known if lost else ():
+        if other not in taken:
+            for key in keys(other):
+                index[key].append(other)
+    return {name: list(dict.fromkeys(other for key in keys(name) for other in index.get(key, ()))) for name in lost}
+
+
+def stem(name: str) -> str:
+    """A clip's name without folder, extension, letter case and surplus blanks, its accents composed.
+
+    The extension is one of a recording, or of an array that was saved for it (.npy, .h5).
+    """
+    return undone(_ARRAY_EXTENSION.sub("", name.replace("\\", "/")), _OF_IDS).stem
 
 
 def match(names: Sequence[str], files: Iterable[str], any_folder: bool = False) -> list[Match]:
@@ -73,27 +101,30 @@ def match(names: Sequence[str], files: Iterable[str], any_folder: bool = False) 
 
     Args:
         names: as a table has them, all different; ``/`` between folders.
-        files: paths that there are, starting from where the names start.
-        any_folder: let a name without its folder stand for a file anywhere below.
+        files: paths that exist, relative to the same folder as the names.
+        any_folder: a name may stand for a file in any folder.
 
-    A file of exactly that name is taken, else the only one that differs by known renamings and is no other name's own.
+    An exact match is taken, else the only file that differs by known renamings and is no exact match of another name.
     Several candidates for one name, and one candidate for several names, are refused.
     """
-    files = set(files)
-    own = files.intersection(names)
-    if len(own) == len(names):
-        return [Match(name, BY_NAME) for name in names]
     renamings = tuple(RENAMINGS) if any_folder else _ALWAYS
-    index = defaultdict(list)
-    for file in sorted(files - own):
-        for key in keys(file, renamings):
-            index[key].append(file)
-    found = [Match(name, BY_NAME) if name in own else _renamed(name, index, renamings) for name in names]
-    return _without_shared(names, found)
+    near = candidates(names, sorted(files), lambda path: keys(path, renamings))
+    found = [_chosen(name, sorted(near[name]), renamings) if name in near else Match(name, BY_NAME) for name in names]
+    takers = defaultdict(list)
+    for name, one in zip(names, found, strict=True):
+        takers[one.path].append(name)
+    for place, name in enumerate(names):
+        path = found[place].path
+        if path is not None and (others := [other for other in takers[path] if other != name]):
+            found[place] = Match(None, problem=f"{path!r} may be it, but as well {_enumerated(others, 'and')}")
+    return found
 
 
 def found_by(name: str, file: str, renamings: Sequence[str] = tuple(RENAMINGS)) -> str:
-    """The fewest renamings under which a name and a file are one, such as ``html entity + extension``."""
+    """The fewest renamings that make a name and a file equal, such as ``html entity + extension``.
+
+    Raises ValueError for two that differ by more.
+    """
     if name == file:
         return BY_NAME
     one, other = _split(name), _split(file)
@@ -122,7 +153,7 @@ def _plain(folder: str) -> str:
 
 
 def undone(path: str, renamings: Iterable[str]) -> _Name:
-    """What is left of a path when exactly these renamings are undone, in their order."""
+    """A path with exactly these renamings undone, in the order of ``RENAMINGS``."""
     name = _split(path)
     for renaming in RENAMINGS:
         if renaming in renamings:
@@ -131,10 +162,10 @@ def undone(path: str, renamings: Iterable[str]) -> _Name:
 
 
 def keys(path: str, renamings: Sequence[str] = tuple(RENAMINGS)) -> set[_Name]:
-    """What is left of a path when renamings are undone.
+    """A path with renamings undone: two paths that share a key differ by these renamings alone.
 
-    There are several where odd characters may have been replaced first: an html entity as it stood or as the character
-    it means, a blank as one more odd character.
+    There are several keys where odd characters may have been replaced first: an html entity as it stood or as the
+    character it means, a blank as one more odd character.
     """
     names = {_split(path)}
     for renaming in _CHARACTERS:
@@ -146,8 +177,8 @@ def keys(path: str, renamings: Sequence[str] = tuple(RENAMINGS)) -> set[_Name]:
     return names
 
 
-def _renamed(name: str, index: dict[_Name, list[str]], renamings: Sequence[str]) -> Match:
-    candidates = sorted({file for key in keys(name, renamings) for file in index.get(key, ())})
+def _chosen(name: str, candidates: Sequence[str], renamings: Sequence[str]) -> Match:
+    """The only candidate; a problem for several, and for one that no table can hold."""
     if not candidates:
         return Match(None)
     if bad := [file for file in candidates if _UNWRITABLE.search(file)]:
@@ -155,21 +186,6 @@ def _renamed(name: str, index: dict[_Name, list[str]], renamings: Sequence[str])
     if len(candidates) > 1:
         return Match(None, problem=f"may be {_enumerated(candidates, 'or')}; remove or rename the wrong one")
     return Match(candidates[0], found_by(name, candidates[0], renamings))
-
-
-def _without_shared(names: Sequence[str], found: list[Match]) -> list[Match]:
-    """Refuse a file that several names were matched with."""
-    takers = defaultdict(list)
-    for name, one in zip(names, found, strict=True):
-        if one.path is not None:
-            takers[one.path].append(name)
-    shared = {path: names for path, names in takers.items() if len(names) > 1}
-    return [
-        Match(None, problem=f"{one.path!r} may be it, but as well {_enumerated(others, 'and')}")
-        if one.path in shared and (others := [other for other in shared[one.path] if other != name])
-        else one
-        for name, one in zip(names, found, strict=True)
-    ]
 
 
 def _enumerated(names: Sequence[str], word: str) -> str:

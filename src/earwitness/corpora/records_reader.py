@@ -1,9 +1,8 @@
-"""Reads tables as people make them for their own recordings: csv, json or jsonl, as rows of named columns.
+"""Reads tables of anybody's recordings: csv, json or jsonl, as rows of named columns.
 
-Rows are handed on one by one and never held, so that tables of 400,000 rows (WavCaps) need no memory of their own.
-Json comes as a list of objects, as an object that holds one such list, or by column (column -> list, or column -> row
--> value, as pandas writes it). The standard library reads it, a value at a time: the streaming readers there are refuse
-NaN, which many tables hold.
+Rows are passed on one by one and never held, so that tables of 400,000 rows (WavCaps) take no memory. Json is a list of
+objects, an object that has one such list, or columns (column -> list, or column -> row -> value, as pandas writes it).
+The standard library decodes it, a value at a time: the available streaming readers refuse NaN, which many tables have.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ _LONGEST_WORD = len("-Infinity")  # that json has beside strings and numbers
 
 
 class NamedRow(NamedTuple):
-    """A row: its number, and one value for each column that was asked for.
+    """A row: its number, and a value for each requested column.
 
     The number is the line it begins on in csv and jsonl; in json that of the object, counted from 1, or the row's key
-    in its columns. Values are text in csv, whatever the file holds in json; None where nothing is given or it is NaN.
+    in its columns. Values are text in csv, any type in json; None where the value is absent, null or NaN.
     """
 
     number: int | str
@@ -39,9 +38,9 @@ class NamedRow(NamedTuple):
 
 
 class RecordTable:
-    """A csv, json or jsonl file. ``columns`` are all there are, none when the file cannot be used.
+    """A csv, json or jsonl file. ``columns`` are all of its columns, none when the file cannot be used.
 
-    ``problems`` holds one message for each offender, naming file, row and value, all of them when all rows were read.
+    ``problems`` has a message for each offender, naming file, row and value, all of them when all rows were read.
     """
 
     def __init__(self, path: Path):
@@ -55,7 +54,7 @@ class RecordTable:
         elif kind in EXTENSIONS:
             self._open_json(_json_lines if kind in JSON_LINES else _json_objects)
         else:
-            self.problems.append(f"{path.name}: is no table that can be read; known are {', '.join(EXTENSIONS)}")
+            self.problems.append(f"{path.name}: is not a table of a known format; known are {', '.join(EXTENSIONS)}")
 
     def rows(self, columns: Sequence[str]) -> Iterator[NamedRow]:
         """All rows, once, with the values of the named columns."""
@@ -77,7 +76,7 @@ class RecordTable:
         self._rows = rows
 
     def _open_json(self, read: Callable[[Path, Sheet], Iterator[tuple[int | str, Mapping[str, Any]]]]) -> None:
-        """Read the file twice: its columns are known only at its end."""
+        """Read the file twice: all its columns are known only at its end."""
         sheet = Sheet(self.path)
         self.problems = sheet.problems
         if problem := unreadable_text(self.path):
@@ -92,18 +91,15 @@ class RecordTable:
 
         def rows(columns: Sequence[str]) -> Iterator[NamedRow]:
             for number, record in read(self.path, Sheet(self.path)):  # its problems are known from the first time
-                yield NamedRow(number, tuple(_given(record.get(name)) for name in columns))
+                values = (record.get(name) for name in columns)
+                yield NamedRow(number, tuple(value if is_given(value) else None for value in values))
 
         self._rows = rows
 
 
 def is_given(value: Any) -> bool:
-    """Whether a json value says anything: null and NaN do not."""
+    """Whether a json value is neither null nor NaN."""
     return value is not None and value == value
-
-
-def _given(value: Any) -> Any:
-    return value if is_given(value) else None
 
 
 def _json_lines(path: Path, sheet: Sheet) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -129,7 +125,7 @@ class _Broken(Exception):
 
 
 class _JsonText:
-    """A json file whose values are decoded one by one, with little more than one of them held as text."""
+    """A json file whose values are decoded one by one, with little more than one of them in memory as text."""
 
     def __init__(self, file: TextIO):
         self._file, self._text, self._at, self._line = file, "", 0, 1
@@ -144,13 +140,13 @@ class _JsonText:
                 return ""
 
     def take(self, character: str) -> bool:
-        """Read on behind a character, if it is the next."""
+        """Skip a character, if it is the next; whether it was."""
         found = self.next() == character
         self._at += found
         return found
 
     def expect(self, character: str) -> None:
-        """Read on behind a character that has to be the next."""
+        """Skip a character that has to be the next."""
         if not self.take(character):
             found = f"{self.next()!r}" if self.next() else "the file's end"
             raise self._syntax(f"{character!r} is expected, here is {found}", self._at)
@@ -162,7 +158,8 @@ class _JsonText:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if self._may_be_cut(error) and self._more():
+                may_be_cut = error.msg.startswith("Unterminated") or error.pos + _LONGEST_WORD > len(self._text)
+                if may_be_cut and self._more():
                     continue
                 raise self._syntax(error.msg, error.pos) from None
             except (ValueError, RecursionError) as error:
@@ -172,17 +169,14 @@ class _JsonText:
                 return value
 
     def broken(self, what: str, at: int | None = None) -> _Broken:
-        """What to raise about a character of the text at hand, else about the next one."""
+        """What to raise about the character at ``at``, else about the next one."""
         return _Broken(self._line + self._text.count("\n", 0, self._at if at is None else at), what)
 
     def _syntax(self, why: str, at: int) -> _Broken:
         return self.broken(f"is not json from here on ({why}); is the file cut off?", at)
 
-    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
-        return error.msg.startswith("Unterminated") or error.pos + _LONGEST_WORD > len(self._text)
-
     def _more(self) -> bool:
-        """Add as much text as is at hand, at least a piece: a long value is then tried a few times only."""
+        """Read as much text again as is unread, at least a piece, so that a long value takes few attempts."""
         piece = self._file.read(max(PIECE, len(self._text) - self._at))
         if piece:
             self._line += self._text.count("\n", 0, self._at)
@@ -201,7 +195,7 @@ def _json_objects(path: Path, sheet: Sheet) -> Iterator[tuple[int | str, Mapping
             elif text.next():
                 raise text.broken(f"begins with {text.next()!r}; a list of objects ([{{...}}, ...]) is needed")
             if text.next():
-                raise text.broken("goes on behind its end; a file with one object a line is called .jsonl")
+                raise text.broken("goes on after its end; a file with one object a line is called .jsonl")
         except _Broken as error:
             line, what = error.args
             sheet.problems.append(f"{path.name}, line {line}: {what}")
@@ -219,7 +213,7 @@ def _elements(text: _JsonText) -> Iterator[Any]:
 
 
 def _members(text: _JsonText) -> Iterator[str]:
-    """The keys of an object whose brace was read; whoever takes a key reads its value."""
+    """The keys of an object whose brace was read; the caller reads the value of each."""
     if text.take("}"):
         return
     while True:
@@ -255,10 +249,8 @@ def _within_object(text: _JsonText, sheet: Sheet) -> Iterator[tuple[int | str, M
         else:
             columns[key] = list(_elements(text))
     if len(lists) > 1:
-        names = ", ".join(map(shown, lists))
-        sheet.problems.append(
-            f"{sheet.path.name}: holds several lists of objects, {names}; leave the one that is meant"
-        )
+        what = f"holds several lists of objects, {', '.join(map(shown, lists))}; keep the one that is meant"
+        sheet.problems.append(f"{sheet.path.name}: {what}")
     elif not lists and columns:
         yield from _by_row(columns, sheet)
     elif not lists:
@@ -274,8 +266,8 @@ def _by_row(columns: dict[str, Any], sheet: Sheet) -> Iterator[tuple[int | str, 
         what = f"the column {shown(one)} is a list, the column {shown(other)} an object"
         sheet.problems.append(f"{sheet.path.name}: {what}; all columns must be alike")
     elif len(set(lengths.values())) > 1:
-        told = ", ".join(f"{shown(name)} {length}" for name, length in lengths.items())
-        sheet.problems.append(f"{sheet.path.name}: its columns are not equally long: {told}")
+        found = ", ".join(f"{shown(name)} {length}" for name, length in lengths.items())
+        sheet.problems.append(f"{sheet.path.name}: its columns have different lengths: {found}")
     elif of_lists:
         for number, values in enumerate(zip(*of_lists.values(), strict=True), 1):
             yield number, dict(zip(of_lists, values, strict=True))

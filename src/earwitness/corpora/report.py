@@ -1,4 +1,4 @@
-"""What the corpus stage found: ``report.json``, and the same as a table for people."""
+"""What the corpus stage found: ``report.json``, and the same as a text table."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def report_of(checked: Checked) -> dict[str, Any]:
     """The content of report.json, provenance aside."""
     good = checked.good
     words = {split: _Words(checked, split) for split in checked.splits()}
+    ids = {split: sorted(clip.clip_id for clip, _ in good if clip.split == split) for split in checked.splits()}
     return {
         "schema": REPORT_SCHEMA,
         "clips": _clip_counts(checked),
@@ -79,8 +80,9 @@ def report_of(checked: Checked) -> dict[str, Any]:
         "same_audio": _same_audio(good),
         **_unseen_words(words),
         "sample_rates": {str(rate): count for rate, count in sorted(Counter(f.sample_rate for _, f in good).items())},
-        "sources": _source_counts(good),
-        "ids_sha256": {split: _ids_digest(checked, split) for split in checked.splits()},
+        # How many clips have an id of the public recording they come from, by kind.
+        "sources": dict(Counter(kind for clip, _ in good for kind in {kind for kind, _ in clip.sources})),
+        "ids_sha256": {split: hashlib.sha256("\n".join(names).encode()).hexdigest() for split, names in ids.items()},
         "notes": checked.listing.notes,
     }
 
@@ -165,7 +167,7 @@ def _phrase_counts(checked: Checked) -> dict[str, Any]:
 
 
 def _found_by(checked: Checked) -> dict[str, dict[str, int]]:
-    """By split, how the path map knew the files; clips.csv tells it for each clip."""
+    """By split, how the path map found the files; clips.csv has it for each clip."""
     counts: dict[str, Counter[str]] = {split: Counter() for split in checked.splits()}
     for clip in checked.listing.clips:
         if clip.path is not None:
@@ -185,16 +187,6 @@ def _same_audio(good: Iterable[tuple[ListedClip, AudioFacts]]) -> dict[str, list
     return {kind: [[clip.clip_id for clip in group] for group in found] for kind, found in ids.items()}
 
 
-def _source_counts(good: Iterable[tuple[ListedClip, AudioFacts]]) -> dict[str, int]:
-    """How many clips have an id of the public recording they come from, by kind."""
-    return dict(Counter(kind for clip, _ in good for kind in {kind for kind, _ in clip.sources}))
-
-
-def _ids_digest(checked: Checked, split: str) -> str:
-    ids = sorted(clip.clip_id for clip, _ in checked.good if clip.split == split)
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
-
-
 def read_report(path: Path) -> dict[str, Any]:
     """The content of a ``report.json``; raises MismatchError for one that another version made."""
     report = read_json(path)
@@ -202,13 +194,13 @@ def read_report(path: Path) -> dict[str, Any]:
     if schema != REPORT_SCHEMA:
         raise MismatchError(
             f"{path} was made by another version (its schema is {schema!r}, {REPORT_SCHEMA} is needed). Remove it and "
-            f"ask for it again: snakemake --cores 8 {path}"
+            f"make it again: snakemake --cores 8 {path}"
         )
     return report
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report as a short table for people."""
+    """The report as a short text table."""
     columns = ("listed", "found", "missing", "refused")
     names = " ".join(f"{name:>8}" for name in (*columns, "used"))
     lines = [f"{'split':<12} {names} {'hours':>8} {'captions':>9} {'words':>9}"]
@@ -226,7 +218,7 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
     """What else is worth a line, where there is anything of it."""
     notes = report["notes"]
     if split := notes.get("split_by_default"):
-        yield f"no column and no folder tells the split, so all clips are {split}"
+        yield f"no column and no folder gives the split, so all clips are {split}"
     if unread := notes.get("tables_not_read"):
         yield f"tables that are there and not read, as the entry names no `table`: {', '.join(unread)}"
     for name, columns in notes.get("ignored_columns", {}).items():
@@ -235,31 +227,27 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
     yield f"clips by sample rate: {rates}"
     for split, counted in report["found_by"].items():
         if renamed := {how: count for how, count in counted.items() if how != "name"}:
-            told = ", ".join(f"{how} ({count})" for how, count in renamed.items())
-            yield f"{split} files found under another name or place than their table has: {told}"
+            counts = ", ".join(f"{how} ({count})" for how, count in renamed.items())
+            yield f"{split} files found under another name or place than in their table: {counts}"
     for split, counted in report.get("phrases", {}).items():
         bare = f"{counted['without_event']} without an event"
         yield f"{split}: {counted['phrases']} phrases ({bare}), {counted['events']} events"
-    across = report["same_audio"]["across_splits"]
+    across, unlisted = report["same_audio"]["across_splits"], notes.get("unlisted_audio", 0)
     counts = {
-        "captions that say the same of a clip again": sum(report["repeated_captions"].values()),
-        "rows that repeat another and were passed over": sum(report["notes"].get("repeated_rows", {}).values()),
+        "captions repeated for the same clip": sum(report["repeated_captions"].values()),
+        "repeated rows that were skipped": sum(report["notes"].get("repeated_rows", {}).values()),
         "clips all silent": len(report["silent"]),
         "clips shorter than one analysis window": len(report["short"]),
         "events cut at their clip's end": sum(report.get("events_fitted", {}).values()),
-        "recordings that stand in two splits, the same byte for byte": len(across),
-        "recordings that stand twice in a split": len(report["same_audio"]["within_a_split"]),
+        "recordings in two splits, the same byte for byte": len(across),
+        "recordings twice in a split": len(report["same_audio"]["within_a_split"]),
         "clips left out by the split scheme": report["notes"].get("split_scheme", {}).get("left_out", 0),
         "tables that differ from the published ones": len(report["notes"].get("differs_from_published", {})),
-        "recordings that no row names": _unlisted(report["notes"].get("unlisted_audio", 0)),
+        # A number, or numbers by split or by table: that depends on the layout.
+        "recordings that no row names": sum(unlisted.values()) if isinstance(unlisted, dict) else unlisted,
         **{
             f"{split} captions with words that development lacks": counts["captions"]
             for split, counts in report.get("unseen_words", {}).items()
         },
     }
     yield from (f"{meaning}: {count}" for meaning, count in counts.items() if count)
-
-
-def _unlisted(told: int | dict[str, int]) -> int:
-    """Layouts tell it as a whole, by split or by table."""
-    return sum(told.values()) if isinstance(told, dict) else told

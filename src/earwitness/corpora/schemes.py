@@ -1,8 +1,8 @@
-"""Split schemes: lists of names that move clips to other splits than their corpus' own.
+"""Split schemes: lists of names that move clips to other splits than those of their corpus.
 
 A scheme is known by the files ``{layout}_{scheme}_{split}.txt``, one name a line: the clips they name belong to that
-split. Lists that may be shipped lie in ``splits/`` beside this module, all others in ``resources/splits``. What becomes
-of clips that no list names is told by ``KNOWN``; in a scheme of somebody's own they stay where they are. A scheme
+split. Lists that may be shipped lie in ``splits/`` beside this module, all others in ``resources/splits``. Where clips
+go that no list names is in ``KNOWN``; in a user's scheme they stay where they are. A scheme
 changes a clip's split, never its id (corpora.md, "Names used throughout").
 """
 
@@ -26,10 +26,10 @@ LEFT_OUT = ""
 
 @dataclass(frozen=True)
 class Rules:
-    """Which lists a scheme needs, from which of the corpus' own splits each may name clips, and where the rest goes."""
+    """Which lists a scheme needs, from which original split each may name clips, and where the rest goes."""
 
-    lists: dict[str, str]  # split -> the corpus' own split
-    rest: dict[str, str] = field(default_factory=dict)  # the corpus' own split -> split; others stay where they are
+    lists: dict[str, str]  # split -> original split
+    rest: dict[str, str] = field(default_factory=dict)  # original split -> split; others stay where they are
 
 
 KNOWN = {
@@ -58,16 +58,16 @@ def scheme_files(layout: str, scheme: str, resources: Path = RESOURCES) -> dict[
             found[split] = places[0]
         if len(places) > 1 and places[0].read_bytes() != places[1].read_bytes():
             raise CorpusError(
-                f"{places[1]} is not the list of this name that comes with Earwitness. Rename it, and name your split "
-                "scheme as it is called then."
+                f"{places[1]} is not the list of this name that comes with Earwitness. Rename it, and your split "
+                "scheme accordingly."
             )
     absent = [split for split in needed if split not in found] or ([] if found else list(SPLITS))
     if absent:
         files = [str(resources / f"{layout}_{scheme}_{split}.txt") for split in absent]
         one_of = "" if needed else " (one of them is enough; clips that no list names stay in their split)"
-        advice = f"Put the names there as the data set's tables have them, one a line{one_of}."
+        advice = f"Put the names as in the data set's tables there, one a line{one_of}."
         raise CorpusError(
-            listed(f"The split scheme {scheme!r} of {layout} needs lists that are not there:", files, advice)
+            listed(f"The split scheme {scheme!r} of {layout} needs lists that are missing:", files, advice)
         )
     return {split: path for split, path in found.items() if not needed or split in needed}
 
@@ -80,7 +80,7 @@ def apply_scheme(listing: Listing, layout: str, scheme: str, resources: Path = R
     for split, path in files.items():
         for clip_id in _named(listing, path, rules.lists.get(split)):
             if (other := moved.setdefault(clip_id, split)) != split:
-                listing.problems.append(f"{path.name}: {shown(clip_id)} is named for {other} too")
+                listing.problems.append(f"{path.name}: {shown(clip_id)} is in the list of {other} too")
     before = listing.clips
     splits = [moved.get(clip.clip_id, rules.rest.get(clip.own_split, clip.split)) for clip in before]
     changed = Counter(
@@ -118,10 +118,10 @@ def _named(listing: Listing, path: Path, own_split: str | None) -> Iterator[str]
                 f"{path.name}, row {number}: {shown(name)} is not in {where}; names are compared byte for byte"
             )
         elif len(ids) > 1:
-            told = " or ".join(map(shown, ids))
-            listing.problems.append(f"{path.name}, row {number}: {shown(name)} stands in several splits; write {told}")
+            choice = " or ".join(map(shown, ids))
+            listing.problems.append(f"{path.name}, row {number}: {shown(name)} is in several splits; write {choice}")
         elif first := seen.get(ids[0]):
-            listing.problems.append(f"{path.name}, row {number}: {shown(name)} stands in row {first} already")
+            listing.problems.append(f"{path.name}, row {number}: {shown(name)} is in row {first} already")
         else:
             seen[ids[0]] = number
             yield ids[0]

@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,7 +56,10 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
     """
     listing = layout.listing(root)
     if isinstance(options, RecordingsOptions):
-        _complete(listing, options)
+        for path in options.metadata:  # where recordings come from
+            add_sources(listing, read_metadata(Path(path).expanduser()))
+        if options.split_scheme:
+            apply_scheme(listing, options.layout, options.split_scheme)
     checked = _check_audio(listing, root, workers)
     fit_events(checked)
     if refusal := "\n".join(_refusals(checked, options.on_bad_audio, root)):
@@ -66,14 +68,6 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
     report["provenance"] = provenance("corpus", **options.settings("corpus", mode="json"))
     _write_all(out, checked, report)
     print(table(report), file=sys.stderr)
-
-
-def _complete(listing: Listing, options: RecordingsOptions) -> None:
-    """Add what the entry says beyond the corpus' own tables: where recordings come from, and another split scheme."""
-    for path in options.metadata:
-        add_sources(listing, read_metadata(Path(path).expanduser()))
-    if options.split_scheme:
-        apply_scheme(listing, options.layout, options.split_scheme)
 
 
 def _check_audio(listing: Listing, root: Path, workers: int) -> Checked:
@@ -86,7 +80,8 @@ def _check_audio(listing: Listing, root: Path, workers: int) -> Checked:
         tqdm(total=len(there), desc="Checking audio", unit="clip", file=sys.stderr, disable=not there) as bar,
     ):
         try:
-            for chunk in pool.map(lambda clips: [_inspect(clip, root) for clip in clips], _chunks(there)):
+            chunks = (there[start : start + CHUNK] for start in range(0, len(there), CHUNK))
+            for chunk in pool.map(lambda clips: [_inspect(clip, root) for clip in clips], chunks):
                 for clip, found in chunk:
                     kept = checked.bad if isinstance(found, str) else checked.good
                     kept.append((clip, found))
@@ -104,14 +99,8 @@ def _inspect(clip: ListedClip, root: Path) -> tuple[ListedClip, AudioFacts | str
         return clip, error.reason
 
 
-def _chunks(clips: list[ListedClip]) -> Iterator[list[ListedClip]]:
-    source = iter(clips)
-    while chunk := list(islice(source, CHUNK)):
-        yield chunk
-
-
 def _refusals(checked: Checked, on_bad_audio: str, root: Path) -> Iterator[str]:
-    """What forbids to go on, with its own heading each: the tables, and bad audio unless it may be left out."""
+    """What prevents going on, each with a heading: the tables, and bad audio unless it may be skipped."""
     if checked.listing.problems:
         yield listed(f"The data set in {root} cannot be used:", checked.listing.problems)
     if not checked.bad:

@@ -37,10 +37,10 @@ SOURCES = ["clip_id", "kind", "id"]
 
 @dataclass(frozen=True, slots=True)
 class ListedClip:
-    """A clip as its corpus' own table lists it, before its audio was looked at.
+    """A clip as its corpus' table lists it, before its audio was read.
 
-    ``clip_id`` is ``{the corpus' own split}/{name}``. A clip without a path is missing, unless ``problem`` says why its
-    file cannot be told (two candidates).
+    ``clip_id`` is ``{original split}/{name}``. A clip without a path is missing, unless ``problem`` says why its
+    file is unknown (two candidates).
     """
 
     clip_id: str
@@ -53,12 +53,12 @@ class ListedClip:
 
     @property
     def own_split(self) -> str:
-        """The split it has in its corpus' own tables, whatever a split scheme says."""
+        """The split it has in its corpus' tables, whatever the split scheme."""
         return self.clip_id.partition("/")[0]
 
     @property
     def name(self) -> str:
-        """Its name in its corpus' own tables."""
+        """Its name in its corpus' tables."""
         return self.clip_id.partition("/")[2]
 
 
@@ -87,7 +87,7 @@ class Listing:
 
     clips: list[ListedClip]
     phrases: list[ListedPhrase] = field(default_factory=list)
-    notes: dict[str, Any] = field(default_factory=dict)  # what the report should tell beside the counts
+    notes: dict[str, Any] = field(default_factory=dict)  # what the report should have beside the counts
     problems: list[str] = field(default_factory=list)
 
 
@@ -133,8 +133,8 @@ def clips_of(path: str | Path, split: str, needed_for: str) -> pd.DataFrame:
 
     chosen, have = [], {}
     for batch in _batches(path, CLIPS):
-        for name, count in _counted(batch["split"]):
-            have[name] = have.get(name, 0) + count
+        for entry in batch["split"].value_counts().to_pylist():
+            have[entry["values"]] = have.get(entry["values"], 0) + entry["counts"]
         chosen.append(batch.filter(pc.equal(batch["split"], split)))
     if split not in have:
         there = ", ".join(f"{name} ({count} clips)" for name, count in have.items()) or "no clips"
@@ -158,7 +158,7 @@ def captions_by_clip(path: str | Path, clip_ids: Iterable[str]) -> dict[str, lis
 
 
 def audio_digest(clips: pd.DataFrame) -> str:
-    """Digest of the ids and the audio of clips, in order: what a feature file says it was made from."""
+    """Digest of the ids and the audio of clips, in order: what a feature file was made from."""
     state = hashlib.sha256()
     for clip_id, audio in zip(clips["clip_id"], clips["sha256"], strict=True):
         state.update(json.dumps([clip_id, audio], ensure_ascii=False).encode())
@@ -193,10 +193,6 @@ def _batches(path: str | Path, columns: Sequence[str]) -> Iterator[pa.RecordBatc
             yield from reader
     except pa.ArrowInvalid as error:
         raise CorpusError(f"{path} cannot be read: {error}. Remove it and run again to have it remade.") from error
-
-
-def _counted(column: pa.Array) -> list[tuple[str, int]]:
-    return [(entry["values"], entry["counts"]) for entry in column.value_counts().to_pylist()]
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -31,7 +31,7 @@ _TOLERANCE = 1e-3  # seconds
 
 
 class Cut(NamedTuple):
-    """What the name of a clip's file tells; times as they stand in it, empty where it has none."""
+    """The parts of the name of a clip's file; times as written in it, empty where it has none."""
 
     youtube_id: str
     prefix: str = ""
@@ -62,16 +62,16 @@ class Cut(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A row whose recording is looked for; ``start`` in seconds, None where the table does not say."""
+    """A row whose recording is looked for; ``start`` in seconds, None where the table has none."""
 
     youtube_id: str
-    split: str  # the corpus' own
+    split: str  # as in the corpus
     start: float | None = None
     name: str = ""  # of the file, where the table has one
 
 
 def cut_of(name: str) -> Cut | None:
-    """What a file's name, folders and extension aside, tells of the video; None when it holds no id."""
+    """The parts of a file's name, without folders and extension; None when it has no id."""
     found = _CUT.fullmatch(_EXTENSION.sub("", name.rpartition("/")[2]))
     return Cut(found["id"], found["prefix"], found["start"] or "", found["end"] or "") if found else None
 
@@ -82,7 +82,7 @@ def is_youtube_id(text: str) -> bool:
 
 
 def names_split(path: str, split: str) -> bool:
-    """Whether a folder on a path, which starts at the root, has a name of the corpus' own split."""
+    """Whether a folder on a path, which starts at the root, has a name of the corpus' split."""
     return not _FOLDERS[split].isdisjoint(path.casefold().split("/")[:-1])
 
 

@@ -1,7 +1,7 @@
-"""``earwitness doctor``: whether this machine can run what is asked, told before hours are spent on it.
+"""``earwitness doctor``: whether this machine can make the targets, reported before hours are spent on them.
 
-A check takes what is ``Asked`` and yields findings, and stands in ``CHECKS``. What the targets cannot do without is a
-FAIL where it is missing, everything else a note. Heavy packages are imported in the checks that look at them.
+A check takes what is ``Asked`` and yields findings; all are listed in ``CHECKS``. What the targets cannot do without is
+a FAIL where it is missing, everything else a note. Heavy packages are imported in the checks that need them.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
 
 def add_command(commands: Any) -> None:
     """Add ``doctor`` to the command line's subcommands (what ``ArgumentParser.add_subparsers`` returned)."""
-    doctor = commands.add_parser("doctor", help="look whether this machine can run what is asked")
-    told = f"as for snakemake, or the name of a data set (default: {DEMO})"
-    doctor.add_argument("targets", nargs="*", metavar="TARGET", help=told)
-    told = "merged over config/config.yaml as snakemake does; stands after the targets"
-    doctor.add_argument("--configfile", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help=told)
+    doctor = commands.add_parser("doctor", help="check whether this machine can make the targets")
+    text = f"as for snakemake, or the name of a data set (default: {DEMO})"
+    doctor.add_argument("targets", nargs="*", metavar="TARGET", help=text)
+    text = "merged over config/config.yaml as snakemake does; put it after the targets"
+    doctor.add_argument("--configfile", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help=text)
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
     doctor.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was found for ``options.targets``; 1 where something is missing that they need, else 0.
+    """Print the findings for ``options.targets``; 1 where something is missing that they need, else 0.
 
-    Raises EarwitnessError for a configuration that is not valid, and for targets that nothing makes.
+    Raises EarwitnessError for an invalid configuration, and for targets that no rule makes.
     """
     asked = ask(read_config(options.configfile), options.targets or [DEMO])
     findings = examine(asked)
@@ -65,20 +65,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(asked: Asked) -> list[Finding]:
-    """All checks' findings; a check that breaks is a finding itself."""
+    """The findings of all checks; a check that raises is a finding itself."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         try:
             findings.extend(check(asked))
         except EarwitnessError as error:
             findings.append(Finding(FAIL, f"{name}: {error}"))
-        except Exception as error:  # whatever it is, the other checks have something to say
-            findings.append(Finding(FAIL, f"{name}: cannot be looked at ({type(error).__name__}: {error})"))
+        except Exception as error:  # whatever it is, the other checks are still of use
+            findings.append(Finding(FAIL, f"{name}: the check failed ({type(error).__name__}: {error})"))
     return findings
 
 
 def report(findings: Sequence[Finding], coloured: bool = False) -> str:
-    """A line for each finding, and one for what they come to."""
+    """A line for each finding, and one with the number of problems."""
     lines = []
     for finding in findings:
         mark = f"{finding.mark:<4}"
@@ -86,5 +86,5 @@ def report(findings: Sequence[Finding], coloured: bool = False) -> str:
             mark = f"\x1b[{COLOURS[finding.mark]}m{mark}\x1b[0m"
         lines.append(f"{mark}  " + ". ".join(one_line(part) for part in (finding.what, finding.advice) if part))
     failures = sum(finding.mark == FAIL for finding in findings)
-    ends = {0: "Nothing stands in the way.", 1: "One of these stands in the way."}
-    return "\n".join([*lines, ends.get(failures, f"{failures} of these stand in the way.")])
+    ends = {0: "No problems found.", 1: "1 problem to fix."}
+    return "\n".join([*lines, ends.get(failures, f"{failures} problems to fix.")])

@@ -1,4 +1,4 @@
-"""What is asked for: targets as for Snakemake, and what they take of each data set."""
+"""What is asked for: targets as for Snakemake, and what they need of each data set."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from earwitness import registry
 from earwitness.config import FILES, Config, merge
 from earwitness.corpora.dataset import Dataset
 from earwitness.doctor.findings import one_line
@@ -22,53 +23,44 @@ RESULTS, RESOURCES = Path("results"), Path("resources")
 DEMO = "results/mini/comparison.html"
 STORE = "results/mlflow-store.json"
 JARS = "resources/spice/jars.json"
-RULES = {"all": DEMO, "tracking_store": STORE, "spice_jars": JARS}  # what Snakemake makes by the name of a rule
+RULES = {"all": DEMO, "tracking_store": STORE, "spice_jars": JARS}  # targets by the name of a rule
 
-# The stages of files beside the corpus, by what the files are called; other files than these no rule makes.
+# The stages of files beside the corpus, by file name; no rule makes any other file.
 NOTHING: frozenset[str] = frozenset()
-TRAINING = {"features", "text", "train"}
-SCORES = TRAINING | {"predict", "score"}
-EXPERIMENT = SCORES | {"leaks"}
 CORPUS_FILES = {
     **dict.fromkeys(("clips.csv", "captions.csv", "phrases.csv", "events.csv", "sources.csv", "report.json"), NOTHING),
-    "trivial.json": {"trivial", "score"},
     "leaks.json": {"leaks"},
     "leaks.csv": {"leaks"},
 }
 SPLIT_FILES = {f"{split}.h5": split for split in SPLITS}
-TEXT_FILES = ("vocabulary.json", "word2vec.bin")
-SEED_FILES = {
-    **dict.fromkeys(("model.safetensors", "model.json", "events.jsonl"), TRAINING),
-    "captions.csv": TRAINING | {"predict"},
-    **dict.fromkeys(("scores.csv", "statistics.h5", "metrics.json"), SCORES),
-}
+MODEL_FILES = ("model.safetensors", "model.json", "events.jsonl")
+SCORE_FILES = ("scores.csv", "statistics.h5", "metrics.json")
 
 # What a stage is called in messages, and the splits that must have clips for it.
 SPLITS_OF = {
     "text": ("the vocabulary", ("development",)),
     "train": ("training", ("development", "validation")),
-    "predict": ("captioning", ("evaluation",)),
+    "predict": ("prediction", ("evaluation",)),
     "score": ("scoring", ("evaluation",)),
-    "trivial": ("the constant caption", SPLITS),
 }
 
 
 @dataclass
 class Need:
-    """What the targets take of one data set: the stages they go through, with which features and experiments.
+    """What the targets need of one data set: the stages they go through, with which features and experiments.
 
     ``splits`` are those that must have clips, each with what it is needed for.
     """
 
     stages: set[str] = field(default_factory=set)
-    features: dict[str, None] = field(default_factory=dict)  # in the order in which they were asked for
+    features: dict[str, None] = field(default_factory=dict)  # in the order asked for
     experiments: dict[str, None] = field(default_factory=dict)
     splits: dict[str, dict[str, None]] = field(default_factory=dict)
 
 
 @dataclass
 class Asked:
-    """The configuration, and what the targets take of each data set."""
+    """The configuration, and what the targets need of each data set."""
 
     config: Config
     needs: dict[str, Need]
@@ -78,25 +70,25 @@ class Asked:
         return set().union(*(need.stages for need in self.needs.values()))
 
     def experiments(self) -> Iterator[tuple[str, str, ExperimentOptions]]:
-        """Data set, name and options of each experiment that the targets are made of."""
+        """Data set, name and options of each experiment that the targets need."""
         for dataset, need in self.needs.items():
             for name in need.experiments:
                 yield dataset, name, self.config.experiment(dataset, name)
 
     def datasets(self) -> Iterator[Dataset]:
-        """The data sets that the targets are made of."""
+        """The data sets that the targets need."""
         return (self.configured[name] for name in self.needs)
 
     @cached_property
     def configured(self) -> dict[str, Dataset]:
-        """All data sets by name; what a check reads of one is there for the others."""
+        """All data sets by name; what one check reads of them is kept for the others."""
         return {name: Dataset(name, options) for name, options in self.config.datasets.items()}
 
 
 def read_config(files: Iterable[Path] = ()) -> Config:
     """The configuration of the repository that this is called in, with ``files`` merged over it as Snakemake does.
 
-    Raises EarwitnessError for a file that cannot be read, and ConfigError for what is not valid.
+    Raises EarwitnessError for a file that cannot be read, and ConfigError for an invalid configuration.
     """
     if not CONFIG.is_file():
         raise EarwitnessError(f"{CONFIG} is not here. Call `earwitness doctor` in the folder that holds the Snakefile.")
@@ -107,9 +99,9 @@ def read_config(files: Iterable[Path] = ()) -> Config:
 
 
 def ask(config: Config, targets: Iterable[str]) -> Asked:
-    """What the targets need; ConfigError, with the nearest names, for one that nothing makes.
+    """What the targets need; ConfigError, with the nearest names, for one that no rule makes.
 
-    Paths and names of rules are what they are to Snakemake. A data set's name stands for its ``comparison.html``.
+    Paths and names of rules are as for Snakemake. A data set's name stands for its ``comparison.html``.
     """
     asked = Asked(config, {})
     for target in targets:
@@ -135,10 +127,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _add(asked: Asked, target: str) -> None:
-    """Add what a target takes of its data set, and the data sets that its leak audit reads."""
-    if dataset := _fetched_to(asked, target):
-        asked.needs.setdefault(dataset, Need()).stages.add("fetch")
-        return
+    """Add what a target needs of its data set, and the data sets that its leak audit reads."""
+    if Path(target).name == FETCHED:
+        for name, dataset in asked.configured.items():
+            if dataset.root == Path(target).parent and dataset.fetched:
+                asked.needs.setdefault(name, Need()).stages.add("fetch")
+                return
     config, features, experiments, splits = asked.config, [], [], {}
     match target.split("/"):
         case _ if target in (STORE, JARS):
@@ -147,61 +141,71 @@ def _add(asked: Asked, target: str) -> None:
             config.refuse_target(target)
         case ["results", dataset, "comparison.html"]:
             experiments = config.experiments_of(dataset)
-            stages = {"page", "score", "trivial"} | (EXPERIMENT if experiments else set())
+            of_all = [_stages(config.experiment(dataset, name)) for name in experiments]
+            kinds = dict.fromkeys(kind for name in experiments for kind in config.experiment(dataset, name).KINDS)
+            stages = {"page", *_add_baselines(splits, kinds)}.union(*of_all, *([{"leaks"}] if experiments else []))
         case ["results", dataset, "audio"] if asked.configured[dataset].synthesised:
             stages = set()
         case ["results", dataset, "corpus", name] if name in CORPUS_FILES:
             stages = CORPUS_FILES[name]
         case ["results", dataset, "features", feature, name] if feature in config.features and name in SPLIT_FILES:
             features, stages, splits = [feature], {"features"}, {SPLIT_FILES[name]: f"features/{feature}/{name}"}
-        case ["results", dataset, "text", text, name] if text in config.texts and name in TEXT_FILES:
+        case ["results", dataset, "baselines", name] if (kind := name.removesuffix(".json")) in registry.KINDS:
+            stages = _add_baselines(splits, [kind])
+        case ["results", dataset, "text", text, name] if (
+            text in config.texts and name in config.text(dataset, text).FILES.values()
+        ):
             stages = {"text"}
         case ["results", dataset, experiment, "metrics.json" | "tracking.json"] if experiment in config.experiments:
-            experiments, stages = [experiment], EXPERIMENT
-        case ["results", dataset, experiment, seed, name] if _is_of_seed(config, experiment, seed, name):
-            experiments, stages = [experiment], SEED_FILES[name]
+            experiments, stages = [experiment], _stages(config.experiment(dataset, experiment)) | {"leaks"}
+        case ["results", dataset, experiment, seed, *below] if (
+            experiment in config.experiments
+            and re.fullmatch(r"seed-\d+", seed)
+            and (found := _of_seed(config.experiment(dataset, experiment), "/".join(below))) is not None
+        ):
+            experiments, stages = [experiment], found
+        case _ if "/" in target and not target.startswith("results/"):  # there are no names that it might mean
+            raise ConfigError(listed(f"{target} is not configured:", [f"no rule makes this file; {FILES}"]))
         case _:
-            _refuse(config, target)
+            config.refuse_target(target if "/" in target else f"results/{target}")
     need = asked.needs.setdefault(dataset, Need())
     need.stages |= {"corpus"} | stages
     need.experiments |= dict.fromkeys(experiments)
     used = [use.entry for name in experiments for use in config.experiment(dataset, name).used("features")]
     need.features |= dict.fromkeys([*features, *used])
-    _add_splits(need, splits)
-    if "leaks" in stages:
-        _add_audited(asked, dataset)
-
-
-def _is_of_seed(config: Config, experiment: str, folder: str, name: str) -> bool:
-    return experiment in config.experiments and name in SEED_FILES and bool(re.fullmatch(r"seed-\d+", folder))
-
-
-def _fetched_to(asked: Asked, target: str) -> str | None:
-    """The data set whose folder is fetched when a target is made."""
-    if Path(target).name != FETCHED:
-        return None
-    folders = (name for name, dataset in asked.configured.items() if dataset.root == Path(target).parent)
-    return next((name for name in folders if asked.configured[name].fetched), None)
-
-
-def _refuse(config: Config, target: str) -> None:
-    """Raise ConfigError for a target that no rule makes; what is not in results/ has no names to be near to."""
-    if "/" in target and not target.startswith("results/"):
-        raise ConfigError(listed(f"{target} is not configured:", [f"no rule makes this file; {FILES}"]))
-    config.refuse_target(target if "/" in target else f"results/{target}")
-
-
-def _add_splits(need: Need, splits: dict[str, str]) -> None:
-    for stage, (what, needed) in SPLITS_OF.items():
-        if stage in need.stages:
-            for split in needed:
-                need.splits.setdefault(split, {})[what] = None
-    for split, what in splits.items():
+    needed_for = [(split, what) for stage, (what, used) in SPLITS_OF.items() if stage in need.stages for split in used]
+    for split, what in [*needed_for, *splits.items()]:
         need.splits.setdefault(split, {})[what] = None
+    if "leaks" in stages:  # what the audit compares with is not fetched for it
+        for name in filter(None, (config.id_lists[entry].dataset for entry in config.audited(dataset))):
+            if asked.configured[name].obtainable:
+                asked.needs.setdefault(name, Need()).stages.add("corpus")
 
 
-def _add_audited(asked: Asked, dataset: str) -> None:
-    """Add the data sets that a leak audit compares with; none is fetched for it."""
-    for name in filter(None, (asked.config.id_lists[entry].dataset for entry in asked.config.audited(dataset))):
-        if asked.configured[name].obtainable:
-            asked.needs.setdefault(name, Need()).stages.add("corpus")
+def _stages(options: ExperimentOptions) -> set[str]:
+    """The stages of an experiment up to its scores."""
+    made = {use.stage for use in options.uses() if use.stage in ("features", "text")}
+    scored = {"score"} if any(registry.kind(kind).uses_tools for kind in options.KINDS) else set()
+    return made | scored | {"predict"} | ({"train"} if options.TRAINED else set())
+
+
+def _of_seed(options: ExperimentOptions, file: str) -> set[str] | None:
+    """The stages that a file below a seed's folder takes; None for one that no rule makes."""
+    stages = _stages(options)
+    if file in MODEL_FILES and options.TRAINED:
+        return stages - {"predict", "score"}
+    for kind in options.KINDS:
+        if file in (*registry.kind(kind).files, f"{kind}/prediction.json"):
+            return stages - {"score"}
+        if file in [f"{kind}/{name}" for name in SCORE_FILES]:
+            return stages
+    return None
+
+
+def _add_baselines(splits: dict[str, str], kinds: Iterable[str]) -> set[str]:
+    """Add the splits that the baselines of kinds need; their stages."""
+    stages = set()
+    for kind in map(registry.kind, kinds):
+        stages |= {"baselines", *(["score"] if kind.uses_tools else [])}
+        splits |= dict.fromkeys(kind.baseline_splits, "the baselines")
+    return stages

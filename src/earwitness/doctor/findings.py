@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 
 ANSWER_SECONDS = 5  # for a server
-PROGRAM_SECONDS = 15  # for Java to say its version, and for a disk to give a lock
+PROGRAM_SECONDS = 15  # for Java to print its version, and for a disk to grant a lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Finding:
 
 
 class Ran(NamedTuple):
-    """What a program said; ``status`` is None when it had not ended in time."""
+    """The result of a program; ``status`` is None when it had not ended in time."""
 
     status: int | None
-    told: str
+    output: str
 
 
 def fail_if(needed: bool) -> Literal["note", "FAIL"]:
@@ -40,7 +40,7 @@ def fail_if(needed: bool) -> Literal["note", "FAIL"]:
 
 
 def one_line(message: str) -> str:
-    """A message of several lines as one, a list of offenders with semicolons, without a full stop."""
+    """A message of several lines as one, offenders separated by semicolons, without a full stop."""
     heading, *rest = [line.strip() for line in message.strip().splitlines()] or [""]
     items = "; ".join(line.removeprefix("- ") for line in rest if line.startswith("- "))
     others = [line for line in rest if not line.startswith("- ")]
@@ -59,7 +59,7 @@ def gigabytes(count: float) -> str:
 
 
 def ran(command: Sequence[str | Path]) -> Ran:
-    """Run a program for ``PROGRAM_SECONDS`` at most; one that hangs in the system is left behind, not waited for."""
+    """Run a program for ``PROGRAM_SECONDS`` at most; one that hangs in a system call is not waited for."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
@@ -73,7 +73,7 @@ def ran(command: Sequence[str | Path]) -> Ran:
 
 @cache
 def unanswered(address: str) -> str:
-    """Why a server does not answer, empty when it does; looking up its name is limited in time too."""
+    """Why a server does not answer, empty when it does; the look-up of its name is limited in time too."""
     import requests
 
     answers: list[str] = []

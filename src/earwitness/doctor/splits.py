@@ -23,15 +23,18 @@ SHOWN = 3  # offenders; the corpus stage names all of them
 
 @dataclass
 class Holds:
-    """What a data set holds: clips by split, the ids of those without a caption, and why its corpus will be refused."""
+    """A data set's clips by split, the ids of those without a caption, and why its corpus will be refused."""
 
     clips: Counter[str]
-    bare: Sequence[str] = ()
+    uncaptioned: Sequence[str] = ()
     refused: Sequence[Finding] = ()
+
+    def __str__(self) -> str:
+        return ", ".join(f"{split} {self.clips[split]}" for split in SPLITS if self.clips[split]) or "no clips"
 
 
 def check_splits(asked: Asked) -> Iterator[Finding]:
-    """The splits that the targets need, and captions: the vocabulary and the constant caption read those of all."""
+    """The splits that the targets need, and captions: the vocabulary and the constant caption read all of them."""
     for dataset in asked.datasets():
         need = asked.needs[dataset.name]
         try:
@@ -42,39 +45,36 @@ def check_splits(asked: Asked) -> Iterator[Finding]:
         if holds is None:
             continue
         findings = [*holds.refused, *_absent(dataset, need, holds), *_without_captions(dataset, need, holds)]
-        yield from findings or [Finding(OK, f"{dataset.name}: the splits and captions are there: {_told(holds.clips)}")]
+        yield from findings or [Finding(OK, f"{dataset.name}: the splits and captions are there: {holds}")]
 
 
 def _absent(dataset: Dataset, need: Need, holds: Holds) -> Iterator[Finding]:
     absent = [split for split in SPLITS if split in need.splits and not holds.clips[split]]
-    if not absent or (holds.refused and not holds.clips):  # tables that cannot be read at all are told already
+    if not absent or (holds.refused and not holds.clips):  # unreadable tables are reported already
         return
     parts = [f"no {split} clips (needed for {', '.join(need.splits[split])})" for split in absent]
     entry = f"datasets.{dataset.name}"
     if dataset.synthesised:
-        advice = " and ".join(f"{entry}.clips.{split}" for split in absent)
-        advice = f"Set {advice} to more than 0"
+        advice = f"Set {' and '.join(f'{entry}.clips.{split}' for split in absent)} to more than 0"
     else:
         advice = f"Add such clips to the data set, or set {entry}.split_scheme to lists that move clips"
-    yield Finding(FAIL, f"{dataset.name}: {', '.join(parts)}; it has {_told(holds.clips)}", advice)
+    yield Finding(FAIL, f"{dataset.name}: {', '.join(parts)}; it has {holds}", advice)
 
 
 def _without_captions(dataset: Dataset, need: Need, holds: Holds) -> Iterator[Finding]:
     readers = [what for stage, (what, _) in SPLITS_OF.items() if stage in need.stages and stage != "predict"]
-    if not readers or not holds.bare:
+    if not readers or not holds.uncaptioned:
         return
-    count, whole = len(holds.bare), holds.clips.total()
     advice = "Add them to its tables"
-    if _goes_without(dataset):
+    if _has_no_table(dataset):
         advice = f"Set datasets.{dataset.name}.table to the table that has them"
-    told = (
-        f"none of its {whole} clips has a caption" if count == whole else _some(holds.bare, "clips without a caption")
-    )
-    yield Finding(FAIL, f"{dataset.name}: {told}; captions are needed for {', '.join(readers)}", advice)
+    what, whole = _some(holds.uncaptioned, "clips without a caption"), holds.clips.total()
+    what = f"none of its {whole} clips has a caption" if len(holds.uncaptioned) == whole else what
+    yield Finding(FAIL, f"{dataset.name}: {what}; captions are needed for {', '.join(readers)}", advice)
 
 
 def _holds(dataset: Dataset) -> Holds | None:
-    """None where nobody knows yet, or where what cannot be read is told by the check of data sets."""
+    """None where it is unknown yet, or where the check of data sets reports what cannot be read."""
     options, corpus = dataset.options, RESULTS / dataset.name / "corpus"
     if dataset.synthesised:
         return Holds(Counter({split: count for split in SPLITS if (count := getattr(options.clips, split))}))
@@ -83,15 +83,16 @@ def _holds(dataset: Dataset) -> Holds | None:
     except CorpusError:  # a list of the split scheme is not there
         return None
     if _is_made(dataset, corpus, inputs):
-        return _of_corpus(corpus)
-    if dataset.to_be_fetched and options.source != YOUTUBE:
-        return None
-    if not dataset.root.is_dir() and not dataset.to_be_fetched:
-        return None
-    return _of_tables(dataset) if dataset.tables or _goes_without(dataset) else None
+        from earwitness.corpora.tables import read_table
+
+        clips = read_table(corpus / "clips.csv", ["clip_id", "split"])
+        captioned = set(read_table(corpus / "captions.csv", ["clip_id"])["clip_id"])
+        return Holds(Counter(clips["split"]), [clip_id for clip_id in clips["clip_id"] if clip_id not in captioned])
+    readable = options.source == YOUTUBE if dataset.to_be_fetched else dataset.root.is_dir()
+    return _of_tables(dataset) if readable and (dataset.tables or _has_no_table(dataset)) else None
 
 
-def _goes_without(dataset: Dataset) -> bool:
+def _has_no_table(dataset: Dataset) -> bool:
     """Whether it is a folder of recordings for which no table is configured."""
     return getattr(dataset.options, "table", "") is None
 
@@ -110,16 +111,8 @@ def _is_made(dataset: Dataset, corpus: Path, inputs: Sequence[Path]) -> bool:
     return all(path.stat().st_mtime <= made for path in made_from)
 
 
-def _of_corpus(corpus: Path) -> Holds:
-    from earwitness.corpora.tables import read_table
-
-    clips = read_table(corpus / "clips.csv", ["clip_id", "split"])
-    captioned = set(read_table(corpus / "captions.csv", ["clip_id"])["clip_id"])
-    return Holds(Counter(clips["split"]), [clip_id for clip_id in clips["clip_id"] if clip_id not in captioned])
-
-
 def _of_tables(dataset: Dataset) -> Holds:
-    """What the data set's own tables list, in the splits of its scheme; of recordings only the names are read."""
+    """What the data set's tables list, in the splits of its scheme; of recordings only the names are read."""
     from earwitness.corpora.schemes import apply_scheme
     from earwitness.corpora.tables import Listing
 
@@ -130,14 +123,14 @@ def _of_tables(dataset: Dataset) -> Holds:
     refused = [] if fetching else list(_refused(dataset, listing))
     skips = options.on_bad_audio == "skip" and not fetching
     clips = [clip for clip in listing.clips if clip.path is not None or not skips]
-    bare = [clip.clip_id for clip in clips if not clip.captions]
-    return Holds(Counter(clip.split for clip in clips), bare, refused)
+    uncaptioned = [clip.clip_id for clip in clips if not clip.captions]
+    return Holds(Counter(clip.split for clip in clips), uncaptioned, refused)
 
 
 def _refused(dataset: Dataset, listing: Listing) -> Iterator[Finding]:
     """Why the corpus stage will refuse what is listed."""
     if listing.problems:
-        advice = f"Mend them; results/{dataset.name}/corpus/report.json, when asked for, names all"
+        advice = f"Correct them; results/{dataset.name}/corpus/report.json, when made, lists all"
         yield Finding(FAIL, f"{dataset.name}: {_some(listing.problems, 'problems of its tables')}", advice)
     missing = [clip.clip_id for clip in listing.clips if clip.path is None]
     if missing and dataset.options.on_bad_audio == "fail":
@@ -148,7 +141,3 @@ def _refused(dataset: Dataset, listing: Listing) -> Iterator[Finding]:
 def _some(offenders: Sequence[str], what: str) -> str:
     more = f"; and {len(offenders) - SHOWN} more" if len(offenders) > SHOWN else ""
     return f"{len(offenders)} {what}: {'; '.join(offenders[:SHOWN])}{more}"
-
-
-def _told(clips: Counter[str]) -> str:
-    return ", ".join(f"{split} {clips[split]}" for split in SPLITS if clips[split]) or "no clips"

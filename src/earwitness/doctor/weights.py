@@ -1,4 +1,4 @@
-"""Checks of public weights, and of features that somebody else made."""
+"""Checks of public weights, and of external features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from earwitness.doctor.findings import FAIL, OK, Finding, host_of, one_line, una
 from earwitness.errors import EarwitnessError
 from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER, absent, state
 from earwitness.files import sha256
-from earwitness.options import FeatureOptions
 
 
 def check_checkpoints(asked: Asked) -> Iterator[Finding]:
@@ -25,56 +24,52 @@ def check_checkpoints(asked: Asked) -> Iterator[Finding]:
             size = Path(path).stat().st_size
             yield Finding(OK, f"{', '.join(names)}: {path}, {size / 1e6:.1f} MB, sha256 {sha256(path)}")
         else:
-            advice = "Put the public file there, or say `none` to train from scratch"
+            advice = "Put the public file there, or set `none` to train from scratch"
             yield Finding(FAIL, f"{', '.join(names)}: {path} does not exist", advice)
 
 
 def check_features(asked: Asked) -> Iterator[Finding]:
-    """The weights of extractors, and features that somebody else made."""
+    """The weights of extractors, and external features."""
     users: dict[Path, list[str]] = defaultdict(list)
     for dataset, need in asked.needs.items():
         for name in need.features:
             options = asked.config.feature(dataset, name)
             if not options.computed:
-                yield _external(f"{dataset}/features/{name}", options)
+                try:
+                    files = ", ".join(map(str, options.files().values()))
+                    yield Finding(OK, f"{dataset}/features/{name}: features are read from {files}")
+                except EarwitnessError as error:
+                    yield Finding(FAIL, f"{dataset}/features/{name}: {one_line(str(error))}")
             for path in options.checkpoints().values():
                 users[path].append(f"{dataset}/features/{name}")
     for path, names in users.items():
         yield _weights(path, ", ".join(names), asked.config.checkpoints.mirror)
 
 
-def _external(name: str, options: FeatureOptions) -> Finding:
-    try:
-        files = options.files()
-    except EarwitnessError as error:
-        return Finding(FAIL, f"{name}: {one_line(str(error))}")
-    return Finding(OK, f"{name}: features are read from {', '.join(map(str, files.values()))}")
-
-
 def _weights(path: Path, name: str, mirror: str | None) -> Finding:
-    """Weights that are there, will be fetched, or have to be brought."""
+    """Weights that are there, will be fetched, or must be put there by hand."""
     from earwitness.fetch.download import local_path
 
     known = CHECKPOINTS.get(path.name) if path.parent == FOLDER else None
     if path.is_file():
-        told = f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB"
+        what = f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB"
         if state(path)["verified"]:
-            return Finding(OK, f"{told}, as published by its digest")
+            return Finding(OK, f"{what}, has its published digest")
         if known and known.verifiable:
-            advice = f"Remove it; the right one is {known.described()}"
-            return Finding(FAIL, f"{told}, is not the published file", advice)
-        return Finding(OK, f"{told}, of which no digest is published")
+            return Finding(
+                FAIL, f"{what}, is not the published file", f"Remove it; the right one is {known.described()}"
+            )
+        return Finding(OK, f"{what}, of which no digest is published")
     if known is None:
         return Finding(FAIL, f"{name}: {absent(path)}")
     folder = None if mirror is None else local_path(mirror)
     if folder is not None and (folder / path.name).is_file():
         return Finding(OK, f"{name}: {path} will be taken from {mirror}")
     if folder is not None:
-        advice = f"Put it there: {known.described()}"
-        return Finding(FAIL, f"{name}: {path} is to be taken from {mirror}, which does not hold it", advice)
+        return Finding(FAIL, f"{name}: {path} is not in the mirror {mirror}", f"Put it there: {known.described()}")
     hosts = [host_of(address) for address in ((mirror,) if mirror else known.addresses)]
     reasons = [reason for host in hosts if (reason := unanswered(host))]
     if len(reasons) == len(hosts):
-        told = f"{name}: {path} is to be fetched, and {hosts[0]} cannot be reached ({reasons[0]})"
-        return Finding(FAIL, told, f"Put it there by hand: {known.described()}")
+        what = f"{name}: {path} must be fetched, and {hosts[0]} cannot be reached ({reasons[0]})"
+        return Finding(FAIL, what, f"Put it there by hand: {known.described()}")
     return Finding(OK, f"{name}: {path} will be fetched from {hosts[0]}")

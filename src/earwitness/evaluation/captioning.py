@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
+from earwitness.options import SPLITS
 
 PREDICTIONS = ["clip_id", "caption", "score"]
 CAPTION = "caption"  # the column of scores.csv
@@ -18,6 +19,7 @@ class Captioning(Kind):
     label = "Captioning"
     files = ("captions.csv",)
     artifacts = files
+    baseline_splits = SPLITS
     uses_tools = True
     curves = {"validation_cider_d": "CIDEr-D on validation"}
 

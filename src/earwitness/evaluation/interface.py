@@ -47,6 +47,7 @@ class Kind(ABC):
         files: the predictions, beside the model.
         tables: of the corpus that prediction, scoring and baselines read.
         artifacts: those of ``files`` that are small enough to be logged to MLflow.
+        baseline_splits: the splits that baselines are made of.
         uses_tools: whether its metrics need jars or models on this machine.
         curves: validation metrics whose curves the page shows, with a title.
     """
@@ -56,6 +57,7 @@ class Kind(ABC):
     files: tuple[str, ...]
     tables: tuple[str, ...] = ("clips.csv", "captions.csv", "report.json")
     artifacts: tuple[str, ...] = ()
+    baseline_splits: tuple[str, ...] = (SPLIT,)
     uses_tools: bool = False
     curves: Mapping[str, str] = {}
 

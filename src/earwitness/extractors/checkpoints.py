@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.errors import EarwitnessError, listed
-from earwitness.fetch.checkpoints import CHECKPOINTS, absent, is_web_page
+from earwitness.fetch.checkpoints import CHECKPOINTS, absent
+from earwitness.fetch.published import is_web_page
 
 # The entry of each file that has the weights; None where the file is the weights.
 KEYS = {

@@ -1,10 +1,11 @@
-"""Unpacks 7z, zip and tar archives of unknown origin: whole or not at all, and nowhere but where they are told to.
+"""Unpacks 7z, zip and tar archives of unknown origin: whole or not at all, and into the given folder only.
 
-What an archive lists is judged before a byte is written; what it turns out to hold is counted while it is unpacked.
+What an archive lists is checked before a byte is written; what it turns out to hold is counted while it is unpacked.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -15,10 +16,10 @@ import unicodedata
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 import py7zr
 from tqdm import tqdm
@@ -27,7 +28,7 @@ from earwitness.errors import EarwitnessError, disk_full_is_plain, listed
 from earwitness.lock import alone
 
 SUFFIXES = (".7z", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-EXPANSION = 1000  # times its own size is what an archive may hold; recordings hardly shrink to a third
+EXPANSION = 1000  # times its size is what an archive may hold; recordings hardly shrink to a third
 CHUNK = 1 << 20  # bytes
 
 FILE, FOLDER = "file", "folder"  # any other kind of member is refused under its name
@@ -43,11 +44,12 @@ _KINDS = {
     stat.S_IFSOCK: "socket",
 }
 _SPECIAL = "special file"
+_NO_TRUST = "Nothing was unpacked. Do not trust this archive; check whether it is the one you meant to have."
 
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """What was written: files, their bytes, and the members left out as leavings of macOS."""
+    """What was written: files, their bytes, and the members of macOS that were left out."""
 
     files: int
     bytes: int
@@ -63,26 +65,6 @@ class _Member(NamedTuple):
     bytes: int
 
 
-class _Archive(Protocol):
-    """What is needed of a format."""
-
-    def members(self) -> Iterator[_Member]:
-        """The entries, and EarwitnessError where their contents cannot be had at all."""
-
-    def write(self, places: dict[int, Path], meter: _Meter, root: Path) -> None:
-        """Write the members of these numbers to these paths, which lie below ``root`` in folders that exist."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Where the files of an archive go, relative to its place, the folders it lists, and the bytes declared."""
-
-    files: dict[int, PurePosixPath]
-    folders: list[PurePosixPath]
-    bytes: int
-    left_out: tuple[str, ...]
-
-
 def archive_stem(name: str) -> str | None:
     """A file's name without its ending where that is an archive's, else None."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
@@ -94,7 +76,7 @@ def archive_stem(name: str) -> str | None:
 def unpack(
     archive: str | os.PathLike, into: str | os.PathLike, *, strip: bool = True, limit_bytes: int | None = None
 ) -> Unpacked:
-    """Unpack an archive, whose format is told by its contents, to a folder ``into`` that must not exist.
+    """Unpack an archive, whose format is found from its contents, to a folder ``into`` that must not exist.
 
     With ``strip``, a top folder that holds everything is left out. ``into`` is whole or absent; files get plain modes.
     Raises one EarwitnessError, with nothing written, that names every member that would leave the folder, is a link or
@@ -104,37 +86,47 @@ def unpack(
     archive, into = Path(archive), Path(into)
     if os.path.lexists(into):
         raise EarwitnessError(f"{into} is there already; move it away to have {archive} unpacked there.")
+    try:
+        limit = EXPANSION * archive.stat().st_size
+    except OSError as error:
+        raise EarwitnessError(f"{archive} cannot be read ({error.strerror}).") from error
+    limit = limit if limit_bytes is None else min(limit, limit_bytes)
     hidden = into.with_name(f".{into.name}.unpacking").absolute()
-    limit = _limit(archive, limit_bytes)
     busy = f"{into} is being unpacked by another process; wait for it, or stop it."
     with (
         alone(into.with_name(f".{into.name}.lock"), busy),
         _damage_is_plain(archive),
         disk_full_is_plain(into),
-        _opened(archive) as source,
+        archive.open("rb") as file,
+        _opened(archive, file) as source,
     ):
-        plan = _plan(archive, source, strip, limit)
-        _require_room(archive, into, plan.bytes)
+        members, problems = _listed_members(source, limit)
+        left_out = tuple(member.name for member in members if _is_of_macos(member.name))
+        members = [member for member in members if not _is_of_macos(member.name)]
+        _require_safe(archive, members, problems)
+        places = {number: hidden / path for number, path in _paths(members, strip).items()}
+        declared, free = sum(member.bytes for member in members), shutil.disk_usage(into.parent).free
+        if declared > free:
+            raise EarwitnessError(
+                f"{archive} needs {declared} bytes to be unpacked to {into}, but only {free} are free on that disk. "
+                "Free some space and run the same command again."
+            )
         try:
-            _clear(hidden)
-            written = _write(archive, source, plan, hidden, limit)
+            shutil.rmtree(hidden, ignore_errors=True)  # what a killed process left behind
+            for member in members:
+                folder = places[member.number] if member.kind == FOLDER else places[member.number].parent
+                folder.mkdir(parents=True, exist_ok=True)
+            files = {member.number: places[member.number] for member in members if member.kind == FILE}
+            name = f"Unpacking {archive.name}"
+            with tqdm(total=declared, desc=name, unit="B", unit_scale=True, file=sys.stderr) as bar:
+                meter = _Meter(archive, limit, bar)
+                source.write(files, meter, hidden)
+            if meter.bytes != declared:
+                raise _damaged(archive, f"it holds {meter.bytes} bytes, but declares {declared}")
             hidden.rename(into)
         finally:
-            _clear(hidden)
-    return Unpacked(len(plan.files), written, plan.left_out)
-
-
-def _limit(archive: Path, limit_bytes: int | None) -> int:
-    try:
-        limit = EXPANSION * archive.stat().st_size
-    except OSError as error:
-        raise EarwitnessError(f"{archive} cannot be read ({error.strerror}).") from error
-    return limit if limit_bytes is None else min(limit, limit_bytes)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a killed process, or this one, left behind."""
-    shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(hidden, ignore_errors=True)
+    return Unpacked(len(files), meter.bytes, left_out)
 
 
 @contextmanager
@@ -144,164 +136,117 @@ def _damage_is_plain(archive: Path) -> Iterator[None]:
         yield
     except (EarwitnessError, MemoryError):
         raise
+    except py7zr.PasswordRequired as error:
+        raise _encrypted(archive) from error
     except (py7zr.exceptions.UnsupportedCompressionMethodError, NotImplementedError) as error:
         advice = "Unpack it with another program and pack it anew as zip."
-        raise EarwitnessError(
-            f"{archive} is packed by a method that cannot be read here ({error}). {advice}"
-        ) from error
+        raise EarwitnessError(f"{archive} is packed by a method that is not supported ({error}). {advice}") from error
     except Exception as error:
         # On damaged bytes the readers raise nearly anything: struct.error, EOFError, IndexError, AssertionError, ...
         if isinstance(error, OSError) and error.errno is not None:
             raise EarwitnessError(f"{archive} could not be unpacked: {error}.") from error
-        raise EarwitnessError(_damaged(archive, _reason(error))) from error
+        reason = str(error) or type(error).__name__
+        if isinstance(error, py7zr.exceptions.CrcError):
+            reason = f"the checksum of {error.filename!r} is wrong"
+        raise _damaged(archive, reason) from error
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, py7zr.exceptions.CrcError):
-        return f"the checksum of {error.filename!r} is wrong"
-    return str(error) or type(error).__name__
-
-
-def _damaged(archive: Path, reason: str) -> str:
+def _damaged(archive: Path, reason: str) -> EarwitnessError:
     advice = "most likely its download was interrupted. Remove it and run the same command again."
-    return f"{archive} is truncated or damaged ({reason}); {advice}"
-
-
-@contextmanager
-def _opened(archive: Path) -> Iterator[_Archive]:
-    """The archive in its format, which the first bytes tell."""
-    with archive.open("rb") as file:
-        head = file.read(6)
-        file.seek(0)
-        if head == b"7z\xbc\xaf\x27\x1c":
-            with _seven_zip(archive, file) as seven:
-                yield _SevenZip(seven)
-        elif head[:2] == b"PK":
-            with zipfile.ZipFile(file) as zipped:
-                yield _Zip(archive, zipped)
-        else:
-            with _tar(archive, file) as tar:
-                yield _Tar(archive, tar)
+    return EarwitnessError(f"{archive} is truncated or damaged ({reason}); {advice}")
 
 
 def _encrypted(archive: Path) -> EarwitnessError:
     return EarwitnessError(f"{archive} is encrypted. Unpack it by hand with its password.")
 
 
-def _seven_zip(archive: Path, file: BinaryIO) -> AbstractContextManager[py7zr.SevenZipFile]:
-    try:
-        seven = py7zr.SevenZipFile(file)
-    except py7zr.PasswordRequired as error:
-        raise _encrypted(archive) from error
-    if seven.needs_password():
-        raise _encrypted(archive)
-    return seven
+class _Archive:
+    """One format: ``opened`` is what its library reads, ``entries`` the members as the library lists them."""
 
-
-def _tar(archive: Path, file: BinaryIO) -> tarfile.TarFile:
-    try:
-        return tarfile.open(fileobj=file, mode="r:*")
-    except tarfile.ReadError as error:
-        raise EarwitnessError(_damaged(archive, "it is no 7z, zip or tar archive")) from error
-
-
-class _SevenZip:
-    def __init__(self, seven: py7zr.SevenZipFile):
-        self._seven = seven
+    def __init__(self, archive: Path, opened):
+        self.archive, self.opened = archive, opened
+        self.entries: list = []
 
     def members(self) -> Iterator[_Member]:
-        for number, entry in enumerate(self._seven.files):
-            yield _Member(number, entry.filename, self._kind(entry), entry.uncompressed)
+        """The members, in order; EarwitnessError where their contents cannot be read at all."""
+        raise NotImplementedError
 
-    @staticmethod
-    def _kind(entry) -> str:
-        if entry.is_symlink or entry.is_junction:
-            return "symbolic link"
-        return FOLDER if entry.is_directory else _KINDS.get(entry.st_fmt or 0, _SPECIAL)
+    def open(self, entry) -> BinaryIO:
+        """The contents of a member."""
+        return self.opened.open(entry)
 
     def write(self, places: dict[int, Path], meter: _Meter, root: Path) -> None:
-        by_name = {self._seven.files[number].filename: path for number, path in places.items()}
-        # py7zr asks for a file by its name below the folder it is told, the top folder included.
+        """Write the members of these numbers to these paths, which lie below ``root`` in folders that exist."""
+        for number, path in places.items():
+            with self.open(self.entries[number]) as source, _Writer(path, meter) as out:
+                shutil.copyfileobj(source, out, CHUNK)
+
+
+class _SevenZip(_Archive):
+    def members(self) -> Iterator[_Member]:
+        if self.opened.needs_password():
+            raise _encrypted(self.archive)
+        self.entries = list(self.opened.files)
+        for number, entry in enumerate(self.entries):
+            kind = FOLDER if entry.is_directory else _KINDS.get(entry.st_fmt or 0, _SPECIAL)
+            kind = "symbolic link" if entry.is_symlink or entry.is_junction else kind
+            yield _Member(number, entry.filename, kind, entry.uncompressed)
+
+    def write(self, places: dict[int, Path], meter: _Meter, root: Path) -> None:
+        by_name = {self.entries[number].filename: path for number, path in places.items()}
+        # py7zr asks for a file by its name below the folder to extract to, the top folder included.
         factory = _Factory({(root / name).as_posix(): path for name, path in by_name.items()}, meter)
         try:
-            self._seven.extract(root, targets=list(by_name), factory=factory)
+            self.opened.extract(root, targets=list(by_name), factory=factory)
         finally:
             factory.close()
 
 
-class _Zip:
-    def __init__(self, archive: Path, zipped: zipfile.ZipFile):
-        self._zip = zipped
-        self._entries = zipped.infolist()
-        if any(entry.flag_bits & 1 for entry in self._entries):
-            raise _encrypted(archive)
-
+class _Zip(_Archive):
     def members(self) -> Iterator[_Member]:
-        for number, entry in enumerate(self._entries):
+        self.entries = self.opened.infolist()
+        if any(entry.flag_bits & 1 for entry in self.entries):
+            raise _encrypted(self.archive)
+        for number, entry in enumerate(self.entries):
             kind = _KINDS.get(stat.S_IFMT(entry.external_attr >> 16), _SPECIAL)
             yield _Member(number, entry.filename, FOLDER if entry.is_dir() else kind, entry.file_size)
 
-    def write(self, places: dict[int, Path], meter: _Meter, root: Path) -> None:
-        for number, path in places.items():
-            with self._zip.open(self._entries[number]) as source:
-                meter.copy(source, path)
 
-
-class _Tar:
-    def __init__(self, archive: Path, tar: tarfile.TarFile):
-        self._archive, self._tar = archive, tar
-        self._entries: list[tarfile.TarInfo] = []
-
+class _Tar(_Archive):
     def members(self) -> Iterator[_Member]:
-        for number, entry in enumerate(self._tar):
-            self._entries.append(entry)
-            yield _Member(number, entry.name, self._kind(entry), entry.size)
-        # tarfile takes a header that is cut or spoilt for the end; only blocks of zeros are one.
-        self._tar.fileobj.seek(self._tar.offset)
-        end = self._tar.fileobj.read(tarfile.BLOCKSIZE)
+        for number, entry in enumerate(self.opened):
+            self.entries.append(entry)
+            kinds = {FILE: entry.isreg(), FOLDER: entry.isdir(), "symbolic link": entry.issym()}
+            kinds |= {"hard link": entry.islnk(), "device": entry.isdev()}
+            yield _Member(number, entry.name, next((kind for kind, it in kinds.items() if it), _SPECIAL), entry.size)
+        # tarfile takes a header that is cut or damaged for the end; only blocks of zeros are one.
+        self.opened.fileobj.seek(self.opened.offset)
+        end = self.opened.fileobj.read(tarfile.BLOCKSIZE)
         if len(end) < tarfile.BLOCKSIZE or any(end):
-            raise EarwitnessError(_damaged(self._archive, "its end is missing"))
-        while self._tar.fileobj.read(CHUNK):
+            raise _damaged(self.archive, "its end is missing")
+        while self.opened.fileobj.read(CHUNK):
             pass  # the checksum of a compressed tar stands at its very end
 
-    @staticmethod
-    def _kind(entry: tarfile.TarInfo) -> str:
-        if entry.isreg() or entry.isdir():
-            return FILE if entry.isreg() else FOLDER
-        if entry.issym() or entry.islnk():
-            return "symbolic link" if entry.issym() else "hard link"
-        return "device" if entry.isdev() else _SPECIAL
-
-    def write(self, places: dict[int, Path], meter: _Meter, root: Path) -> None:
-        for number, path in places.items():
-            with self._tar.extractfile(self._entries[number]) as source:
-                meter.copy(source, path)
+    def open(self, entry) -> BinaryIO:
+        return self.opened.extractfile(entry)
 
 
-def _plan(archive: Path, source: _Archive, strip: bool, limit: int) -> _Plan:
-    """Where everything goes; one EarwitnessError with all that forbids to unpack."""
-    members, problems = _listed_members(source, limit)
-    left_out = tuple(member.name for member in members if _is_leaving(member.name))
-    members = [member for member in members if not _is_leaving(member.name)]
-    unsafe, clashes = [*_unsafe(members), *problems], list(_clashes(members))
-    if problems := [*unsafe, *clashes]:
-        advice = "Nothing was unpacked. Do not trust this archive; look whether it is the one you meant to have."
-        if not unsafe:
-            advice = "Nothing was unpacked. Not every disk can hold such names beside each other: pack it anew."
-        raise EarwitnessError(listed(f"{archive} cannot be unpacked:", problems, advice))
-    paths = {member.number: PurePosixPath(member.name) for member in members}
-    if not any(member.kind == FILE for member in members):
-        raise EarwitnessError(f"{archive} holds no files. Look whether it is the one you meant to have.")
-    files = {member.number: paths[member.number] for member in members if member.kind == FILE}
-    folders = [paths[member.number] for member in members if member.kind == FOLDER]
-    if (
-        strip
-        and len({path.parts[:1] for path in paths.values() if path.parts}) == 1
-        and all(len(path.parts) > 1 for path in files.values())
-    ):
-        files = {number: PurePosixPath(*path.parts[1:]) for number, path in files.items()}
-        folders = [PurePosixPath(*path.parts[1:]) for path in folders]
-    return _Plan(files, folders, sum(member.bytes for member in members), left_out)
+@contextmanager
+def _opened(archive: Path, file: BinaryIO) -> Iterator[_Archive]:
+    """The archive in its format, found from the first bytes."""
+    head = file.read(6)
+    file.seek(0)
+    if head == b"7z\xbc\xaf\x27\x1c":
+        form, library = _SevenZip, py7zr.SevenZipFile(file)
+    elif head[:2] == b"PK":
+        form, library = _Zip, zipfile.ZipFile(file)
+    else:
+        try:
+            form, library = _Tar, tarfile.TarFile.open(fileobj=file, mode="r:*")
+        except tarfile.ReadError as error:
+            raise _damaged(archive, "it is no 7z, zip or tar archive") from error
+    with library as opened:
+        yield form(archive, opened)
 
 
 def _listed_members(source: _Archive, limit: int) -> tuple[list[_Member], list[str]]:
@@ -318,42 +263,48 @@ def _listed_members(source: _Archive, limit: int) -> tuple[list[_Member], list[s
     return members, []
 
 
-def _is_leaving(name: str) -> bool:
-    """Whether a member is what macOS adds of its own: resource forks and the Finder's notes."""
+def _is_of_macos(name: str) -> bool:
+    """Whether macOS added a member: resource forks and the Finder's notes."""
     parts = [part for part in name.split("/") if part]
     return "__MACOSX" in parts[:1] or any(part.startswith("._") or part == ".DS_Store" for part in parts[-1:])
+
+
+def _require_safe(archive: Path, members: list[_Member], problems: list[str]) -> None:
+    """Raise one EarwitnessError with all that forbids unpacking."""
+    unsafe, clashes = [*_unsafe(members), *problems], list(_clashes(members))
+    if unsafe:
+        raise EarwitnessError(listed(f"{archive} cannot be unpacked:", [*unsafe, *clashes], _NO_TRUST))
+    if clashes:
+        advice = "Nothing was unpacked. Not every disk can hold such names beside each other: pack it anew."
+        raise EarwitnessError(listed(f"{archive} cannot be unpacked:", clashes, advice))
+    if not any(member.kind == FILE for member in members):
+        raise EarwitnessError(f"{archive} holds no files. Check whether it is the one you meant to have.")
 
 
 def _unsafe(members: list[_Member]) -> Iterator[str]:
     """What leaves the folder or is neither a file nor a folder."""
     for member in members:
-        if reason := _why_unsafe(member.name):
-            yield f"{member.name!r}: {reason}"
-        elif member.kind == FILE and not PurePosixPath(member.name).parts:
-            yield f"{member.name!r}: is no name for a file"
+        name = member.name
+        reasons = {
+            "is an absolute path": name.startswith(("/", "\\")),
+            "begins with a drive letter": re.match(r"[A-Za-z]:", name),
+            "holds a backslash": "\\" in name,
+            "leads out of the folder (..)": ".." in name.split("/"),
+            "holds control characters": any(unicodedata.category(character) == "Cc" for character in name),
+            "is no name for a file": member.kind == FILE and not PurePosixPath(name).parts,
+        }
+        if reason := next((reason for reason, applies in reasons.items() if applies), None):
+            yield f"{name!r}: {reason}"
         if member.kind not in (FILE, FOLDER):
-            yield f"{member.name!r}: is a {member.kind}"
-
-
-def _why_unsafe(name: str) -> str:
-    if name.startswith(("/", "\\")):
-        return "is an absolute path"
-    if re.match(r"[A-Za-z]:", name):
-        return "begins with a drive letter"
-    if "\\" in name:
-        return "holds a backslash"
-    if ".." in name.split("/"):
-        return "leads out of the folder (..)"
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        return "holds control characters"
-    return ""
+            yield f"{name!r}: is a {member.kind}"
 
 
 def _clashes(members: list[_Member]) -> Iterator[str]:
     """Members that would become one file, on some file system at least: case and Unicode form do not count."""
     files, folders = defaultdict(list), {}
     for member in members:
-        path = PurePosixPath(_folded(member.name))
+        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", member.name).casefold())
+        path = PurePosixPath(folded)
         if member.kind == FOLDER:
             folders.setdefault(path, member.name)
         else:
@@ -367,30 +318,14 @@ def _clashes(members: list[_Member]) -> Iterator[str]:
             yield f"{names[0]!r}: is a file, but {folders[path]!r} needs a folder of that name"
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _require_room(archive: Path, into: Path, needed: int) -> None:
-    free = shutil.disk_usage(into.parent).free
-    if needed > free:
-        raise EarwitnessError(
-            f"{archive} needs {needed} bytes to be unpacked to {into}, but only {free} are free on that disk. "
-            "Free some space and run the same command again."
-        )
-
-
-def _write(archive: Path, source: _Archive, plan: _Plan, hidden: Path, limit: int) -> int:
-    """Write everything below ``hidden``; returns the bytes written."""
-    places = {number: hidden / path for number, path in plan.files.items()}
-    for folder in {hidden, *(hidden / folder for folder in plan.folders), *(path.parent for path in places.values())}:
-        folder.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=plan.bytes, desc=f"Unpacking {archive.name}", unit="B", unit_scale=True, file=sys.stderr) as bar:
-        meter = _Meter(archive, limit, bar)
-        source.write(places, meter, hidden)
-    if meter.bytes != plan.bytes:
-        raise EarwitnessError(_damaged(archive, f"it holds {meter.bytes} bytes, but declares {plan.bytes}"))
-    return meter.bytes
+def _paths(members: list[_Member], strip: bool) -> dict[int, PurePosixPath]:
+    """Where each member goes; without the top folder where all lie in one and ``strip`` is set."""
+    paths = {member.number: PurePosixPath(member.name) for member in members}
+    tops = {path.parts[:1] for path in paths.values() if path.parts}
+    nested = all(len(paths[member.number].parts) > 1 for member in members if member.kind == FILE)
+    if strip and len(tops) == 1 and nested:
+        return {number: PurePosixPath(*path.parts[1:]) for number, path in paths.items()}
+    return paths
 
 
 class _Meter:
@@ -400,21 +335,27 @@ class _Meter:
         self._archive, self._limit, self._bar = archive, limit, bar
         self.bytes = 0
 
-    def copy(self, source: BinaryIO, to: Path) -> None:
-        """Write a new file, from the beginning of ``source`` to its end."""
-        with to.open("xb") as out:
-            while data := source.read(CHUNK):
-                self.write(out, data)
-
-    def write(self, out: BinaryIO, data: bytes) -> None:
+    def count(self, data: bytes) -> None:
         self.bytes += len(data)
-        if self.bytes > self._limit:
-            raise EarwitnessError(
-                f"{self._archive} holds more than the {self._limit} bytes allowed for an archive of its size. Nothing "
-                "was kept. Do not trust this archive; look whether it is the one you meant to have."
-            )
-        out.write(data)
         self._bar.update(len(data))
+        if self.bytes > self._limit:
+            allowed = f"the {self._limit} bytes allowed for an archive of its size"
+            raise EarwitnessError(f"{self._archive} holds more than {allowed}. {_NO_TRUST}")
+
+
+class _Writer(io.BufferedWriter, py7zr.Py7zIO):
+    """One new file, whose bytes are counted; py7zr also wants to know its size."""
+
+    def __init__(self, path: Path, meter: _Meter):
+        super().__init__(io.FileIO(path, "xb"))
+        self.meter = meter
+
+    def write(self, data: bytes) -> int:
+        self.meter.count(data)
+        return super().write(data)
+
+    def size(self) -> int:
+        return self.tell()
 
 
 class _Factory(py7zr.WriterFactory):
@@ -432,29 +373,3 @@ class _Factory(py7zr.WriterFactory):
     def close(self) -> None:
         if self._last is not None:
             self._last.close()
-
-
-class _Writer(py7zr.Py7zIO):
-    """One new file, as py7zr wants it: everything but writing and closing is of no use on the way out."""
-
-    def __init__(self, path: Path, meter: _Meter):
-        self._out, self._meter = path.open("xb"), meter
-
-    def write(self, s: bytes | bytearray) -> int:
-        self._meter.write(self._out, s)
-        return len(s)
-
-    def close(self) -> None:
-        self._out.close()
-
-    def read(self, size: int | None = None) -> bytes:
-        return b""
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return 0
-
-    def flush(self) -> None:
-        self._out.flush()
-
-    def size(self) -> int:
-        return self._out.tell()

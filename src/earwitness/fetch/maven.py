@@ -1,20 +1,19 @@
-"""Jars by their Maven coordinates, each held to a known digest.
+"""Jars by their Maven coordinates, each with a pinned digest.
 
-jgo knows where the public repository is, how any is laid out, and what ``mvn`` has brought to this machine already. The
-bytes come by ``earwitness.fetch.download``, which goes on where it was cut off.
+jgo knows the public repository, the layout of any, and what ``mvn`` has downloaded to this machine already.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from earwitness.errors import EarwitnessError, listed
-from earwitness.files import SCHEMA, atomic, provenance, sha256, write_json
+from earwitness.fetch.published import Published, obtain, write_note
+from earwitness.files import SCHEMA, sha256
 from earwitness.lock import alone
 
 FETCHED = "jars.json"
@@ -60,47 +59,36 @@ SPICE = (
 
 
 def fetch(folder: str | os.PathLike, repository: str | None = None, jars: Sequence[Jar] = SPICE) -> None:
-    """Bring ``jars`` into ``folder`` and write ``folder/jars.json`` last.
+    """Download ``jars`` to ``folder`` and write ``folder/jars.json`` last.
 
-    What is there and right is kept, and what mvn has in its own repository (``M2_REPO``, else ``~/.m2/repository``) is
-    copied from it. ``repository`` is the address, or the folder, of another Maven repository than the public one. A jar
-    gets its name when it is whole and its digest right; what was cut off is gone on with by the next call.
+    A jar that is there and right is kept, another file is replaced; what mvn has in its repository (``M2_REPO``, else
+    ``~/.m2/repository``) is copied. ``repository`` is the address, or the folder, of another Maven repository than the
+    public one.
 
-    Raises EarwitnessError, which lists the jars to be put there by hand, when one cannot be brought or is another file,
+    Raises EarwitnessError, which lists the jars to be put there by hand, when one cannot be fetched or is another file,
     and while another process fetches to the folder.
     """
     folder = Path(folder)
     with alone(folder / ".lock", f"{folder} is being fetched by another process; wait for it, or stop it."):
         missing = [jar for jar in jars if not _is_right(folder / jar.name, jar)]
-        while missing:
+        for number, jar in enumerate(missing):
+            path = folder / jar.name
+            if path.exists():
+                print(f"{path} is not the published file, and is replaced", file=sys.stderr)
             try:
-                _bring(missing[0], folder, repository)
+                cached, address = _places(jar, repository)
+                addresses = (str(cached), address) if _is_right(cached, jar) else (address,)
+                obtain(Published(jar.name, addresses, jar.coordinates, jar.bytes, sha256=jar.sha256), path, anew=True)
             except EarwitnessError as error:
-                offenders = [f"{jar.name} ({jar.coordinates}, {jar.bytes:,} bytes)" for jar in missing]
-                told = f"{error}\nThese are still missing in {folder}. They can be put there by hand:"
-                raise EarwitnessError(listed(told, offenders, "Then run the same command again.")) from error
-            missing.pop(0)
-        content = {"schema": SCHEMA, "jars": [asdict(jar) for jar in jars], "provenance": provenance("spice_jars")}
-        write_json(folder / FETCHED, content)
-    print(f"{len(jars)} jars are in {folder}, all as published by their digests", file=sys.stderr)
+                offenders = [f"{it.name} ({it.coordinates}, {it.bytes:,} bytes)" for it in missing[number:]]
+                heading = f"{error}\nStill missing in {folder}; they can be put there by hand:"
+                raise EarwitnessError(listed(heading, offenders, "Then run the same command again.")) from error
+        write_note(folder / FETCHED, {"schema": SCHEMA, "jars": [asdict(jar) for jar in jars]}, "spice_jars")
+    print(f"{len(jars)} jars are in {folder}, all with their published digests", file=sys.stderr)
 
 
 def _is_right(path: Path, jar: Jar) -> bool:
     return path.is_file() and path.stat().st_size == jar.bytes and sha256(path) == jar.sha256
-
-
-def _bring(jar: Jar, folder: Path, repository: str | None) -> None:
-    from earwitness.fetch.download import download
-
-    path = folder / jar.name
-    cached, address = _places(jar, repository)
-    if path.exists():
-        print(f"{path} is not the published file, and is replaced", file=sys.stderr)
-    if _is_right(cached, jar):
-        with atomic(path) as temporary:
-            shutil.copyfile(cached, temporary)
-    else:
-        download(address, path, digests={"sha256": jar.sha256}, size=jar.bytes)
 
 
 def _places(jar: Jar, repository: str | None) -> tuple[Path, str]:

@@ -1,8 +1,8 @@
 """The leak audit: which clips of a data set are in several of its splits, or in lists of what models were trained on.
 
-Recordings are told apart by name, by the ids of their public sources and by the digest of the audio. ``audit`` writes
-the counts as ``leaks.json`` and the clips as ``leaks.csv``; ``marks`` takes from the counts what concerns an
-experiment, and ``told`` puts that into words.
+Recordings are recognised by name, by the ids of their public sources and by the digest of the audio. ``audit`` writes
+the counts as ``leaks.json`` and the clips as ``leaks.csv``; ``marks`` selects from the counts what concerns an
+experiment, and ``told`` words it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from earwitness.options import SPLITS, IdListOptions
 
 LEAKS_SCHEMA = 2
 # leaks.csv. Without a list it is the data set itself: ``side`` is then the other split, ``as`` the id that both have.
-# With one, ``side`` is the list's own, and ``as`` the name it has for the clip where that is another than the clip's.
+# With one, ``side`` is as in the list, and ``as`` the name in the list where it differs from the clip's.
 LEAKS = ["list", "split", "clip_id", "by", "side", "as"]
-# What a clip is recognised by, and how that is told.
+# What a clip is recognised by, and the words for it.
 BY = {"name": "name", "youtube": "YouTube id", "freesound": "Freesound id", "sha256": "the same audio"}
 FROM_SOURCES = ("youtube", "freesound")  # a clip may have no id of these
 SPLIT, DATASET = "split", "dataset"  # kinds of marks beside those of id lists
@@ -61,7 +61,7 @@ class _Clips:
 
     @property
     def there(self) -> list[str]:
-        """The splits that there are, in their usual order."""
+        """The splits that have clips, in the usual order."""
         return [split for split in SPLITS if split in self.counts]
 
     def without(self, kinds: Iterable[str]) -> Counter[str]:
@@ -70,7 +70,7 @@ class _Clips:
         return Counter(split for clip_id, split in self.splits.items() if clip_id not in have)
 
 
-_Pairs = frozenset[tuple[str, str]]  # by what a clip was found on which side; equal ones are held once
+_Pairs = frozenset[tuple[str, str]]  # what a clip was recognised by, and on which side; equal ones are stored once
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class _Found:
 
 
 class _Hits:
-    """The entries of a list that mean clips of a data set, clips not yet told apart where they share an id."""
+    """The entries of a list that match clips of a data set, by id, which several clips may share."""
 
     def __init__(self, own: _Clips):
         self._own = own
@@ -93,7 +93,7 @@ class _Hits:
         self._renamed: dict[str, dict[tuple[str, str], None]] = {}  # by what is left of the name
 
     def add(self, kind: str, id_: str, side: str) -> None:
-        """Note an entry, when there are clips that it may mean."""
+        """Note an entry, if there are clips that it may match."""
         if id_ in self._own.index[kind]:
             ids = self._sides[kind]
             ids[id_] = _joined(ids.get(id_, frozenset()), frozenset([(kind, side)]))
@@ -102,7 +102,7 @@ class _Hits:
                 self._renamed.setdefault(stem, {})[id_, side] = None
 
     def clips(self) -> dict[str, _Found]:
-        """The clips that are meant. Another name for one is believed only where its own is not in the list."""
+        """The clips that match. A renamed match counts only where the clip's exact name is not in the list."""
         found: dict[str, _Found] = defaultdict(_Found)
         for kind, ids in self._sides.items():
             for id_, pairs in ids.items():
@@ -151,7 +151,7 @@ def read_audit(path: Path) -> dict[str, Any]:
     if schema != LEAKS_SCHEMA:
         raise MismatchError(
             f"{path} was made by another version (its schema is {schema!r}, {LEAKS_SCHEMA} is needed). Remove it and "
-            "ask for it again."
+            "make it again."
         )
     return report
 
@@ -160,22 +160,27 @@ def marks(report: Mapping[str, Any], trained_on: Sequence[str], split: str) -> l
     """What an experiment was trained on and how many clips of a split are in it.
 
     Each mark has ``list``, ``kind``, ``of`` (clips of the split), ``clips`` (how many of them are in the list; None
-    with ``reason`` where that cannot be told), ``by`` (what they were recognised by), and ``clips_without_id`` where
+    with ``reason`` where that is unknown), ``by`` (what they were recognised by), and ``clips_without_id`` where
     clips could not be looked up. Names that occur in two splits or in two data sets are no evidence by themselves, as
-    clips are often numbered anew: ``clips`` leaves them out, and for a data set ``name_only`` has how many there are.
-    In lists of names they count.
+    clips are often renumbered: ``clips`` leaves them out, and for a data set ``name_only`` counts them. In lists of
+    names they count as clips.
 
     Args:
         report: the content of ``leaks.json``.
-        trained_on: names of the id lists, beside the data set's own development and validation splits.
+        trained_on: names of the id lists, beside the data set's development and validation splits.
     """
     of = report["clips"].get(split, 0)
-    own = [_split_mark(pair, split, of) for pair in report["within"] if split in pair["splits"]]
-    return [*own, *(_list_mark(report, name, split, of) for name in trained_on)]
+    found = []
+    for pair in report["within"]:
+        if split in pair["splits"]:
+            (other,) = (name for name in pair["splits"] if name != split)
+            by = [kind for kind in pair["by"] if kind != "name"]
+            found.append({"list": other, "kind": SPLIT, "by": by, "clips": pair["clips"][split], "of": of})
+    return [*found, *(_list_mark(report, name, split, of) for name in trained_on)]
 
 
 def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], list[str]]:
-    """Marks in words: the leaks, and what could not be checked. Both are empty where there is nothing to tell."""
+    """Marks in words: the leaks, and what could not be checked; both empty where there is nothing to report."""
     leaked, unchecked = [], []
     for mark in found:
         role = ROLES[mark["list"]] if mark["kind"] == SPLIT else "which it was trained on"
@@ -187,9 +192,9 @@ def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], lis
             by = ", ".join(BY[kind] for kind in mark["by"])
             verb = "is" if mark["clips"] == 1 else "are"
             leaked.append(f"{mark['clips']} of {mark['of']} {split} clips {verb} in {mark['list']}, {role} ({by})")
-        if bare := mark.get("clips_without_id"):
-            lacks = f"{bare} of {mark['of']} {split} clips could not be looked up in {mark['list']}"
-            unchecked.append(f"{lacks}, {role}: no {BY[mark['kind']]} of theirs is known")
+        if unknown := mark.get("clips_without_id"):
+            lacks = f"{unknown} of {mark['of']} {split} clips could not be looked up in {mark['list']}"
+            unchecked.append(f"{lacks}, {role}: their {BY[mark['kind']]} is unknown")
         if names := mark.get("name_only"):
             shared = f"{names} of {mark['of']} {split} clips share only a name with clips of {mark['list']}, {role}"
             unchecked.append(f"{shared}; by itself that is no evidence")
@@ -197,7 +202,7 @@ def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], lis
 
 
 def summary(report: Mapping[str, Any]) -> str:
-    """The audit as lines for people."""
+    """The audit as lines of text."""
     lines = []
     for pair in report["within"]:
         for kind, counts in pair["by"].items():
@@ -208,25 +213,25 @@ def summary(report: Mapping[str, Any]) -> str:
             lines.append(f"{name}: could not be checked: {entry['reason']}")
             continue
         if unusable := entry.get("entries_without_id"):
-            lines.append(f"{name}: {unusable} of its {entry['entries']} entries hold no id that can be read")
+            lines.append(f"{name}: {unusable} of its {entry['entries']} entries have no readable id")
         for split, counts in entry["splits"].items():
             names = counts.get("name_only", 0)
             more = f"; as many as {names} share only a name" if names else ""
             sides = ", ".join(f"{side} {count}" for side, count in counts["sides"].items())
             where = f" ({sides})" if sides and not names else ""
             lines.append(f"{name}: {counts['clips'] - names} of {counts['of']} {split} clips are in it{where}{more}")
-            if bare := counts.get("clips_without_id"):
-                lines.append(f"{name}: {bare} of {counts['of']} {split} clips have no {BY[entry['kind']]}")
+            if unknown := counts.get("clips_without_id"):
+                lines.append(f"{name}: {unknown} of {counts['of']} {split} clips have no {BY[entry['kind']]}")
     if not report["within"] or not any(pair["by"] for pair in report["within"]):
-        lines.append("no recording stands in two splits, by name, source or audio")
+        lines.append("no recording is in two splits, by name, source or audio")
     return "\n".join(lines)
 
 
 def _traits(corpus: Path) -> Iterator[_Trait]:
     """Everything that the clips of a corpus are recognised by; each has a name and a digest, some have sources."""
     clips = read_table(corpus / "clips.csv", ["clip_id", "split", "sha256"])
-    held_once = {split: split for split in SPLITS}
-    splits = {id_: held_once.get(split, split) for id_, split in zip(clips["clip_id"], clips["split"], strict=True)}
+    interned = {split: split for split in SPLITS}
+    splits = {id_: interned.get(split, split) for id_, split in zip(clips["clip_id"], clips["split"], strict=True)}
     for (clip_id, split), digest in zip(splits.items(), clips["sha256"], strict=True):
         yield _Trait(clip_id, split, "name", _name_of(clip_id))
         yield _Trait(clip_id, split, "sha256", digest)
@@ -252,7 +257,7 @@ def _read(corpus: Path) -> _Clips:
         clips = own.index[trait.kind].get(trait.id)
         if clips is None:
             own.index[trait.kind][trait.id] = [trait.clip_id]  # of one element: smaller than one that was appended to
-        elif clips[-1] != trait.clip_id:  # the sources of a clip stand together
+        elif clips[-1] != trait.clip_id:  # the sources of a clip are in adjacent rows
             clips.append(trait.clip_id)
     own.counts.update(own.splits.values())
     return own
@@ -277,20 +282,20 @@ def _within(own: _Clips) -> list[dict[str, Any]]:
                 for clip_id in clips:
                     if (split := own.splits[clip_id]) in sides:
                         sides[split].add(clip_id)
-    return [_pair(pair, found[pair]) for pair in pairs]
-
-
-def _pair(pair: tuple[str, str], found: Mapping[str, Mapping[str, set[str]]]) -> dict[str, Any]:
-    by = {kind: {split: len(ids) for split, ids in found[kind].items()} for kind in BY if kind in found}
-    evidence = [sides for kind, sides in found.items() if kind != "name"]
-    clips = {split: len(set().union(*(sides[split] for sides in evidence))) for split in pair}
-    return {"splits": list(pair), "by": by, "clips": clips}
+    content = []
+    for pair in pairs:
+        by = {kind: {split: len(ids) for split, ids in found[pair][kind].items()} for kind in BY if kind in found[pair]}
+        evidence = [sides for kind, sides in found[pair].items() if kind != "name"]
+        clips = {split: len(set().union(*(sides[split] for sides in evidence))) for split in pair}
+        content.append({"splits": list(pair), "by": by, "clips": clips})
+    return content
 
 
 def _rows(
     own: _Clips, lists: Mapping[str, IdListOptions], datasets: Mapping[str, Path], entries: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[str, ...]]:
     """The rows of ``leaks.csv``; ``entries`` gets the counts of a list before its rows, so that one list is held."""
+    kinds = list(BY)
     for kind, id_, clips, splits in _shared(own):
         for clip_id in clips:
             split = own.splits[clip_id]
@@ -299,12 +304,9 @@ def _rows(
         entries[name], found = _audited(own, options, datasets)
         for clip_id, split in own.splits.items():
             if one := found.get(clip_id):
-                yield from ((name, split, clip_id, by, side, "") for by, side in sorted(one.pairs, key=_order))
+                pairs = sorted(one.pairs, key=lambda pair: (kinds.index(pair[0]), pair[1]))
+                yield from ((name, split, clip_id, by, side, "") for by, side in pairs)
                 yield from ((name, split, clip_id, "name", side, other) for other, side in sorted(one.renamed or ()))
-
-
-def _order(pair: tuple[str, str]) -> tuple[int, str]:
-    return list(BY).index(pair[0]), pair[1]
 
 
 def _audited(
@@ -342,9 +344,9 @@ def _in_files(own: _Clips, options: IdListOptions) -> tuple[dict[str, Any], dict
     if unread:
         raise CorpusError("; ".join(unread))
     head = {"entries": entries, "entries_without_id": unusable}
-    bare = own.without([options.kind]) if options.kind in FROM_SOURCES else Counter()
+    unknown = own.without([options.kind]) if options.kind in FROM_SOURCES else Counter()
     found = hits.clips()
-    return head | {"clips": len(found), "splits": _counted(own, found, {"clips_without_id": bare})}, found
+    return head | {"clips": len(found), "splits": _counted(own, found, {"clips_without_id": unknown})}, found
 
 
 def _in_dataset(
@@ -352,7 +354,7 @@ def _in_dataset(
 ) -> tuple[dict[str, Any], dict[str, _Found]]:
     corpus = datasets.get(name)
     if corpus is None or not all((corpus / table).is_file() for table in ("clips.csv", "sources.csv")):
-        raise CorpusError(f"the corpus of {name!r} is not made yet; ask for results/{name}/corpus/clips.csv first")
+        raise CorpusError(f"the corpus of {name!r} is not made yet; make results/{name}/corpus/clips.csv first")
     hits = _Hits(own)
     clips, kinds = 0, set()
     for trait in _traits(corpus):
@@ -364,20 +366,17 @@ def _in_dataset(
         there = ", ".join(dict.fromkeys(read_table(corpus / "clips.csv", ["split"])["split"])) or "no clips"
         raise CorpusError(f"the data set has no clips in {', '.join(splits)}; it has {there}")
     found = hits.clips()
-    names = Counter(own.splits[clip_id] for clip_id, one in found.items() if _kinds(one) == {"name"})
+    by_name = [clip_id for clip_id, one in found.items() if {kind for kind, _ in one.all_pairs()} == {"name"}]
+    names = Counter(own.splits[clip_id] for clip_id in by_name)
     more = {"clips_without_source": own.without(kinds.intersection(FROM_SOURCES)), "name_only": names}
     return {"entries": clips, "clips": len(found), "splits": _counted(own, found, more)}, found
 
 
-def _kinds(one: _Found) -> set[str]:
-    return {kind for kind, _ in one.all_pairs()}
-
-
 def _one_renamed(name: str, other: str) -> bool:
-    """Whether odd characters of one name were replaced in the other, rather than both having odd ones of their own."""
+    """Whether odd characters of one name were replaced in the other, rather than both having odd ones."""
     kept = [renaming for renaming in paths.RENAMINGS if renaming != "odd character"]
-    as_it_stands = [renaming for renaming in kept if renaming != "html entity"]
-    stems = [{paths.undone(one, chosen).stem for chosen in (kept, as_it_stands)} for one in (name, other)]
+    literally = [renaming for renaming in kept if renaming != "html entity"]
+    stems = [{paths.undone(one, chosen).stem for chosen in (kept, literally)} for one in (name, other)]
     return any(
         len(first) == len(second) and all(a == b or "_" in (a, b) for a, b in zip(first, second, strict=True))
         for first, second in product(*stems)
@@ -406,12 +405,6 @@ def _counted(own: _Clips, found: Mapping[str, _Found], more: Mapping[str, Mappin
     }
 
 
-def _split_mark(pair: Mapping[str, Any], split: str, of: int) -> dict[str, Any]:
-    (other,) = (name for name in pair["splits"] if name != split)
-    by = [kind for kind in pair["by"] if kind != "name"]
-    return {"list": other, "kind": SPLIT, "by": by, "clips": pair["clips"][split], "of": of}
-
-
 def _list_mark(report: Mapping[str, Any], name: str, split: str, of: int) -> dict[str, Any]:
     entry = report["lists"].get(name)
     if entry is None:
@@ -421,10 +414,10 @@ def _list_mark(report: Mapping[str, Any], name: str, split: str, of: int) -> dic
     if entry["clips"] is None:
         return mark | {"reason": entry["reason"]}
     counts = entry["splits"].get(split, {"clips": 0, "by": {}})
-    bare = counts.get("clips_without_id", 0)
-    if of and bare == of:
+    unknown = counts.get("clips_without_id", 0)
+    if of and unknown == of:
         return mark | {"reason": f"no {BY[entry['kind']]} of any of the {of} {split} clips is known"}
     names = counts.get("name_only", 0)
     by = [kind for kind in counts["by"] if kind != "name" or entry["kind"] != DATASET]
-    more = {"clips_without_id": bare, "name_only": names}
+    more = {"clips_without_id": unknown, "name_only": names}
     return mark | {"by": by, "clips": counts["clips"] - names} | {key: value for key, value in more.items() if value}

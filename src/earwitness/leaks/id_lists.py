@@ -38,17 +38,17 @@ class Listed(NamedTuple):
 def comparable(kind: str, value: str) -> str | None:
     """An id in the form in which two of them compare, None where the value is none.
 
-    A name is compared as it stands. A YouTube id may stand as ``Y{id}``, ``{id}_{start}`` and ``{id}_{start}_{end}``,
+    A name is compared as it is. A YouTube id may be written as ``Y{id}``, ``{id}_{start}`` and ``{id}_{start}_{end}``,
     a Freesound id as a number; both with an extension and behind a folder. Addresses of videos have an id too.
     """
     return _FORMS[kind](value)
 
 
 def read(path: Path, options: IdListOptions) -> Iterator[Listed]:
-    """The entries of one file of a list, in order, never all of them held. UTF-8 is tried before ISO-8859-1.
+    """The entries of one file of a list, in order, one at a time. UTF-8 is tried before ISO-8859-1.
 
     Raises CorpusError for a file that is absent, cannot be read, or has no such column, and in the end for one more
-    than half of whose entries hold no id.
+    than half of whose entries have no id.
     """
     if not path.is_file():
         raise CorpusError(f"the list is not there; put it at {path}")
@@ -72,12 +72,12 @@ def read(path: Path, options: IdListOptions) -> Iterator[Listed]:
 def _useless(path: Path, options: IdListOptions, entries: int, bare: int, example: str) -> str:
     """Why a list whose entries hold hardly any id cannot be used, and the likely mistake."""
     if bare == entries:
-        told = f"{path} holds no id of the kind {options.kind!r}"
+        what = f"{path} has no id of the kind {options.kind!r}"
     else:
-        told = f"{path} holds no id of the kind {options.kind!r} in {bare} of its {entries} entries"
+        what = f"{path} has no id of the kind {options.kind!r} in {bare} of its {entries} entries"
     such = f", but entries such as {shown(example)}" if example else ""
     place = f"is {options.column!r} the right `column`?" if options.column else "is it a table, which needs `column`?"
-    return f"{told}{such}; {place} Correct `column` or `kind`, or put the list at this path"
+    return f"{what}{such}; {place} Correct `column` or `kind`, or put the list at this path"
 
 
 def _youtube(value: str) -> str | None:

@@ -89,10 +89,8 @@ def test_version_1(tmp_path):
     for one in found.phrases:
         assert " ".join(captions[one.caption_id].split()[one.start_word : one.end_word]) == one.text
         assert list(one.events) == sorted(one.events)
-    assert found.problems == [
-        f"{split}.json is there, but no recording of it is below {tmp_path}; {WITHOUT_SPLIT}"
-        for split in ("train", "val", "test")
-    ]
+    assert [problem.split()[0] for problem in found.problems] == ["train.json", "val.json", "test.json"]
+    assert all(str(tmp_path) in problem and WITHOUT_SPLIT in problem for problem in found.problems)
 
 
 def test_the_soundscapes():
@@ -234,9 +232,9 @@ def test_rows_by_column_are_told_by_their_own_numbers(tmp_path):
     columns = schema_a()
     columns["soundtag"]["12374"] = "a cat"
     found = listing(touched(written(tmp_path, "val.json", columns), A, B))
-    assert found.problems == [
-        "val.json, row 12374: the phrase 'a cat' is not in its caption 'a dog barks , and rain falls'"
-    ]
+    (problem,) = found.problems
+    assert problem.startswith("val.json, row 12374: ")
+    assert "'a cat'" in problem and "'a dog barks , and rain falls'" in problem
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,7 @@ def test_two_label_files_for_a_split(tmp_path):
     for name in ("train.json", "v2/train/label.json", "val.json"):
         written(tmp_path, name, [phrase()])
     found = listing(touched(tmp_path, A))
-    assert len(found.problems) == 1 and "train: there are 2 label files, train.json and v2/" in found.problems[0]
+    assert len(found.problems) == 1 and "train" in found.problems[0] and "train.json and v2/" in found.problems[0]
     assert [clip.own_split for clip in found.clips] == ["val"]
 
 
@@ -352,45 +350,46 @@ def test_phrases_that_are_not_where_their_indices_say_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"timestamps": [[-0.1, 2.0]]}, "the segment '[-0.1, 2.0]' begins before the clip"),
-        ({"timestamps": [[2.0, 2.0]]}, "the segment '[2.0, 2.0]' does not end after it begins"),
-        ({"timestamps": [[3.0, 2.0]]}, "does not end after it begins"),
-        ({"timestamps": [[NAN, 2.0]]}, "is not made of numbers"),
-        ({"timestamps": [["1", "2"]]}, "is not made of numbers"),
-        ({"timestamps": [[True, 2]]}, "is not made of numbers"),
-        ({"timestamps": [[1.0, 2.0, 3.0]]}, "is no pair of onset and offset"),
-        ({"timestamps": [1.0]}, "the segment '1.0' is no pair"),
-        ({"timestamps": "1-2"}, "the segments '1-2' are no list"),
-        ({"phrase": "a cat"}, "the phrase 'a cat' is not in its caption 'a dog barks , twice'"),
-        ({"phrase": "..."}, "the phrase '...' has no word"),
-        ({"phrase": 7}, "the phrase '7' is neither a text nor a list of words"),
-        ({"phrase": NAN}, "the segments '[[1.0, 2.0]]' have no phrase"),
+        ({"timestamps": [[-0.1, 2.0]]}, "'[-0.1, 2.0]' | before"),
+        ({"timestamps": [[2.0, 2.0]]}, "'[2.0, 2.0]' | after"),
+        ({"timestamps": [[3.0, 2.0]]}, "'[3.0, 2.0]' | after"),
+        ({"timestamps": [[NAN, 2.0]]}, "'[nan, 2.0]' | number"),
+        ({"timestamps": [["1", "2"]]}, "\"['1', '2']\" | number"),
+        ({"timestamps": [[True, 2]]}, "'[True, 2]' | number"),
+        ({"timestamps": [[1.0, 2.0, 3.0]]}, "'[1.0, 2.0, 3.0]' | pair"),
+        ({"timestamps": [1.0]}, "'1.0' | pair"),
+        ({"timestamps": "1-2"}, "'1-2' | list"),
+        ({"phrase": "a cat"}, "'a cat' | 'a dog barks , twice'"),
+        ({"phrase": "..."}, "'...' | word"),
+        ({"phrase": 7}, "phrase '7' | text"),
+        ({"phrase": NAN}, "'[[1.0, 2.0]]' | no phrase"),
         ({"tokens": NAN}, "no caption is given"),
-        ({"tokens": [1, 2]}, "the caption '[1, 2]' is neither a text nor a list of words"),
-        ({"tokens": [","]}, "the caption ',' has no word"),
+        ({"tokens": [1, 2]}, "caption '[1, 2]' | text"),
+        ({"tokens": [","]}, "',' | word"),
         ({"filename": NAN}, "no audio file is given"),
         ({"filename": 7}, "7 is no file's name"),
-        ({"filename": "../x.wav"}, "leads out of the folder"),
-        ({"filename": "a\nb.wav"}, "holds a control character"),
-        ({"start_word": "first"}, "the start 'first' is no index of a word"),
-        ({"start_word": 0.5}, "the start '0.5' is no index of a word"),
-        ({"start_word": True}, "the start 'True' is no index of a word"),
+        ({"filename": "../x.wav"}, "'../x.wav' | out of"),
+        ({"filename": "a\nb.wav"}, "control character"),
+        ({"start_word": "first"}, "'first' | index"),
+        ({"start_word": 0.5}, "'0.5' | index"),
+        ({"start_word": True}, "'True' | index"),
         ({"audiocap_id": [5]}, "the audiocap_id '[5]' is none"),
         ({"audiocap_id": 5.5}, "the audiocap_id '5.5' is none"),
         (
             {"filename": B},
-            "audiocap_id 5 has the file 'Ybbbbbbbbbbb.wav' here and '-aaaa_aaaa__30.000_40.000.wav' in row 1",
+            "audiocap_id 5 | 'Ybbbbbbbbbbb.wav' | '-aaaa_aaaa__30.000_40.000.wav' in row 1",
         ),
         (
             {"tokens": "a dog barks"},
-            "audiocap_id 5 has the caption 'a dog barks' here and 'a dog barks , twice' in row 1",
+            "audiocap_id 5 | 'a dog barks' | 'a dog barks , twice' in row 1",
         ),
     ],
 )
 def test_rows_that_are_refused(tmp_path, fields, told):
     found = read(tmp_path, phrase(phrase="twice", start_word=4), phrase(**fields))
     assert len(found.problems) == 1
-    assert found.problems[0].startswith("train.json, row 2: ") and told in found.problems[0]
+    assert found.problems[0].startswith("train.json, row 2: ")
+    assert all(fact in found.problems[0] for fact in told.split(" | "))
 
 
 def test_all_offenders_at_once(tmp_path):
@@ -424,8 +423,8 @@ def test_nested_phrases_are_told_by_their_number(tmp_path):
         ("train.csv", "audio_id,tokens,soundtag,timestamps\na.wav,\"['a', 'dog']\",a,\n", "no list in JSON"),
         ("train.csv", 'audio_id,tokens,soundtag,timestamps\na.wav,"[""a"", dog]",a,\n', "no list in JSON"),
         ("train.csv", "audio_id,tokens,soundtag,timestamps\na.wav,[ ],a,\n", "has no word"),
-        ("train.json", [{"file": "a.wav", "text": "x"}], "the audio file is missing, a field filename or audio_id"),
-        ("train.json", [{"audio_id": "a.wav", "tokens": "x", "phrase": "x"}], "the times it sounds is missing"),
+        ("train.json", [{"file": "a.wav", "text": "x"}], "filename or audio_id"),
+        ("train.json", [{"audio_id": "a.wav", "tokens": "x", "phrase": "x"}], "times"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, name, content, told):
@@ -471,7 +470,7 @@ def test_two_clips_of_a_video_have_not_one_file(tmp_path):
     written(tmp_path, "test.json", [phrase(filename=OTHER)])
     found = listing(touched(tmp_path, "Y-aaaa_aaaa_.wav"))
     assert [clip.path for clip in found.clips] == [None, None]
-    assert f"'Y-aaaa_aaaa_.wav' may be it, but as well test/{OTHER}" in found.clips[0].problem
+    assert "'Y-aaaa_aaaa_.wav'" in found.clips[0].problem and f"test/{OTHER}" in found.clips[0].problem
     assert f"as well train/{A}" in found.clips[1].problem
 
 
@@ -508,8 +507,8 @@ def test_missing_recordings(tmp_path):
     written(tmp_path, "test.json", [phrase(filename="Yccccccccccc.wav")])
     found = listing(touched(tmp_path, A, "other.wav"))
     assert [clip.path for clip in found.clips] == [A, None, None] and found.notes["unlisted_audio"] == 1
-    told = f"test.json is there, but no recording of it is below {tmp_path}"
-    assert found.problems == [f"{told}; move the table away to do without this split"]
+    (problem,) = found.problems
+    assert problem.startswith("test.json ") and str(tmp_path) in problem
 
 
 def test_a_name_that_is_not_of_youtube(tmp_path):
@@ -558,7 +557,7 @@ def test_no_labels(tmp_path):
 
 @pytest.mark.parametrize(("options", "key"), [({}, "audio"), ({"tables": "nowhere"}, "tables")])
 def test_no_folder(tmp_path, options, key):
-    with pytest.raises(CorpusError, match=f"does not exist; set the entry's `{key}`"):
+    with pytest.raises(CorpusError, match=f"nowhere .*`{key}`"):
         listing(tmp_path / "nowhere", **options)
     assert layout(tmp_path / "nowhere", **options).tables(tmp_path / "nowhere") == []
 

@@ -156,20 +156,20 @@ def test_half_splits(tmp_path):
     (tmp_path / "validation").rmdir()
     audio(tmp_path, "evaluation", "a.wav", "b.wav")
     message = refusal(tmp_path)
-    assert f"clotho_captions_development.csv is there, but the folder {tmp_path / 'development'}" in message
-    assert "with its audio is empty" in message and "with its audio is missing" in message
-    assert "evaluation/ holds 2 recordings, but clotho_captions_evaluation.csv is missing" in message
+    assert "clotho_captions_development.csv" in message and str(tmp_path / "development") in message
+    assert "is empty" in message and "is missing" in message
+    assert "evaluation/ holds 2 recordings" in message and "clotho_captions_evaluation.csv" in message
 
 
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("filename,caption_1", "'file_name' is missing; the header has 'filename', 'caption_1'; did you mean"),
+        ("filename,caption_1", "'file_name' is missing | 'filename', 'caption_1'; did you mean"),
         ("file_name,caption", "'caption_1' is missing"),
-        ("file_name,caption_1,caption_3", "the header goes up to caption_3, but caption_2 is missing"),
+        ("file_name,caption_1,caption_3", "caption_3 | caption_2 is missing"),
         (
             "file_name,caption_1,caption_3,caption_99999999",
-            "up to caption_99999999, but caption_2, caption_4 to caption_99999998 is missing",
+            "caption_99999999 | caption_2, caption_4 to caption_99999998 is missing",
         ),
         ("file_name,caption_1,caption_1", "'caption_1' stands more than once"),
     ],
@@ -178,7 +178,7 @@ def test_headers(tmp_path, header, said):
     text = f"{header}\na.wav,Rain falls{',Wind' * (header.count(',') - 1)}\n"
     audio(corpus(tmp_path, development=text), "development", "a.wav")
     message = refusal(tmp_path)
-    assert said in message and "clotho_captions_development.csv" in message
+    assert all(fact in message for fact in [*said.split(" | "), "clotho_captions_development.csv"])
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", HEADER, HEADER + "\n\n"])
@@ -194,7 +194,7 @@ def test_duplicate_names(tmp_path):
 
 def test_names_equal_but_for_case(tmp_path):
     message = one(tmp_path, row("a.wav"), row("A.WAV"), names=["a.wav", "A.WAV"])
-    assert "row 2: names that differ only in case or Unicode form: 'a.wav' (row 2) and 'A.WAV' (row 3)" in message
+    assert "'a.wav' (row 2) and 'A.WAV' (row 3)" in message and "case" in message
 
 
 def test_names_equal_but_for_unicode_form(tmp_path):
@@ -255,24 +255,26 @@ def test_tables_apart_from_the_audio(tmp_path):
 
 def test_more_fields_than_the_header(tmp_path):
     message = one(tmp_path, row("a.wav") + ",and more, even")
-    assert "row 2: 'a.wav' has 8 fields, the header 6; a field that holds the delimiter needs quotation" in message
+    assert "row 2: 'a.wav' has 8 fields" in message and "header 6" in message
 
 
 def test_the_header_again(tmp_path):
-    assert "row 3: the header stands here again, as if 'file_name'" in one(tmp_path, row("a.wav"), HEADER)
+    message = one(tmp_path, row("a.wav"), HEADER)
+    assert "row 3: " in message and "header" in message and "'file_name'" in message
 
 
 def test_not_utf8(tmp_path):
     text = "\n".join([HEADER, row("a.wav"), row("café.wav")])
     audio(corpus(tmp_path, development=text.encode("latin-1")), "development", "a.wav")
     message = refusal(tmp_path)
-    assert "clotho_captions_development.csv, row 3: is not UTF-8 (byte 0xe9 in 'caf\\xe9.wav" in message
+    assert "clotho_captions_development.csv, row 3: is not UTF-8" in message and "0xe9 in 'caf\\xe9.wav" in message
 
 
 def test_not_utf8_behind_a_byte_order_mark(tmp_path):
     text = b"\xef\xbb\xbf" + f"{HEADER}\n".encode() + b"\xe9.wav,Rain\n"
     audio(corpus(tmp_path, development=text), "development", "a.wav")
-    assert "row 2: is not UTF-8 (byte 0xe9 in '\\xe9.wav,Rain')" in refusal(tmp_path)
+    message = refusal(tmp_path)
+    assert "row 2: is not UTF-8" in message and "0xe9 in '\\xe9.wav,Rain'" in message
 
 
 def test_utf16(tmp_path):
@@ -282,22 +284,23 @@ def test_utf16(tmp_path):
 
 def test_a_quotation_mark_that_is_never_closed(tmp_path):
     message = one(tmp_path, row("a.wav"), '"b.wav,Rain', row("c.wav"))
-    assert "row 3: cannot be read on from here (unexpected end of data)" in message
+    assert "row 3: " in message and "unexpected end of data" in message
 
 
 @pytest.mark.parametrize("name", ["../x.wav", "/etc/x.wav", "sub/../../x.wav"])
 def test_names_outside_the_folder(tmp_path, name):
-    assert f"row 2: {name!r} leads out of the split's folder" in one(tmp_path, row(name))
+    assert f"row 2: {name!r} leads out of" in one(tmp_path, row(name))
 
 
 def test_names_with_control_characters_and_without_any(tmp_path):
     message = one(tmp_path, row('"a\n.wav"'), row(" "), names=["a\n.wav"])
-    assert "row 2: 'a\\n.wav' holds a control character" in message
+    assert "row 2: 'a\\n.wav' has a control character" in message
     assert "row 4: the file name is ' '" in message
 
 
 def test_a_nul_in_a_caption(tmp_path):
-    assert "row 2: the caption 'Rain\\x00 falls' of 'a.wav' holds a NUL" in one(tmp_path, "a.wav,Rain\0 falls")
+    message = one(tmp_path, "a.wav,Rain\0 falls")
+    assert "row 2: " in message and "'Rain\\x00 falls' of 'a.wav'" in message and "NUL" in message
 
 
 def test_all_offenders_of_all_splits_in_one_message(tmp_path):
@@ -382,7 +385,6 @@ def test_the_real_copy_differs_in_two_tables():
     splits = [clip.split for clip in found.clips]
     assert [splits.count(split) for split in ("development", "validation", "evaluation")] == [3839, 1045, 1045]
     assert len({clip.clip_id for clip in found.clips}) == 5929  # four names stand in two splits
-    assert found.problems == [
-        f"clotho_captions_{split}.csv is there, but the folder nowhere/{split} with its audio is missing"
-        for split in ("development", "validation", "evaluation")
-    ]
+    assert len(found.problems) == 3
+    for split, problem in zip(("development", "validation", "evaluation"), found.problems, strict=True):
+        assert problem.startswith(f"clotho_captions_{split}.csv ") and f"nowhere/{split} " in problem

@@ -79,9 +79,8 @@ def test_folders_named_after_splits_beside_others_are_none(tmp_path, other):
 def test_dev_beside_train_is_doubtful(tmp_path):
     assert listing(recordings(tmp_path, "dev/a.wav", "test/b.wav")).problems == []
     found = listing(recordings(tmp_path, "train/a.wav"))
-    assert found.problems == [
-        f"{tmp_path}: the split 'dev' stands beside 'train'; call it validation or development, whichever is meant"
-    ]
+    (problem,) = found.problems
+    assert problem.startswith(f"{tmp_path}: ") and "'dev'" in problem and "'train'" in problem
 
 
 @pytest.mark.parametrize("name", ["a\n.wav", "caf\udce9.wav"])
@@ -157,19 +156,16 @@ def test_a_table_none_of_whose_names_is_there(tmp_path, named):
     rows = ["title,file_name,id", "a,Bees.wav,12", "b,Rain.wav,13"]
     found = listing(tmp_path, rows, columns={"file": named})
     assert len(found.clips) == 2 and len(found.problems) == 1
-    shape = f"names are like {'a' if named else 'Bees.wav'!r}, recordings like 'x/12.wav'; the table has"
-    assert (
-        f"no name of the column {named or 'file_name'!r} is a recording below {tmp_path}; {shape}" in found.problems[0]
-    )
-    assert "'id' too: set `columns: {file: ...}`" in found.problems[0]
+    for fact in (named or "file_name", "a" if named else "Bees.wav", "x/12.wav", "id"):
+        assert repr(fact) in found.problems[0]
+    assert str(tmp_path) in found.problems[0] and "`columns: {file: ...}`" in found.problems[0]
     assert listing(tmp_path, rows, columns={"file": "id"}).problems == []
 
 
 def test_a_table_without_any_recording(tmp_path):
     found = listing(tmp_path, ["file", "a.wav", "b.wav"])
-    assert found.problems == [
-        f"t.csv is there, but no recording is below {tmp_path}; set the entry's `audio` to where they are"
-    ]
+    (problem,) = found.problems
+    assert problem.startswith("t.csv ") and str(tmp_path) in problem and "`audio`" in problem
     assert [clip.path for clip in found.clips] == [None, None]
 
 
@@ -177,16 +173,16 @@ def test_a_table_without_any_recording(tmp_path):
     ("content", "said"),
     [
         ("", "t.csv: is empty"),
-        ("sound,caption\na.wav,x\n", "t.csv: no column is called as those of file names"),
+        ("sound,caption\na.wav,x\n", "t.csv: | file names"),
         ("file,caption\na.wav,\n", "t.csv, row 2: 'a.wav' has no caption"),
-        ("file,caption,caption\na.wav,x,y\n", "t.csv: the column 'caption' stands more than once in the header"),
+        ("file,caption,caption\na.wav,x,y\n", "t.csv: | 'caption' | more than once"),
         ("file,split\na.wav,train\nb.wav,fold1\n", "t.csv, row 3: the split is 'fold1'"),
     ],
 )
 def test_problems_of_the_table_are_the_listing_s(tmp_path, content, said):
     (recordings(tmp_path, "a.wav") / "t.csv").write_text(content, encoding="utf-8")
     problems = listing(tmp_path, table="t.csv").problems
-    assert len(problems) == 1 and said in problems[0]
+    assert len(problems) == 1 and all(fact in problems[0] for fact in said.split(" | "))
 
 
 def test_where_the_table_is(tmp_path, monkeypatch):

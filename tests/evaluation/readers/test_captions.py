@@ -6,7 +6,8 @@ import math
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.evaluation.readers.captions import paired
+from earwitness.evaluation.readers.captions import CaptionFiles, paired
+from earwitness.evaluation.readers.captions import score as score_files
 from earwitness.evaluation.readers.texts import read_candidates, read_references
 from earwitness.evaluation.scores import read_scores
 
@@ -34,33 +35,29 @@ def test_clips_come_in_the_order_of_the_references(pair):
 def test_clips_of_one_file_only_are_refused_with_file_and_row(pair):
     with pytest.raises(EarwitnessError) as caught:
         pair("A.WAV,x\nb.wav,y\nz,w\n", "a.wav,1,\nb.wav,2,\nc.wav,3,\n")
-    assert str(caught.value).splitlines() == [
-        "These files cannot be scored:",
-        "  - c.csv, row 2: clip 'A.WAV' has no references in r.csv ('a.wav' is: the folder, the extension, the case or "
-        "blanks differ)",
-        "  - c.csv, row 4: clip 'z' has no references in r.csv",
-        "  - r.csv, row 2: clip 'a.wav' has no candidate in c.csv ('A.WAV', perhaps)",
-        "  - r.csv, row 4: clip 'c.wav' has no candidate in c.csv",
-        "Ids that differ in folder, extension, letter case or outer blanks only are taken for one by --match stem.",
-    ]
+    _, *offenders, advice = str(caught.value).splitlines()
+    expected = [("c.csv, row 2", "'A.WAV'", "'a.wav'"), ("c.csv, row 4", "'z'", "r.csv")]
+    expected += [("r.csv, row 2", "'a.wav'", "'A.WAV'"), ("r.csv, row 4", "'c.wav'", "c.csv")]
+    for offender, facts in zip(offenders, expected, strict=True):
+        assert all(fact in offender for fact in facts)
+    assert "did you mean" not in offenders[1] and "--match stem" in advice
 
 
 @pytest.mark.parametrize("shared", [0, 2])
-def test_files_of_other_clips_are_told_in_one_line(pair, shared):
+def test_files_of_other_clips_are_reported_in_one_line(pair, shared):
     candidates = "".join(f"{'s' if n < shared else 'c'}{n},x\n" for n in range(100))
     references = "".join(f"{'s' if n < shared else 'r'}{n},x,\n" for n in range(100))
     with pytest.raises(EarwitnessError) as caught:
         pair(candidates, references)
-    of = [f"'{name}{shared}', '{name}{shared + 1}', '{name}{shared + 2}'" for name in "cr"]
-    assert str(caught.value) == (
-        f"These files cannot be scored: clips that both have: {shared}; "
-        f"c.csv alone has {100 - shared}, such as {of[0]}; "
-        f"r.csv alone has {100 - shared}, such as {of[1]}. Are they of another split, or named otherwise?"
-    )
+    (line,) = str(caught.value).splitlines()
+    assert f"in both: {shared};" in line and "split" in line and "--match" not in line
+    for name in "cr":
+        examples = f"'{name}{shared}', '{name}{shared + 1}', '{name}{shared + 2}'"
+        assert f"{100 - shared} only in {name}.csv, such as {examples}" in line
 
 
-def test_files_whose_clips_are_all_spelt_otherwise_are_told_so(pair):
-    with pytest.raises(EarwitnessError, match=r"otherwise\? 2 are alike\. Ids that differ .* by --match stem"):
+def test_files_whose_clips_are_all_spelt_otherwise_get_a_hint(pair):
+    with pytest.raises(EarwitnessError, match=r"2 are alike\. .* --match stem"):
         pair("a,x\nb,y\n", "a.wav,1,\nb.wav,2,\n")
 
 
@@ -72,23 +69,15 @@ def test_the_first_twenty_of_many_clips_are_listed(pair):
         pair(candidates, references)
     lines = str(caught.value).splitlines()
     assert len(lines) == 43 and "'c19'" in lines[20] and "'r19'" in lines[41]
-    assert (
-        lines[21] == "  - c.csv: and 5 more clips like these" and lines[42] == "  - r.csv: and 5 more clips like these"
-    )
+    assert "c.csv: and 5 more" in lines[21] and "r.csv: and 5 more" in lines[42]
 
 
-@pytest.mark.parametrize(
-    ("option", "told"),
-    [
-        ("--spice-jars", "The jars that SPICE needs are missing: none does not exist."),
-        ("--sentence-model", "--sentence-model is 'none', which is no folder."),
-        ("--fluency-model", "--fluency-model is 'none', which is no folder."),
-    ],
-)
-def test_a_named_folder_that_is_none_is_refused(score, write, option, told):
+@pytest.mark.parametrize("option", ["--spice-jars", "--sentence-model", "--fluency-model"])
+def test_a_named_folder_that_is_none_is_refused(score, write, option):
     files = write("c.csv", "file_name,caption\na,x\n"), write("r.csv", "file_name,caption\na,x\n")
     code, out, err = score("captions", *files, *OFF, option, "none")
-    assert code == 1 and out == "" and f"  - {option} none: {told}" in err
+    assert code == 1 and out == "" and len(err.splitlines()) == 2
+    assert f"  - {option} none: " in err and "spice.jars" not in err and "sentence_models" not in err
 
 
 def test_stems_are_matched_when_that_is_asked_for(pair):
@@ -97,11 +86,11 @@ def test_stems_are_matched_when_that_is_asked_for(pair):
 
 
 def test_a_subset_is_scored_when_that_is_asked_for(pair):
-    with pytest.raises(EarwitnessError, match="left out, and counted, by --subset"):
+    with pytest.raises(EarwitnessError, match="--subset"):
         pair("a,x\n", "a,1,\nb,2,\nc,3,\n")
     texts, references, counts = pair("a,x\n", "a,1,\nb,2,\nc,3,\n", subset=True)
     assert list(texts) == list(references) == ["a"] and counts == {"clips_left_out": 2}
-    with pytest.raises(EarwitnessError, match="clip 'z' has no references"):
+    with pytest.raises(EarwitnessError, match=r"c\.csv, row 3: clip 'z'"):
         pair("a,x\nz,w\n", "a,1,\n", subset=True)
 
 
@@ -118,12 +107,12 @@ def test_scores_and_files(write, score, tmp_path):
     assert metrics["rouge_l"]["ci95"] == [0, 1]
     assert metrics["spice"]["value"] is None and "off" in metrics["spice"]["reason"]
     assert content["counts"] == {"clips": 3, "references": 4, "captions_empty": 1}
-    assert content["notes"] == [
-        "1 of 3 captions have no word; they score 0 in the metrics of words",
-        "Keys of the configuration that reasons name are options of this command: --spice-jars for spice.jars, "
-        "--sentence-model for sentence_models.similarity, --fluency-model for sentence_models.fluency",
+    empty, keys = content["notes"]
+    assert "1 of 3 captions" in empty and keys in out
+    assert [option for option in ("--spice-jars", "--spice-cache", "--spice-minutes") if option in keys] == [
+        "--spice-jars"
     ]
-    assert content["notes"][1] in out
+    assert "--sentence-model for sentence_models.similarity, --fluency-model for sentence_models.fluency" in keys
     settings = content["provenance"]["settings"]
     assert settings["tools"] == {"spice": "none", "similarity": "none", "fluency": "none"}
     assert content["provenance"]["inputs"].keys() == {"candidates", "references"}
@@ -137,6 +126,20 @@ def test_scores_and_files(write, score, tmp_path):
     assert out.splitlines()[-1] == "clips: 3, references: 4, captions empty: 1"
 
 
+def test_python_and_the_command_line_give_the_same(scored, write):
+    candidates = write("c.csv", "sound,caption\na,a dog barks\nb,rain\n")
+    references = {"a.wav": ["a dog barks", "a dog"], "b.wav": ["it rains"], "c.wav": ["rain, loud"]}
+    references = write("r.json", references)
+    options = [*OFF, "--clip-column", "sound", "--match", "stem", "--subset"]
+    content = scored("captions", candidates, references, *options)
+    off = {"spice_jars": "off", "sentence_model": "off", "fluency_model": "off"}
+    files = CaptionFiles(candidates, references, clip_column="sound", match="stem", subset=True, **off)
+    found = score_files(files)
+    assert content["counts"] == found.counts and content["counts"]["clips_left_out"] == 1
+    for name, entry in found.evaluation.metrics.items():
+        assert content["metrics"][name]["value"] == entry["value"]
+
+
 def test_real_references_are_read_and_scored(shared, write, scored):
     references = shared("clotho_real", "clotho_captions_evaluation.csv")
     texts = read_references(references)
@@ -147,19 +150,14 @@ def test_real_references_are_read_and_scored(shared, write, scored):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
-    [
-        (
-            ["captions", "no.csv", "none.csv"],
-            1,
-            "  - no.csv: cannot be read (No such file or directory)\n  - none.csv:",
-        ),
-        (["captions", "c.xlsx", "c.pkl"], 1, "  - c.xlsx: is of a kind that is not read; known are .csv"),
-    ],
+    ("candidates", "references", "reason"),
+    [("no.csv", "none.csv", "No such file or directory"), ("c.xlsx", "c.pkl", "known are .csv")],
 )
-def test_all_files_that_cannot_be_read_are_told(score, arguments, code, told):
-    found, out, err = score(*arguments)
-    assert found == code and out == "" and told in err and "Traceback" not in err
+def test_all_files_that_cannot_be_read_are_reported(score, candidates, references, reason):
+    code, out, err = score("captions", candidates, references)
+    _, first, second = err.splitlines()
+    assert code == 1 and out == "" and first.count(f"- {candidates}: ") == first.count(reason) == 1
+    assert second.count(f"- {references}: ") == second.count(reason) == 1
 
 
 @pytest.mark.parametrize(
@@ -171,28 +169,28 @@ def test_wrong_usage_is_2(score, arguments):
     assert caught.value.code == 2
 
 
-def test_a_file_in_place_of_the_folder_is_told_before_anything_is_scored(score, write):
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_scored(score, write):
     out = write("out", "x")
     code, _, err = score("captions", "no.csv", "none.csv", "--out", out)
-    assert code == 1 and err == f"--out {out} is a file; the name of a folder is needed.\n"
+    assert code == 1 and err.startswith(f"--out {out} is a file") and len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "reason"),
     [
-        ({"metrics.json": {"seeds": [0], "metrics": {}}}, "is the folder of an experiment, whose results would be"),
-        ({"seed-0/metrics.json": {}}, "is the folder of an experiment, whose results would be"),
-        ({"metrics.json": {"provenance": {"made_by": "score"}}}, "has a metrics.json that `earwitness score` did not"),
-        ({"metrics.json": [1]}, "has a metrics.json that `earwitness score` did not"),
-        ({"metrics.json": "{"}, "is not valid JSON"),
+        ({"metrics.json": {"seeds": [0], "metrics": {}}}, "folder of an experiment"),
+        ({"seed-0/metrics.json": {}}, "folder of an experiment"),
+        ({"metrics.json": {"provenance": {"made_by": "score"}}}, "a metrics.json that `earwitness score`"),
+        ({"metrics.json": [1]}, "a metrics.json that `earwitness score`"),
+        ({"metrics.json": "{"}, "not valid JSON"),
     ],
 )
-def test_files_of_others_are_not_overwritten(score, write, tmp_path, files, told):
+def test_files_of_others_are_not_overwritten(score, write, tmp_path, files, reason):
     for name, content in files.items():
         (tmp_path / "out" / name).parent.mkdir(parents=True)
         write(f"out/{name}", content)
     code, out, err = score("captions", "no.csv", "none.csv", "--out", tmp_path / "out")
-    assert code == 1 and out == "" and told in err and "no.csv" not in err
+    assert code == 1 and out == "" and str(tmp_path / "out") in err and reason in err and "no.csv" not in err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name.split("/")[0] for name in files]
 
 

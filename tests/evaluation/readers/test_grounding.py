@@ -8,6 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+from earwitness.evaluation.readers.grounding import GroundingFiles
+from earwitness.evaluation.readers.grounding import score as score_files
 from earwitness.evaluation.scores import read_scores
 from earwitness.metrics.grounding import Options
 
@@ -16,14 +18,19 @@ DETECTED = "phrase_id,onset,offset\na.wav#1.1,0,1\na.wav#1.2,0,1\nb.wav#1.1,0.5,
 PHRASES = (
     "phrase_id,caption_id,text\na.wav#1.1,a.wav#1,x\na.wav#1.2,a.wav#1,y\nb.wav#1.1,b.wav#1,z\nb.wav#1.2,b.wav#1,w\n"
 )
-CURVES = {"a.wav#1.1": [1, 1, 0, 0], "a.wav#1.2": [0, 0, 1, 1], "b.wav#1.1": [0, 1, 1, 0], "b.wav#1.2": [0, 0.1, 0, 0]}
+ACTIVATIONS = {
+    "a.wav#1.1": [1, 1, 0, 0],
+    "a.wav#1.2": [0, 0, 1, 1],
+    "b.wav#1.1": [0, 1, 1, 0],
+    "b.wav#1.2": [0, 0.1, 0, 0],
+}
 
 
-def hdf(path, curves=CURVES, hop=0.5, **more):
+def hdf(path, activations=ACTIVATIONS, hop=0.5, **more):
     with h5py.File(path, "w") as file:
-        file["activations"] = np.concatenate([np.array(curve, dtype=np.float32) for curve in curves.values()])
-        file["offsets"] = np.cumsum([0, *map(len, curves.values())])
-        file.create_dataset("phrase_ids", data=list(curves), dtype=h5py.string_dtype())
+        file["activations"] = np.concatenate([np.array(scores, dtype=np.float32) for scores in activations.values()])
+        file["offsets"] = np.cumsum([0, *map(len, activations.values())])
+        file.create_dataset("phrase_ids", data=list(activations), dtype=h5py.string_dtype())
         for name, values in more.items():
             file[name] = values
         if hop is not None:
@@ -59,15 +66,15 @@ def test_events_of_every_kind(scored, write, name, content):
 
 
 @pytest.mark.parametrize("kind", ["h5", "json", "json with its hop"])
-def test_curves_of_every_kind(scored, write, tmp_path, kind):
+def test_frame_scores_of_every_kind(scored, write, tmp_path, kind):
     references, phrases = write("r.csv", REFERENCES), write("phrases.csv", PHRASES)
     match kind:
         case "h5":
             arguments = [hdf(tmp_path / "p.h5")]
         case "json":
-            arguments = [write("p.json", CURVES), "--hop", 0.5]
+            arguments = [write("p.json", ACTIVATIONS), "--hop", 0.5]
         case _:
-            arguments = [write("p.json", {"hop": 0.5, "activations": CURVES})]
+            arguments = [write("p.json", {"hop": 0.5, "activations": ACTIVATIONS})]
     found = scored("grounding", *arguments, references, "--phrases", phrases)
     assert values(found, "segment_f1", "event_f1", "psds", "th_auc", "miou") == [1] * 5
     # Scaled to 0 to 1 the silent pair has one active frame of 7 that are: precision 6 / 7, recall 1.
@@ -96,7 +103,7 @@ def test_pairs_are_files_and_texts_where_no_column_names_them(scored, write, tmp
 def test_stems_of_files_and_texts(score, scored, write):
     references, detected = write("r.csv", TEXTS), write("p.csv", TEXTS.replace(".wav,a", ",A").replace(".wav", ""))
     code, _, err = score("grounding", detected, references)
-    assert code == 1 and "'a: A dog' is not in r.csv ('a.wav: a dog' is: the folder" in err
+    assert code == 1 and "'a: A dog' is not in r.csv (did you mean 'a.wav: a dog'?)" in err
     durations = write("d.csv", "clip_id,seconds\na,10\nb,10\n")
     found = scored("grounding", detected, references, "--match", "stem", "--durations", durations)
     assert values(found, "event_f1") == [1] and found["counts"]["clips"] == 2
@@ -110,23 +117,23 @@ def test_a_table_of_files_and_texts_names_all_pairs(scored, write):
 
 
 @pytest.mark.parametrize(
-    ("predictions", "references", "told"),
+    ("predictions", "references", "place"),
     [
-        (TEXTS, REFERENCES, "in p.csv (column 'phrase'), but not in r.csv: "),
-        ("file_name,onset,offset\na.wav,1,3\n", TEXTS, "in r.csv (column 'phrase'), but not in p.csv: "),
+        (TEXTS, REFERENCES, "in p.csv (column 'phrase'), but not in r.csv"),
+        ("file_name,onset,offset\na.wav,1,3\n", TEXTS, "in r.csv (column 'phrase'), but not in p.csv"),
     ],
 )
-def test_texts_in_one_file_only_are_refused(score, write, predictions, references, told):
+def test_texts_in_one_file_only_are_refused(score, write, predictions, references, place):
     code, out, err = score("grounding", write("p.csv", predictions), write("r.csv", references))
-    assert code == 1 and out == "" and told in err
+    assert code == 1 and out == "" and place in err
 
 
-def test_texts_do_not_tell_the_pairs_of_curves(score, write):
+def test_texts_do_not_name_the_pairs_of_frame_scores(score, write):
     code, _, err = score("grounding", write("p.json", {"a.wav": [0, 1]}), write("r.csv", TEXTS), "--hop", 1)
-    assert code == 1 and "but not in p.json: " in err and "Give all files a column phrase_id" in err
+    assert code == 1 and "but not in p.json" in err and "phrase_id" in err
 
 
-def test_a_missing_text_is_told(score, write):
+def test_a_missing_text_is_refused(score, write):
     code, _, err = score("grounding", write("p.csv", TEXTS + "a.wav,,1,2\n"), write("r.csv", TEXTS))
     assert code == 1 and "p.csv, row 5: the phrase is missing" in err
 
@@ -138,22 +145,21 @@ def test_scores_of_detected_events_are_refused(score, scored, write, name, class
     rows = references.splitlines()
     with_scores = write("p.csv", "\n".join([f"{rows[0]},{name}", f"{rows[1]},0.9", f"{rows[2]},.05"]))
     code, out, err = score("grounding", with_scores, write("r.csv", references), *classes)
-    assert code == 1 and out == "" and f"p.csv: the column '{name}' has 2 numbers, but" in err
-    assert "leave out what is below your threshold" in err
+    assert code == 1 and out == "" and f"p.csv: the column '{name}' has 2 numbers" in err and "threshold" in err
     # Of references they may be how sure an annotator was.
     assert values(scored("grounding", write("p.csv", references), with_scores, *classes), "event_f1") == [1]
 
 
 def test_scores_of_which_every_pair_has_some_above_1_are_refused(score, scored, write, tmp_path):
-    percent = {name: [100 * score for score in curve] for name, curve in CURVES.items()}
+    percent = {name: [100 * score for score in scores] for name, scores in ACTIVATIONS.items()}
     references, phrases = write("r.csv", REFERENCES), write("phrases.csv", PHRASES)
     code, out, err = score("grounding", hdf(tmp_path / "p.h5", percent), references, "--phrases", phrases)
-    assert code == 1 and out == "" and "p.h5: the scores of every pair go above 1 (those of the first to 100)" in err
-    some = CURVES | {"a.wav#1.1": percent["a.wav#1.1"]}
-    note = "mIoU compare them as they are with the threshold 0.4 (are they percent, perhaps?)."
+    assert code == 1 and out == "" and "p.h5: " in err and "above 1 (those of the first to 100)" in err
+    some = ACTIVATIONS | {"a.wav#1.1": percent["a.wav#1.1"]}
+    note = "the threshold 0.4 (are they percent?)"
     arguments = references, "--phrases", phrases, "--threshold", 0.4
-    assert any(note in told for told in scored("grounding", hdf(tmp_path / "p.h5", some), *arguments)["notes"])
-    assert not any(note in told for told in scored("grounding", hdf(tmp_path / "p.h5"), *arguments)["notes"])
+    assert any(note in line for line in scored("grounding", hdf(tmp_path / "p.h5", some), *arguments)["notes"])
+    assert not any(note in line for line in scored("grounding", hdf(tmp_path / "p.h5"), *arguments)["notes"])
 
 
 @pytest.mark.parametrize("classes", [[], ["--classes"]])
@@ -161,11 +167,20 @@ def test_durations_in_milliseconds_are_refused(score, scored, write, classes):
     events = write("e.csv", "filename,event_label,onset,offset\na,dog,0,1\nb,dog,2,8\n")
     durations = write("d.csv", "filename,duration\na,10000\nb,10000\nc,900\n")
     code, out, err = score("grounding", events, events, "--durations", durations, *classes)
-    assert code == 1 and out == "" and "d.csv: every clip lasts more than 100 times as long" in err
-    assert "(the first 10000 s and 1 s): these are probably milliseconds" in err
+    assert code == 1 and out == "" and "d.csv: " in err and "10000 s and 1 s)" in err and "milliseconds" in err
     for seconds in ("a,10000\nb,10", "a,999\nb,999"):  # one long clip; clips that are quiet for long
         durations = write("d.csv", f"filename,duration\n{seconds}\n")
         scored("grounding", events, events, "--durations", durations, *classes)
+
+
+def test_python_and_the_command_line_give_the_same(scored, write):
+    detected, references = write("p.csv", DETECTED), write("r.csv", REFERENCES)
+    found = score_files(GroundingFiles(detected, references, collar=0.1, silent="keep"))
+    content = scored("grounding", detected, references, "--collar", 0.1, "--silent", "keep")
+    assert values(content, "event_f1", "miou") == [
+        found.evaluation.metrics[name]["value"] for name in ("event_f1", "miou")
+    ]
+    assert content["counts"] == found.counts and content["provenance"]["settings"]["t_collar"] == 0.1
 
 
 def test_settings_are_those_of_the_command_line(scored, write):
@@ -231,51 +246,46 @@ def test_phrases_name_the_clips(scored, write, tmp_path, phrases, captions):
 
 def test_predictions_and_references_may_name_the_clips(scored, write, tmp_path):
     references = write("r.csv", "phrase_id,clip_id,onset,offset\np,a,0,1\nq,a,0,1\n")
-    curves = {"p": [1, 0], "q": [1, 0]}
-    assert scored("grounding", hdf(tmp_path / "p.h5", curves), references)["counts"]["clips"] == 1
-    path = hdf(tmp_path / "p.h5", curves, clip_ids=["c", "d"])
+    activations = {"p": [1, 0], "q": [1, 0]}
+    assert scored("grounding", hdf(tmp_path / "p.h5", activations), references)["counts"]["clips"] == 1
+    path = hdf(tmp_path / "p.h5", activations, clip_ids=["c", "d"])
     assert scored("grounding", path, write("r.csv", "phrase_id,onset,offset\np,0,.5\nq,0,.5\n"))["counts"]["clips"] == 2
 
 
 def test_a_subset_of_the_phrases(score, scored, write, tmp_path):
-    path = hdf(tmp_path / "p.h5", {name: CURVES[name] for name in list(CURVES)[:2]})
+    path = hdf(tmp_path / "p.h5", {name: ACTIVATIONS[name] for name in list(ACTIVATIONS)[:2]})
     arguments = [path, write("r.csv", REFERENCES), "--phrases", write("phrases.csv", PHRASES)]
     code, _, err = score("grounding", *arguments)
-    assert code == 1 and "phrases.csv, row 4: 'b.wav#1.1' has no scores in p.h5" in err and "by --subset" in err
+    assert code == 1 and "phrases.csv, row 4: 'b.wav#1.1' has no scores in p.h5" in err and "--subset" in err
     assert scored("grounding", *arguments, "--subset")["counts"]["pairs_left_out"] == 2
 
 
 @pytest.mark.parametrize(
-    ("predictions", "references", "more", "told"),
+    ("predictions", "references", "more", "facts"),
     [
-        (DETECTED + "z,0,1\n", REFERENCES, [], "p.csv: 'z' is not in r.csv; --phrases names a table of all pairs"),
+        (DETECTED + "z,0,1\n", REFERENCES, [], ["p.csv: 'z' is not in r.csv", "--phrases"]),
         (
             DETECTED.replace("b.wav#1.1", "B.WAV#1.1"),
             REFERENCES,
             [],
-            "'B.WAV#1.1' is not in r.csv ('b.wav#1.1' is: the",
+            ["p.csv: 'B.WAV#1.1' is not in r.csv", "'b.wav#1.1'?", "--match stem"],
         ),
-        (DETECTED, REFERENCES, ["--subset"], "p.csv is an event list: a pair that it does not name has no detection"),
-        (DETECTED + "z,0,x\n", REFERENCES, [], "p.csv, row 5: the offset 'x' is no number of seconds"),
-        (DETECTED + "z,,x\n", REFERENCES, [], "p.csv, row 5: the onset '' and the offset 'x' are no seconds"),
-        (DETECTED + "a.wav#1.1,-1,1\n", REFERENCES, [], "a detected event of pair 'a.wav#1.1' lasts from -1 to 1 s"),
-        (
-            DETECTED,
-            REFERENCES.replace("onset", "when"),
-            [],
-            "r.csv: no column is called as those of onsets usually are",
-        ),
+        (DETECTED, REFERENCES, ["--subset"], ["p.csv is an event list", "--subset"]),
+        (DETECTED + "z,0,x\n", REFERENCES, [], ["p.csv, row 5: the offset 'x'"]),
+        (DETECTED + "z,,x\n", REFERENCES, [], ["p.csv, row 5: the onset ''", "p.csv, row 5: the offset 'x'"]),
+        (DETECTED + "a.wav#1.1,-1,1\n", REFERENCES, [], ["detected", "'a.wav#1.1'", "-1 to 1 s"]),
+        (DETECTED, REFERENCES.replace("onset", "when"), [], ["r.csv: no column", "onsets", "'when'"]),
         (
             "filename,onset,offset,event_label\na,0,1,dog\nb,0,1,cat\n",
             "filename,onset,offset,event_label\na,0,1,dog\nb,0,1,cat\n",
             [],
-            "r.csv has events of 2 classes ('dog', 'cat'): --classes scores them by class and file",
+            ["r.csv has events of 2 classes ('dog', 'cat')", "--classes"],
         ),
     ],
 )
-def test_events_that_cannot_be_scored(score, write, predictions, references, more, told):
+def test_events_that_cannot_be_scored(score, write, predictions, references, more, facts):
     code, out, err = score("grounding", write("p.csv", predictions), write("r.csv", references), *more)
-    assert code == 1 and out == "" and told in err
+    assert code == 1 and out == "" and all(fact in err for fact in facts)
 
 
 def test_stems_of_pairs(scored, write):
@@ -316,48 +326,46 @@ def square_offsets(path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "facts"),
     [
-        (odd_hop, "p.h5: the hop '20 ms' is no number of seconds"),
-        (square_offsets, "p.h5: offsets must be flat data sets"),
-        (break_offsets, "p.h5: offsets must be 5 whole numbers that rise from 0 to the 16 activations"),
-        (twice, "p.h5: the pair 'a.wav#1.1' stands more than once"),
-        (without_offsets, "p.h5: has activations, but no offsets; it has 'activations', 'phrase_ids'"),
-        (more_clips, "p.h5: 1 clip_ids for 4 pairs"),
+        (odd_hop, ["the hop '20 ms'"]),
+        (square_offsets, ["offsets ", "one-dimensional"]),
+        (break_offsets, ["offsets must be 5 integers", "0 to the 16 activations"]),
+        (twice, ["'a.wav#1.1'", "more than once"]),
+        (without_offsets, ["no offsets", "'activations', 'phrase_ids'"]),
+        (more_clips, ["1 clip_ids for 4 pairs"]),
     ],
 )
-def test_curves_that_cannot_be_read(score, write, tmp_path, change, told):
+def test_frame_scores_that_cannot_be_read(score, write, tmp_path, change, facts):
     change(hdf(tmp_path / "p.h5"))
     code, _, err = score("grounding", tmp_path / "p.h5", write("r.csv", REFERENCES))
-    assert code == 1 and told in err
+    assert code == 1 and "p.h5: " in err and all(fact in err for fact in facts)
 
 
-def test_the_hop_is_told_once(score, write, tmp_path):
+def test_the_hop_is_given_once(score, write, tmp_path):
     references, phrases = write("r.csv", REFERENCES), write("phrases.csv", PHRASES)
     path = hdf(tmp_path / "p.h5", hop=None)
-    assert (
-        "p.h5 does not tell how many seconds a frame lasts"
-        in score("grounding", path, references, "--phrases", phrases)[2]
-    )
+    code, _, err = score("grounding", path, references, "--phrases", phrases)
+    assert code == 1 and err.startswith("p.h5 ") and "--hop" in err
     path = hdf(tmp_path / "p.h5")
     code, _, err = score("grounding", path, references, "--phrases", phrases, "--hop", 0.25)
-    assert code == 1 and "--hop is 0.25 s, but p.h5 says 0.5 s" in err
+    assert code == 1 and "--hop is 0.25 s" in err and "p.h5 says 0.5 s" in err
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "facts"),
     [
-        ("clip_id,seconds\na.wav,2\n", "d.csv: clip 'b.wav' is not in it"),
-        ("clip_id,seconds\na.wav,2\nB,2\n", "d.csv: clip 'b.wav' is not in it ('B' is: the folder"),
-        ("clip_id,seconds\na.wav,2\nb.wav,long\n", "d.csv, row 3: the duration 'long' is no positive number"),
-        ("clip_id,seconds\na.wav,2\na.wav,3\n", "d.csv, row 3: clip 'a.wav' lasts 3 s, but 2 s in a row above"),
-        ("clip_id,secs\na.wav,2\n", "d.csv: no column is called as those of durations usually are"),
+        ("clip_id,seconds\na.wav,2\n", ["d.csv: clip 'b.wav'"]),
+        ("clip_id,seconds\na.wav,2\nB,2\n", ["d.csv: clip 'b.wav'", "did you mean 'B'?"]),
+        ("clip_id,seconds\na.wav,2\nb.wav,long\n", ["d.csv, row 3: the duration 'long'"]),
+        ("clip_id,seconds\na.wav,2\na.wav,3\n", ["d.csv, row 3: clip 'a.wav'", "3 s, but 2 s"]),
+        ("clip_id,secs\na.wav,2\n", ["d.csv: no column", "durations", "'secs'"]),
     ],
 )
-def test_durations_that_do_not_fit(score, write, content, told):
+def test_durations_that_do_not_fit(score, write, content, facts):
     arguments = [write("p.csv", DETECTED), write("r.csv", REFERENCES), "--durations", write("d.csv", content)]
     code, _, err = score("grounding", *arguments)
-    assert code == 1 and told in err
+    assert code == 1 and all(fact in err for fact in facts)
 
 
 CLASSES = "filename\tonset\toffset\tevent_label\na.wav\t0\t2\tdog\na.wav\t3\t4\tcat\nb.wav\t0\t1\tdog\n"
@@ -375,8 +383,7 @@ def test_classes_are_scored_by_file(scored, score, write, tmp_path):
     assert found["classes"]["cat"] == pytest.approx(expected)
     assert found["counts"] == {"files": 2, "classes": 2, "references": 3, "detections": 3}
     assert found["metrics"]["event_f1"]["ci95"] == [0.5, 1]  # the one file alone, or the other
-    reason = "the mean over classes: nothing was kept of single classes"
-    assert found["metrics"]["event_f1_macro"]["ci95_reason"] == reason
+    assert "mean over classes" in found["metrics"]["event_f1_macro"]["ci95_reason"]
     assert "ci95_reason" not in found["metrics"]["segment_f1"]
     settings = {"match": "exact", "classes": True, "time_resolution": 1, "t_collar": 0.2, "percentage_of_length": 0.2}
     assert found["provenance"]["settings"] == settings
@@ -408,26 +415,23 @@ def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, t
 
 
 @pytest.mark.parametrize(
-    ("predictions", "more", "told"),
+    ("predictions", "more", "facts"),
     [
-        (
-            FOUND.replace("b.wav", "c.wav"),
-            [],
-            "p.tsv, row 4: 'c.wav' is not in r.tsv; --durations names a table of all",
-        ),
-        (FOUND.replace("b.wav", "b"), [], "'b' is not in r.tsv ('b.wav' is: the folder, the extension, the case"),
-        ("filename\tonset\toffset\na.wav\t0\t2\n", [], "p.tsv, row 2: the event has no label"),
-        (FOUND, ["--silent", "keep"], "--silent says nothing to --classes"),
+        (FOUND.replace("b.wav", "c.wav"), [], ["p.tsv, row 4: 'c.wav' is not in r.tsv", "--durations"]),
+        (FOUND.replace("b.wav", "b"), [], ["p.tsv, row 4: 'b' is not in r.tsv", "did you mean 'b.wav'?"]),
+        ("filename\tonset\toffset\na.wav\t0\t2\n", [], ["p.tsv, row 2: ", "no label"]),
+        (FOUND, ["--silent", "keep"], ["--classes does not use --silent"]),
+        (FOUND, ["--silent", "keep", "--threshold", "0.5"], ["--silent and --threshold"]),
     ],
 )
-def test_classes_that_cannot_be_scored(score, write, predictions, more, told):
+def test_classes_that_cannot_be_scored(score, write, predictions, more, facts):
     code, _, err = score("grounding", write("p.tsv", predictions), write("r.tsv", CLASSES), "--classes", *more)
-    assert code == 1 and told in err
+    assert code == 1 and all(fact in err for fact in facts)
 
 
-def test_classes_are_not_made_from_curves(score, write, tmp_path):
+def test_classes_are_not_made_from_frame_scores(score, write, tmp_path):
     code, _, err = score("grounding", hdf(tmp_path / "p.h5"), write("r.tsv", CLASSES), "--classes")
-    assert code == 1 and "p.h5 has frame scores; --classes needs events" in err
+    assert code == 1 and err.startswith("p.h5 has frame scores") and "--classes" in err
 
 
 @pytest.mark.parametrize(
@@ -440,4 +444,4 @@ def test_classes_are_not_made_from_curves(score, write, tmp_path):
 def test_settings_out_of_range_are_wrong_usage(score, capsys, option, value, what):
     with pytest.raises(SystemExit) as caught:
         score("grounding", "p.h5", "r.csv", f"{option}={value}")
-    assert caught.value.code == 2 and f"{option}: {value!r} is no {what}" in capsys.readouterr().err
+    assert caught.value.code == 2 and f"{option}: {value!r} is not a {what}" in capsys.readouterr().err

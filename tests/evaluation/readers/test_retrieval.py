@@ -8,6 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+from earwitness.evaluation.readers.retrieval import RetrievalFiles
+from earwitness.evaluation.readers.retrieval import score as score_files
 from earwitness.evaluation.scores import read_scores
 
 CLIPS = ["a.wav", "b.wav", "c.wav"]
@@ -75,44 +77,50 @@ def test_the_files_hold_the_clips_means(scored, matrix, tmp_path):
     assert {"t2a_medr", "t2a_gmean", "a2t_map10"} <= back.statistics.keys()
 
 
+def test_python_and_the_command_line_give_the_same(scored, matrix, write):
+    found = score_files(RetrievalFiles(matrix("h5"), write("r.csv", CLOTHO), ties="benchmark"))
+    content = scored("retrieval", matrix("h5"), write("r.csv", CLOTHO), "--ties", "benchmark")
+    assert {name: entry["value"] for name, entry in content["metrics"].items()} == {
+        name: entry["value"] for name, entry in found.evaluation.metrics.items()
+    }
+    assert content["counts"] == found.counts and content["provenance"]["settings"] == found.settings
+
+
 def test_matrices_without_names_take_those_of_the_tables(scored, write, tmp_path):
     path = tmp_path / "s.npy"
     np.save(path, np.array(SCORES)[:, ::-1])
     table, clips = write("r.csv", CLOTHO), write("clips.txt", "c.wav\nb.wav\r\na.wav\n")
     content = scored("retrieval", path, table, "--clips", clips)
     assert values(content) == pytest.approx(T2A)
-    assert content["notes"][:2] == [
-        "s.npy does not name its captions: they are taken in the order of r.csv",
-        "s.npy does not name its clips: they are taken in the order of the clips",
-    ]
+    captions, columns = content["notes"][:2]
+    assert captions.startswith("s.npy does not name its captions") and captions.endswith("order of r.csv")
+    assert columns.startswith("s.npy does not name its clips") and columns.endswith("order of the clips")
 
 
 def test_captions_whose_ids_do_not_tell_need_a_table(score, scored, write):
     path = write("s.csv", as_csv(captions=["u", "v", "w", "x"]))
     code, _, err = score("retrieval", path)
-    assert code == 1 and err.count("which is not among the clips; captions are called {clip}#1") == 4
+    assert code == 1 and err.count("not among the clips") == err.count("{clip}#1") == 4
     rows = [("u", "a.wav"), ("v", "a.wav"), ("w", "b.wav"), ("x", "c.wav"), ("y", "c.wav")]
     table = write("captions.csv", "caption_id,clip_id\n" + "\n".join(map(",".join, rows)))
     code, _, err = score("retrieval", path, table)
-    assert code == 1 and err.splitlines()[1:] == [
-        "  - captions.csv, row 6: the caption 'y' has no row in s.csv",
-        "Captions that are not to be scored are left out, and counted, by --subset.",
-    ]
+    _, offender, advice = err.splitlines()
+    assert code == 1 and "captions.csv, row 6: " in offender and "'y'" in offender and "s.csv" in offender
+    assert "--subset" in advice
     content = scored("retrieval", path, table, "--subset")
     assert values(content) == pytest.approx(T2A) and content["counts"]["captions_not_in_the_scores"] == 1
 
 
 def test_errors_name_no_option_that_the_command_lacks(score, write, matrix):
     code, _, err = score("retrieval", matrix("csv"), write("r.csv", "sound_name,caption\na.wav,a dog\n"))
-    assert code == 1 and "r.csv: no column is called as those of clips usually are; such as 'clip_id'" in err
-    assert "--" not in err
+    assert code == 1 and "r.csv: " in err and "clips, such as 'clip_id'" in err and "--" not in err
 
 
 def test_clips_that_are_spelt_otherwise_are_hinted_at_and_matched_when_asked_for(score, scored, write):
     path = write("s.csv", as_csv(clips=["A", "B", "C"]))
     code, _, err = score("retrieval", path)
-    assert code == 1 and "is of clip 'a.wav', which is not among the clips ('A' is: the folder, the ext" in err
-    assert err.rstrip().endswith("by --match stem.")
+    assert code == 1 and "clip 'a.wav', which is not among the clips (did you mean 'A'?)" in err
+    assert "--match stem" in err.splitlines()[-1]
     content = scored("retrieval", path, "--match", "stem")
     assert values(content) == pytest.approx(T2A) and content["counts"]["clips_matched_by_stem"] == 3
 
@@ -137,46 +145,46 @@ def test_a_table_of_relevant_clips(scored, write, matrix):
 def test_relevant_clips_of_queries_that_are_not_scored_are_refused(score, write, matrix):
     table = write("rel.csv", "query,clip_id\nz,a.wav\n")
     code, _, err = score("retrieval", matrix("csv"), "--relevant", table)
-    assert code == 1 and "rel.csv, row 2: the query 'z' is not among those scored" in err and "--subset" in err
+    assert code == 1 and "rel.csv, row 2: the query 'z' is not" in err and "--subset" in err
 
 
-def test_captions_that_the_table_of_relevant_clips_lacks_are_told_by_text_and_row(score, write, matrix):
+def test_captions_that_the_table_of_relevant_clips_lacks_are_named_by_text_and_row(score, write, matrix):
     table = write("rel.csv", "caption,clip_id\na dog,a.wav\nrain,b.wav\n")
     code, _, err = score("retrieval", matrix("csv"), write("r.csv", CLOTHO), "--relevant", table)
-    assert code == 1 and err.splitlines() == [
-        "These files cannot be scored:",
-        "  - r.csv, row 2: the caption 'barks, loud' is not in rel.csv",
-        "  - r.csv, row 4: the caption 'wind' is not in rel.csv",
-        "A row without a clip, in json an empty list, says that nothing is relevant to a query.",
-    ]
+    _, first, second, advice = err.splitlines()
+    assert code == 1 and "r.csv, row 2: the caption 'barks, loud'" in first and "rel.csv" in first
+    assert "r.csv, row 4: the caption 'wind'" in second and "nothing is relevant" in advice
     ids = write("rel.csv", "query,clip_id\na.wav#1,a.wav\na.wav#2,a.wav\nb.wav#1,\n")
     code, _, err = score("retrieval", matrix("csv"), "--relevant", ids)
-    assert code == 1 and "rel.csv: the caption 'c.wav#1' is not in it" in err
+    assert code == 1 and "rel.csv: the caption 'c.wav#1'" in err
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "facts"),
     [
-        (
-            "s.csv",
-            as_csv([[1, 2, "x"], *SCORES[1:]]),
-            "s.csv, row 2: 'a.wav#1' has scores that are no numbers: 'x' for",
-        ),
-        ("s.csv", "caption\nx\n", "s.csv: is neither a matrix (captions in rows, clips in columns) nor ranked lists"),
-        ("s.csv", as_csv([[1, 2, "nan"], *SCORES[1:]]), "caption 'a.wav#1' has the score NaN for 1 of 3 clips"),
-        ("s.json", {"similarity": [[1, 2], [3]]}, "s.json: its scores are not rows of equally many numbers"),
-        ("s.json", {"similarity": [[1, "x"]]}, "s.json, scores 1: 'x' among them are no numbers"),
-        ("s.json", [{"a": 1}], "s.json: holds neither a matrix"),
-        ("s.xyz", "", "s.xyz: is of a kind that is not read; known are .csv, .tsv"),
-        ("s.h5", "", "s.h5: cannot be read as HDF5"),
-        ("s.npz", "x", "s.npz: is no file of NumPy's kind .npz, or holds Python objects, which are not read"),
-        ("s.npz", "", "s.npz: cannot be read as NumPy's .npz"),
-        ("s.npy", "", "s.npy: cannot be read as NumPy's .npy"),
+        ("s.csv", as_csv([[1, 2, "x"], *SCORES[1:]]), ["s.csv, row 2: ", "'a.wav#1'", "'x' for 'c.wav'"]),
+        ("s.csv", "caption\nx\n", ["s.csv: ", "neither a matrix", "nor ranked lists", "'caption'"]),
+        ("s.csv", as_csv([[1, 2, "nan"], *SCORES[1:]]), ["caption 'a.wav#1'", "NaN for 1 of 3"]),
+        ("s.json", {"similarity": [[1, 2], [3]]}, ["s.json: ", "length"]),
+        ("s.json", {"similarity": [[1, "x"]]}, ["s.json, scores 1: ", "'x'"]),
+        ("s.json", [{"a": 1}], ["s.json: ", "neither a matrix"]),
+        ("s.xyz", "", ["s.xyz: ", "known are .csv, .tsv"]),
+        ("s.h5", "", ["s.h5: ", "HDF5"]),
+        ("s.npz", "x", ["s.npz: ", "Python objects", "is not NumPy"]),
+        ("s.npz", "", ["s.npz: cannot be read", ".npz"]),
+        ("s.npy", "", ["s.npy: cannot be read", ".npy"]),
     ],
 )
-def test_matrices_that_cannot_be_scored(score, write, name, content, told):
+def test_matrices_that_cannot_be_scored(score, write, name, content, facts):
     code, out, err = score("retrieval", write(name, content))
-    assert code == 1 and out == "" and told in err and "Traceback" not in err
+    assert code == 1 and out == "" and all(fact in err for fact in facts) and "Traceback" not in err
+
+
+@pytest.mark.parametrize("kind", [".npz", ".npy"])
+def test_arrays_are_read_whatever_their_extension(scored, matrix, tmp_path, kind):
+    path = tmp_path / f"t{kind}"
+    path.write_bytes(matrix("npz").read_bytes())
+    assert values(scored("retrieval", path)) == pytest.approx(T2A)
 
 
 def cut(content):
@@ -188,22 +196,22 @@ def flip(content):
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
-@pytest.mark.parametrize(("damage", "told"), [(cut, "File is not a zip file"), (flip, "Bad CRC-32 for file")])
-def test_damaged_archives_are_told(score, matrix, damage, told):
+@pytest.mark.parametrize(("damage", "reason"), [(cut, "File is not a zip file"), (flip, "Bad CRC-32 for file")])
+def test_damaged_archives_are_refused(score, matrix, damage, reason):
     path = matrix("npz")
     path.write_bytes(damage(path.read_bytes()))
     code, out, err = score("retrieval", path)
     assert code == 1 and out == "" and err.count("s.npz") == 1
-    assert f"s.npz: cannot be read as NumPy's .npz ({told}" in err and "is it cut off, or another kind?" in err
+    assert f".npz ({reason}" in err and "cut off" in err
 
 
-def test_damaged_compression_is_told(score, tmp_path):
+def test_damaged_compression_is_refused(score, tmp_path):
     path = tmp_path / "s.npz"
     np.savez_compressed(path, similarity=np.random.default_rng(0).random((50, 50)))
     content = path.read_bytes()
     path.write_bytes(content[:60] + bytes(40) + content[100:])
     code, out, err = score("retrieval", path)
-    assert code == 1 and out == "" and "s.npz: cannot be read as NumPy's .npz (" in err
+    assert code == 1 and out == "" and "s.npz: cannot be read" in err
 
 
 def test_archives_hold_arrays_only(score, matrix):
@@ -212,10 +220,10 @@ def test_archives_hold_arrays_only(score, matrix):
         archive.writestr("similarity", "1 2")
         archive.writestr("clip_ids", "a b")
     code, _, err = score("retrieval", path)
-    assert code == 1 and "s.npz: no data set is called similarity" in err
+    assert code == 1 and "s.npz: " in err and "similarity" in err
 
 
-def test_a_matrix_that_is_damaged_within_is_told(score, tmp_path):
+def test_a_matrix_that_is_damaged_within_is_refused(score, tmp_path):
     path = tmp_path / "s.h5"
     with h5py.File(path, "w") as file:
         scores = np.random.default_rng(0).random((20, 20))
@@ -226,33 +234,27 @@ def test_a_matrix_that_is_damaged_within_is_told(score, tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[:place] + bytes(20) + content[place + 20 :])
     code, out, err = score("retrieval", path)
-    assert code == 1 and out == "" and err.startswith("s.h5: is damaged, it cannot be read to its end (")
+    assert code == 1 and out == "" and err.startswith("s.h5: is damaged")
 
 
 def test_python_objects_are_not_read(score, tmp_path):
     np.save(tmp_path / "s.npy", np.array([{}], dtype=object), allow_pickle=True)
     code, _, err = score("retrieval", tmp_path / "s.npy")
-    assert code == 1 and "s.npy: holds Python objects, which are not read" in err
+    assert code == 1 and "s.npy: holds Python objects" in err
 
 
 @pytest.mark.parametrize(
-    ("ids", "told"),
+    ("ids", "facts"),
     [
-        ({"clip_ids": CLIPS}, "s.h5 does not name its captions (caption_ids)"),
-        ({"caption_ids": CAPTIONS}, "s.h5 does not name its clips (clip_ids)"),
-        (
-            {"caption_ids": CLIPS, "clip_ids": CAPTIONS},
-            "the shape (4, 3) (captions, clips), but 3 captions are named for 4",
-        ),
-        (
-            {"caption_ids": CAPTIONS, "clip_ids": ["a.wav", "", "c.wav"]},
-            "s.h5: number 2 of clip_ids is '', which is no id",
-        ),
+        ({"clip_ids": CLIPS}, ["s.h5 ", "captions (caption_ids)"]),
+        ({"caption_ids": CAPTIONS}, ["s.h5 ", "clips (clip_ids)"]),
+        ({"caption_ids": CLIPS, "clip_ids": CAPTIONS}, ["s.h5: ", "(4, 3) (captions, clips)", "3 captions, not 4"]),
+        ({"caption_ids": CAPTIONS, "clip_ids": ["a.wav", "", "c.wav"]}, ["s.h5: number 2 of clip_ids is ''"]),
     ],
 )
-def test_names_that_do_not_fit(score, tmp_path, ids, told):
+def test_names_that_do_not_fit(score, tmp_path, ids, facts):
     code, _, err = score("retrieval", hdf(tmp_path / "s.h5", **ids))
-    assert code == 1 and told in err
+    assert code == 1 and all(fact in err for fact in facts)
 
 
 DCASE = 'caption,fname_1,fname_2\na dog,a.wav,b.wav\n"barks,  loud",b.wav,a.wav\nrain,c.wav,a.wav\nwind,c.wav,a.wav\n'
@@ -262,7 +264,7 @@ def test_a_submission_is_matched_by_the_captions_texts(scored, write):
     content = scored("retrieval", write("s.csv", DCASE), write("r.csv", CLOTHO))
     metrics = content["metrics"]
     assert metrics["t2a_r1"]["value"] == 0.5  # the second is found at rank 2, the third is not
-    assert metrics["t2a_r5"]["reason"] == "needs the 5 best; only the 2 best of each query are known"
+    assert "5 best" in metrics["t2a_r5"]["reason"] and "2 best" in metrics["t2a_r5"]["reason"]
     assert metrics["a2t_r1"]["value"] is None
     assert content["counts"] == {"clips": 3, "t2a_queries": 4, "t2a_pool": None}
 
@@ -295,32 +297,30 @@ def test_a_text_of_two_clips_is_a_query_of_each(scored, write):
     for rows in ("a dog,a.wav\n", "a dog,a.wav\na dog,a.wav\n"):
         content = scored("retrieval", write("s.csv", f"caption,fname_1\n{rows}"), table)
         assert content["metrics"]["t2a_r1"]["value"] == 0.5 and content["counts"]["t2a_queries"] == 2
-        assert content["notes"] == [
-            "2 captions have a text that others have too: each is a query of its own, with the list of its text"
-        ]
+        assert len(content["notes"]) == 1 and content["notes"][0].startswith("2 captions ")
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "facts"),
     [
-        (DCASE + "snow,a.wav,b.wav\n", "s.csv, row 6: the query 'snow' is no caption of r.csv"),
-        (DCASE.replace("rain", "Rain."), "'Rain.' is no caption of r.csv (row 3 has it but for letter case and punct"),
-        (DCASE.replace("rain,c.wav,a.wav\n", ""), "r.csv, row 3: the caption 'rain' has no ranked list in s.csv"),
-        (DCASE + "rain,b.wav,a.wav\n", "s.csv, rows 4 and 6: 2 ranked lists for the query 'rain'"),
-        (DCASE.replace("rain,c.wav,", "rain,,"), "s.csv, row 4: the clip of rank 1 is missing"),
-        (DCASE.replace("fname_2", "fname_3"), "s.csv: the ranks go up to 'fname_3', but 2 is missing"),
-        (DCASE.replace("fname_2", "FNAME 1"), "s.csv: the columns 'fname_1' and 'FNAME 1' have one rank"),
-        (DCASE.replace("caption", "words"), "s.csv: no column names the query"),
-        (DCASE.replace("b.wav", "B.mp3"), "clip 'B.mp3' is no caption's clip ('b.wav' is: the folder, the extension"),
-        (DCASE.replace("b.wav", "a.wav"), "s.csv, row 2: clip 'a.wav' is ranked more than once for the query 'a dog'"),
+        (DCASE + "snow,a.wav,b.wav\n", ["s.csv, row 6: the query 'snow'", "r.csv"]),
+        (DCASE.replace("rain", "Rain."), ["query 'Rain.'", "r.csv (row 3 ", "punctuation"]),
+        (DCASE.replace("rain,c.wav,a.wav\n", ""), ["r.csv, row 3: the caption 'rain'", "s.csv"]),
+        (DCASE + "rain,b.wav,a.wav\n", ["s.csv, rows 4 and 6: 2 ranked lists", "'rain'"]),
+        (DCASE.replace("rain,c.wav,", "rain,,"), ["s.csv, row 4: ", "rank 1 is missing"]),
+        (DCASE.replace("fname_2", "fname_3"), ["s.csv: ", "'fname_3'", "2 is missing"]),
+        (DCASE.replace("fname_2", "FNAME 1"), ["s.csv: ", "'fname_1' and 'FNAME 1'", "rank"]),
+        (DCASE.replace("caption", "words"), ["s.csv: ", "no column names the query"]),
+        (DCASE.replace("b.wav", "B.mp3"), ["clip 'B.mp3'", "(did you mean 'b.wav'?)", "--match stem"]),
+        (DCASE.replace("b.wav", "a.wav"), ["s.csv, row 2: clip 'a.wav'", "more than once", "'a dog'"]),
     ],
 )
-def test_submissions_that_cannot_be_scored(score, write, content, told):
+def test_submissions_that_cannot_be_scored(score, write, content, facts):
     code, out, err = score("retrieval", write("s.csv", content), write("r.csv", CLOTHO))
-    assert code == 1 and out == "" and told in err
+    assert code == 1 and out == "" and all(fact in err for fact in facts)
 
 
-def test_lists_of_other_lengths_are_told_by_their_queries(score, write):
+def test_lists_of_other_lengths_are_reported_by_their_queries(score, write):
     lists = {
         "a dog": ["a.wav", "b.wav"],
         "barks, loud": ["a.wav"],
@@ -328,13 +328,13 @@ def test_lists_of_other_lengths_are_told_by_their_queries(score, write):
         "wind": ["c.wav", "a.wav"],
     }
     code, _, err = score("retrieval", write("s.json", lists), write("r.csv", CLOTHO))
-    assert code == 1 and "'barks, loud' has ranked clips up to rank 1, most others up to 2" in err and "#" not in err
+    assert code == 1 and "'barks, loud'" in err and "rank 1, most others up to 2" in err and "#" not in err
 
 
 def test_texts_without_a_table_and_ties_without_scores_are_refused(score, write):
     path = write("s.csv", DCASE)
-    assert "do not tell which clip they are of" in score("retrieval", path)[2]
-    assert "--ties is not for them" in score("retrieval", path, write("r.csv", CLOTHO), "--ties", "benchmark")[2]
+    assert "s.csv, such as 'a dog'" in score("retrieval", path)[2]
+    assert "--ties" in score("retrieval", path, write("r.csv", CLOTHO), "--ties", "benchmark")[2]
 
 
 def test_a_subset_of_the_captions(scored, write):

@@ -4,7 +4,7 @@ import h5py
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.evaluation.readers.tables import find_column, need_column, open_table, read_id, reading, reason_of
+from earwitness.evaluation.readers.tables import find_column, need_column, open_hdf5, open_table, read_id, reason_of
 
 ROWS = [("a.wav", "x"), ("b.wav", "y")]
 
@@ -52,14 +52,15 @@ def test_hdf5_has_a_column_a_data_set(tmp_path):
 def test_data_sets_of_two_lengths_are_a_problem(tmp_path):
     table = open_table(hdf(tmp_path / "t.h5", clip_id=["a", "b"], caption=["x"]))
     assert rows(table, "clip_id", "caption") == []
-    assert table.problems == ["t.h5: its data sets are not equally long: 'clip_id' 2, 'caption' 1"]
+    (problem,) = table.problems
+    assert problem.startswith("t.h5: ") and "'clip_id' 2, 'caption' 1" in problem
 
 
 def test_text_of_hdf5_that_is_not_utf8_is_refused(tmp_path):
     table = open_table(hdf(tmp_path / "t.h5", clip_id=[b"\xff"]))
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file.create_dataset("clip_id", data=[b"\xff"], dtype=h5py.string_dtype())
-    with pytest.raises(EarwitnessError, match=r"t\.h5: the data set 'clip_id' holds text that is not UTF-8"):
+    with pytest.raises(EarwitnessError, match=r"t\.h5: .*'clip_id'.* not UTF-8"):
         rows(table, "clip_id")
 
 
@@ -76,16 +77,16 @@ def test_a_reason_does_not_repeat_the_path(error, expected):
     assert reason_of(error) == expected
 
 
-def test_a_file_that_is_damaged_within_is_told(tmp_path):
+def test_a_file_that_is_damaged_within_is_refused(tmp_path):
     path = tmp_path / "t.h5"
     with h5py.File(path, "w") as file:
         data = file.create_dataset("clip_id", data=list(range(1000)), chunks=(500,), compression="gzip")
         place = data.id.get_chunk_info(1).byte_offset
     content = path.read_bytes()
     path.write_bytes(content[:place] + bytes(20) + content[place + 20 :])
-    with pytest.raises(EarwitnessError, match=r"^t\.h5: is damaged, it cannot be read to its end \("):
+    with pytest.raises(EarwitnessError, match=r"^t\.h5: is damaged"):
         rows(open_table(path), "clip_id")
-    with pytest.raises(KeyError), reading(path):
+    with pytest.raises(KeyError), open_hdf5(path, []):
         raise KeyError("of another kind")
 
 
@@ -99,7 +100,8 @@ def test_coco_has_annotations_with_the_names_of_their_images(write):
     annotations = [{"image_id": 1, "id": 7, "caption": "x"}, {"image_id": 3, "id": 8, "caption": "y"}]
     table = open_table(write("t.json", {"images": images, "annotations": annotations}))
     assert rows(table, "image_id", "file_name", "caption") == [(1, "a.wav", "x")]
-    assert table.problems == ["t.json, row 2: image_id '3' is not among the images"]
+    (problem,) = table.problems
+    assert problem.startswith("t.json, row 2: ") and "image_id '3'" in problem
 
 
 @pytest.mark.parametrize(
@@ -112,33 +114,26 @@ def test_json_by_clip_is_a_mapping_whatever_the_captions_are(write, content):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        (
-            "t.xlsx",
-            "x",
-            "t.xlsx: is of a kind that is not read; known are .csv, .tsv, .txt, .json, .jsonl, .ndjson, .h5",
-        ),
-        ("t.h5", "clip_id,caption", "t.h5: cannot be read as HDF5 ("),
-        ("t.json", '{"a.wav": "x", "a.wav": "y"}', "t.json: the key 'a.wav' stands 2 times; only one could be read"),
-        ("t.json", '{"a": "x",\n "b": ', "t.json, line 2: is not json from here on (Expecting value); is the file cut"),
-        ("t.json", b'{"a": "\xff"}', "t.json, row 1: is not UTF-8 (byte 0xff"),
-        ("t.json", {}, "t.json: holds no list of objects"),
-        ("t.json", {"images": [], "annotations": []}, "t.json: holds no annotation"),
-        (
-            "t.json",
-            {"images": [{"id": [1]}], "annotations": [{"image_id": 1}]},
-            "t.json, row 1: image_id '1' is not among",
-        ),
-        ("t.csv", "", "t.csv: is empty"),
+        ("t.xlsx", "x", ["t.xlsx: ", ".csv, .tsv, .txt, .json, .jsonl, .ndjson, .h5"]),
+        ("t.h5", "clip_id,caption", ["t.h5: ", "HDF5 ("]),
+        ("t.json", '{"a.wav": "x", "a.wav": "y"}', ["t.json: ", "key 'a.wav'", "2 times"]),
+        ("t.json", '{"a": "x",\n "b": ', ["t.json, line 2: ", "not json", "(Expecting value)", "cut off?"]),
+        ("t.json", b'{"a": "\xff"}', ["t.json, row 1: ", "not UTF-8 (byte 0xff"]),
+        ("t.json", {}, ["t.json: ", "no list of objects"]),
+        ("t.json", {"images": [], "annotations": []}, ["t.json: ", "no annotation"]),
+        ("t.json", {"images": [{"id": [1]}], "annotations": [{"image_id": 1}]}, ["t.json, row 1: ", "image_id '1'"]),
+        ("t.csv", "", ["t.csv: ", "empty"]),
     ],
 )
-def test_what_cannot_be_read_is_told(write, name, content, expected):
+def test_what_cannot_be_read_is_a_problem(write, name, content, expected):
     (problem,) = open_table(write(name, content)).problems
-    assert problem.startswith(expected)
+    assert problem.startswith(expected[0]) and all(fact in problem for fact in expected)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.json", "t.h5", "t.jsonl"])
-def test_absent_files_are_told_alike(tmp_path, name):
-    assert open_table(tmp_path / name).problems == [f"{name}: cannot be read (No such file or directory)"]
+def test_absent_files_have_the_same_problem(tmp_path, name):
+    (problem,) = open_table(tmp_path / name).problems
+    assert problem.startswith(f"{name}: ") and "(No such file or directory)" in problem
 
 
 def test_columns_are_found_by_usual_names_in_their_order(write):
@@ -148,28 +143,28 @@ def test_columns_are_found_by_usual_names_in_their_order(write):
     assert find_column(table, ("caption",)) is None and not table.problems
 
 
-def test_columns_that_are_missing_are_told(write):
+def test_columns_that_are_missing_are_problems(write):
     table = open_table(write("t.csv", "id,txt\n1,a\n"))
     assert find_column(table, (), "text") is None and need_column(table, ("caption",), None, "captions", "--c") is None
-    assert table.problems == [
-        "t.csv: the column 'text' is missing; the header has 'id', 'txt'; did you mean 'txt'?",
-        "t.csv: no column is called as those of captions usually are; name it with --c; the header has 'id', 'txt'",
-    ]
+    missing, unusual = table.problems
+    assert missing.startswith("t.csv: ") and "'text'" in missing and "'id', 'txt'; did you mean 'txt'?" in missing
+    assert unusual.startswith("t.csv: ") and "captions" in unusual and "--c;" in unusual and "'id', 'txt'" in unusual
 
 
 @pytest.mark.parametrize(
     ("value", "expected", "problem"),
     [
-        ("a b", "a b", ""),
-        (7, "7", ""),
-        ("007", "007", ""),
-        (None, None, "t.csv, row 3: the clip is missing"),
-        (" ", None, "t.csv, row 3: the clip is missing"),
-        (True, None, "t.csv, row 3: the clip 'True' is no id"),
-        (["a"], None, "t.csv, row 3: the clip \"['a']\" is no id"),
+        ("a b", "a b", None),
+        (7, "7", None),
+        ("007", "007", None),
+        (None, None, "missing"),
+        (" ", None, "missing"),
+        (True, None, "clip 'True'"),
+        (["a"], None, "clip \"['a']\""),
     ],
 )
 def test_ids_are_text(write, value, expected, problem):
     table = open_table(write("t.csv", "a\n1\n"))
     assert read_id(table, 3, value) == expected
-    assert table.problems == ([problem] if problem else [])
+    assert len(table.problems) == (problem is not None)
+    assert all(found.startswith("t.csv, row 3: ") and problem in found for found in table.problems)

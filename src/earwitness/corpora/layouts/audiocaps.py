@@ -46,11 +46,11 @@ class AudioCapsOptions(RecordingsOptions):
 
 @dataclass
 class CaptionedVideo:
-    """A clip as its table has it: the row that says where it begins, the video, and all of its captions."""
+    """A clip as its table has it: the row with its beginning, the video, and all of its captions."""
 
-    row: int  # the clip's first, where no row says where it begins
+    row: int  # the clip's first row, where none has its beginning
     youtube_id: str
-    start: float | None  # seconds; None where a table of file names does not say
+    start: float | None  # seconds; None where a table of file names has none
     name: str  # of the file, empty in an official table
     captions: list[str] = field(default_factory=list)
     repeated_rows: int = 0  # of a table of file names, with a caption that an earlier row of the clip has
@@ -58,7 +58,7 @@ class CaptionedVideo:
 
 @dataclass
 class _Split:
-    name: str  # the corpus' own
+    name: str  # as in the corpus
     sheet: Sheet
     videos: list[CaptionedVideo]
     found: list[Match] = field(default_factory=list)
@@ -75,7 +75,7 @@ class AudioCaps:
     def listing(self, root: Path) -> Listing:
         """The clips of all splits that are there, in the tables' order; their audio is not opened.
 
-        Every offending table, row and value stands in the listing's ``problems``. Raises CorpusError when there is no
+        Every offending table, row and value is in the listing's ``problems``. Raises CorpusError when there is no
         table.
         """
         from earwitness.corpora.tables import Listing
@@ -97,12 +97,12 @@ class AudioCaps:
         """Have yt-dlp fetch the clips whose audio is not below the root, as ``{split}/Y{youtube_id}.wav``.
 
         ``fetched.json`` is written last. Raises CorpusError when the tables cannot be used, and EarwitnessError when
-        clips could not be had for now; what cannot be had at all stands in ``unavailable.json``.
+        clips could not be fetched for now; videos that are gone are listed in ``unavailable.json``.
         """
 
         splits = self._read(root)
         if problems := [problem for split in splits for problem in (*split.sheet.problems, *_without_start(split))]:
-            raise CorpusError(listed("The tables of what is to be fetched cannot be used:", problems))
+            raise CorpusError(listed("The tables of the clips to fetch cannot be used:", problems))
         _find(splits, recordings_below(root))
         missing = [(split, video) for split, video, one in _rows(splits) if one.path is None and not one.problem]
         path = "{}/Y{}.wav"
@@ -133,7 +133,7 @@ class AudioCaps:
 def read_captions(path: Path) -> tuple[Sheet, list[CaptionedVideo]]:
     """Read a table of either kind, one clip for each video; a line break inside a caption becomes a blank.
 
-    What is wrong with the table, audio aside, stands in the sheet's ``problems``.
+    What is wrong with the table, audio aside, is in the sheet's ``problems``.
     """
     sheet = read_sheet(path, needed=())
     if not sheet.columns:
@@ -143,7 +143,10 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedVideo]]:
     needed = [NAME, *(captions or ["caption"])] if named else OFFICIAL
     if any(column not in sheet.columns for column in needed):
         return read_sheet(path, needed), []
-    _check_numbers(sheet)
+    numbered = [name for name in captions if name != "caption"]
+    if named and numbered != [f"caption_{number}" for number in range(1, len(numbered) + 1)]:
+        problem = f"the header has {', '.join(numbered)}; a number before the last is missing"
+        sheet.problems.append(f"{sheet.path.name}: {problem}")
     rows = [_cells(sheet, row, captions) for row in sheet.rows]
     videos = [video for cells in rows if (video := _named_video(sheet, cells) if named else _video(sheet, cells))]
     _check_doubles(sheet, rows)
@@ -167,14 +170,6 @@ def _caption_columns(sheet: Sheet) -> list[str]:
     return ["caption"] * ("caption" in sheet.columns) + [f"caption_{number}" for number in numbers]
 
 
-def _check_numbers(sheet: Sheet) -> None:
-    """Blame a header whose captions leave out a number."""
-    numbered = [name for name in _caption_columns(sheet) if name != "caption"]
-    if _names_files(sheet) and numbered != [f"caption_{number}" for number in range(1, len(numbered) + 1)]:
-        told = f"the header has {', '.join(numbered)}; a number before the last is missing"
-        sheet.problems.append(f"{sheet.path.name}: {told}")
-
-
 def _cells(sheet: Sheet, row: Row, captions: list[str]) -> _Cells:
     """A row by column, with its captions, each checked; of several columns, an empty one is no caption."""
     cells = dict(zip(sheet.columns, row.cells, strict=True))
@@ -184,7 +179,7 @@ def _cells(sheet: Sheet, row: Row, captions: list[str]) -> _Cells:
         sheet.blame(row.number, f"{whose} has no caption")
     for text in texts:
         if "\0" in text:
-            sheet.blame(row.number, f"the caption {shown(text)} of {whose} holds a NUL character")
+            sheet.blame(row.number, f"the caption {shown(text)} of {whose} has a NUL character")
         if not any(character.isalnum() for character in text):
             sheet.blame(row.number, f"the caption {shown(text)} of {whose} has no word")
     return _Cells(row.number, cells, texts)
@@ -204,11 +199,11 @@ def _video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
 
 
 def _named_video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
-    """The clip of a row that names a file; None when the name holds no id."""
+    """The clip of a row that names a file; None when the name has no id."""
     name = cells.by_column[NAME]
     cut = cut_of(name)
     if cut is None:
-        sheet.blame(cells.row, f"{shown(name)} holds no YouTube id; names are like Y{{id}}.wav or {{id}}_30_40.wav")
+        sheet.blame(cells.row, f"{shown(name)} has no YouTube id; names are like Y{{id}}.wav or {{id}}_30_40.wav")
         return None
     begins = cut.begins()
     start = next(iter(begins.values())) if len(begins) == 1 else None
@@ -224,7 +219,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _check_doubles(sheet: Sheet, rows: list[_Cells]) -> None:
-    """Blame ids of captions that stand in several rows."""
+    """Blame ids of captions that are in several rows."""
     places = defaultdict(list)
     for cells in rows:
         if caption_id := cells.by_column.get("audiocap_id", ""):
@@ -233,8 +228,8 @@ def _check_doubles(sheet: Sheet, rows: list[_Cells]) -> None:
             sheet.blame(cells.row, "the audiocap_id is empty")
     for caption_id, numbers in places.items():
         if len(numbers) > 1:
-            told = f"stands {len(numbers)} times, in rows {', '.join(map(str, numbers))}; were two tables joined?"
-            sheet.blame(numbers[0], f"the audiocap_id {shown(caption_id)} {told}")
+            what = f"is there {len(numbers)} times, in rows {', '.join(map(str, numbers))}; were two tables joined?"
+            sheet.blame(numbers[0], f"the audiocap_id {shown(caption_id)} {what}")
 
 
 def _joined(sheet: Sheet, videos: list[CaptionedVideo]) -> list[CaptionedVideo]:
@@ -244,24 +239,18 @@ def _joined(sheet: Sheet, videos: list[CaptionedVideo]) -> list[CaptionedVideo]:
         one = first.setdefault(video.youtube_id, video)
         if one is video:
             continue
-        _add_captions(one, video, tell_repeats=_names_files(sheet))
+        # Official rows have ids, so that equal ones are two captions; without ids, a caption of an earlier row is
+        # repeated. Equal captions in the columns of one row count as several in either case.
+        names_files = _names_files(sheet)
+        new = [text for text in video.captions if not names_files or text not in one.captions]
+        one.repeated_rows += len(new) < len(video.captions)
+        one.captions.extend(new)
         if one.start is None:
             one.start, one.row = video.start, video.row
         elif video.start not in (None, one.start):
             starts = f"at {video.start:g} s here and at {one.start:g} s in row {one.row}"
             sheet.blame(video.row, f"{shown(video.youtube_id)} begins {starts}; a split has one clip of a video")
     return list(first.values())
-
-
-def _add_captions(one: CaptionedVideo, other: CaptionedVideo, tell_repeats: bool) -> None:
-    """Add a further row's captions to a clip's.
-
-    Official rows have ids, and two that say the same are two captions. Without ids, what an earlier row said is the
-    same caption again; the columns of one row are as many captions all the same.
-    """
-    new = [text for text in other.captions if not tell_repeats or text not in one.captions]
-    one.repeated_rows += len(new) < len(other.captions)
-    one.captions.extend(new)
 
 
 def _find(splits: list[_Split], files: set[str]) -> None:
@@ -278,13 +267,13 @@ def _rows(splits: list[_Split]) -> Iterator[tuple[_Split, CaptionedVideo, Match]
 
 
 def _add(found: Listing, split: _Split, root: Path) -> None:
-    """Add what one split holds, and what is wrong with its table."""
+    """Add the content of one split, and what is wrong with its table."""
     from earwitness.corpora.tables import ListedClip
 
     table, sheet = split.sheet.path, split.sheet
     found.problems.extend(sheet.problems)
     if not sheet.columns:
-        return  # not readable as a table: its problems are noted, there is nothing else to tell
+        return  # not readable as a table: its problems are noted
     if split.videos and not any(one.path or one.problem for one in split.found):
         found.problems.append(f"{table.name} is there, but no recording of it is below {root}; {WITHOUT_SPLIT}")
     found.notes["tables"][table.name] = sha256(table)
@@ -309,7 +298,7 @@ def _add(found: Listing, split: _Split, root: Path) -> None:
 def _without_start(split: _Split) -> Iterator[str]:
     if bare := sum(video.start is None for video in split.videos) if "start_time" not in split.sheet.columns else 0:
         yield (
-            f"{split.sheet.path.name}: {bare} clips do not say where in their video they begin; fetching needs the "
+            f"{split.sheet.path.name}: {bare} clips have no beginning in their video; fetching needs the "
             f"official table, with a start_time ({PUBLISHED})"
         )
 
@@ -324,4 +313,4 @@ def _nothing_found(folder: Path, key: str) -> str:
     names = sorted(path.name for path in folder.iterdir())
     has = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     wanted = ", ".join(f"{split}.csv" for split in OWN_SPLITS)
-    return f"{folder} holds no table of AudioCaps. Looked for: {wanted}. It has: {has or 'nothing'}. {published}"
+    return f"{folder} has no table of AudioCaps. Looked for: {wanted}. It has: {has or 'nothing'}. {published}"

@@ -1,9 +1,9 @@
 """The AudioGrounding layout: captions whose phrases are marked with the times when they sound.
 
 Label files of four schemas are in circulation (audio_caption_alignment.md, section 1.1): by row or by column, one row
-a phrase or phrases nested in captions, under several names of the fields. They are told apart by their fields, and all
-end as the same rows. Files are ``{split}.json``, ``{split}/label.json`` or ``label_{split}.json``, as .jsonl and .csv
-too, with split one of train, val and test.
+a phrase or phrases nested in captions, under several names of the fields. They are distinguished by their fields, and
+all end as the same rows. Files are ``{split}.json``, ``{split}/label.json`` or ``label_{split}.json``, as .jsonl and
+.csv too, with split one of train, val and test.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NAMED_SPLIT = re.compile(rf"(?:label_)?({'|'.join(OWN_SPLITS)}){_KIND}")
 _LABEL = re.compile(rf"label{_KIND}")
 _EDGES = re.compile(r"^\W+|\W+$")
 _LIST = re.compile(r"""\s*\[\s*(["'\[{]|\]\s*$)""")  # and no caption such as "[barking] a dog"
-_NO_SOUND = (0, 0)  # says that a phrase has no located sound
+_NO_SOUND = (0, 0)  # marks a phrase without a located sound
 
 Span = tuple[int, int]  # words of a caption, the end exclusive
 
@@ -72,7 +72,7 @@ class AudioGrounding:
     def listing(self, root: Path) -> Listing:
         """The clips, captions and phrases of all splits that are there, in the tables' order; no audio is opened.
 
-        Every offending file, row and value stands in the listing's ``problems``. Raises CorpusError when there is no
+        Every offending file, row and value is in the listing's ``problems``. Raises CorpusError when there is no
         label file.
         """
         from earwitness.corpora.tables import Listing
@@ -124,9 +124,9 @@ class LabelFile:
 
 
 class LabelRow(NamedTuple):
-    """A phrase of a caption, or a caption without one, in any of the schemas; values as they stand, None: not given."""
+    """A phrase of a caption, or a caption without one, in any of the schemas; values as given, None: not given."""
 
-    where: str  # as messages say it
+    where: str  # as in messages
     file: Any
     caption_id: Any
     caption: Any
@@ -137,7 +137,7 @@ class LabelRow(NamedTuple):
 
 
 def read_labels(table: LabelFile) -> tuple[list[LabelRow], list[str]]:
-    """The rows of a label file of any schema, and its fields that mean nothing here; problems stand in the table."""
+    """The rows of a label file of any schema, and its unknown fields; problems are in the table."""
     flat = [one for where, record in _records(table) for one in _unnested(table, where, record)]
     there = dict.fromkeys(name for _, record, _ in flat for name in record)
     bare = all(NESTED in record and not part for _, record, part in flat)  # captions only, none has a phrase
@@ -145,7 +145,13 @@ def read_labels(table: LabelFile) -> tuple[list[LabelRow], list[str]]:
         if there.keys().isdisjoint(names) and not (bare and names in (PHRASE, SEGMENTS)):
             has = ", ".join(map(shown, there))
             table.problems.append(f"{table.name}: {meaning} is missing, a field {' or '.join(names)}; it has {has}")
-    return [_label_row(where, record) for where, record, _ in flat], [name for name in there if name not in _FIELDS]
+
+    def first(record: dict[str, Any], names: Sequence[str]) -> Any:
+        return next((value for name in names if (value := _given(record.get(name))) is not None), None)
+
+    meanings = (FILE, CAPTION_ID, CAPTION, PHRASE, SEGMENTS, START, END)
+    rows = [LabelRow(where, *(first(record, names) for names in meanings)) for where, record, _ in flat]
+    return rows, [name for name in there if name not in _FIELDS]
 
 
 def _records(table: LabelFile) -> list[tuple[str, dict[str, Any]]]:
@@ -155,12 +161,12 @@ def _records(table: LabelFile) -> list[tuple[str, dict[str, Any]]]:
     records = [(f"row {row.number}", dict(zip(source.columns, row.values, strict=True))) for row in rows]
     table.problems.extend(table.name + problem.removeprefix(table.path.name) for problem in source.problems)
     if not records and not table.problems:
-        table.problems.append(f"{table.name}: holds no rows")
+        table.problems.append(f"{table.name}: has no rows")
     return [(w, _parsed(table, w, cells)) for w, cells in records] if table.path.suffix == ".csv" else records
 
 
 def _parsed(table: LabelFile, where: str, cells: dict[str, str]) -> dict[str, Any]:
-    """The cells of a csv that hold something, their lists as such."""
+    """The cells of a csv that are not empty, lists parsed."""
     record: dict[str, Any] = {name: cell or None for name, cell in cells.items()}
     for name in record.keys() & {*CAPTION, *SEGMENTS, NESTED}:
         cell = cells[name]
@@ -188,13 +194,6 @@ def _unnested(
                 yield f"{where}, phrase {number}", {**record, **part}, part
             else:
                 table.blame(f"{where}, phrase {number}", f"{shown(str(part))} is no object with fields")
-
-
-def _label_row(where: str, record: dict[str, Any]) -> LabelRow:
-    def first(names: Sequence[str]) -> Any:
-        return next((value for name in names if (value := _given(record.get(name))) is not None), None)
-
-    return LabelRow(where, *map(first, (FILE, CAPTION_ID, CAPTION, PHRASE, SEGMENTS, START, END)))
 
 
 def _given(value: Any) -> Any:
@@ -227,11 +226,11 @@ class _Labels:
             return
         captions = self.clips.setdefault(file, {})
         caption = captions.setdefault(("id", key) if key else ("text", text), _Caption(text, len(captions) + 1))
-        told = repr((file, caption.number, row[4:]))
-        if told in self._seen:
+        content = repr((file, caption.number, row[4:]))
+        if content in self._seen:
             self.counts["repeated_rows"] += 1
             return
-        self._seen.add(told)
+        self._seen.add(content)
         if row.phrase is not None:
             self._add_phrase(row, file, caption)
         elif row.segments is not None:
@@ -262,7 +261,7 @@ class _Labels:
         elif PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             self.table.blame(row.where, f"{shown(name)} leads out of the folder; names are relative to it")
         elif not name.isprintable():
-            self.table.blame(row.where, f"{shown(name)} holds a control character")
+            self.table.blame(row.where, f"{shown(name)} has a control character")
         else:
             return name
         return None
@@ -300,8 +299,8 @@ class _Labels:
         before_file, before_text, where = self._ids.setdefault(key, (file, text, row.where))
         for what, now, before in (("file", file, before_file), ("caption", text, before_text)):
             if now != before:
-                told = f"has the {what} {shown(now)} here and {shown(before)} in {where}"
-                self.table.blame(row.where, f"audiocap_id {key} {told}")
+                differs = f"has the {what} {shown(now)} here and {shown(before)} in {where}"
+                self.table.blame(row.where, f"audiocap_id {key} {differs}")
                 return False
         return True
 
@@ -354,7 +353,7 @@ def locate(
     """The words of a caption that a phrase is, the end exclusive; None when it is not there.
 
     The place that the indices give is taken where the phrase is there; else the nearest place to the start given, the
-    words compared as they stand, or else without letter case and the punctuation at their edges. Without a start, the
+    words compared as they are, or else without letter case and the punctuation at their edges. Without a start, the
     first place that is not ``taken``.
     """
     given = start is not None and end is not None and 0 <= start < end <= len(words)
@@ -371,7 +370,7 @@ def locate(
 
 
 def _places(words: Sequence[str], phrase: Sequence[str], exactly: bool) -> list[Span]:
-    """Where a phrase stands in a caption, leftmost first; words of nothing but punctuation may be passed over."""
+    """Where a phrase stands in a caption, leftmost first; words of nothing but punctuation may be skipped."""
     inside = list(enumerate(words)) if exactly else [(at, word) for at, word in enumerate(_bare(words)) if word]
     wanted = list(phrase) if exactly else _loose(phrase)
     places = []
@@ -391,18 +390,18 @@ def _loose(words: Sequence[str]) -> list[str]:
 
 
 def _read(table: LabelFile, split: str) -> _Labels:
-    """What one label file holds; what is wrong with it stands in the table."""
+    """The content of one label file; what is wrong with it is in the table."""
     rows, ignored = read_labels(table)
     labels = _Labels(table, split)
     labels.ignored = ignored
-    if any(row.file is not None and row.caption is not None for row in rows):  # else a field is missing, which is told
+    if any(row.file is not None and row.caption is not None for row in rows):  # else a field is missing
         for row in rows:
             labels.add(row)
     return labels
 
 
 def _add(found: Listing, labels: _Labels, places: dict[str, Match], root: Path) -> None:
-    """Add what one label file holds, and what is wrong with it."""
+    """Add the content of one label file, and what is wrong with it."""
     table, split = labels.table, labels.split
     clips = _clips(labels, places)
     if clips and not any(clip.path or clip.problem for clip in clips):
@@ -456,7 +455,7 @@ def _wanted(name: str, cut: Cut, split: str) -> Wanted:
 
 
 def _recordings(names: list[str], split: str, files: set[str]) -> dict[str, Match]:
-    """The file of each name: by the name or else the video in the split's own folders, and then in all the others."""
+    """The file of each name: by the name or else the video in the split's folders, and then in all others."""
     found = dict.fromkeys(names, Match(None))
     near = {file for file in files if names_split(file, split)}
     found.update(_by_name(found, near))
@@ -499,4 +498,4 @@ def _nothing_found(folder: Path, key: str) -> str:
     wanted = "{split}.json, {split}/label.json and label_{split}.json (or .jsonl, .csv) with train, val and test"
     names = sorted(path.name for path in folder.iterdir())
     has = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return f"{folder} holds no labels of AudioGrounding. Looked for: {wanted}. It has: {has or 'nothing'}. {published}"
+    return f"{folder} has no labels of AudioGrounding. Looked for: {wanted}. It has: {has or 'nothing'}. {published}"

@@ -1,6 +1,6 @@
 """The Clotho layout: ``{development,validation,evaluation}/`` with audio, beside ``clotho_captions_{split}.csv``.
 
-``clotho_metadata_{split}.csv`` are read where they are: they tell the Freesound ids.
+``clotho_metadata_{split}.csv`` are read where they are: they have the Freesound ids.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Clotho:
     def listing(self, root: Path) -> Listing:
         """The clips of all splits that are there, in the tables' order; their audio is not opened.
 
-        Every offending file, row and value of all splits stands in the listing's ``problems``. Raises CorpusError when
+        Every offending file, row and value of all splits is in the listing's ``problems``. Raises CorpusError when
         there is nothing to list: no folder, or no split in it.
         """
         from earwitness.corpora.tables import Listing
@@ -94,14 +94,16 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
     """Read a caption table: ``file_name, caption_1, caption_2, ...``, as many captions as it has.
 
     An empty cell is no caption; a line break inside a caption becomes a blank; other columns are left alone. What is
-    wrong with the table, audio aside, stands in the sheet's ``problems``.
+    wrong with the table, audio aside, is in the sheet's ``problems``.
     """
     sheet = read_sheet(path, needed=(NAME, "caption_1"))
     rows: list[CaptionedFile] = []
     if not sheet.columns:
         return sheet, rows
     numbers = sorted(int(match[1]) for column in sheet.columns if (match := _CAPTION.fullmatch(column)))
-    if missing := _gaps(numbers):
+    gaps = [(before + 1, after - 1) for before, after in pairwise([0, *numbers]) if after - before > 1]
+    if gaps:
+        missing = ", ".join(f"caption_{a}" if a == b else f"caption_{a} to caption_{b}" for a, b in gaps)
         sheet.problems.append(f"{path.name}: the header goes up to caption_{numbers[-1]}, but {missing} is missing")
     name_at, caption_at = sheet.columns.index(NAME), [sheet.columns.index(f"caption_{number}") for number in numbers]
     for row in sheet.rows:
@@ -121,7 +123,7 @@ def _metadata(folder: Path, split: str) -> Path:
 
 
 def _add_split(found: Listing, root: Path, folder: Path, split: str) -> None:
-    """Add what one split holds, and what is wrong with its table; nothing when it is not there at all."""
+    """Add the content of one split, and what is wrong with its table; nothing when it is not there at all."""
     table, on_disk = _table(folder, split), recordings_below(root / split)
     if not table.is_file():
         if count := sum(map(is_audio, on_disk)):
@@ -134,7 +136,7 @@ def _add_split(found: Listing, root: Path, folder: Path, split: str) -> None:
     found.problems.extend(sheet.problems)
     clips = _clips(split, rows, on_disk)
     if not sheet.columns:
-        return  # not readable as a table: its problems are noted, there is nothing else to tell
+        return  # not readable as a table: its problems are noted
     found.clips.extend(clips)
     if clips and (metadata := _metadata(folder, split)).is_file():
         from earwitness.corpora.metadata import add_sources, read_metadata
@@ -155,8 +157,8 @@ def _note_differences(found: Listing, source: str, tables: list[Path]) -> None:
     digests = {path.name: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for path in tables}
     differs = {name: digest for name, digest in digests.items() if published.get(name) not in (None, digest)}
     if differs:
-        told = {name: {"md5": digest, "published_md5": published[name]} for name, digest in differs.items()}
-        found.notes["differs_from_published"] = told
+        digests = {name: {"md5": digest, "published_md5": published[name]} for name, digest in differs.items()}
+        found.notes["differs_from_published"] = digests
 
 
 def _clips(split: str, rows: list[CaptionedFile], on_disk: set[str]) -> list[ListedClip]:
@@ -181,17 +183,11 @@ def _clips(split: str, rows: list[CaptionedFile], on_disk: set[str]) -> list[Lis
     ]
 
 
-def _gaps(numbers: list[int]) -> str:
-    """The captions that ascending numbers leave out, a run of them by its ends; empty when there are none."""
-    runs = [(before + 1, after - 1) for before, after in pairwise([0, *numbers]) if after - before > 1]
-    return ", ".join(f"caption_{a}" if a == b else f"caption_{a} to caption_{b}" for a, b in runs)
-
-
 def _nothing_found(root: Path) -> str:
     wanted = ", ".join(f"{split}/ with clotho_captions_{split}.csv" for split in SPLITS)
     names = sorted(path.name for path in root.iterdir())
     has = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return f"{root} holds no split in the Clotho layout. Looked for: {wanted}. It has: {has or 'nothing'}."
+    return f"{root} has no split in the Clotho layout. Looked for: {wanted}. It has: {has or 'nothing'}."
 
 
 def _bad_name(name: str) -> str | None:
@@ -202,7 +198,7 @@ def _bad_name(name: str) -> str | None:
     if path.is_absolute() or ".." in path.parts:
         return f"{shown(name)} leads out of the split's folder; names are relative to it"
     if any(unicodedata.category(character) == "Cc" for character in name):
-        return f"{shown(name)} holds a control character; is a quotation mark misplaced?"
+        return f"{shown(name)} has a control character; is a quotation mark misplaced?"
     return None
 
 
@@ -213,7 +209,7 @@ def _check_row(sheet: Sheet, row: CaptionedFile) -> None:
         sheet.blame(row.row, f"{shown(row.name)} has no caption")
     for caption in row.captions:
         if "\0" in caption:
-            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} holds a NUL character")
+            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} has a NUL character")
         # Whatever a text's cleaning takes away, it leaves letters and digits; a caption without any has no word.
         if not any(character.isalnum() for character in caption):
             sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} has no word")
@@ -223,7 +219,7 @@ def _check_doubles(sheet: Sheet, rows: list[CaptionedFile]) -> None:
     """Blame names that are equal, or would be on a disk that minds neither case nor Unicode form."""
     alike = defaultdict(list)
     for row in rows:
-        alike[_folded(row.name)].append(row)
+        alike[unicodedata.normalize("NFC", row.name).casefold()].append(row)
     for group in alike.values():
         for name, count in Counter(row.name for row in group).items():
             if count > 1:
@@ -232,7 +228,3 @@ def _check_doubles(sheet: Sheet, rows: list[CaptionedFile]) -> None:
         if len({row.name for row in group}) > 1:
             names = " and ".join(f"{row.name!a} (row {row.row})" for row in group)
             sheet.blame(group[0].row, f"names that differ only in case or Unicode form: {names}")
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

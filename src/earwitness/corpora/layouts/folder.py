@@ -1,4 +1,4 @@
-"""The folder layout: anybody's own recordings, with a table of captions (csv, json, jsonl) or without any.
+"""The folder layout: a user's recordings, with a table of captions (csv, json, jsonl) or without any.
 
 Without a table every recording below the root is a clip without captions. Where the root holds folders named after
 splits (``SPLIT_NAMES``) and no recording outside of them, a folder's recordings belong to its split, and a clip is
@@ -49,14 +49,14 @@ class FolderOptions(RecordingsOptions):
     """A folder of recordings. ``table`` is absolute, or a path from the folder ``tables`` (null: from the root)."""
 
     layout: Literal["folder"]
-    source: None = None  # nobody has published it
+    source: None = None  # it is not published
     table: Annotated[FilePath, AfterValidator(_known_extension)] | None = None  # null: no captions
     columns: ColumnOptions = ColumnOptions()
-    split: Literal["development", "validation", "evaluation"] = "evaluation"  # where neither table nor folders tell
+    split: Literal["development", "validation", "evaluation"] = "evaluation"  # where neither table nor folders give it
 
 
 class Folder:
-    """Reads a folder of anybody's recordings."""
+    """Reads a folder of a user's recordings."""
 
     makes_audio = False
 
@@ -66,7 +66,7 @@ class Folder:
     def listing(self, root: Path) -> Listing:
         """The clips in the table's order, else in that of their splits and names; their audio is not opened.
 
-        Every offending row and value stands in the listing's ``problems``. Raises CorpusError when there is nothing to
+        Every offending row and value is in the listing's ``problems``. Raises CorpusError when there is nothing to
         list: no folder, no recording where no table is configured, or no table where one is.
         """
         if not root.is_dir():

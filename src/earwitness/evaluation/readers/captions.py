@@ -1,9 +1,10 @@
-"""``earwitness score captions``: generated captions against references, from anybody's files."""
+"""Generated captions against references, from files of any system (``earwitness score captions``)."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from earwitness.corpora.csv_reader import shown
 from earwitness.errors import EarwitnessError
@@ -14,93 +15,128 @@ from earwitness.evaluation.scores import Scored
 from earwitness.metrics import captions as metrics
 from earwitness.metrics import fluency, sentences, spice
 
-AGREEING = 0.05  # of the candidates' ids, below which two files are not taken to be of the same clips
+AGREEING = 0.05  # of the candidates' ids, below which two files are taken to be about different clips
 LISTED = 20  # clips of one file only, in a message
-SUBSET = "References of clips that are not to be scored are left out, and counted, by --subset."
-# Of this command, by the keys of a configuration that the reasons of the metrics name.
-OPTIONS = {
-    "spice.jars": "--spice-jars",
-    "spice.cache": "--spice-cache",
-    "spice.minutes": "--spice-minutes",
-    sentences.KEY: "--sentence-model",
-    fluency.KEY: "--fluency-model",
+SUBSET = "--subset ignores references without a candidate (they are counted)."
+# The fields that stand for keys of a configuration, which the reasons of the metrics name.
+KEYS = {
+    "spice_jars": "spice.jars",
+    "spice_cache": "spice.cache",
+    "spice_minutes": "spice.minutes",
+    "sentence_model": sentences.KEY,
+    "fluency_model": fluency.KEY,
 }
 
 
-def score(options: argparse.Namespace) -> Scored:
-    """Read, match and score; EarwitnessError with all offenders for what cannot be."""
-    candidates = read_candidates(options.candidates, options.clip_column, options.caption_column)
-    references = read_references(options.references, options.reference_clip_column, options.reference_caption_column)
-    refuse([*candidates.problems, *references.problems, *_useless_tools(options)])
-    texts, wanted, counts = paired(candidates, references, options.match, options.subset)
+@dataclass(frozen=True)
+class CaptionFiles:
+    """The files to score, and how to read them; each field is an option of the command line.
+
+    Attributes:
+        candidates: one generated caption per clip: csv, json or HDF5.
+        references: captions that people wrote, any number per clip: csv (Clotho's too), json (COCO's too) or HDF5.
+        clip_column, caption_column: columns of ``candidates``; None for the usual names.
+        reference_clip_column, reference_caption_column: columns of ``references``, the latter a list.
+        match: how ids are compared: ``exact``, or ``stem``: without folder, extension, letter case and blanks.
+        subset: ignore references without a candidate (they are counted); otherwise they are an error.
+        spice_jars, sentence_model, fluency_model: as of ``metrics.captions.Tools``: ``auto``, ``off`` or a folder.
+        spice_cache: a folder where SPICE keeps captions that it parsed; None to parse each time.
+        spice_minutes: the time limit of SPICE in minutes.
+    """
+
+    candidates: Path
+    references: Path
+    clip_column: str | None = None
+    caption_column: str | None = None
+    reference_clip_column: str | None = None
+    reference_caption_column: Sequence[str] | None = None
+    match: str = "exact"
+    subset: bool = False
+    spice_jars: str = "auto"
+    spice_cache: Path | None = None
+    spice_minutes: float = metrics.Tools.spice_minutes
+    sentence_model: str = "auto"
+    fluency_model: str = "auto"
+
+
+def score(files: CaptionFiles) -> Scored:
+    """Read, match and score.
+
+    Raises EarwitnessError that lists all offenders where files cannot be read or do not fit each other.
+
+    >>> scored = score(CaptionFiles(Path("captions.csv"), Path("references.csv"), match="stem"))  # doctest: +SKIP
+    >>> scored.evaluation.metrics["cider_d"]["value"]  # doctest: +SKIP
+    """
+    candidates = read_candidates(files.candidates, files.clip_column, files.caption_column)
+    references = read_references(files.references, files.reference_clip_column, files.reference_caption_column)
+    refuse([*candidates.problems, *references.problems, *_unusable_tools(files)])
+    texts, wanted, counts = paired(candidates, references, files.match, files.subset)
     tools = metrics.Tools(
-        spice=options.spice_jars,
-        spice_cache=options.spice_cache,
-        spice_minutes=options.spice_minutes,
-        similarity=options.sentence_model,
-        fluency=options.fluency_model,
+        spice=files.spice_jars,
+        spice_cache=files.spice_cache,
+        spice_minutes=files.spice_minutes,
+        similarity=files.sentence_model,
+        fluency=files.fluency_model,
     )
     evaluation = metrics.evaluate(texts, wanted, tools)
     empty = sum(not tokens for tokens in evaluation.candidate_tokens)
-    counts = {
-        "clips": len(evaluation.ids),
-        "references": sum(map(len, wanted.values())),
-        "captions_empty": empty,
-        **counts,
-    }
+    notes = []
+    if empty:
+        notes.append(f"{empty} of {len(evaluation.ids)} captions have no words; they score 0 in metrics of words")
+    reasons = [entry["reason"] for entry in evaluation.metrics.values() if entry["value"] is None]
+    if named := {field: key for field, key in KEYS.items() if any(key in reason for reason in reasons)}:
+        options = ", ".join(f"{_option(field)} for {key}" for field, key in named.items())
+        notes.append(f"Configuration keys in these reasons are options of this command: {options}")
     return Scored(
         evaluation,
         "score captions",
-        {"candidates": options.candidates, "references": options.references},
-        {"match": options.match, "subset": options.subset}
+        {"candidates": files.candidates, "references": files.references},
+        {"match": files.match, "subset": files.subset}
         | {"candidate_columns": candidates.columns, "reference_columns": references.columns, "tools": tools.digests()},
-        counts,
-        list(_notes(evaluation, empty)),
+        {"clips": len(evaluation.ids), "references": sum(map(len, wanted.values())), "captions_empty": empty, **counts},
+        notes,
         {"caption": [texts[clip] for clip in evaluation.ids]},
     )
 
 
-def _useless_tools(options: argparse.Namespace) -> Iterator[str]:
-    """Why folders of tools cannot be used that the command line names; what ``auto`` does not find is no mistake."""
-    finders = {"spice.jars": spice.find, sentences.KEY: sentences.find, fluency.KEY: fluency.find}
-    for key, find in finders.items():
-        option = OPTIONS[key]
-        folder = getattr(options, option.removeprefix("--").replace("-", "_"))
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def _unusable_tools(files: CaptionFiles) -> list[str]:
+    """Why folders of tools that were named cannot be used; what ``auto`` does not find is no mistake."""
+    problems = []
+    for field, find in {
+        "spice_jars": spice.find,
+        "sentence_model": sentences.find,
+        "fluency_model": fluency.find,
+    }.items():
+        folder = getattr(files, field)
         if folder not in ("auto", "off"):
             try:
                 find(folder)
             except EarwitnessError as error:
-                yield f"{option} {folder}: {str(error).replace(key, option)}"
-
-
-def _notes(evaluation: metrics.Evaluation, empty: int) -> Iterator[str]:
-    """What has to be known of captions without a word, and of reasons that name keys of a configuration."""
-    if empty:
-        yield f"{empty} of {len(evaluation.ids)} captions have no word; they score 0 in the metrics of words"
-    reasons = [entry["reason"] for entry in evaluation.metrics.values() if entry["value"] is None]
-    named = [f"{own} for {key}" for key, own in OPTIONS.items() if any(key in reason for reason in reasons)]
-    if named:
-        yield f"Keys of the configuration that reasons name are options of this command: {', '.join(named)}"
+                problems.append(f"{_option(field)} {folder}: {str(error).replace(KEYS[field], _option(field))}")
+    return problems
 
 
 def paired(
     candidates: Texts, references: Texts, how: str, subset: bool
 ) -> tuple[dict[str, str], dict[str, list[str]], dict[str, int]]:
-    """Candidates and references by the clip's id in the references, in their order; and counts of what was done to it.
+    """Candidates and references by the references' clip ids, in their order, and counts of what matching did.
 
-    Raises EarwitnessError for clips that only one of the two has, and says which ids probably are of one clip.
+    Raises EarwitnessError for clips that are in one of the two only, with hints which ids are probably the same clip.
     """
     theirs = references.by_clip()
     matched = ids.match([caption.clip for caption in candidates.captions], theirs, how)
     found = set(matched.found.values())
     left = [clip for clip in theirs if clip not in found]
-    lost = matched.lost
-    if len(found) < AGREEING * (len(found) + len(lost)) and not matched.problems:
-        _refuse_others(candidates, references, matched, left)
-    offenders = _strangers(candidates, references, matched, [] if subset else left)
+    if len(found) < AGREEING * (len(found) + len(matched.lost)) and not matched.problems:
+        raise EarwitnessError(_other_clips(candidates, references, matched, left))
     advice = [ids.ADVICE] if matched.alike else []
-    advice += [SUBSET] if left and not subset and not lost else []
-    refuse([*matched.problems, *offenders], advice=" ".join(advice))
+    advice += [SUBSET] if left and not subset and not matched.lost else []
+    strangers = _strangers(candidates, references, matched, [] if subset else left)
+    refuse([*matched.problems, *strangers], " ".join(advice))
     by_clip = {matched.found[caption.clip]: caption.text for caption in candidates.captions}
     wanted = {clip: [caption.text for caption in theirs[clip]] for clip in theirs if clip in by_clip}
     counts = {"clips_matched_by_stem": matched.changed, "clips_left_out": len(left)}
@@ -108,35 +144,33 @@ def paired(
 
 
 def _strangers(candidates: Texts, references: Texts, matched: ids.Matched, left: Sequence[str]) -> list[str]:
-    """The clips that only one of the files has; ``left`` are those of the references."""
+    """The clips that are in one of the files only, the first ``LISTED`` of each; ``left`` are the references'."""
     where, other, theirs = candidates.path.name, references.path.name, references.by_clip()
     lost, meant = set(matched.lost), {there: one for one, there in matched.alike.items()}
     of_candidates = [
         f"{where}, row {caption.row}: clip {shown(caption.clip)} has no references in {other}"
-        + ids.told(caption.clip, matched)
+        + matched.hint(caption.clip)
         for caption in candidates.captions
         if caption.clip in lost
     ]
     of_references = [
         f"{other}, row {theirs[clip][0].row}: clip {shown(clip)} has no candidate in {where}"
-        + (f" ({shown(meant[clip])}, perhaps)" if clip in meant else "")
+        + (f" (did you mean {shown(meant[clip])}?)" if clip in meant else "")
         for clip in left
     ]
-    return [*_first(of_candidates, where), *_first(of_references, other)]
+    problems = []
+    for name, offenders in ((where, of_candidates), (other, of_references)):
+        more = len(offenders) - LISTED
+        problems += [*offenders[:LISTED], *([f"{name}: and {more} more such clips"] if more > 0 else [])]
+    return problems
 
 
-def _first(offenders: Sequence[str], where: str) -> list[str]:
-    """The first of the clips of one file, and how many more there are."""
-    more = len(offenders) - LISTED
-    return [*offenders[:LISTED], *([f"{where}: and {more} more clips like these"] if more > 0 else [])]
-
-
-def _refuse_others(candidates: Texts, references: Texts, matched: ids.Matched, left: Sequence[str]) -> None:
-    """EarwitnessError for files that hardly have a clip in common, which no list of clips would explain."""
+def _other_clips(candidates: Texts, references: Texts, matched: ids.Matched, left: Sequence[str]) -> str:
+    """The message for files that hardly share a clip, which no list of clips would explain."""
     of = [(candidates.path.name, matched.lost), (references.path.name, left)]
-    told = "; ".join(f"{name} alone has {len(clips)}, such as {', '.join(map(shown, clips[:3]))}" for name, clips in of)
+    only = "; ".join(f"{len(clips)} only in {name}, such as {', '.join(map(shown, clips[:3]))}" for name, clips in of)
     alike = f" {len(matched.alike)} are alike. {ids.ADVICE}" if matched.alike else ""
-    raise EarwitnessError(
-        f"These files cannot be scored: clips that both have: {len(matched.found)}; {told}. "
-        f"Are they of another split, or named otherwise?{alike}"
+    return (
+        f"These files cannot be scored: clips in both: {len(matched.found)}; {only}. "
+        f"Are the files of different splits, or are clips named differently?{alike}"
     )

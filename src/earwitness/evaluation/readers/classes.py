@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,13 +18,16 @@ from earwitness.evaluation.readers.events import Events, Frames, refuse_millisec
 from earwitness.evaluation.readers.tables import refuse
 from earwitness.evaluation.scores import Scored
 from earwitness.metrics import sound_events
-from earwitness.metrics.grounding import Options, event_based, segment_based
+from earwitness.metrics.grounding import event_based, segment_based
 from earwitness.metrics.statistics import Statistic, Sums
+
+if TYPE_CHECKING:
+    from earwitness.evaluation.readers.grounding import GroundingFiles
 
 PARTS = {"f1": ("f_measure", "f_measure"), "precision": ("f_measure", "precision"), "recall": ("f_measure", "recall")}
 PARTS |= {"er": ("error_rate", "error_rate")}
 NO_VALUE = "no file has a reference event"
-NO_INTERVAL = "the mean over classes: nothing was kept of single classes"
+NO_INTERVAL = "a mean over classes, and the counts of single classes are not kept"
 
 
 @dataclass(frozen=True)
@@ -38,87 +41,78 @@ class Evaluation:
 
 
 def score(
-    found: Frames | Events,
-    references: Events,
-    durations: dict[str, float] | None,
-    given: Mapping[str, Any],
-    options: argparse.Namespace,
+    found: Frames | Events, references: Events, durations: dict[str, float] | None, files: GroundingFiles
 ) -> Scored:
     """Segment- and event-based metrics over all events (``segment_f1``) and as means over classes (``_macro``)."""
     if isinstance(found, Frames):
-        raise EarwitnessError(
-            f"{found.path.name} has frame scores; --classes needs events, which it would have to make."
-        )
-    if useless := sorted(given.keys() & {"threshold", "silent"}):
-        raise EarwitnessError(
-            f"--{' and --'.join(useless)} {'say' if len(useless) > 1 else 'says'} nothing to --classes."
-        )
-    refuse([*_unlabelled(found), *_unlabelled(references)])
-    files, known = _files(found, references, durations, options)
-    true, estimated = _listed(references, known), _listed(found, files)
+        raise EarwitnessError(f"{found.path.name} has frame scores, from which --classes makes no events: give events.")
+    if useless := [f"--{name}" for name in ("silent", "threshold") if getattr(files, name) is not None]:
+        raise EarwitnessError(f"--classes does not use {' and '.join(useless)}.")
+    refuse(
+        [
+            f"{events.path.name}, row {event.row}: the event has no label; --classes needs a column event_label"
+            for events in (found, references)
+            for event in events.events
+            if event.times is not None and event.label is None
+        ]
+    )
+    names, known = _files(found, references, durations, files)
+    true, estimated = _event_list(references, known), _event_list(found, names)
     if durations is not None:
         ends = ((event["filename"], event["offset"]) for event in (*true, *estimated))
-        refuse_milliseconds(options.durations, durations, ends)
-    names = list(dict.fromkeys([*(durations or ()), *known.values(), *files.values()]))
-    seconds = None if durations is None else {name: durations[name] for name in names}
-    chosen = Options(**given)
-    resolution = {"time_resolution": chosen.time_resolution}
-    collars = {"t_collar": chosen.t_collar, "percentage_of_length": chosen.percentage_of_length}
+        refuse_milliseconds(files.durations, durations, ends)
+    clips = list(dict.fromkeys([*(durations or ()), *known.values(), *names.values()]))
+    seconds = None if durations is None else {name: durations[name] for name in clips}
+    settings = files.settings()
+    resolution = {"time_resolution": settings.time_resolution}
+    collars = {"t_collar": settings.t_collar, "percentage_of_length": settings.percentage_of_length}
     results = {
         "segment": segment_based(true, estimated, durations=seconds, **resolution),
         "event": event_based(true, estimated, **collars),
     }
     statistics = {
-        name: statistic
-        for kind, settings in (("segment", resolution), ("event", collars))
-        for name, statistic in _statistics(kind, true, estimated, names, seconds, settings).items()
+        **_statistics("segment", true, estimated, clips, seconds, resolution),
+        **_statistics("event", true, estimated, clips, seconds, collars),
     }
-    read = {"predictions": options.predictions, "references": options.references, "durations": options.durations}
+    inputs: dict[str, Path | None] = {name: getattr(files, name) for name in ("predictions", "references", "durations")}
+    counted = [Counter(event["filename"] for event in events) for events in (true, estimated)]
     return Scored(
-        Evaluation(_metrics(results), names, statistics),
+        Evaluation(_metrics(results), clips, statistics),
         "score grounding",
-        {name: path for name, path in read.items() if path is not None},
-        {"match": options.match, "classes": True, **resolution, **collars},
-        {"files": len(names), "classes": len({*found.labels, *references.labels})}
+        {name: path for name, path in inputs.items() if path is not None},
+        {"match": files.match, "classes": True, **resolution, **collars},
+        {"files": len(clips), "classes": len({*found.labels, *references.labels})}
         | {"references": len(true), "detections": len(estimated)},
         [] if durations else ["No durations were given: a file is taken to end with its last event."],
-        {"references": _numbers(true, names), "detections": _numbers(estimated, names)},
+        {name: [c[clip] for clip in clips] for name, c in zip(("references", "detections"), counted, strict=True)},
         {"classes": _by_class(results)},
     )
 
 
-def _unlabelled(events: Events) -> list[str]:
-    return [
-        f"{events.path.name}, row {event.row}: the event has no label; --classes needs a column event_label"
-        for event in events.events
-        if event.times is not None and event.label is None
-    ]
-
-
 def _files(
-    found: Events, references: Events, durations: dict[str, float] | None, options: argparse.Namespace
+    found: Events, references: Events, durations: dict[str, float] | None, files: GroundingFiles
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The names of the predictions' and of the references' files: those of the durations where these are given."""
+    """The names of the predictions' and of the references' files in the durations, or else in the references."""
     known = references.rows() if durations is None else durations
-    other = (options.references if durations is None else options.durations).name
-    hint = "; --durations names a table of all files" if durations is None else ""
+    other = (files.references if durations is None else files.durations).name
+    hint = "; --durations gives a table of all files" if durations is None else ""
     problems, names, alike = [], [], False
     for events in (found, references):
         rows = events.rows()
-        matched = ids.match(rows, known, options.match)
+        matched = ids.match(rows, known, files.match)
         problems += matched.problems
         problems += [
-            f"{events.path.name}, row {rows[name]}: {shown(name)} is not in {other}{ids.told(name, matched)}{hint}"
+            f"{events.path.name}, row {rows[name]}: {shown(name)} is not in {other}{matched.hint(name)}{hint}"
             for name in matched.lost
         ]
         names.append(matched.found)
         alike |= bool(matched.alike)
-    refuse(problems, advice=ids.ADVICE if alike else "")
+    refuse(problems, ids.ADVICE if alike else "")
     return names[0], names[1]
 
 
-def _listed(events: Events, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Events as sed_eval takes them; offsets at or before onsets are refused there."""
+def _event_list(events: Events, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Events as sed_eval takes them; it refuses offsets that are not after their onsets."""
     return [
         {"filename": names[e.pair], "onset": e.times[0], "offset": e.times[1], "event_label": e.label}
         for e in events.events
@@ -126,16 +120,10 @@ def _listed(events: Events, names: Mapping[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _numbers(events: list[dict], files: list[str]) -> list[int]:
-    """How many events each file has."""
-    counted = Counter(event["filename"] for event in events)
-    return [counted[file] for file in files]
-
-
 def _statistics(
     kind: str, true: list[dict], estimated: list[dict], files: list[str], seconds: dict | None, settings: dict
 ) -> dict[str, Statistic]:
-    """What resampling the files needs of the metrics over all events: sed_eval's counts of each file."""
+    """sed_eval's counts of each file, from which the metrics over all events can be resampled."""
     labels = {name: str(n) for n, name in enumerate(dict.fromkeys(e["event_label"] for e in (*true, *estimated)))}
     sides = [defaultdict(list), defaultdict(list)]
     for side, events in zip(sides, (true, estimated), strict=True):
@@ -153,6 +141,7 @@ def _statistics(
 
 
 def _metrics(results: Mapping[str, Mapping]) -> dict[str, dict]:
+    """The metrics over all events and as means over classes, None with a reason where they have no value."""
     metrics = {}
     for kind, result in results.items():
         for suffix, key in (("", "overall"), ("_macro", "class_wise_average")):

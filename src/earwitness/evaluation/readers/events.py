@@ -18,16 +18,15 @@ from earwitness.evaluation.readers.tables import (
     CLIP_COLUMNS,
     HDF5,
     PHRASE_COLUMNS,
-    HeldTable,
+    MemoryTable,
     Table,
     find_column,
     hdf_values,
     need_column,
-    no_hdf5,
+    open_hdf5,
     open_table,
     read_id,
     read_json,
-    reading,
     usual,
 )
 
@@ -43,7 +42,7 @@ PAIR_IDS = ("phrase_ids", "pair_ids", "phrase_id", "pair_id")
 
 @dataclass(frozen=True)
 class Event:
-    """An event of a pair or a file, in seconds; without times it says that nothing sounds there."""
+    """An event of a pair or a file, in seconds; without times it says that the pair is silent."""
 
     pair: str
     times: tuple[float, float] | None
@@ -54,10 +53,10 @@ class Event:
 
 @dataclass
 class Events:
-    """The events of a file; ``by_phrase`` says that its columns name pairs, not only files.
+    """The events of a file; ``by_phrase`` says that its columns name pairs of clip and phrase, not only files.
 
-    ``text`` is the column that names pairs together with the file, None where one column names them; ``parts`` are then
-    the file and the text of each pair.
+    ``text`` is the column that names pairs together with the file, None where one column names them; ``parts`` are the
+    file and the text of each pair then.
     """
 
     path: Path
@@ -69,7 +68,7 @@ class Events:
 
     @property
     def labels(self) -> list[str]:
-        """The classes there are."""
+        """The classes of the events."""
         return list(dict.fromkeys(event.label for event in self.events if event.label is not None))
 
     def by_pair(self) -> dict[str, list[tuple[float, float]]]:
@@ -87,12 +86,12 @@ class Events:
         return rows
 
     def clips(self) -> dict[str, str]:
-        """The clip of each pair, where a column tells it."""
+        """The clip of each pair, where a column names it."""
         return {event.pair: event.clip for event in self.events if event.clip is not None}
 
 
-class Curves(Mapping):
-    """Frame scores by pair, float64 [frames], read when they are asked for."""
+class Activations(Mapping):
+    """Frame scores by pair, float64 [frames], read when they are accessed."""
 
     def __init__(self, names: Mapping[str, str], read: Callable[[str], Any]):
         self._names, self._read = dict(names), read
@@ -101,7 +100,7 @@ class Curves(Mapping):
         return np.asarray(self._read(self._names[pair]), dtype=float)
 
     def __contains__(self, pair: object) -> bool:
-        # Mapping's own asks for the value, which would read the whole curve.
+        # Mapping's default gets the value, which would read all frames.
         return pair in self._names
 
     def __iter__(self) -> Iterator[str]:
@@ -113,7 +112,7 @@ class Curves(Mapping):
 
 @dataclass
 class Frames:
-    """The frame scores of a file: the pairs, how to read one's curve, and seconds from frame to frame where told."""
+    """The frame scores of a file: the pairs, how to read one's scores, and the seconds between frames if known."""
 
     path: Path
     pairs: list[str] = field(default_factory=list)
@@ -121,65 +120,70 @@ class Frames:
     hop: float | None = None
     clips: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    text: str | None = None  # never a column of its own: as of Events
+    text: None = None  # as of Events: frame scores are never named by two columns
     parts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @contextmanager
 def open_predictions(path: Path, by_file: bool = False) -> Iterator[Frames | Events]:
-    """The frame scores of a file, which stays open meanwhile, or else its events, which must have no scores.
+    """The frame scores of a file, which stays open meanwhile, or else its events, which must not have scores.
 
-    ``by_file`` as of ``read_events``.
+    ``by_file`` as for ``read_events``.
     """
-    kind = path.suffix.lower()
+    kind, frames = path.suffix.lower(), None
     if kind in HDF5 and path.is_file():
-        import h5py
-
-        try:
-            file = h5py.File(path, "r")
-        except OSError as error:
-            yield Frames(path, problems=[no_hdf5(path, error)])
-            return
-        with reading(path), file:
-            yield _hdf(path, file) if "activations" in file else _detected(path, by_file)
+        problems: list[str] = []
+        with open_hdf5(path, problems) as file:
+            if file is None:
+                yield Frames(path, problems=problems)
+                return
+            if "activations" in file:
+                yield _hdf(path, file)
+                return
     elif kind == ".json" and path.is_file():
         content, problems = read_json(path)
-        yield (None if problems else _json_frames(path, content)) or _detected(path, by_file)
-    else:
-        yield _detected(path, by_file)
+        frames = None if problems else _json_frames(path, content)
+    yield frames or read_events(path, by_file, predicted=True)
 
 
 def _json_frames(path: Path, content: Any) -> Frames | None:
-    """The curves of json, by pair or as ``{"hop": ..., "activations": {...}}``; None where it holds something else."""
+    """The frame scores of json, by pair or as ``{"hop": ..., "activations": {...}}``; None where it has none."""
     if not isinstance(content, dict):
         return None
-    named = content.get("activations")
-    curves = named if isinstance(named, dict) else content
-    if curves is content and not _are_curves(content):
-        return None
-    frames = Frames(path, list(curves), curves.__getitem__)
-    frames.problems += [f"{path.name}: the scores of {shown(p)} {what}" for p, c in curves.items() if (what := _odd(c))]
-    _take_hop(frames, content.get("hop") if curves is named else None)
+    nested = isinstance(content.get("activations"), dict)
+    scores = content["activations"] if nested else content
+    if not nested:
+        lists = [value for value in content.values() if isinstance(value, list)]
+        numbers = any(isinstance(entry, int | float) for value in lists for entry in value)
+        if len(lists) < len(content) or not numbers or _has_times(content):  # a table of events by column, perhaps
+            return None
+    frames = Frames(path, list(scores), scores.__getitem__)
+    for pair, values in scores.items():
+        if not isinstance(values, list):
+            frames.problems.append(f"{path.name}: the scores of {shown(pair)} are {shown(str(values))}, no list")
+        elif odd := [str(v) for v in values if isinstance(v, bool) or not isinstance(v, int | float)]:
+            frames.problems.append(f"{path.name}: the scores of {shown(pair)} are not all numbers: {some(odd)}")
+    _set_hop(frames, content.get("hop") if nested else None)
     return frames
 
 
 def pair_columns(table: Table, what: str) -> tuple[str | None, str | None]:
-    """The column that names pairs or files, and that of the texts which tell the pairs of a file apart, if any."""
+    """The column that names pairs or files, and the column of the texts that tell the pairs of a file apart, if any."""
     pair = need_column(table, PAIR_COLUMNS, None, what)
     text = None if find_column(table, PHRASE_COLUMNS) else find_column(table, TEXTS)
     return pair, None if pair is None else text
 
 
 def pair_of(file: str, text: str) -> str:
-    """What the pair of a file and a text is called."""
+    """The name of the pair of a file and a text."""
     return f"{file}: {text}"
 
 
-def read_events(path: Path, by_file: bool = False) -> Events:
+def read_events(path: Path, by_file: bool = False, predicted: bool = False) -> Events:
     """Events in a table: a pair or a file, onset, offset [, event_label]; or json that maps pairs to their events.
 
     Where no column names pairs, but one beside the file holds a text (``TEXTS``), a pair is a file and a text, unless
-    ``by_file`` passes texts over.
+    ``by_file`` ignores texts. Those that a system ``predicted`` must not have scores, which would be lost.
     """
     table = _open(path)
     events = Events(path, problems=table.problems)
@@ -190,9 +194,12 @@ def read_events(path: Path, by_file: bool = False) -> Events:
     if table.problems or pair is None or onset is None or offset is None:
         return events
     label, clip = find_column(table, LABELS), find_column(table, CLIP_COLUMNS[:-1])
+    scores = find_column(table, SCORES) if predicted else None
+    scored = 0
     events.text, events.by_phrase = phrase, bool(phrase or find_column(table, PHRASE_COLUMNS))
-    columns = [pair, onset, offset, label or pair, clip or pair, phrase or pair]
-    for row, (name, start, end, text, owner, words) in table.rows(columns):
+    columns = [pair, onset, offset, label or pair, clip or pair, phrase or pair, scores or pair]
+    for row, (name, start, end, text, owner, words, value) in table.rows(columns):
+        scored += scores is not None and _number(value) is not None
         if (name := read_id(table, row, name)) is None:
             continue
         if phrase is not None:
@@ -206,38 +213,29 @@ def read_events(path: Path, by_file: bool = False) -> Events:
             if phrase is None:
                 owner = read_id(table, row, owner) if clip is not None and events.by_phrase else None
             events.events.append(Event(name, times, text, owner, row))
-    return events
-
-
-def _detected(path: Path, by_file: bool) -> Events:
-    """Events that a system found; a problem for a column of scores, which would be lost."""
-    events, table = read_events(path, by_file), _open(path)
-    column = find_column(table, SCORES)
-    if column is None:
-        return events
-    numbers = sum(_number(value) is not None for _, (value,) in table.rows([column]))
-    if numbers:
-        what = f"the column {shown(column)} has {numbers} numbers, but events are scored as they are, without scores"
-        how = "frame scores come as HDF5 or as json {pair: [scores]}"
-        how += "; from an event list leave out what is below your threshold, and this column"
-        events.problems.append(f"{path.name}: {what}; {how}")
+    if scored:
+        events.problems.append(
+            f"{path.name}: the column {shown(scores)} has {scored} numbers, but events are scored without scores; give "
+            "frame scores as HDF5 or as json {pair: [scores]}, or leave out this column and the events below your "
+            "threshold"
+        )
     return events
 
 
 def refuse_milliseconds(path: Path, durations: Mapping[str, float], times: Iterable[tuple[str, float]]) -> None:
-    """EarwitnessError for durations that seem to be milliseconds; ``times`` are a clip and an offset in seconds each.
+    """EarwitnessError for durations that seem to be milliseconds; ``times`` are pairs of clip and offset in seconds.
 
-    Clips that really last so long beside their events are seldom all there are, and seldom above 1000 seconds.
+    Clips may last that long beside their events, but seldom all of them, and seldom above 1000 seconds.
     """
     ends: dict[str, float] = {}
     for clip, offset in times:
         ends[clip] = max(offset, ends.get(clip, 0))
     known = [(durations[clip], end) for clip, end in ends.items() if end > 0]
-    if known and max(told for told, _ in known) >= 1000 and all(told > 100 * end for told, end in known):
-        told, end = known[0]
+    if known and max(seconds for seconds, _ in known) >= 1000 and all(seconds > 100 * end for seconds, end in known):
+        seconds, end = known[0]
         raise EarwitnessError(
-            f"{path.name}: every clip lasts more than 100 times as long as until its last event ends (the first "
-            f"{told:g} s and {end:g} s): these are probably milliseconds; durations are told in seconds."
+            f"{path.name}: every duration is more than 100 times the end of the clip's last event (the first: "
+            f"{seconds:g} s and {end:g} s). These are probably milliseconds; durations are in seconds."
         )
 
 
@@ -252,7 +250,7 @@ def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:
     for row, (name, value) in table.rows([clip, seconds]):
         name, number = read_id(table, row, name), _number(value)
         if number is None or number <= 0:
-            table.blame(row, f"the duration {shown(str(value))} is no positive number of seconds")
+            table.blame(row, f"the duration {shown(str(value))} is not a positive number of seconds")
         elif name is not None and found.setdefault(name, number) != number:
             table.blame(row, f"clip {shown(name)} lasts {number:g} s, but {found[name]:g} s in a row above")
     return found, table.problems
@@ -265,23 +263,14 @@ def _open(path: Path) -> Table:
         if not problems and _has_times(content):
             return RecordTable(path)
         if not problems and isinstance(content, dict) and content and all(map(_is_events, content.values())):
-            return HeldTable(path, ((shown(pair), _event(pair, e)) for pair, es in content.items() for e in es or [()]))
+            rows = ((pair, *times) for pair, events in content.items() for times in events or [(None, None)])
+            return MemoryTable(path, ((shown(p), {"pair": p, "onset": on, "offset": off}) for p, on, off in rows))
     return open_table(path)
 
 
-def _event(pair: str, times: Iterable[float]) -> dict[str, Any]:
-    return {"pair": pair, "onset": None, "offset": None} | dict(zip(("onset", "offset"), times, strict=False))
-
-
 def _is_events(value: Any) -> bool:
+    """Whether a value is a list of (onset, offset)."""
     return isinstance(value, list) and all(isinstance(event, list) and len(event) == 2 for event in value)
-
-
-def _are_curves(content: Mapping[str, Any]) -> bool:
-    """Whether each value is a list, some hold numbers, and they are not the columns of a table of events."""
-    lists = [value for value in content.values() if isinstance(value, list)]
-    numbers = any(isinstance(entry, int | float) for value in lists for entry in value)
-    return len(lists) == len(content) and numbers and not _has_times(content)
 
 
 def _has_times(content: Any) -> bool:
@@ -290,72 +279,56 @@ def _has_times(content: Any) -> bool:
     return bool(names & set(ONSETS) and names & set(OFFSETS))
 
 
-def _odd(curve: Any) -> str:
-    """What is wrong with a curve that is no list of numbers."""
-    if not isinstance(curve, list):
-        return f"are {shown(str(curve))}, no list of numbers"
-    odd = [str(value) for value in curve if isinstance(value, bool) or not isinstance(value, int | float)]
-    return f"hold what is no number: {some(odd)}" if odd else ""
-
-
 def _hdf(path: Path, file: Any) -> Frames:
     """``activations`` [frames of all pairs], ``offsets`` [pairs + 1], ``phrase_ids`` [pairs], attribute ``hop``."""
-    frames = Frames(path)
+    frames, where = Frames(path), path.name
     key = next((name for name in PAIR_IDS if name in file), None)
     if absent := [name for name, there in (("offsets", "offsets" in file), ("phrase_ids", key)) if not there]:
-        frames.problems.append(
-            f"{path.name}: has activations, but no {' and no '.join(absent)}; it has {some(list(file))}"
-        )
+        frames.problems.append(f"{where}: has activations, but no {' and no '.join(absent)}; it has {some(list(file))}")
         return frames
     if odd := [name for name in ("activations", "offsets", key) if getattr(file[name], "ndim", None) != 1]:
-        frames.problems.append(f"{path.name}: {' and '.join(odd)} must be flat data sets")
+        frames.problems.append(f"{where}: {' and '.join(odd)} must be one-dimensional data sets")
         return frames
-    if file["activations"].dtype.kind not in "fiub":
-        what = f"activations is of the type {file['activations'].dtype}, not of numbers"
-        frames.problems.append(f"{path.name}: {what}")
+    scores = file["activations"]
+    if scores.dtype.kind not in "fiub":
+        frames.problems.append(f"{where}: activations has the type {scores.dtype}, not numbers")
         return frames
-    scores, offsets, pairs = file["activations"], file["offsets"][()], list(map(str, hdf_values(file[key])))
+    offsets, pairs = file["offsets"][()], list(map(str, hdf_values(file[key])))
     sound = offsets.dtype.kind in "iu" and len(offsets) == len(pairs) + 1
     if not sound or offsets[0] != 0 or offsets[-1] != len(scores) or (np.diff(offsets) < 0).any():
-        what = f"offsets must be {len(pairs) + 1} whole numbers that rise from 0 to the {len(scores)} activations"
-        frames.problems.append(f"{path.name}: {what}")
+        what = f"offsets must be {len(pairs) + 1} integers that rise from 0 to the {len(scores)} activations"
+        frames.problems.append(f"{where}: {what}")
         return frames
     place = {pair: number for number, pair in enumerate(pairs)}
     twice = [pair for number, pair in enumerate(pairs) if place[pair] != number]
-    frames.problems += [f"{path.name}: the pair {shown(pair)} stands more than once" for pair in dict.fromkeys(twice)]
+    frames.problems += [f"{where}: the pair {shown(pair)} appears more than once" for pair in dict.fromkeys(twice)]
     frames.pairs, frames.read = pairs, lambda pair: scores[offsets[place[pair]] : offsets[place[pair] + 1]]
-    _take_hop(frames, file.attrs.get("hop", scores.attrs.get("hop")))
+    _set_hop(frames, file.attrs.get("hop", scores.attrs.get("hop")))
     clips = next((file[name] for name in ("clip_ids", "clip_id") if name in file), None)
     if clips is not None and len(clips) != len(pairs):
-        frames.problems.append(f"{path.name}: {len(clips)} clip_ids for {len(pairs)} pairs")
+        frames.problems.append(f"{where}: {len(clips)} clip_ids for {len(pairs)} pairs")
     elif clips is not None:
         frames.clips = dict(zip(pairs, map(str, hdf_values(clips)), strict=True))
     return frames
 
 
-def _take_hop(frames: Frames, hop: Any) -> None:
-    """Note the hop that a file tells, or that it is no number."""
+def _set_hop(frames: Frames, hop: Any) -> None:
+    """Take the hop that a file gives; a problem where it is not a number."""
     hop = hop.item() if getattr(hop, "size", 0) == 1 else hop
     frames.hop = _number(hop)
     if hop is not None and frames.hop is None:
-        frames.problems.append(f"{frames.path.name}: the hop {shown(str(hop))} is no number of seconds")
+        frames.problems.append(f"{frames.path.name}: the hop {shown(str(hop))} is not a number of seconds")
 
 
 def _times(table: Table, row: int | str, start: Any, end: Any) -> tuple[float, float] | None:
-    """Onset and offset; None and a problem where one is no time, None alone where neither is given."""
+    """Onset and offset; None and a problem where one is not a time, only None where neither is given."""
     if _blank(start) and _blank(end):
         return None
-    values = _number(start), _number(end)
-    bad = [
-        f"the {what} {shown(str(v))}"
-        for what, v, n in zip(("onset", "offset"), (start, end), values, strict=True)
-        if n is None
-    ]
-    if bad:
-        told = "are no seconds" if len(bad) > 1 else "is no number of seconds"
-        table.blame(row, f"{' and '.join(bad)} {told}")
-        return None
-    return values[0], values[1]
+    times = _number(start), _number(end)
+    for what, value, number in zip(("onset", "offset"), (start, end), times, strict=True):
+        if number is None:
+            table.blame(row, f"the {what} {shown(str(value))} is not a number of seconds")
+    return None if None in times else times
 
 
 def _blank(value: Any) -> bool:

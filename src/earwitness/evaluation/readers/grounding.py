@@ -1,19 +1,18 @@
-"""``earwitness score grounding``: frame scores or events of phrases, or of classes, from anybody's files."""
+"""Frame scores or events of phrases, or of classes, from files of any system (``earwitness score grounding``)."""
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from earwitness.corpora.csv_reader import shown, some
+from earwitness.corpora.paths import stem
 from earwitness.errors import EarwitnessError
 from earwitness.evaluation.readers import classes, ids
 from earwitness.evaluation.readers.events import (
-    Curves,
+    Activations,
     Events,
     Frames,
     open_predictions,
@@ -23,25 +22,59 @@ from earwitness.evaluation.readers.events import (
     read_events,
     refuse_milliseconds,
 )
-from earwitness.evaluation.readers.queries import owner_by_rule, read_captions
+from earwitness.evaluation.readers.queries import clip_of, read_captions
 from earwitness.evaluation.readers.tables import CLIP_COLUMNS, find_column, open_table, read_id, refuse
 from earwitness.evaluation.scores import Scored
 from earwitness.metrics import grounding as metrics
 
-SETTINGS = {  # of the command line, by what ``metrics.Options`` calls them
-    "threshold": "threshold",
-    "silent": "silent",
-    "t_collar": "collar",
-    "percentage_of_length": "offset_share",
-    "time_resolution": "segment",
-}
+SUBSET = "--subset ignores pairs that are not scored (they are counted)."
 
-_PHRASE = re.compile(r"#\d+\.\d+$")
+
+@dataclass(frozen=True)
+class GroundingFiles:
+    """The files to score, and how to read them; each field is an argument or option of the command line.
+
+    None as a setting stands for the default of ``earwitness.metrics.grounding.Options``.
+
+    Attributes:
+        predictions: frame scores of pairs of clip and phrase (HDF5, json), or events (csv, json).
+        references: annotated events: phrase_id, or filename and phrase, or filename; onset, offset in seconds.
+        phrases: all pairs, also those without an event: phrase_id [, caption_id] [, clip_id], or filename and phrase.
+        captions: the clips of the captions that ``phrases`` names: caption_id, clip_id.
+        durations: the seconds of each clip: clip_id, seconds.
+        hop: seconds between frames; None for what ``predictions`` gives.
+        classes: score events by class (``event_label``) and file through sed_eval, instead of phrases.
+        threshold, silent: ``threshold`` and ``silent`` of the metrics' options.
+        collar, offset_share, segment: ``t_collar``, ``percentage_of_length`` and ``time_resolution`` of the same.
+        match: how ids are compared: ``exact``, or ``stem``: without folder, extension, letter case and blanks.
+        subset: ignore pairs without frame scores (they are counted); otherwise they are an error.
+    """
+
+    predictions: Path
+    references: Path
+    phrases: Path | None = None
+    captions: Path | None = None
+    durations: Path | None = None
+    hop: float | None = None
+    classes: bool = False
+    threshold: float | None = None
+    silent: str | None = None
+    collar: float | None = None
+    offset_share: float | None = None
+    segment: float | None = None
+    match: str = "exact"
+    subset: bool = False
+
+    def settings(self) -> metrics.Options:
+        """The options of the metrics."""
+        given = {"threshold": self.threshold, "silent": self.silent, "t_collar": self.collar}
+        given |= {"percentage_of_length": self.offset_share, "time_resolution": self.segment}
+        return metrics.Options(**{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
 class Phrases:
-    """All pairs: their rows, and the clips that the table tells; ``text`` and ``parts`` as of ``Events``."""
+    """All pairs: their rows, and the clips that the table names; ``text`` and ``parts`` as for ``Events``."""
 
     path: Path
     rows: dict[str, int | str]
@@ -50,18 +83,28 @@ class Phrases:
     parts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-def score(options: argparse.Namespace) -> Scored:
-    """Read, match and score; EarwitnessError with all offenders for what cannot be."""
-    references = read_events(options.references, by_file=options.classes)
-    durations, problems = read_durations(options.durations) if options.durations else (None, [])
-    given = {name: getattr(options, own) for name, own in SETTINGS.items() if getattr(options, own) is not None}
-    with open_predictions(options.predictions, by_file=options.classes) as found:
+def score(files: GroundingFiles) -> Scored:
+    """Read, match and score.
+
+    Raises EarwitnessError that lists all offenders where files cannot be read or do not fit each other.
+
+    >>> scored = score(GroundingFiles(Path("frames.h5"), Path("events.csv"), Path("phrases.csv")))  # doctest: +SKIP
+    >>> scored.evaluation.metrics["psds"]["value"]  # doctest: +SKIP
+    """
+    references = read_events(files.references, by_file=files.classes)
+    durations, problems = read_durations(files.durations) if files.durations else (None, [])
+    with open_predictions(files.predictions, by_file=files.classes) as found:
         refuse([*found.problems, *references.problems, *problems])
-        if options.classes:
-            return classes.score(found, references, durations, given, options)
-        _refuse_classes([references, found])
-        phrases = _read_phrases(options.phrases, options.captions) if options.phrases else None
-        return _score(found, references, phrases, durations, metrics.Options(**given), options)
+        if files.classes:
+            return classes.score(found, references, durations, files)
+        for events in (references, found):
+            if isinstance(events, Events) and not events.by_phrase and len(events.labels) > 1:
+                raise EarwitnessError(
+                    f"{events.path.name} has events of {len(events.labels)} classes ({some(events.labels)}): --classes "
+                    "scores them by class and file. For phrases a column phrase_id must name pairs of phrase and clip."
+                )
+        phrases = _read_phrases(files.phrases, files.captions) if files.phrases else None
+        return _score(found, references, phrases, durations, files)
 
 
 def _score(
@@ -69,126 +112,116 @@ def _score(
     references: Events,
     phrases: Phrases | None,
     durations: dict[str, float] | None,
-    settings: metrics.Options,
-    options: argparse.Namespace,
+    files: GroundingFiles,
 ) -> Scored:
     _refuse_mixed([found, references, *([phrases] if phrases else [])])
-    known = phrases.rows if phrases else references.rows()
-    true, names, counts = _paired(found, references, known, phrases, options)
-    clips = _clips(true, names, found, references, phrases)
+    true, names, counts = _paired(found, references, phrases, files)
+    clips = _clips(list(true), names, found, references, phrases)
     if durations is not None:
-        durations = _durations(clips, durations, options)
-    hop = _hop(found, options)
+        matched = ids.match(clips.values(), durations, files.match)
+        where = files.durations.name
+        lost = [f"{where}: clip {shown(clip)} is not in it{matched.hint(clip)}" for clip in matched.lost]
+        refuse([*matched.problems, *lost], ids.ADVICE if matched.alike else "")
+        durations = {clip: durations[there] for clip, there in matched.found.items()}
+    hop = _hop(found, files)
     if isinstance(found, Frames):
-        curves = Curves(names, found.read)
-        _refuse_percent(found.path, curves)
-        scored = {"activations": curves}
+        activations, events = Activations(names, found.read), None
+        if activations and all(scores.size and scores.max() > 1 for scores in activations.values()):
+            first = next(iter(activations.values())).max()
+            raise EarwitnessError(
+                f"{found.path.name}: the scores of every pair go above 1 (those of the first to {first:g}); are they "
+                "percent? Scores from 0 to 1 are needed: divide percent by 100, apply the logistic function to logits."
+            )
     else:
-        events = found.by_pair()
+        by_pair = found.by_pair()
+        activations, events = None, {pair: by_pair.get(names.get(pair), []) for pair in true}
         if durations is not None:
-            times = [(pair, times) for pair in true for times in (*true[pair], *events.get(names.get(pair), []))]
-            refuse_milliseconds(options.durations, durations, ((clips[pair], end) for pair, (_, end) in times))
-        scored = {"activations": None, "events": {pair: events.get(names.get(pair), []) for pair in true}}
+            ends = ((clips[pair], end) for pair in true for _, end in (*true[pair], *events[pair]))
+            refuse_milliseconds(files.durations, durations, ends)
         counts["pairs_without_detection_rows"] = len(true) - len(names)
-    evaluation = metrics.evaluate(
-        references=true, hop=hop, clips=clips, durations=durations, options=settings, **scored
-    )
-    files = {"predictions": options.predictions, "references": options.references, "phrases": options.phrases}
-    files |= {"captions": options.captions, "durations": options.durations}
+    settings = files.settings()
+    of_pairs = {"events": events, "clips": clips, "durations": durations}
+    evaluation = metrics.evaluate(activations, true, hop=hop, options=settings, **of_pairs)
+    inputs = {name: getattr(files, name) for name in ("predictions", "references", "phrases", "captions", "durations")}
     curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in evaluation.curves.items()}
     return Scored(
         evaluation,
         "score grounding",
-        {name: path for name, path in files.items() if path is not None},
-        {"match": options.match, "subset": options.subset, "hop": hop, **asdict(settings)},
+        {name: path for name, path in inputs.items() if path is not None},
+        {"match": files.match, "subset": files.subset, "hop": hop, **asdict(settings)},
         {**evaluation.counts, **{name: n for name, n in counts.items() if n}},
-        [*evaluation.notes, *_beyond(evaluation.counts, settings), *_baselines(evaluation.baselines)],
+        [*evaluation.notes, *_notes(evaluation, settings)],
         more={"baselines": evaluation.baselines, "curves": curves},
     )
 
 
 def _paired(
-    found: Frames | Events,
-    references: Events,
-    known: Mapping[str, int | str],
-    phrases: Phrases | None,
-    options: argparse.Namespace,
+    found: Frames | Events, references: Events, phrases: Phrases | None, files: GroundingFiles
 ) -> tuple[dict[str, list], dict[str, str], dict[str, int]]:
     """The reference events of each scored pair, the pairs' names in the predictions, and counts.
 
-    An event list says of a pair it does not name that nothing was detected; frame scores need every pair.
+    A pair that an event list does not name has no detection; frame scores need every pair.
     """
+    known = phrases.rows if phrases else references.rows()
     predicted = found.pairs if isinstance(found, Frames) else list(found.rows())
     where, other = found.path.name, (phrases or references).path.name
-    if isinstance(found, Events) and options.subset:
+    if isinstance(found, Events) and files.subset:
         raise EarwitnessError(
-            f"{where} is an event list: a pair that it does not name has no detection, so --subset is not for it."
+            f"{where} is an event list: a pair that it does not name has no detection, so --subset does not apply."
         )
     parts = {**found.parts, **references.parts, **(phrases.parts if phrases else {})}
 
-    def plain(pair: str) -> str:
-        return pair_of(*map(ids.stem, parts[pair])) if pair in parts else ids.stem(pair)
+    def key(pair: str) -> str:
+        return pair_of(*map(stem, parts[pair])) if pair in parts else stem(pair)
 
-    true, own = references.by_pair(), ids.match(references.rows(), known, options.match, plain)
-    matched = ids.match(predicted, known, options.match, plain)
-    hint = "" if phrases else "; --phrases names a table of all pairs, also those where nothing sounds"
-    problems = [*matched.problems, *own.problems]
-    problems += [
-        f"{references.path.name}, row {references.rows()[pair]}: {shown(pair)} is not in {other}{ids.told(pair, own)}"
-        for pair in own.lost
-    ]
-    problems += [f"{where}: {shown(pair)} is not in {other}{ids.told(pair, matched)}{hint}" for pair in matched.lost]
+    rows, true = references.rows(), references.by_pair()
+    annotated = ids.match(rows, known, files.match, key)
+    matched = ids.match(predicted, known, files.match, key)
     names = {there: pair for pair, there in matched.found.items()}
     left = [pair for pair in known if pair not in names] if isinstance(found, Frames) else []
-    if not options.subset:
+    hint = "" if phrases else "; --phrases gives a table of all pairs, also the silent ones"
+    problems = [
+        *matched.problems,
+        *annotated.problems,
+        *(
+            f"{references.path.name}, row {rows[pair]}: {shown(pair)} is not in {other}{annotated.hint(pair)}"
+            for pair in annotated.lost
+        ),
+        *(f"{where}: {shown(pair)} is not in {other}{matched.hint(pair)}{hint}" for pair in matched.lost),
+    ]
+    advice = [ids.ADVICE] if matched.alike or annotated.alike else []
+    if left and not files.subset:
         problems += [f"{other}, row {known[pair]}: {shown(pair)} has no scores in {where}" for pair in left]
-    advice = [ids.ADVICE] if matched.alike or own.alike else []
-    advice += (
-        ["Pairs that are not to be scored are left out, and counted, by --subset."]
-        if left and not options.subset
-        else []
-    )
-    refuse(problems, advice=" ".join(advice))
-    theirs, out = {there: true[pair] for pair, there in own.found.items()}, set(left)
+        advice.append(SUBSET)
+    refuse(problems, " ".join(advice))
+    theirs, out = {there: true[pair] for pair, there in annotated.found.items()}, set(left)
     pairs = {pair: theirs.get(pair, []) for pair in known if pair not in out}
     return pairs, {pair: names[pair] for pair in pairs if pair in names}, {"pairs_left_out": len(left)}
 
 
 def _clips(
-    pairs: Mapping[str, Any],
-    names: Mapping[str, str],
-    found: Frames | Events,
-    references: Events,
-    phrases: Phrases | None,
+    pairs: list[str], names: Mapping[str, str], found: Frames | Events, references: Events, phrases: Phrases | None
 ) -> dict[str, str]:
-    """The clip of each pair: what the table of phrases, the references or the predictions tell, else by its name."""
+    """The clip of each pair, from the table of phrases, the references or the predictions, else from its name."""
     of_predictions = found.clips if isinstance(found, Frames) else found.clips()
     of_references = references.clips()
     return {
         pair: (phrases.clips.get(pair) if phrases else None)
         or of_references.get(pair)
         or of_predictions.get(names.get(pair, ""))
-        or _PHRASE.sub("", pair)
+        or re.sub(r"#\d+\.\d+$", "", pair)
         for pair in pairs
     }
 
 
-def _durations(clips: Mapping[str, str], durations: dict[str, float], options: argparse.Namespace) -> dict[str, float]:
-    """The seconds of each scored clip."""
-    matched = ids.match(clips.values(), durations, options.match)
-    where = options.durations.name
-    lost = [f"{where}: clip {shown(clip)} is not in it{ids.told(clip, matched)}" for clip in matched.lost]
-    refuse([*matched.problems, *lost], advice=ids.ADVICE if matched.alike else "")
-    return {clip: durations[there] for clip, there in matched.found.items()}
-
-
-def _hop(found: Frames | Events, options: argparse.Namespace) -> float | None:
-    told = found.hop if isinstance(found, Frames) else None
-    if told is not None and options.hop is not None and abs(told - options.hop) > 1e-9:
-        raise EarwitnessError(f"--hop is {options.hop:g} s, but {found.path.name} says {told:g} s; which is right?")
-    if told is None and options.hop is None and isinstance(found, Frames):
-        raise EarwitnessError(f"{found.path.name} does not tell how many seconds a frame lasts: say it with --hop.")
-    return options.hop if told is None else told
+def _hop(found: Frames | Events, files: GroundingFiles) -> float | None:
+    """The seconds between frames, from the file or else from the arguments."""
+    hop = found.hop if isinstance(found, Frames) else None
+    if hop is not None and files.hop is not None and abs(hop - files.hop) > 1e-9:
+        raise EarwitnessError(f"--hop is {files.hop:g} s, but {found.path.name} says {hop:g} s; which is right?")
+    if hop is None and files.hop is None and isinstance(found, Frames):
+        raise EarwitnessError(f"{found.path.name} does not say how many seconds a frame lasts; give them with --hop.")
+    return files.hop if hop is None else hop
 
 
 def _read_phrases(path: Path, captions: Path | None) -> Phrases:
@@ -208,7 +241,7 @@ def _read_phrases(path: Path, captions: Path | None) -> Phrases:
             phrases.parts[name] = file, words
             phrases.clips[name] = file
         if name in phrases.rows:
-            table.blame(row, f"the pair {shown(name)} stands in row {phrases.rows[name]} too")
+            table.blame(row, f"the pair {shown(name)} is in row {phrases.rows[name]} too")
         phrases.rows[name] = row
         if phrase is not None:
             continue
@@ -217,58 +250,33 @@ def _read_phrases(path: Path, captions: Path | None) -> Phrases:
         elif caption is not None and known is not None and text not in known.by_id:
             table.blame(row, f"the caption {shown(str(text))} is not in {captions.name}")
         elif caption is not None and text is not None:
-            phrases.clips[name] = known.by_id[text].clip if known else owner_by_rule(str(text))
+            phrases.clips[name] = known.by_id[text].clip if known else clip_of(str(text))
     refuse(table.problems)
     return phrases
 
 
-def _refuse_mixed(files: Iterable[Frames | Events | Phrases]) -> None:
-    """EarwitnessError for files of which some call pairs by a file and a text, and others by one column or key."""
+def _refuse_mixed(files: list[Frames | Events | Phrases]) -> None:
+    """EarwitnessError where some files name pairs by a file and a text, and others by one column or key."""
     by_text = [file for file in files if file.text is not None]
     others = [file.path.name for file in files if file.text is None]
     if by_text and others:
-        told = " and ".join(f"{file.path.name} (column {shown(file.text)})" for file in by_text)
+        columns = " and ".join(f"{file.path.name} (column {shown(file.text)})" for file in by_text)
         raise EarwitnessError(
-            f"Pairs are a file and a text in {told}, but not in {' and '.join(others)}: which phrase is meant there is "
-            "not known. Give all files a column phrase_id (in HDF5 and json the pairs are called so), or all event "
+            f"Pairs are a file and a text in {columns}, but not in {' and '.join(others)}, so it is not known which "
+            "phrases those mean. Give all files a column phrase_id (the name of pairs in HDF5 and json), or all event "
             "lists the file and the text."
         )
 
 
-def _refuse_percent(path: Path, curves: Curves) -> None:
-    """Scores of which each pair has some above 1, where thresholds are meant for 0 to 1."""
-    if curves and all(curve.size and curve.max() > 1 for curve in curves.values()):
-        first = next(iter(curves.values())).max()
-        raise EarwitnessError(
-            f"{path.name}: the scores of every pair go above 1 (those of the first to {first:g}); are they percent? "
-            "Scores from 0 to 1 are needed: divide percent by 100, and take the logistic function of logits."
+def _notes(evaluation: metrics.Evaluation, settings: metrics.Options) -> list[str]:
+    """What scores outside 0 to 1 mean for metrics that do not scale them, and the baselines of the frame metrics."""
+    notes = []
+    if evaluation.counts.get("pairs_beyond_0_to_1"):
+        notes.append(
+            "Scores below 0 or above 1 are scaled to 0 to 1 for the frame metrics only; the metrics of segments and "
+            f"events and mIoU compare them unscaled with the threshold {settings.threshold:g} (are they percent?)."
         )
-
-
-def _beyond(counts: Mapping[str, int], settings: metrics.Options) -> list[str]:
-    """What scores below 0 or above 1 mean for the metrics that do not scale them."""
-    if not counts.get("pairs_beyond_0_to_1"):
-        return []
-    return [
-        "Scores below 0 or above 1 are scaled to 0 to 1 for the frame metrics alone: those of segments and events and "
-        f"mIoU compare them as they are with the threshold {settings.threshold:g} (are they percent, perhaps?)."
-    ]
-
-
-def _refuse_classes(files: list[Frames | Events]) -> None:
-    """Events of several classes in files are no pairs of phrase and clip."""
-    for events in files:
-        if isinstance(events, Events) and not events.by_phrase and len(events.labels) > 1:
-            raise EarwitnessError(
-                f"{events.path.name} has events of {len(events.labels)} classes ({some(events.labels)}): --classes "
-                "scores them by class and file. For phrases a column phrase_id has to name pairs of phrase and clip."
-            )
-
-
-def _baselines(baselines: Mapping[str, Mapping[str, float | None]]) -> list[str]:
-    """What any frame F1 has to be compared with."""
-    told = []
-    for name, values in baselines.items():
+    for name, values in evaluation.baselines.items():
         known = ", ".join(f"{key} {value:.3f}" for key, value in values.items() if value is not None)
-        told.append(f"Frames {name.replace('_', ' ')}: {known}")
-    return told
+        notes.append(f"Frames {name.replace('_', ' ')}: {known}")
+    return notes

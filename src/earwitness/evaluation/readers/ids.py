@@ -1,27 +1,22 @@
-"""Finds the ids of one file in another, and says what the likely mistake is where they are not there."""
+"""Matches the ids of one file with those of another, and suggests what was meant where an id has no match."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from earwitness.corpora.csv_reader import shown
+from earwitness.corpora.paths import candidates, stem
 
 MATCHES = ("exact", "stem")
-ADVICE = "Ids that differ in folder, extension, letter case or outer blanks only are taken for one by --match stem."
-
-_FOLDER = re.compile(r"^.*[/\\]")
-_EXTENSION = re.compile(r"\.(wav|flac|mp3|ogg|opus|m4a|mp4|aac|webm|npy|h5)$")
+ADVICE = "Ids that differ only in folder, extension, letter case or blanks are matched by --match stem."
 
 
 class Matched(NamedTuple):
-    """``found`` gives for ids of the one file those of the other; ``lost`` are those that are not there.
+    """``found`` maps ids of the one file to those of the other; ``lost`` are those without a match.
 
-    ``alike`` gives for lost ones what they would be found as by ``--match stem``; ``problems`` are ids that this option
-    confuses.
+    ``alike`` maps lost ids to what ``--match stem`` would find; ``problems`` are ids that are ambiguous for it.
     """
 
     found: dict[str, str]
@@ -31,47 +26,36 @@ class Matched(NamedTuple):
 
     @property
     def changed(self) -> int:
-        """How many are spelt otherwise in the other file."""
+        """How many are spelt differently in the other file."""
         return sum(one != other for one, other in self.found.items())
 
-
-def stem(name: str) -> str:
-    """An id without folder, extension of a sound file, letter case and outer blanks, its accents composed."""
-    plain = unicodedata.normalize("NFC", name).strip().casefold()
-    return _EXTENSION.sub("", _FOLDER.sub("", plain))
+    def hint(self, name: str) -> str:
+        """What a message says after an id without a match: the one that was probably meant, or nothing."""
+        return f" (did you mean {shown(self.alike[name])}?)" if name in self.alike else ""
 
 
-def match(
-    ids: Iterable[str], known: Collection[str], how: str = "exact", plain: Callable[[str], str] = stem
-) -> Matched:
-    """Find ``ids`` among ``known``: as they are, and with ``how="stem"`` those left over by their ``plain`` form.
+def match(ids: Iterable[str], known: Collection[str], how: str = "exact", key: Callable[[str], str] = stem) -> Matched:
+    """Find ``ids`` among ``known``: exactly, and with ``how="stem"`` the remaining ones by ``key``.
 
-    ``plain`` is another function than ``stem`` for ids that are more than the name of a file.
+    ``key`` is another function than ``stem`` for ids that are more than the name of a file. Raises ValueError for
+    another ``how``.
     """
+    if how not in MATCHES:
+        raise ValueError(f"match is {how!r}; it is one of {', '.join(MATCHES)}")
     ids, known = list(dict.fromkeys(ids)), known if isinstance(known, dict | set) else dict.fromkeys(known)
     found = {name: name for name in ids if name in known}
     lost = [name for name in ids if name not in known]
-    if not lost:
-        return Matched(found, [], {}, [])
-    by_stem, own = defaultdict(list), defaultdict(list)
-    for name in known:
-        if name not in found:
-            by_stem[plain(name)].append(name)
-    for name in lost:
-        own[plain(name)].append(name)
-    one = {name: by_stem[key][0] for key, names in own.items() if len(by_stem[key]) == 1 for name in names[:1]}
+    groups = defaultdict(list)  # known ids that share a key -> the lost ids that share it too
+    for name, others in candidates(ids, known, lambda name: (key(name),)).items():
+        if others:
+            groups[tuple(others)].append(name)
+    alike = {names[0]: others[0] for others, names in groups.items() if len(others) == 1}
     if how == "exact":
-        return Matched(found, lost, one, [])
+        return Matched(found, lost, alike, [])
     problems = [
-        f"--match stem confuses {' and '.join(map(shown, [*names, *by_stem[key]]))}"
-        for key, names in own.items()
-        if by_stem[key] and len(names) + len(by_stem[key]) > 2
+        f"--match stem cannot tell apart {' and '.join(map(shown, [*names, *others]))}"
+        for others, names in groups.items()
+        if len(names) + len(others) > 2
     ]
-    clear = {} if problems else one
+    clear = {} if problems else alike
     return Matched(found | clear, [name for name in lost if name not in clear], {}, problems)
-
-
-def told(name: str, matched: Matched) -> str:
-    """What to say behind a lost id: the one that is probably meant, or nothing."""
-    other = matched.alike.get(name)
-    return "" if other is None else f" ({shown(other)} is: the folder, the extension, the case or blanks differ)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 
 from earwitness.corpora.csv_reader import open_sheet, shown, some, unreadable_text
-from earwitness.evaluation.readers.tables import HDF5, hdf_values, no_hdf5, reading, reason_of
+from earwitness.evaluation.readers.tables import HDF5, hdf_values, open_hdf5, reason_of
 
 ARRAYS = (".npz", ".npy")
 SIMILARITY = ("similarity", "similarities", "sims", "sim", "scores")
 CAPTION_IDS = ("caption_ids", "caption_id", "query_ids", "captions", "queries")
 CLIP_IDS = ("clip_ids", "clip_id", "file_names", "fnames", "clips")
 
-# What NumPy and zipfile raise for a damaged file, for one of another kind, and for one with a password.
+# What NumPy and zipfile raise for a damaged file, for one of another format, and for one with a password.
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
 class Matrix:
-    """Scores with a ``shape`` of (captions, clips), which are read as rows are asked for where the file allows it.
+    """Scores with a ``shape`` of (captions, clips), read row by row as they are needed where the file allows it.
 
     ``captions`` and ``clips`` name rows and columns, None where the file does not.
     """
@@ -46,12 +46,23 @@ def open_matrix(path: Path) -> Iterator[Matrix]:
         matrix.problems.append(problem)
         yield matrix
     elif path.suffix.lower() in HDF5:
-        yield from _hdf(matrix)
-    elif path.suffix.lower() == ".npy":
-        _npy(matrix)
-        yield matrix
+        with open_hdf5(path, matrix.problems) as file:
+            if file is not None:
+                _take(matrix, {name: data for name, data in file.items() if hasattr(data, "shape")}, hdf_values)
+            yield matrix
     else:
-        yield from _npz(matrix)
+        try:
+            found = np.load(path, allow_pickle=False, mmap_mode="r")
+            if isinstance(found, np.ndarray):
+                arrays = {"similarity": found}
+            else:
+                with found:
+                    arrays = {name: data for name in found.files if isinstance(data := found[name], np.ndarray)}
+        except UNREADABLE as error:
+            matrix.problems.append(_unreadable(path, error))
+        else:
+            _take(matrix, arrays, lambda values: values.tolist())
+        yield matrix
 
 
 def from_json(path: Path, content: Mapping[str, Any]) -> Matrix:
@@ -59,11 +70,14 @@ def from_json(path: Path, content: Mapping[str, Any]) -> Matrix:
     matrix = Matrix(path)
     _take(matrix, content, lambda values: values)
     rows = matrix.scores if isinstance(matrix.scores, list) else []
-    offenders = [
-        f"{path.name}, scores {number}: {what}" for number, row in enumerate(rows, 1) if (what := _no_numbers(row))
-    ]
+    offenders = []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, list):
+            offenders.append(f"{path.name}, scores {number}: {shown(str(row))} is no row of numbers")
+        elif bad := [v for v in row if isinstance(v, bool) or not isinstance(v, int | float)]:
+            offenders.append(f"{path.name}, scores {number}: no numbers: {', '.join(shown(str(v)) for v in bad)}")
     if not rows or offenders or len(set(map(len, rows))) > 1:
-        matrix.problems += offenders or [f"{path.name}: its scores are not rows of equally many numbers"]
+        matrix.problems += offenders or [f"{path.name}: its scores are not rows of numbers of the same length"]
         matrix.scores = None
     else:
         matrix.scores = np.array(rows, dtype=float)
@@ -71,7 +85,7 @@ def from_json(path: Path, content: Mapping[str, Any]) -> Matrix:
 
 
 def read_csv(path: Path) -> Matrix:
-    """The matrix of a csv whose header names the clips, behind a first column that names the captions."""
+    """The matrix of a csv whose header names the clips, and whose first column names the captions."""
     sheet, rows = open_sheet(path)
     matrix = Matrix(path, clips=list(sheet.columns[1:]), problems=sheet.problems)
     captions, lines = [], []
@@ -81,8 +95,8 @@ def read_csv(path: Path) -> Matrix:
             lines.append(np.array(cells, dtype=float))
         except ValueError:
             bad = [(clip, cell) for clip, cell in zip(matrix.clips, cells, strict=True) if not _is_number(cell)]
-            told = ", ".join(f"{shown(cell)} for {shown(clip)}" for clip, cell in bad)
-            sheet.blame(row, f"{shown(caption)} has scores that are no numbers: {told}")
+            offenders = ", ".join(f"{shown(cell)} for {shown(clip)}" for clip, cell in bad)
+            sheet.blame(row, f"{shown(caption)} has scores that are no numbers: {offenders}")
     if sheet.columns and not matrix.clips:
         what = (
             "is neither a matrix (captions in rows, clips in columns) nor ranked lists (caption, fname_1, fname_2 ...)"
@@ -93,43 +107,8 @@ def read_csv(path: Path) -> Matrix:
     return matrix
 
 
-def _hdf(matrix: Matrix) -> Iterator[Matrix]:
-    import h5py
-
-    try:
-        file = h5py.File(matrix.path, "r")
-    except OSError as error:
-        matrix.problems.append(no_hdf5(matrix.path, error))
-        yield matrix
-        return
-    with reading(matrix.path), file:
-        _take(matrix, {name: data for name, data in file.items() if isinstance(data, h5py.Dataset)}, hdf_values)
-        yield matrix
-
-
-def _npz(matrix: Matrix) -> Iterator[Matrix]:
-    try:
-        with np.load(matrix.path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except UNREADABLE as error:
-        matrix.problems.append(_unreadable(matrix.path, error))
-    else:
-        arrays = {name: data for name, data in found.items() if isinstance(data, np.ndarray)}
-        _take(matrix, arrays, lambda values: values.tolist())
-    yield matrix
-
-
-def _npy(matrix: Matrix) -> None:
-    try:
-        scores = np.load(matrix.path, allow_pickle=False, mmap_mode="r")
-    except UNREADABLE as error:
-        matrix.problems.append(_unreadable(matrix.path, error))
-    else:
-        _take(matrix, {"similarity": scores}, list)
-
-
-def _take(matrix: Matrix, arrays: Mapping[str, Any], values_of) -> None:
-    """The matrix and the ids among named arrays; a problem where there is no matrix, or ids are none."""
+def _take(matrix: Matrix, arrays: Mapping[str, Any], values_of: Callable[[Any], Any]) -> None:
+    """Take the matrix and the ids from named arrays; a problem where there is no matrix, or ids are invalid."""
     name = next((name for name in SIMILARITY if name in arrays), None)
     square = [name for name, data in arrays.items() if getattr(data, "ndim", 0) == 2]
     name = square[0] if name is None and len(square) == 1 else name
@@ -143,7 +122,7 @@ def _take(matrix: Matrix, arrays: Mapping[str, Any], values_of) -> None:
         if len(scores.shape) != 2 or not all(scores.shape):
             matrix.problems.append(f"{where}: {name} has the shape {tuple(scores.shape)}, not (captions, clips)")
         if scores.dtype.kind not in "fiub":
-            matrix.problems.append(f"{where}: {name} is of the type {scores.dtype}, not of numbers")
+            matrix.problems.append(f"{where}: {name} has the type {scores.dtype}, not numbers")
     matrix.scores = scores
     for names, attribute in ((CAPTION_IDS, "captions"), (CLIP_IDS, "clips")):
         if key := next((key for key in names if key in arrays), None):
@@ -151,7 +130,7 @@ def _take(matrix: Matrix, arrays: Mapping[str, Any], values_of) -> None:
 
 
 def _ids(matrix: Matrix, key: str, values: Any) -> list[str]:
-    """Ids as text; numbers are taken as they are written."""
+    """Ids as text, numbers as they are written."""
     if not isinstance(values, list):
         matrix.problems.append(f"{matrix.path.name}: {key} is no list of ids")
         return []
@@ -159,18 +138,10 @@ def _ids(matrix: Matrix, key: str, values: Any) -> list[str]:
     for number, value in enumerate(values, 1):
         value = value.decode(errors="replace") if isinstance(value, bytes) else value
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            matrix.problems.append(
-                f"{matrix.path.name}: number {number} of {key} is {shown(str(value))}, which is no id"
-            )
+            what = f"number {number} of {key} is {shown(str(value))}, which is no id"
+            matrix.problems.append(f"{matrix.path.name}: {what}")
         ids.append(str(value))
     return ids
-
-
-def _no_numbers(row: Any) -> str:
-    if not isinstance(row, list):
-        return f"{shown(str(row))} is no row of numbers"
-    bad = [value for value in row if isinstance(value, bool) or not isinstance(value, int | float)]
-    return f"{', '.join(shown(str(value)) for value in bad)} among them are no numbers" if bad else ""
 
 
 def _is_number(cell: str) -> bool:
@@ -183,8 +154,10 @@ def _is_number(cell: str) -> bool:
 
 def _unreadable(path: Path, error: Exception) -> str:
     if "pickle" in str(error) or "Python objects" in str(error):
-        # NumPy takes whatever it does not know for a pickle.
+        # NumPy takes any format that it does not know for a pickle.
         known = "Object arrays" in str(error) or "Python objects" in str(error)
-        kind = "" if known else f"is no file of NumPy's kind {path.suffix}, or "
+        kind = "" if known else f"is not NumPy's {path.suffix}, or "
         return f"{path.name}: {kind}holds Python objects, which are not read; save arrays of numbers and of text"
-    return f"{path.name}: cannot be read as NumPy's {path.suffix} ({reason_of(error)}); is it cut off, or another kind?"
+    return (
+        f"{path.name}: cannot be read as NumPy's {path.suffix} ({reason_of(error)}); is it cut off or another format?"
+    )

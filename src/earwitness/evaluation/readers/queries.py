@@ -1,4 +1,4 @@
-"""Finds the captions that queries are, by their id or by their text, and the clips they were written for."""
+"""Finds the captions that are queries, by id or by text, and the clips they were written for."""
 
 from __future__ import annotations
 
@@ -13,26 +13,23 @@ from earwitness.evaluation.readers.ranked import QUERY_COLUMNS, is_mapping
 from earwitness.evaluation.readers.tables import CLIP_COLUMNS, need_column, open_table, read_id, read_json, refuse
 from earwitness.evaluation.readers.texts import Caption, Texts, read_references
 
-SUBSET = "Queries that are not to be scored are left out by --subset."
+SUBSET = "--subset ignores queries that are not scored."
 NOTHING = "A row without a clip, in json an empty list, says that nothing is relevant to a query."
-
-_NUMBER = re.compile(r"#\d+$")
-_NOT_WORDS = re.compile(r"[\W_]+")
 
 
 class Captions:
-    """A table of captions by id and by text; blanks do not tell texts apart."""
+    """A table of captions by id and by text; texts that differ only in blanks are the same."""
 
     def __init__(self, texts: Texts):
         self.path = texts.path
         self.all = texts.captions
         self.by_id = {caption.id: caption for caption in texts.captions}
         self.by_text: dict[str, list[Caption]] = defaultdict(list)
-        self._alike: dict[str, Caption] = {}
+        self._by_words: dict[str, Caption] = {}
         for caption in texts.captions:
             if caption.text:
                 self.by_text[_plain(caption.text)].append(caption)
-                self._alike.setdefault(_words(caption.text), caption)
+                self._by_words.setdefault(_words(caption.text), caption)
 
     def find(self, query: str) -> list[Caption]:
         """The caption of an id, else all captions of a text, which several clips may have."""
@@ -41,9 +38,9 @@ class Captions:
         return self.by_text.get(_plain(query), [])
 
     def hint(self, query: str) -> str:
-        """What to say behind a query that is not there: a caption that differs in letter case and punctuation only."""
-        caption = self._alike.get(_words(query))
-        return "" if caption is None else f" (row {caption.row} has it but for letter case and punctuation)"
+        """What a message says after an unknown query: a caption that differs only in letter case and punctuation."""
+        caption = self._by_words.get(_words(query))
+        return "" if caption is None else f" (row {caption.row} differs only in letter case and punctuation)"
 
 
 def read_captions(path: Path | None) -> Captions | None:
@@ -55,13 +52,13 @@ def read_captions(path: Path | None) -> Captions | None:
     return Captions(texts)
 
 
-def owner_by_rule(caption: str) -> str:
-    """The clip of a caption that is called ``{clip}#{n}``; else its own name."""
-    return _NUMBER.sub("", caption)
+def clip_of(caption: str) -> str:
+    """The clip of a caption whose id is ``{clip}#{n}``; any other id itself."""
+    return re.sub(r"#\d+$", "", caption)
 
 
 def read_clips(path: Path | None) -> list[str] | None:
-    """Ids of clips: a .txt has one a line, a table a column of them. EarwitnessError for a file without."""
+    """Ids of clips: a .txt has one per line, a table a column of them. EarwitnessError for a file without."""
     if path is None:
         return None
     if path.suffix.lower() == ".txt":
@@ -78,7 +75,7 @@ def read_clips(path: Path | None) -> list[str] | None:
     return list(dict.fromkeys(found))
 
 
-def read_relevant(path: Path) -> list[tuple[int | str, str, list[str]]]:
+def _read_relevant(path: Path) -> list[tuple[int | str, str, list[str]]]:
     """Rows of (number, query, relevant clips); a row without a clip says that its query has none."""
     table = open_table(path)
     if not table.problems and path.suffix.lower() == ".json":
@@ -100,43 +97,44 @@ def read_relevant(path: Path) -> list[tuple[int | str, str, list[str]]]:
 
 
 def relevant_to(
-    path: Path, names: Mapping[str, str], captions: Captions | None, clips: Iterable[str] | None, how: str, subset: bool
+    path: Path, names: Mapping[str, str], captions: Captions | None, clips: Iterable[str], how: str, subset: bool
 ) -> dict[str, list[str]]:
-    """The relevant clips of each scored caption; ``names`` has the scored captions' ids, with their text or "".
+    """The relevant clips of each scored caption; queries of the table are ids or texts.
 
-    ``clips`` are all that could be retrieved, None where they are not known. Queries are ids or texts. Raises
-    EarwitnessError for queries that are not scored, unless ``subset`` leaves them out.
+    Args:
+        path: the table of relevant clips.
+        names: the ids of the scored captions, with their text or "".
+        captions: the table of captions, None where there is none.
+        clips: all that could be retrieved.
+        how: how ids of clips are matched.
+        subset: ignore queries that are not scored.
+
+    Raises EarwitnessError for queries that are not scored, and for scored captions that the table lacks.
     """
-    rows = read_relevant(path)
+    rows = _read_relevant(path)
     by_text = defaultdict(list)
     for name, text in names.items():
         by_text[_plain(text)].append(name)
-    matched = ids.match([clip for _, _, line in rows for clip in line], list(clips or ()), how)
+    matched = ids.match([clip for _, _, line in rows for clip in line], list(clips), how)
     found: dict[str, list[str]] = {}
-    problems = list(matched.problems) if clips is not None else []
+    problems = list(matched.problems)
     for row, query, line in rows:
         those = [query] if query in names else by_text.get(_plain(query), [])
         if not those and not subset:
             hint = captions.hint(query) if captions else ""
-            problems.append(f"{path.name}, row {row}: the query {shown(query)} is not among those scored{hint}")
+            problems.append(f"{path.name}, row {row}: the query {shown(query)} is not among the scored ones{hint}")
         for name in those:
             found.setdefault(name, []).extend(matched.found.get(clip, clip) for clip in line)
     advice = [SUBSET] if problems and not subset else []
-    if lacking := [_lacks(path, name, captions) for name in names if name not in found]:
-        advice.append(NOTHING)
-    refuse([*problems, *lacking], advice=" ".join(advice))
+    for name in (lacking := [name for name in names if name not in found]):
+        # An id may be in no file: {clip}#{n} is made up where a table gives none.
+        if captions and (caption := captions.by_id.get(name)):
+            where = f"{captions.path.name}, row {caption.row}"
+            problems.append(f"{where}: the caption {shown(caption.text or name)} is not in {path.name}")
+        else:
+            problems.append(f"{path.name}: the caption {shown(name)} is not in it")
+    refuse(problems, " ".join([*advice, *([NOTHING] if lacking else [])]))
     return found
-
-
-def _lacks(path: Path, name: str, captions: Captions | None) -> str:
-    """That a scored caption is not in the table of relevant clips, by its text and row where a table has these.
-
-    Its id may stand in no file: ``{clip}#{n}`` is made where a table gives none.
-    """
-    caption = captions.by_id.get(name) if captions else None
-    if caption is None:
-        return f"{path.name}: the caption {shown(name)} is not in it"
-    return f"{captions.path.name}, row {caption.row}: the caption {shown(caption.text or name)} is not in {path.name}"
 
 
 def _plain(text: str) -> str:
@@ -144,4 +142,4 @@ def _plain(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    return _NOT_WORDS.sub(" ", text.casefold()).strip()
+    return re.sub(r"[\W_]+", " ", text.casefold()).strip()

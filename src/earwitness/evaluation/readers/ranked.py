@@ -24,7 +24,7 @@ _NUMBERED = re.compile(r"(?:fname|file_?name|rank|top|retrieved)_?(\d+)")
 
 @dataclass(frozen=True)
 class RankedList:
-    """The clips of one query from the best on, and where they stand."""
+    """The clips of one query, best first, and its row."""
 
     query: str
     clips: list[str]
@@ -33,12 +33,11 @@ class RankedList:
 
 @dataclass
 class Ranked:
-    """The lists of a file; ``by_clip`` says that a query is named by the clip it was written for."""
+    """The lists of a file; ``by_clip`` says that queries are named by the clip they were written for."""
 
     path: Path
     lists: list[RankedList] = field(default_factory=list)
     by_clip: bool = False
-    columns: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -49,7 +48,11 @@ def is_ranked(columns: tuple[str, ...]) -> bool:
 
 def is_mapping(content: Any) -> bool:
     """Whether json maps queries to lists of clips."""
-    return isinstance(content, dict) and bool(content) and all(map(_is_names, content.values()))
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(v, list) and v and all(isinstance(name, str) for name in v) for v in content.values())
+    )
 
 
 def from_json(path: Path, content: Mapping[str, list[str]]) -> Ranked:
@@ -66,11 +69,10 @@ def read_ranked(table: Table) -> Ranked:
     if query is None and (query := find_column(table, CLIP_COLUMNS)) is not None:
         ranked.by_clip = True
     if query is None and table.path.suffix.lower() in CSV and open_sheet(table.path)[0].columns[:1] == ("",):
-        query = ""  # pandas writes an index of captions so
+        query = ""  # the column of an index that pandas wrote
     if query is None:
         what = f"no column names the query; call it {', '.join(QUERY_COLUMNS[:-1])} or {QUERY_COLUMNS[-1]}"
         table.problems.append(f"{table.path.name}: {what}")
-    ranked.columns = [name for name in (query, *columns) if name is not None]
     if table.problems:
         return ranked
     for row, (name, *values) in table.rows([query, *columns]):
@@ -83,19 +85,15 @@ def read_ranked(table: Table) -> Ranked:
 
 
 def _numbered(table: Table) -> dict[int, str]:
-    """The columns by rank; a problem for two of one rank, and for one left out."""
+    """The columns by rank; a problem for two of the same rank, and for a missing rank."""
     numbered: dict[int, str] = {}
     for name in table.columns:
         found = _NUMBERED.fullmatch(usual(name))
         if found and (other := numbered.setdefault(int(found[1]), name)) != name:
-            table.problems.append(f"{table.path.name}: the columns {shown(other)} and {shown(name)} have one rank")
+            table.problems.append(f"{table.path.name}: the columns {shown(other)} and {shown(name)} have the same rank")
     first = min(1, *numbered) if numbered else 1
     absent = [str(rank) for rank in range(first, max(numbered, default=0)) if rank not in numbered]
     if absent:
-        told = f"the ranks go up to {shown(numbered[max(numbered)])}, but {', '.join(absent)} is missing"
-        table.problems.append(f"{table.path.name}: {told}")
+        what = f"the ranks go up to {shown(numbered[max(numbered)])}, but {', '.join(absent)} is missing"
+        table.problems.append(f"{table.path.name}: {what}")
     return numbered
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)

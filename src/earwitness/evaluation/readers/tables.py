@@ -1,7 +1,7 @@
-"""Opens the files that people keep captions, queries and events in as tables of rows, whatever kind they are.
+"""Opens the files that people keep captions, queries and events in as tables of rows, whatever their format.
 
-Beside what ``earwitness.corpora.records_reader`` reads (csv, json and jsonl, by row or by column) there are json that
-maps a clip to its caption or captions, COCO's json (``images`` and ``annotations``), and HDF5 with one data set a
+Besides what ``earwitness.corpora.records_reader`` reads (csv, json and jsonl, by row or by column) these are json that
+maps a clip to its caption or captions, COCO's json (``images`` and ``annotations``), and HDF5 with a data set for each
 column.
 """
 
@@ -26,11 +26,9 @@ HDF5 = (".h5", ".hdf5", ".hdf")
 EXTENSIONS = (*records_reader.EXTENSIONS, *HDF5)
 PHRASE_COLUMNS = ("phrase_id", "pair_id", "pair", "query_id")
 
-_BLANK = re.compile(r"[\s-]+")
-
 
 class Table(Protocol):
-    """Rows of named columns; ``problems`` holds one message for each offender, all of them when all rows were read."""
+    """Rows of named columns; ``problems`` has a message for each offender, all of them when all rows were read."""
 
     path: Path
     columns: tuple[str, ...]
@@ -41,8 +39,8 @@ class Table(Protocol):
     def blame(self, row: int | str, what: str) -> None: ...
 
 
-class HeldTable:
-    """A table that is held: (number of the row, its values by column)."""
+class MemoryTable:
+    """A table that is held in memory: (number of the row, its values by column)."""
 
     def __init__(self, path: Path, records: Iterable[tuple[int | str, dict[str, Any]]] = (), problem: str = ""):
         self.path = path
@@ -61,60 +59,60 @@ class HeldTable:
         self.problems.append(f"{self.path.name}, row {row}: {what}")
 
 
-class HdfTable(HeldTable):
+class HdfTable(MemoryTable):
     """An HDF5 file whose data sets [rows] or [rows, values] are the columns; rows are counted from 1."""
 
     def __init__(self, path: Path):
-        import h5py
-
         super().__init__(path)
-        try:
-            with h5py.File(path, "r") as file:
-                self.columns = tuple(
-                    name for name, data in file.items() if isinstance(data, h5py.Dataset) and data.ndim in (1, 2)
-                )
-        except OSError as error:
-            self.problems.append(no_hdf5(path, error))
-        else:
-            if not self.columns:
-                self.problems.append(f"{path.name}: holds no data set of rows")
+        with open_hdf5(path, self.problems) as file:
+            if file is not None:
+                self.columns = tuple(name for name, data in file.items() if getattr(data, "ndim", 0) in (1, 2))
+                if not self.columns:
+                    self.problems.append(f"{path.name}: holds no data set of rows")
 
     def rows(self, columns: Sequence[str]) -> Iterator[NamedRow]:
-        """All rows with the values of the named data sets, which must be equally long."""
-        import h5py
-
-        with reading(self.path), h5py.File(self.path, "r") as file:
-            found = {name: hdf_values(file[name]) for name in dict.fromkeys(columns)}
-        if len({len(values) for values in found.values()}) > 1:
-            told = ", ".join(f"{shown(name)} {len(values)}" for name, values in found.items())
-            self.problems.append(f"{self.path.name}: its data sets are not equally long: {told}")
+        """All rows with the values of the named data sets, which must have the same length."""
+        with open_hdf5(self.path, self.problems) as file:
+            values = {name: hdf_values(file[name]) for name in dict.fromkeys(columns if file else ())}
+        if len(set(map(len, values.values()))) > 1:
+            lengths = ", ".join(f"{shown(name)} {len(column)}" for name, column in values.items())
+            self.problems.append(f"{self.path.name}: its data sets have different lengths: {lengths}")
             return
-        for number, values in enumerate(zip(*(found[name] for name in columns), strict=True), 1):
-            yield NamedRow(number, tuple(value if is_given(value) else None for value in values))
+        for number, row in enumerate(zip(*(values[name] for name in columns if values), strict=True), 1):
+            yield NamedRow(number, tuple(value if is_given(value) else None for value in row))
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, without the path that the operating system's own repeat."""
+    """An error's message, without the path that messages of the operating system repeat."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else str(error)
 
 
-def no_hdf5(path: Path, error: OSError) -> str:
-    """The problem of a file that cannot be opened as HDF5."""
-    return f"{path.name}: cannot be read as HDF5 ({reason_of(error)}); is it cut off, or another kind?"
-
-
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """EarwitnessError for an HDF5 file that could be opened and turns out to be damaged where it is read."""
+def open_hdf5(path: Path, problems: list[str]) -> Iterator[Any]:
+    """An HDF5 file, open meanwhile; None and a problem for one that cannot be opened.
+
+    Raises EarwitnessError where a file that could be opened turns out to be damaged when it is read.
+    """
+    import h5py
+
     try:
-        yield
+        file = h5py.File(path, "r")
     except OSError as error:
-        raise EarwitnessError(f"{path.name}: is damaged, it cannot be read to its end ({reason_of(error)}).") from error
+        problems.append(f"{path.name}: cannot be read as HDF5 ({reason_of(error)}); is it cut off, or another format?")
+        yield None
+        return
+    with file:
+        try:
+            yield file
+        except OSError as error:
+            raise EarwitnessError(
+                f"{path.name}: is damaged, it cannot be read to its end ({reason_of(error)})."
+            ) from error
 
 
 def hdf_values(data: Any) -> list:
-    """A data set's values as Python's own; EarwitnessError for text that is not UTF-8."""
+    """A data set's values as Python objects; EarwitnessError for text that is not UTF-8."""
     import h5py
 
     try:
@@ -125,21 +123,37 @@ def hdf_values(data: Any) -> list:
 
 
 def open_table(path: Path) -> Table:
-    """Open a table by what its file is called; one that cannot be used has problems and no rows."""
+    """Open a table by its file's extension; one that cannot be used has problems and no rows."""
     kind = path.suffix.lower()
     if kind not in EXTENSIONS:
-        return HeldTable(path, problem=f"is of a kind that is not read; known are {', '.join(EXTENSIONS)}")
+        return MemoryTable(path, problem=unknown_format(EXTENSIONS))
     if problem := "" if path.is_file() else unreadable_text(path):
-        return HeldTable(path, problem=problem.removeprefix(f"{path.name}: "))
+        return MemoryTable(path, problem=problem.removeprefix(f"{path.name}: "))
     if kind in HDF5:
         return HdfTable(path)
-    return _open_json(path) if kind in records_reader.JSON else RecordTable(path)
+    if kind not in records_reader.JSON:
+        return RecordTable(path)
+    content, problems = read_json(path)
+    if problems:
+        table = MemoryTable(path)
+        table.problems += problems
+        return table
+    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
+        return _coco(path, content)
+    if _is_mapping(content):
+        return MemoryTable(path, ((shown(key), {"clip_id": key, "caption": value}) for key, value in content.items()))
+    return RecordTable(path)
+
+
+def unknown_format(known: Sequence[str]) -> str:
+    """The problem of a file whose extension is none of the known ones."""
+    return f"is of an unknown format; known are {', '.join(known)}"
 
 
 def read_json(path: Path) -> tuple[Any, list[str]]:
-    """The content of anybody's json, and its problems: among them keys that one object has twice.
+    """The content of a json file, and its problems, such as keys that one object has twice.
 
-    Content that is no json at all is None, and the problem says on which line it ends to be one.
+    The content is None where the file is not json; the problem then names the line.
     """
     if problem := unreadable_text(path):
         return None, [problem]
@@ -158,85 +172,71 @@ def read_json(path: Path) -> tuple[Any, list[str]]:
         return None, [f"{path.name}, line {error.lineno}: {what}"]
     except (ValueError, RecursionError) as error:
         return None, [f"{path.name}: is not json that can be read ({error})"]
-    told = [f"{path.name}: the key {shown(key)} stands {n} times; only one could be read" for key, n in twice.items()]
-    return content, told
-
-
-def _open_json(path: Path) -> Table:
-    content, problems = read_json(path)
-    if problems:
-        table: Table = HeldTable(path)
-        table.problems.extend(problems)
-        return table
-    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
-        return _coco(path, content)
-    if _is_mapping(content):
-        return HeldTable(path, ((shown(key), {"clip_id": key, "caption": value}) for key, value in content.items()))
-    return RecordTable(path)
+    return content, [
+        f"{path.name}: the key {shown(key)} appears {n} times; only one could be read" for key, n in twice.items()
+    ]
 
 
 def _is_mapping(content: Any) -> bool:
-    """Whether json maps clips to what is said of them, and is no table by column and no object around a list."""
+    """Whether json maps clips to captions, and is neither a table by column nor an object around a list."""
     if not isinstance(content, dict) or not content:
         return False
     names = (*CLIP_COLUMNS, *PHRASE_COLUMNS)
     by_column = any(usual(key) in names and isinstance(value, list | dict) for key, value in content.items())
-    return not by_column and all(_says_captions(key, value) for key, value in content.items())
+    return not by_column and all(_is_captions(key, value) for key, value in content.items())
 
 
-def _says_captions(key: str, value: Any) -> bool:
+def _is_captions(key: str, value: Any) -> bool:
     """Whether a value is a caption or a list of captions, those of pycocoevalcap ({"caption": ...}) too."""
     if not isinstance(value, list):
         return not isinstance(value, dict)
     records = [entry for entry in value if isinstance(entry, dict)]
-    own = [str(v) for record in records for name, v in record.items() if usual(name) in CLIP_COLUMNS[:-1]]
-    return all("caption" in record for record in records) and all(clip == key for clip in own)
+    clips = [str(v) for record in records for name, v in record.items() if usual(name) in CLIP_COLUMNS[:-1]]
+    return all("caption" in record for record in records) and all(clip == key for clip in clips)
 
 
-def _coco(path: Path, content: dict[str, Any]) -> HeldTable:
-    """COCO's annotations, each with the ``file_name`` of its image where that is told."""
+def _coco(path: Path, content: dict[str, Any]) -> MemoryTable:
+    """COCO's annotations, each with the ``file_name`` of its image where there is one."""
     images = content.get("images") if isinstance(content.get("images"), list) else []
     names = {str(image.get("id")): image.get("file_name") for image in images if isinstance(image, dict)}
-    table, records = HeldTable(path), []
+    problems, records = MemoryTable(path), []
     for number, record in enumerate(content["annotations"], 1):
         if not isinstance(record, dict):
-            table.blame(number, f"{shown(str(record))} is not an object ({{...}})")
+            problems.blame(number, f"{shown(str(record))} is not an object ({{...}})")
         elif images and str(record.get("image_id")) not in names:
-            table.blame(number, f"image_id {shown(str(record.get('image_id')))} is not among the images")
+            problems.blame(number, f"image_id {shown(str(record.get('image_id')))} is not among the images")
         else:
             name = names.get(str(record.get("image_id")))
             records.append((number, record if name is None else {"file_name": name, **record}))
-    held = HeldTable(path, records, "" if records or table.problems else "holds no annotation")
-    held.problems.extend(table.problems)
-    return held
+    table = MemoryTable(path, records, "" if records or problems.problems else "holds no annotation")
+    table.problems += problems.problems
+    return table
 
 
 def usual(name: str) -> str:
-    """A column's name as those in the lists of usual ones stand."""
-    return _BLANK.sub("_", name.strip().casefold())
+    """A column's name in the spelling of the lists of usual names."""
+    return re.sub(r"[\s-]+", "_", name.strip().casefold())
 
 
 def find_column(table: Table, names: Sequence[str], given: str | None = None) -> str | None:
-    """The column that was named, else the first usual one there is; None and a problem for a named one that is not."""
+    """The column ``given``, else the first usual one; None, and a problem where ``given`` does not exist."""
     if given is not None:
         if given in table.columns:
             return given
         if table.columns:
             table.problems.append(missing_column(table.path, given, table.columns))
         return None
-    there: dict[str, str] = {}
-    for column in table.columns:
-        there.setdefault(usual(column), column)
-    return next((there[name] for name in names if name in there), None)
+    columns = {usual(column): column for column in reversed(table.columns)}
+    return next((columns[name] for name in names if name in columns), None)
 
 
 def need_column(table: Table, names: Sequence[str], given: str | None, what: str, option: str = "") -> str | None:
-    """``find_column``, and a problem where there is none; ``option`` is that of the command line that names one."""
+    """``find_column``, and a problem where there is none; ``option`` is the command-line option that names one."""
     column = find_column(table, names, given)
     if column is None and given is None and table.columns:
-        advice = f"; name it with {option}" if option else f"; such as {', '.join(map(repr, names[:3]))}"
-        has = f"the header has {some(table.columns)}"
-        table.problems.append(f"{table.path.name}: no column is called as those of {what} usually are{advice}; {has}")
+        advice = f"; name it with {option}" if option else f", such as {', '.join(map(repr, names[:3]))}"
+        header = f"the header has {some(table.columns)}"
+        table.problems.append(f"{table.path.name}: no column has a usual name for {what}{advice}; {header}")
     return column
 
 
@@ -246,7 +246,7 @@ def read_id(table: Table, row: int | str, value: Any, what: str = "clip") -> str
         return str(value)
     if isinstance(value, str) and value.strip():
         return value
-    missing = value is None or value == "" or (isinstance(value, str) and not value.strip())
+    missing = value is None or isinstance(value, str)
     table.blame(row, f"the {what} is missing" if missing else f"the {what} {shown(str(value))} is no id")
     return None
 
@@ -258,7 +258,7 @@ def enumerated(rows: Sequence[int | str]) -> str:
     return f"rows {', '.join(map(str, rows[:-1]))} and {rows[-1]}"
 
 
-def refuse(problems: Sequence[str], heading: str = "These files cannot be scored:", advice: str = "") -> None:
+def refuse(problems: Sequence[str], advice: str = "") -> None:
     """EarwitnessError that lists the problems, if there are any."""
     if problems:
-        raise EarwitnessError(listed(heading, list(dict.fromkeys(problems)), advice))
+        raise EarwitnessError(listed("These files cannot be scored:", list(dict.fromkeys(problems)), advice))

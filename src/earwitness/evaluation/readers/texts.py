@@ -1,4 +1,4 @@
-"""Reads captions of clips: candidates, references, and the captions that retrieval queries are."""
+"""Reads captions of clips: candidates, references, and the captions that serve as retrieval queries."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LIST_AS_TEXT = re.compile(r"\[\s*['\"].*\]", re.DOTALL)
 
 @dataclass(frozen=True)
 class Caption:
-    """One caption of a clip, and where it stands; ``id`` is ``{clip}#{n}`` where the file gives none."""
+    """One caption of a clip, and its row; ``id`` is ``{clip}#{n}`` where the file gives none."""
 
     id: str
     clip: str
@@ -65,32 +65,42 @@ class Texts:
 
 
 def read_candidates(path: Path, clip_column: str | None = None, caption_column: str | None = None) -> Texts:
-    """Captions that a system made, one for each clip; an empty one is a caption without a word."""
+    """Captions that a system generated, one for each clip; an empty one is a caption without words."""
     table = open_table(path)
     clip = need_column(table, CLIP_COLUMNS, clip_column, "clips", "--clip-column")
     caption = find_column(table, CANDIDATE_COLUMNS, caption_column)
     if caption is None and caption_column is None and clip is not None:
-        _blame_columns(table)
+        if numbered := [name for name in table.columns if _NUMBERED.fullmatch(usual(name))]:
+            what = f"has {' and '.join(map(shown, numbered[:2]))}: several captions per clip, as references have"
+            table.problems.append(f"{path.name}: {what}; candidates are one per clip (are the two files swapped?)")
+        else:
+            need_column(table, CANDIDATE_COLUMNS, None, "captions", "--caption-column")
     texts = Texts(path, columns=[name for name in (clip, caption) if name], problems=table.problems)
-    if not table.problems and clip is not None and caption is not None:
-        for row, (name, value) in table.rows([clip, caption]):
-            name = read_id(table, row, name)
-            if value is None:
-                table.blame(row, f'the caption of {shown(str(name))} is null; an empty caption is written ""')
-            elif name is not None:
-                found = _texts(table, row, name, value) if value != [] else [""]
-                texts.captions += [Caption(name, name, text, row) for text in found]
-        texts.problems += _several(texts)
+    if table.problems or clip is None or caption is None:
+        return texts
+    for row, (name, value) in table.rows([clip, caption]):
+        name = read_id(table, row, name)
+        if value is None:
+            table.blame(row, f'the caption of {shown(str(name))} is null; an empty caption is written ""')
+        elif name is not None:
+            found = _texts(table, row, name, value) if value != [] else [""]
+            texts.captions += [Caption(name, name, text, row) for text in found]
+    texts.problems += [
+        f"{path.name}, {enumerated(list(dict.fromkeys(c.row for c in captions)))}: clip {shown(clip)} has "
+        f"{len(captions)} candidates; one per clip is scored"
+        for clip, captions in texts.by_clip().items()
+        if len(captions) > 1
+    ]
     return texts
 
 
 def read_references(
     path: Path, clip_column: str | None = None, caption_columns: Sequence[str] | None = None, texts_needed: bool = True
 ) -> Texts:
-    """Captions that people wrote, any number for each clip: one a row, or several in numbered columns or in a list.
+    """Captions that people wrote, any number per clip: one per row, or several in numbered columns or in a list.
 
-    Empty cells of numbered columns are passed over. Without ``texts_needed`` a table of ids alone is read too, for
-    commands that have no options of columns.
+    Empty cells of numbered columns are ignored. Without ``texts_needed`` a table of ids alone is accepted too, and
+    messages name no options of columns.
     """
     table = open_table(path)
     option = "--reference-clip-column" if texts_needed else ""
@@ -101,31 +111,29 @@ def read_references(
     texts = Texts(path, columns=[name for name in (clip, *captions) if name], problems=table.problems)
     if table.problems or clip is None:
         return texts
-    own = find_column(table, CAPTION_IDS) if len(captions) < 2 else None
-    own = None if own in texts.columns else own
+    ids = find_column(table, CAPTION_IDS) if len(captions) < 2 else None
+    ids = None if ids in texts.columns else ids
     counted: Counter = Counter()
-    for row, (name, id_, *values) in table.rows([clip, own or clip, *captions]):
+    for row, (name, id_, *values) in table.rows([clip, ids or clip, *captions]):
         if (name := read_id(table, row, name)) is None:
             continue
         for number, text in _numbered(table, row, name, captions, values):
             counted[name] += 1
-            own_id = read_id(table, row, id_, "caption's id") if own else None
-            texts.captions.append(Caption(own_id or caption_id(name, number or counted[name]), name, text, row))
-    texts.problems += _same_ids(texts)
+            given = read_id(table, row, id_, "caption's id") if ids else None
+            texts.captions.append(Caption(given or caption_id(name, number or counted[name]), name, text, row))
+    rows = defaultdict(list)
+    for caption in texts.captions:
+        rows[caption.id].append(caption.row)
+    texts.problems += [
+        f"{path.name}, {enumerated(several)}: the caption id {shown(name)} appears {len(several)} times"
+        for name, several in rows.items()
+        if len(several) > 1
+    ]
     return texts
 
 
-def _blame_columns(table: Table) -> None:
-    numbered = [name for name in table.columns if _NUMBERED.fullmatch(usual(name))]
-    if numbered:
-        what = f"has {' and '.join(map(shown, numbered[:2]))}: several captions a clip, as references have"
-        table.problems.append(f"{table.path.name}: {what}; candidates are one a clip (are the two files swapped?)")
-    else:
-        need_column(table, CANDIDATE_COLUMNS, None, "captions", "--caption-column")
-
-
 def _caption_columns(table: Table, given: Sequence[str] | None) -> list[str]:
-    """Those that were named, else the numbered ones in order, else the first usual one."""
+    """The columns ``given``, else the numbered ones in order, else the first usual one."""
     if given is not None:
         return [name for name in (find_column(table, (), name) for name in given) if name]
     numbered = sorted((int(found[1]), name) for name in table.columns if (found := _NUMBERED.fullmatch(usual(name))))
@@ -136,7 +144,7 @@ def _caption_columns(table: Table, given: Sequence[str] | None) -> list[str]:
 def _numbered(
     table: Table, row: int | str, clip: str, columns: Sequence[str], values: Sequence[Any]
 ) -> Iterator[tuple[int, str]]:
-    """The captions of a row with the number that their column has, 0 where it has none."""
+    """The captions of a row with the number in their column's name, 0 where it has none."""
     if not columns:
         yield 0, ""
     for column, value in zip(columns, values, strict=True):
@@ -152,12 +160,12 @@ def _numbered(
 
 
 def _texts(table: Table, row: int | str, clip: str, value: Any) -> list[str]:
-    """A caption, or those of a list; a problem for what is no text."""
+    """A caption, or those of a list; a problem for what is not text."""
     if isinstance(value, str) and _LIST_AS_TEXT.fullmatch(value):
         try:
             value = json.loads(value)
         except ValueError:
-            what = "is a list printed as text; write json, or one caption a row"
+            what = "is a list printed as text; write json, or one caption per row"
             table.blame(row, f"the caption {shown(value)} of {shown(clip)} {what}")
             return []
     texts = []
@@ -167,26 +175,5 @@ def _texts(table: Table, row: int | str, clip: str, value: Any) -> list[str]:
         if isinstance(entry, str):
             texts.append(entry)
         elif is_given(entry) or isinstance(value, list):
-            table.blame(row, f"the caption {shown(str(entry))} of {shown(clip)} is no text")
+            table.blame(row, f"the caption {shown(str(entry))} of {shown(clip)} is not text")
     return texts
-
-
-def _several(texts: Texts) -> list[str]:
-    where = texts.path.name
-    return [
-        f"{where}, {enumerated(list(dict.fromkeys(c.row for c in captions)))}: clip {shown(clip)} has {len(captions)} "
-        "candidates; one a clip is scored"
-        for clip, captions in texts.by_clip().items()
-        if len(captions) > 1
-    ]
-
-
-def _same_ids(texts: Texts) -> list[str]:
-    rows = defaultdict(list)
-    for caption in texts.captions:
-        rows[caption.id].append(caption.row)
-    return [
-        f"{texts.path.name}, {enumerated(several)}: the caption id {shown(name)} stands {len(several)} times"
-        for name, several in rows.items()
-        if len(several) > 1
-    ]

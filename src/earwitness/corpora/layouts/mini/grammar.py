@@ -17,7 +17,7 @@ from earwitness.corpora.layouts.mini.scene import Group, Scene
 
 CAPTIONS_PER_CLIP = 5
 FEWEST_WORDS = 4
-LOUDNESS_TOLD = 0.75  # listeners do not always say it
+LOUDNESS_MENTIONED = 0.75  # listeners do not always mention it
 ADVERB_FIRST = 0.2
 
 T = TypeVar("T")
@@ -217,8 +217,8 @@ def _clause(rng: np.random.Generator, number: int, group: Group, doing: bool) ->
     """Noun and verb, how often, how loud: "a bell rings twice softly"."""
     words = LEXICON[group.sound]
     noun, verb = _choose(rng, words.nouns), _choose(rng, words.verbs)[doing]
-    told = group.loudness in ADVERBS and rng.random() < LOUDNESS_TOLD
-    adverb = _choose(rng, ADVERBS[group.loudness]) if told else ""
+    mentioned = group.loudness in ADVERBS and rng.random() < LOUDNESS_MENTIONED
+    adverb = _choose(rng, ADVERBS[group.loudness]) if mentioned else ""
     times = _choose(rng, TIMES[len(group.events)]) if len(group.events) > 1 else ""
     if rng.random() < ADVERB_FIRST:
         named, rest = f"{noun} {adverb} {verb}", times

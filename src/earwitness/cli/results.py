@@ -1,0 +1,84 @@
+"""``earwitness show``, ``compare``, ``corpus`` and ``export``: what the DAG has made."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from earwitness.errors import EarwitnessError, nearest
+
+
+def add_commands(commands: Any) -> None:
+    """Add these to what ``ArgumentParser.add_subparsers`` returned."""
+    show = commands.add_parser("show", help="print the metrics of a data set's experiments")
+    show.add_argument("dataset")
+    show.set_defaults(run=_show)
+
+    compare = commands.add_parser("compare", help="compare two experiments on the clips that both were scored on")
+    what = "results/{dataset}/{experiment}, a folder of `earwitness score`, or a csv of scores"
+    for name in ("A", "B"):
+        compare.add_argument(name, type=Path, help=what)
+    what = "the metric by which the most changed clips are listed (default: the main one)"
+    compare.add_argument("--metric", help=what)
+    compare.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    compare.set_defaults(run=_compare)
+
+    corpus = commands.add_parser("corpus", help="print what was found in a data set")
+    corpus.add_argument("dataset")
+    corpus.set_defaults(run=_corpus)
+
+    export = commands.add_parser("export", help="write features in the layout of the retrieval literature")
+    export.add_argument("features", type=Path, help="results/{dataset}/features/{feature}")
+    what = "for example data/CLOTHO: AudioExpert/{name}/{train,val,test}/{name}.h5 are written there"
+    export.add_argument("to", type=Path, help=what)
+    export.add_argument("--name", help="the feature's name there (default: as in the literature)")
+    what = "what identifies clips there (default: youtube_id where every clip has one, else stem)"
+    keys = ("auto", "stem", "file_name", "youtube_id", "md5")
+    export.add_argument("--keys", choices=keys, default="auto", help=what)
+    export.set_defaults(run=_export)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from earwitness.report.terminal import baselines_of, experiments_of, table
+
+    folder = options.results / options.dataset
+    found = experiments_of(folder)
+    if not found:
+        made = sorted({path.parent.parent.name for path in options.results.glob("*/*/metrics.json")})
+        raise EarwitnessError(f"{folder} has no results yet; {nearest(options.dataset, made)}")
+    print(table(found, baselines_of(folder)))
+    page = folder / "comparison.html"
+    if page.exists():
+        print(f"\nThe page with plots and clips to listen to: {page}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from earwitness.evaluation.compare import compare
+    from earwitness.report.terminal import comparison
+
+    found = compare(options.A, options.B, options.metric)
+    print(json.dumps(found, indent=2, ensure_ascii=False) if options.json else comparison(found))
+    return 0
+
+
+def _corpus(options: argparse.Namespace) -> int:
+    from earwitness.corpora.report import read_report, table
+
+    report = options.results / options.dataset / "corpus" / "report.json"
+    if not report.is_file():
+        made = sorted(path.parent.parent.name for path in options.results.glob("*/corpus/report.json"))
+        raise EarwitnessError(f"{report} does not exist yet; {nearest(options.dataset, made)}")
+    print(table(read_report(report)))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from earwitness.features.external import export_features
+
+    features = options.features.resolve()
+    corpus = features.parents[1] / "corpus"
+    print(*export_features(features, corpus, options.to, options.name, options.keys), sep="\n")
+    return 0

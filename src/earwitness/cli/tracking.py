@@ -1,0 +1,70 @@
+"""``earwitness publish`` and ``ui``: results in MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from earwitness.errors import EarwitnessError
+
+
+def add_commands(commands: Any) -> None:
+    """Add these to what ``ArgumentParser.add_subparsers`` returned."""
+    publish = commands.add_parser("publish", help="publish to MLflow what could not be published when it was made")
+    publish.set_defaults(run=_publish)
+    ui = commands.add_parser("ui", help="compare runs in MLflow, in the browser")
+    ui.add_argument("--port", type=int, default=5000)
+    ui.set_defaults(run=_ui)
+    for command in (publish, ui):
+        command.add_argument("--uri", help="MLflow's store (default: the one the DAG published to)")
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from earwitness.files import read_json
+    from earwitness.tracking.publish import publish
+
+    failed = 0
+    for tracking in sorted(options.results.glob("*/*/tracking.json")):
+        if read_json(tracking)["published"]:
+            continue
+        result = tracking.with_name("metrics.json")
+        folders = [tracking.with_name(f"seed-{seed}") for seed in read_json(result)["seeds"]]
+        done = publish(_uri(options), result, folders, tracking)
+        failed += not done
+        print(f"{result.parent}: {'published' if done else read_json(tracking)['reason']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _uri(options: argparse.Namespace) -> str:
+    """The store of ``--uri``, else that of the environment, of the last run of the DAG, or the default."""
+    from earwitness.files import read_json
+    from earwitness.options import TrackingOptions
+    from earwitness.tracking.publish import store_uri
+
+    record = options.results / "mlflow-store.json"
+    return options.uri or store_uri(read_json(record)["uri"] if record.exists() else TrackingOptions().uri)
+
+
+def _ui(options: argparse.Namespace) -> int:
+    import socket
+
+    from earwitness.tracking.publish import runs_pages
+
+    _publish(options)
+    uri = _uri(options)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise EarwitnessError("There are no runs yet. `make demo` makes the first ones.")
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", options.port)) == 0:
+            raise EarwitnessError(
+                f"Port {options.port} is in use. Try another: earwitness ui --port {options.port + 1}"
+            )
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    print("MLflow is starting; Ctrl-C stops it. The runs are at", file=sys.stderr)
+    for dataset, page in runs_pages(uri).items():
+        print(f"  {dataset}: http://127.0.0.1:{options.port}{page}", file=sys.stderr)
+    server = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(options.port)]
+    os.execv(sys.executable, [sys.executable, *server, "--workers", "1"])
