@@ -16,9 +16,8 @@ pytestmark = pytest.mark.workflow
 TONES = "results/tones"
 EXPERIMENTS = {
     "toy-retriever": ["retrieval"],
-    "toy-grid-cosine": ["retrieval"],
-    "toy-grid-dot": ["retrieval"],
-    "toy-transfer": ["retrieval"],
+    "toy-transfer-cosine": ["retrieval"],
+    "toy-transfer-dot": ["retrieval"],
     "toy-grounder": ["grounding", "retrieval"],
     "toy-lookup": ["captioning"],
     "toy-tagger": ["tagging"],
@@ -66,7 +65,7 @@ def test_metrics_have_values_and_intervals(tones, name):
 def test_toys_are_better_than_their_baselines(tones):
     for name, metric in (("toy-tagger", "tag_accuracy"), ("toy-retriever", "t2a_r5"), ("toy-grounder", "frame_f1")):
         result = read(tones / name / "metrics.json")
-        kind = result["kinds"] and next(kind for kind, found in METRICS.items() if found == metric)
+        kind = next(kind for kind, found in METRICS.items() if found == metric)
         for baseline in read(tones / "baselines" / f"{kind}.json")["baselines"]:
             assert result["metrics"][metric]["value"] > baseline["metrics"][metric]["value"], name
 
@@ -88,17 +87,17 @@ def test_what_is_not_trained_has_no_model_and_no_training(run, tones):
 
 
 def test_experiments_that_differ_in_prediction_share_a_training(run, tones):
-    owner = tones / "toy-retriever/seed-0"
-    for name in ("toy-grid-cosine", "toy-grid-dot"):
-        for file in ("model.safetensors", "model.json", "events.jsonl"):
-            assert (tones / name / "seed-0" / file).read_bytes() == (owner / file).read_bytes()
+    cosine, dot = (tones / f"toy-transfer-{name}/seed-0" for name in ("cosine", "dot"))
+    for file in ("model.safetensors", "model.json", "events.jsonl"):
+        assert (cosine / file).read_bytes() == (dot / file).read_bytes()
+    assert (cosine / "model.safetensors").read_bytes() != (
+        tones / "toy-retriever/seed-0/model.safetensors"
+    ).read_bytes()
     logs = {path.parts[-3]: path.read_text() for path in (run[0] / "logs/tones").rglob("train.log")}
+    assert logs.keys() == {"toy-retriever", "toy-transfer-cosine", "toy-transfer-dot", "toy-grounder"}
     trained = {name for name, log in logs.items() if "epoch=3/3" in log}
-    assert logs.keys() == {"toy-retriever", "toy-grid-cosine", "toy-grid-dot", "toy-transfer", "toy-grounder"}
-    assert trained == {"toy-retriever", "toy-transfer", "toy-grounder"}
-    similarity = [(tones / f"toy-{name}/seed-0/similarity.h5") for name in ("retriever", "grid-cosine", "grid-dot")]
-    values = [matrix(path) for path in similarity]
-    assert (values[0] == values[1]).all() and not (values[0] == values[2]).all()
+    assert trained == {"toy-retriever", "toy-transfer-cosine", "toy-grounder"}
+    assert not (matrix(cosine / "similarity.h5") == matrix(dot / "similarity.h5")).all()
 
 
 def matrix(path: Path):
@@ -109,11 +108,10 @@ def matrix(path: Path):
 
 
 def test_text_of_another_data_set_is_read(run, tones):
-    words = {
-        name: read(tones / name / "seed-0/model.json")["network"]["words"] for name in ("toy-retriever", "toy-transfer")
-    }
-    assert words["toy-transfer"] == read(run[0] / "results/tiny/text/toy-hashed/weights.json")["weights"]
-    assert words["toy-transfer"] != words["toy-retriever"]
+    names = ("toy-retriever", "toy-transfer-dot")
+    own, foreign = (read(tones / name / "seed-0/model.json")["network"]["words"] for name in names)
+    assert own == read(tones / "text/toy-hashed/weights.json")["weights"]
+    assert foreign == read(run[0] / "results/tiny/text/toy-hashed/weights.json")["weights"] != own
 
 
 def test_layout_extractor_and_text_are_recorded(tones):
@@ -169,7 +167,7 @@ def test_second_run_does_nothing(run):
 
 def test_two_retrievers_are_compared(run):
     main = "import sys; from earwitness.cli.main import main; sys.exit(main())"
-    folders = [f"{TONES}/toy-retriever", f"{TONES}/toy-transfer"]
+    folders = [f"{TONES}/toy-retriever", f"{TONES}/toy-transfer-dot"]
     found = json.loads(run[0].python("-c", main, "compare", *folders, "--json"))
     assert found["kinds"] == ["retrieval"] and found["shared"] == 9
     entry = found["metrics"]["t2a_r5"]
@@ -192,7 +190,7 @@ import json; print(json.dumps(scores.tolist()))
 """
 
 
-@pytest.mark.parametrize("name", ["toy-grid-dot", "toy-grounder"])
+@pytest.mark.parametrize("name", ["toy-transfer-dot", "toy-grounder"])
 def test_trained_folder_predicts_from_anywhere(run, tones, tmp_path, name):
     import shutil
 

@@ -167,10 +167,10 @@ class ToyGrounder(Grounder, Retriever):
 
     def similarity(self, clips: Clips, texts: Sequence[str]) -> np.ndarray:
         """The mean activation of a text's best ten frames in a clip: float32 [texts, clips]."""
-        vectors = self.words.vectors(texts)
+        every = clips.frames(self.options.feature)
         best = [
-            [np.sort(self._heard(frames, vector))[-10:].mean() for frames in clips.frames(self.options.feature)]
-            for vector in vectors
+            [np.sort(self._heard(frames, vector))[-10:].mean() for frames in every]
+            for vector in self.words.vectors(texts)
         ]
         return np.array(best, dtype=np.float32)
 
