@@ -5,8 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
+import pandas as pd
 import pytest
 
 from .conftest import PAGE, PARTS, ROOT, TOYS, registry_lines
@@ -71,8 +75,6 @@ def test_toys_are_better_than_their_baselines(tones):
 
 
 def test_operating_point_of_the_grounder_is_used(tones):
-    import h5py
-
     seed = tones / "toy-grounder/seed-0"
     with h5py.File(seed / "activations.h5") as file:
         assert file.attrs["threshold"] == read(seed / "model.json")["operating_point"]["threshold"]
@@ -101,8 +103,6 @@ def test_experiments_that_differ_in_prediction_share_a_training(run, tones):
 
 
 def matrix(path: Path):
-    import h5py
-
     with h5py.File(path) as file:
         return file["similarity"][:]
 
@@ -176,8 +176,9 @@ def test_two_retrievers_are_compared(run):
     assert all(name in told for name in (*EXPERIMENTS, "tag_accuracy", "one tag"))
 
 
+TEXTS = ["a short beep sounds", "someone hears one hum far away"]
 PREDICT = """
-import sys
+import json, sys
 from pathlib import Path
 from earwitness.prediction.clips import Clips
 from earwitness.corpora.tables import clips_of
@@ -185,20 +186,15 @@ from earwitness.systems.interface import load
 table = clips_of("results/tones/corpus/clips.csv", "evaluation", "this test")
 model = load(sys.argv[1])
 clips = Clips.of(table, {"toy-bands": Path("results/tones/features/toy-bands/evaluation.h5")}, model.made_by)
-scores = model.similarity(clips, ["a short beep sounds", "someone hears one hum far away"])
-import json; print(json.dumps(scores.tolist()))
+print(json.dumps(model.similarity(clips, sys.argv[2:]).tolist()))
 """
 
 
 @pytest.mark.parametrize("name", ["toy-transfer-dot", "toy-grounder"])
 def test_trained_folder_predicts_from_anywhere(run, tones, tmp_path, name):
-    import shutil
-
-    import pandas as pd
-
     folder = tmp_path / "model"
     shutil.copytree(tones / name / "seed-0", folder)
-    scores = json.loads(run[0].python("-c", PREDICT, str(folder)))
+    scores = np.array(json.loads(run[0].python("-c", PREDICT, str(folder), *TEXTS)))  # [texts, clips]
     queries = pd.read_csv(tones / name / "seed-0/queries.csv")
-    rows = [list(queries["text"]).index(text) for text in ("a short beep sounds", "someone hears one hum far away")]
-    assert scores == pytest.approx(matrix(tones / name / "seed-0/similarity.h5")[rows].tolist(), abs=1e-5)
+    rows = [list(queries["text"]).index(text) for text in TEXTS]
+    assert scores == pytest.approx(matrix(tones / name / "seed-0/similarity.h5")[rows], abs=1e-5)
