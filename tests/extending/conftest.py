@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 TOYS = HERE / "toys"  # laid out as src/earwitness
 PARTS = ("src", "rules", "workflow", "config", "profiles", "envs")
+CONFIGS = (ROOT / "tests/workflow/tiny.yaml", HERE / "toys.yaml")
 PAGE = "results/tones/comparison.html"
 RATE = 16000
 NOUNS = {"beep": 1000, "hum": 120, "whistle": 3500}  # Hz
@@ -54,9 +55,8 @@ class Copy:
 
     def snakemake(self, *targets: str) -> str:
         """Run the copy's DAG on two cores and return what was printed."""
-        configs = ["--configfile", str(ROOT / "tests/workflow/tiny.yaml"), str(HERE / "toys.yaml")]
         profile = ["--workflow-profile", "profiles/default"]
-        return self.python("-m", "snakemake", *targets, "--cores", "2", *profile, *configs)
+        return self.python("-m", "snakemake", *targets, "--cores", "2", *profile, "--configfile", *map(str, CONFIGS))
 
     def python(self, *arguments: str) -> str:
         """Run Python with the copy's library."""

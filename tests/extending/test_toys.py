@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from .conftest import PAGE, PARTS, ROOT, TOYS, registry_lines
+from .conftest import CONFIGS, PAGE, PARTS, ROOT, TOYS, registry_lines
 
 pytestmark = pytest.mark.workflow
 
@@ -165,14 +165,21 @@ def test_second_run_does_nothing(run):
     assert "Nothing to be done" in run[0].snakemake(PAGE)
 
 
+MAIN = "import sys; from earwitness.cli.main import main; sys.exit(main())"
+
+
+def test_doctor_knows_what_is_not_trained(run):
+    told = run[0].python("-c", MAIN, "doctor", PAGE, "--configfile", *map(str, CONFIGS))
+    assert "FAIL" not in told and "toy-lookup" not in told
+
+
 def test_two_retrievers_are_compared(run):
-    main = "import sys; from earwitness.cli.main import main; sys.exit(main())"
     folders = [f"{TONES}/toy-retriever", f"{TONES}/toy-transfer-dot"]
-    found = json.loads(run[0].python("-c", main, "compare", *folders, "--json"))
+    found = json.loads(run[0].python("-c", MAIN, "compare", *folders, "--json"))
     assert found["kinds"] == ["retrieval"] and found["shared"] == 9
     entry = found["metrics"]["t2a_r5"]
     assert entry["difference"] == pytest.approx(entry["b"] - entry["a"]) and entry["ci95"] is not None
-    told = run[0].python("-c", main, "show", "tones")
+    told = run[0].python("-c", MAIN, "show", "tones")
     assert all(name in told for name in (*EXPERIMENTS, "tag_accuracy", "one tag"))
 
 
