@@ -9,7 +9,7 @@ import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "earwitness"
 GROUPS = (
-    ("errors", "files", "lock", "options", "registry", "config"),
+    ("errors", "files", "lock", "options", "registry", "config", "expand"),
     ("audio", "fetch", "metrics"),
     ("corpora", "leaks"),
     ("extractors", "features", "text", "clap"),

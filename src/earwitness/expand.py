@@ -100,10 +100,11 @@ def _members(name: str, sweep: Any) -> Iterator[tuple[str, dict[str, Any]] | str
         return
     axes: list[list[tuple[str, dict[str, Any]]]] = []
     for key, values in sweep.items():
-        labelled = values if isinstance(values, Mapping) else {_label(value): value for value in values or []}
         if not isinstance(values, list | Mapping) or not values:
             yield f"{place}.{key}: {values!r}; expected a list of values, or a mapping of labels to values"
-        elif not isinstance(values, Mapping) and len(labelled) < len(values):
+            continue
+        labelled = values if isinstance(values, Mapping) else {_label(value): value for value in values}
+        if not isinstance(values, Mapping) and len(labelled) < len(values):
             yield f"{place}.{key}: two values have the same label; write {{label: value, ...}}"
         elif bad := [label for label in map(str, labelled) if not _NAME.fullmatch(label)]:
             yield f"{place}.{key}: {bad[0]!r} cannot be part of a name; write {{label: value, ...}}"
@@ -119,7 +120,7 @@ def _members(name: str, sweep: Any) -> Iterator[tuple[str, dict[str, Any]] | str
 
 
 def _label(value: Any) -> str:
-    return "+".join(map(_label, value)).replace("+", "_") if isinstance(value, list) else str(value).lower()
+    return "_".join(map(_label, value)) if isinstance(value, list) else str(value).lower()
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

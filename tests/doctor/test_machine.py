@@ -166,7 +166,7 @@ def test_metrics_without_a_value_are_told_with_the_reason(repository, monkeypatc
     assert line.startswith("FER, SPIDEr-FL and FENSE ")
     repository.entries["sentence_models"] = {"similarity": "off"}
     told = repository.found(machine.check_metrics)["note"][0]
-    assert told.startswith("SBERT-sim and FENSE ") and "sentence_models.similarity" in told
+    assert told.startswith("SBERT-sim and FENSE ") and "turned off" in told
 
 
 def test_jars_that_are_missing(repository, monkeypatch):

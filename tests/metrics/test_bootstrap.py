@@ -135,14 +135,14 @@ def test_values_that_are_not_there():
     nothing, one = mean_of(np.array([np.nan, np.nan])), mean_of(np.array([1.0, 2.0]))
     found = bootstrap.difference([nothing], [one])
     assert (found["a"], found["b"], found["difference"]) == (None, 1.5, None)
-    assert found["reason"] == "it has no value on these clips for A"
+    assert found["reason"].endswith("for A")
     rare = mean_of(np.array([1.0, np.nan, np.nan]))  # no value in (2/3)^3 of the draws
     found = bootstrap.difference([rare], [rare])
     assert (found["difference"], found["ci95"]) == (0, None)
     assert "it has no value in" in found["reason"] and "of 2000 resamples" in found["reason"]
     single = bootstrap.difference([mean_of(np.array([1.0]))], [mean_of(np.array([2.0]))])
     assert (single["difference"], single["ci95"], single["p_value"]) == (1, None, None)
-    assert single["reason"] == "there is only one clip"
+    assert "one clip" in single["reason"]
 
 
 def test_permutations_without_a_value_never_make_a_difference_surer():
@@ -172,5 +172,5 @@ def test_seeds_that_scored_other_clips_are_refused():
     first, second = scores([1.0, 2.0]), scores([1.0, 2.0])
     with pytest.raises(MismatchError, match="another order"):
         bootstrap.summarise([first, replace(second, ids=second.ids[::-1])])
-    with pytest.raises(MismatchError, match=r"seed number 2 has 1 that the first lacks \['other'\]"):
+    with pytest.raises(MismatchError, match=r"seed number 2 .*\['other'\]"):
         bootstrap.summarise([first, replace(second, ids=["clip 0", "other"])])

@@ -193,7 +193,7 @@ def test_names_and_states(ckpt, network, monkeypatch):
 
 def test_auto_is_resources_fense(ckpt, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EarwitnessError, match="resources/fense is not there"):
+    with pytest.raises(EarwitnessError, match="resources/fense"):
         fluency.find()
     assert fluency.state() == "none"
     shutil.copytree(ckpt, tmp_path / "resources" / "fense")
@@ -202,7 +202,11 @@ def test_auto_is_resources_fense(ckpt, tmp_path, monkeypatch):
 
 
 def test_find_gives_the_reason(folder, network, tmp_path):
-    for model, said in [("off", "is off"), (tmp_path / "nowhere", "no folder"), (tmp_path, "config.json is not in it")]:
+    for model, said in [
+        ("off", "turned off"),
+        (tmp_path / "nowhere", "no folder"),
+        (tmp_path, "config.json is not in it"),
+    ]:
         with pytest.raises(EarwitnessError, match=said):
             fluency.find(model)
     with pytest.raises(EarwitnessError, match=r"neither a \.ckpt nor a \.safetensors"):

@@ -390,7 +390,7 @@ def test_no_reference_at_all(silent):
         known |= {"segment_precision": 0.0, "event_precision": 0.0, "miou": 0.0}
     assert {name: value for name, value in values(result).items() if value is not None} == known
     reasons = {name: metric["reason"] for name, metric in result.metrics.items() if metric["value"] is None}
-    assert reasons["frame_f1"] == "no pair that is scored has a reference event"
+    assert reasons["frame_f1"] == grounding.NO_REFERENCE
     assert reasons["event_f1"] == (grounding.NOTHING if silent == "drop" else grounding.NO_REFERENCE)
     assert result.statistics.keys() == known.keys()
     assert ("miou" in result.by_clip) == (silent == "keep")
@@ -406,10 +406,10 @@ def test_nothing_anywhere():
 def test_events_without_curves():
     result = evaluate(None, {"a": [(0, 2), (3, 4)]}, hop=None, events={"a": [(0, 2), (3, 4)]})
     for name in ("frame_f1", "psds", "th_auc"):
-        assert result.metrics[name] == {"value": None, "reason": grounding.NO_CURVES}
+        assert result.metrics[name] == {"value": None, "reason": grounding.NO_SCORES}
     assert result.counts["detections"] == 2  # the gap is not closed
     assert result.metrics["event_f1"]["value"] == 1
-    assert result.notes == ["No durations were given: a clip is taken to end with its last event."]
+    assert len(result.notes) == 1 and "durations" in result.notes[0]
     assert result.curves == result.baselines == {}
 
 
@@ -435,14 +435,50 @@ def test_a_curve_that_ends_too_early_misses_what_follows():
     assert enough.metrics["frame_recall"]["value"] == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("miou", ["miou"]),
+        (["event", "frame_f1"], ["frame_f1", *(f"event_{name}" for name in ("precision", "recall", "f1", "er"))]),
+        (["psds", "th_auc"], ["psds", "psds_50", "th_auc", "th_auc_02_08"]),
+        ({"psds_50"}, ["psds_50"]),
+    ],
+)
+def test_only_what_is_asked_for_is_computed(monkeypatch, asked, names):
+    options, real, used = Options(e_max=(100, 50)), grounding._accumulators, []
+
+    def spied(*arguments):
+        used.extend(real(*arguments)[0])
+        return used, real(*arguments)[1]
+
+    monkeypatch.setattr(grounding, "_accumulators", spied)
+    if not PSDS and any("psds" in name for name in names):
+        pytest.skip("sed-scores-eval-np2 is not installed")
+    curves, references, clips = random_case()
+    some = evaluate(curves, references, hop=HOP, clips=clips, options=options, metrics=asked)
+    assert list(some.metrics) == names and some.statistics.keys() == set(names)
+    assert used and all(set(accumulator.names(options)) & set(names) for accumulator in used)
+    assert ("miou" in some.by_clip, "frame" in some.curves) == ("miou" in names, "frame_f1" in names)
+    monkeypatch.undo()
+    whole = evaluate(curves, references, hop=HOP, clips=clips, options=options)
+    assert some.metrics == {name: whole.metrics[name] for name in names} and some.counts == whole.counts
+
+
+def test_metrics_that_are_not_known_are_refused():
+    with pytest.raises(EarwitnessError) as refused:
+        evaluate({"a": [0, 1.0]}, {"a": [(1, 2)]}, hop=1, metrics=["frame", "psds_50", "miuo"])
+    message = str(refused.value)
+    assert len(message.splitlines()) == 3 and "'psds_50'" in message and "'miuo'" in message and "'miou'" in message
+
+
 def test_a_package_that_is_missing_is_a_reason(monkeypatch):
     for name in ("sed_scores_eval", "sed_eval", "sed_eval.sound_event"):
         monkeypatch.setitem(sys.modules, name, None)
     result = one([0, 0, 1, 1.0], [(2, 4)], hop=1)
     missing = {name: metric["reason"] for name, metric in result.metrics.items() if metric["value"] is None}
     assert len(missing) == 10
-    assert missing["psds"].startswith("sed_scores_eval is not installed, or cannot be loaded")
-    assert missing["segment_er"].startswith("sed_eval is not installed, or cannot be loaded")
+    assert missing["psds"].startswith("sed_scores_eval is not installed")
+    assert missing["segment_er"].startswith("sed_eval is not installed")
     assert result.metrics["th_auc"]["value"] == result.metrics["frame_f1"]["value"] == pytest.approx(1)
 
 
@@ -474,35 +510,35 @@ GOOD = {"activations": {"a": [0.0, 1.0, 0.0, 0.0]}, "references": {"a": [(1, 2)]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"events": {"a": []}}, "either activations or events are needed, one of them, not both"),
-        ({"activations": None}, "either activations or events are needed, one of them"),
+        ({"events": {"a": []}}, "activations or events.*not both"),
+        ({"activations": None}, "activations or events"),
         ({"activations": {}, "references": {}}, "there are no pairs"),
         ({"hop": None}, "hop is not given"),
-        ({"hop": 0}, "hop is 0, not a positive number"),
-        ({"hop": float("nan")}, "hop is nan, not a positive number"),
-        ({"hop": 20}, "hop is 20 seconds per frame; milliseconds, or frames per second, perhaps"),
-        ({"activations": {"b": [1.0]}}, "pair 'b' has activations but no references"),
-        ({"references": {"a": [], "b": []}}, "pair 'b' has references but no activations"),
-        ({"activations": None, "events": {}}, "pair 'a' has references but no detected events"),
+        ({"hop": 0}, "hop is 0,"),
+        ({"hop": float("nan")}, "hop is nan,"),
+        ({"hop": 20}, "hop is 20 .*milliseconds"),
+        ({"activations": {"b": [1.0]}}, "pair 'b' .*no references"),
+        ({"references": {"a": [], "b": []}}, "pair 'b' .*no activations"),
+        ({"activations": None, "events": {}}, "pair 'a' .*no detected events"),
         ({"clips": {}}, "pair 'a' has no clip"),
-        ({"clips": {"a": "x", "b": "x"}}, "pair 'b' has a clip but no references"),
-        ({"durations": {}}, "the duration of clip 'a' is not given"),
-        ({"durations": {"a": -4}}, "the duration of clip 'a' is -4, not a positive number"),
-        ({"activations": {"a": []}}, "the activations of pair 'a' are empty"),
-        ({"activations": {"a": [[0.0], [1.0]]}}, r"the activations of pair 'a' have the shape \[2, 1\]"),
-        ({"activations": {"a": ["x"]}}, "the activations of pair 'a' are not numbers"),
-        ({"activations": {"a": [0, np.nan, np.inf, 1]}}, "2 activations of pair 'a' are not finite, .* frame 1: nan"),
-        ({"references": {"a": [(1, 2, 3)]}}, "the reference events of pair 'a' are not a list"),
-        ({"references": {"a": [1, 2]}}, "the reference events of pair 'a' are not a list"),
-        ({"references": {"a": [(-1, 2)]}}, "a reference event of pair 'a' lasts from -1 to 2 s: negative"),
-        ({"references": {"a": [(1, np.nan)]}}, "lasts from 1.0 to nan: not finite"),
-        ({"references": {"a": [(1, 9)]}}, "a reference event of pair 'a' lasts to 9 s, its clip only to 4 s$"),
-        ({"references": {"a": [(100, 2500)]}}, "lasts to 2500 s, its clip only to 4 s; milliseconds, perhaps"),
-        ({"durations": {"a": 40}}, "4 frames of pair 'a' make 4 s with a hop of 1 s, its clip lasts 40 s: is the hop"),
-        ({"durations": {"a": 1.5}, "references": {"a": []}}, "make 4 s with a hop of 1 s, its clip lasts 1.5 s"),
+        ({"clips": {"a": "x", "b": "x"}}, "pair 'b' .*no references"),
+        ({"durations": {}}, "duration of clip 'a' .*not given"),
+        ({"durations": {"a": -4}}, "duration of clip 'a' is -4"),
+        ({"activations": {"a": []}}, "pair 'a' .*empty"),
+        ({"activations": {"a": [[0.0], [1.0]]}}, r"pair 'a' .*\[2, 1\]"),
+        ({"activations": {"a": ["x"]}}, "pair 'a' .*not numbers"),
+        ({"activations": {"a": [0, np.nan, np.inf, 1]}}, "2 .*pair 'a' .*not finite.* frame 1: nan"),
+        ({"references": {"a": [(1, 2, 3)]}}, "reference events of pair 'a' .*list"),
+        ({"references": {"a": [1, 2]}}, "reference events of pair 'a' .*list"),
+        ({"references": {"a": [(-1, 2)]}}, "reference event of pair 'a' .*-1 to 2 s"),
+        ({"references": {"a": [(1, np.nan)]}}, "1.0 to nan"),
+        ({"references": {"a": [(1, 9)]}}, "reference event of pair 'a' .*9 s.* 4 s$"),
+        ({"references": {"a": [(100, 2500)]}}, "2500 s.* 4 s.*milliseconds"),
+        ({"durations": {"a": 40}}, "4 frames of pair 'a' .*hop of 1 s.* 40 s"),
+        ({"durations": {"a": 1.5}, "references": {"a": []}}, "4 s .*hop of 1 s.* 1.5 s"),
         (
             {"activations": None, "events": {"a": [(0, 5)]}, "hop": None, "durations": {"a": 4}},
-            "a detected event of pair 'a' lasts to 5 s",
+            "detected event of pair 'a' .*5 s",
         ),
     ],
 )
@@ -532,7 +568,7 @@ def test_options_out_of_range_are_all_named():
             percentage_of_length=20, time_resolution=0, dtc=0, gtc=1.1, e_max=(100, 100), silent="omit",
         )  # fmt: skip
     assert len(str(refused.value).splitlines()) == 13
-    assert "percentage_of_length is 20, not a fraction in 0 to 1" in str(refused.value)
+    assert "percentage_of_length is 20," in str(refused.value)
 
 
 def test_importing_loads_numpy_only():

@@ -1,5 +1,6 @@
 """Retrieval metrics: against sorting each query, on worked examples, at the edges, and what they refuse."""
 
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -131,7 +132,8 @@ def test_perfect_scores():
     # Where a clip's two captions score alike they share the mean of the first two ranks.
     result = retrieval.evaluate(scores, owners, range(60))
     assert (value(result, "a2t_meanr"), value(result, "a2t_r1"), value(result, "a2t_r5")) == (1.5, 0, 1)
-    assert result.notes == ["audio to text: for 60 of 60 queries a relevant item ties with another item"]
+    (note,) = result.notes
+    assert re.match("audio to text: .*60 of 60 .*ties", note)
 
 
 @pytest.mark.parametrize("clips", [1, 2, 9])
@@ -193,10 +195,49 @@ def test_a_table_of_relevant_clips():
     assert result.skipped == {"t2a": ["z"], "a2t": []}
     # a: x and y tie at 3, y is relevant; b: all three tie, x is; c: x ties with y behind z.
     assert result.items["a2t_meanr"].tolist() == [1.5, 2, 2.5]
-    assert "text to audio: 1 of 3 queries have no relevant item and are not scored" in result.notes
-    assert "1 captions do not have their own clip among their relevant clips" in result.notes
+    assert any(re.match("text to audio: 1 of 3 .*not scored", note) for note in result.notes)
+    assert any(note.startswith("1 captions") for note in result.notes)
     alone = retrieval.evaluate(scores, ["b", "a", "c"], ["a", "b", "c"])
     assert "t2a_map16" not in alone.metrics
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("t2a_r5", ["t2a_r5"]),
+        (["a2t_gmean", "t2a_medr"], ["t2a_medr", "a2t_gmean"]),
+        ("map", ["t2a_map10", "t2a_map16", "a2t_map10", "a2t_map16"]),
+        ("dcase", ["t2a_r1", "t2a_r5", "t2a_r10", "t2a_map10"]),
+        (["t2a", "rank"], [*retrieval.SETS["t2a"], "a2t_medr", "a2t_meanr"]),
+    ],
+)
+def test_only_what_is_asked_for_is_computed(asked, names):
+    scores, owners, clips, table = random_case()
+    whole = retrieval.evaluate(scores, owners, clips, relevant=table)
+    read = []
+    some = retrieval.evaluate(
+        lambda start, stop: read.append(start) or scores[start:stop], owners, clips, relevant=table, metrics=asked
+    )
+    assert some.metrics == {name: whole.metrics[name] for name in names} and list(some.metrics) == names
+    assert some.items.keys() == set(names) & set(retrieval.MEANS)
+    assert some.statistics.keys() == set(names)
+    assert len(read) == (2 if any(name.startswith("a2t") for name in names) else 1)
+    if some.ids == whole.ids:
+        weights = np.random.default_rng(0).integers(3, size=(4, len(whole.ids))).astype(float)
+        for name in names:
+            expected = whole.statistics[name].values(weights)
+            np.testing.assert_array_equal(some.statistics[name].values(weights), expected)
+
+
+def test_of_ranked_lists_only_what_is_asked_for():
+    ranked = [["a", "b"], ["b", "a"]]
+    some = retrieval.evaluate_top(ranked, ["a", "a"], metrics=["t2a_r1", "a2t_r1", "t2a_map16"])
+    assert list(some.metrics) == ["t2a_r1", "t2a_map16", "a2t_r1"] and list(some.items) == ["t2a_r1"]
+    assert some.metrics["t2a_map16"]["value"] is None
+    for function, arguments in ((retrieval.evaluate_top, [ranked]), (retrieval.evaluate, [[[1], [2]]])):
+        more = [["a"]] if function is retrieval.evaluate else []
+        with pytest.raises(EarwitnessError, match=r"'r1': .*'\w+_r1'"):
+            function(*arguments, ["a", "a"], *more, metrics=["r1", "recall"])
 
 
 def test_no_relevant_item_at_all_is_null_with_its_reason():
@@ -219,9 +260,8 @@ def test_a_top_list_gives_what_the_scores_give(with_table):
         assert computed == {f"t2a_{name}" for name in ("r1", "r5", "r10", "gmean", "map10")}
         for name in computed:
             assert value(top, name) == value(full, name)
-        assert top.metrics["t2a_r50"]["reason"] == "needs the 50 best; only the 10 best of each query are known"
-        assert top.metrics["t2a_medr"]["reason"] == "needs all ranks; only the 10 best of each query are known"
-        assert top.metrics["a2t_r1"]["reason"] == "audio to text cannot be told from the 10 best clips of each caption"
+        for name, parts in (("t2a_r50", "50 best.* 10 "), ("t2a_medr", "all ranks.* 10 "), ("a2t_r1", " 10 ")):
+            assert re.search(parts, top.metrics[name]["reason"])
         assert top.pool["t2a"] == (clips and 17)
 
 
@@ -236,32 +276,32 @@ def test_a_short_top_list_and_one_without_a_hit():
     ("arguments", "options", "messages"),
     [
         ((np.zeros((2, 3)), ["a", "b", "c"], ["a", "b"]), {}, [r"shape \(2, 3\); .* need \(3, 2\); transposed"]),
-        ((np.zeros((3, 5)), ["a"], ["a", "b"]), {}, [r"the scores have the shape \(3, 5\)"]),
+        ((np.zeros((3, 5)), ["a"], ["a", "b"]), {}, [r"the scores .*\(3, 5\)"]),
         (([[1], [1, 2]], ["a", "b"], ["a", "b"]), {}, ["not equally long"]),
         ((np.zeros((0, 0)), [], []), {}, ["0 captions and 0 clips"]),
         (
             (np.zeros((2, 2)), ["A.wav", "q"], ["x/a", "b"]),
             {},
-            ["clip 'A.wav', which is not among the 2 clips \\('x/a' is: the folder", "caption 1 is of clip 'q'"],
+            ["clip 'A.wav',.* 2 clips .*'x/a'.*folder", "caption 1 .*clip 'q'"],
         ),
         ((np.zeros((2, 2)), ["a", "b"], ["a", "a"]), {}, ["clip 'a' is there 2 times", "clip 'b', which is not"]),
         ((np.zeros((2, 1)), ["a", "a"], ["a"]), {"captions": ["x", "x"]}, ["caption 'x' is there 2 times.*same text"]),
-        ((np.zeros((2, 1)), ["a", "a"], ["a"]), {"captions": ["x"]}, ["1 captions, but the clips of 2"]),
+        ((np.zeros((2, 1)), ["a", "a"], ["a"]), {"captions": ["x"]}, ["1 captions,.* 2$"]),
         (
             (np.zeros((2, 1)), ["a", "a"], ["a"]),
             {"relevant": {0: "a", 7: ["a", "a", "b"]}},
             [
                 "one string, 'a'",
                 "caption 7, which is not scored",
-                "caption 1 is not in the table",
-                "'a' is more than once among the relevant of caption 7",
-                "relevant to caption 7 is clip 'b'",
+                "caption 1 .*not in the table",
+                "'a' .*more than once .*caption 7",
+                "caption 7 .*clip 'b'",
             ],
         ),
         (([["x"]], ["a"], ["a"]), {}, ["not real numbers"]),
-        ((lambda start, stop: np.zeros((1, 1)), ["a", "a"], ["a"]), {}, [r"captions 0 to 1 have the shape \(1, 1\)"]),
-        (([[1, np.nan], [1, 2]], ["a", "b"], ["a", "b"]), {}, ["caption 0 has the score NaN for 1 of 2 clips$"]),
-        (([[np.nan] * 2, [1, 2]], ["a", "b"], ["a", "b"]), {}, ["NaN for 2 of 2 clips; an embedding of length 0"]),
+        ((lambda start, stop: np.zeros((1, 1)), ["a", "a"], ["a"]), {}, [r"captions 0 to 1 .*\(1, 1\)"]),
+        (([[1, np.nan], [1, 2]], ["a", "b"], ["a", "b"]), {}, ["caption 0 .*NaN .*1 of 2 clips$"]),
+        (([[np.nan] * 2, [1, 2]], ["a", "b"], ["a", "b"]), {}, ["NaN .*2 of 2 clips; .*length 0"]),
         ((np.full((2, 2), np.nan), ["a", "b"], ["a", "b"]), {}, ["every score is NaN"]),
     ],
 )
@@ -288,10 +328,10 @@ def test_nan_is_named_in_whichever_block(monkeypatch):
 
 
 def test_an_unknown_rule_of_ties_and_a_function_that_changes_its_answers():
-    with pytest.raises(EarwitnessError, match="ties is 'optimistic'; it must be one of 'average', 'benchmark'"):
+    with pytest.raises(EarwitnessError, match=r"ties is 'optimistic'.* 'average', 'benchmark'"):
         retrieval.evaluate([[1]], ["a"], ["a"], ties="optimistic")
     generator = np.random.default_rng(0)
-    with pytest.raises(EarwitnessError, match="captions 0 to 1 were others when they were read again"):
+    with pytest.raises(EarwitnessError, match=r"captions 0 to 1 .*again"):
         retrieval.evaluate(lambda start, stop: generator.random((stop - start, 2)), ["a", "b"], ["a", "b"])
 
 
@@ -299,17 +339,17 @@ def test_an_unknown_rule_of_ties_and_a_function_that_changes_its_answers():
     ("ranked", "options", "messages"),
     [
         ([["a"]], {}, ["1 ranked lists for 2 captions"]),
-        ([["a", "b"], ["a"]], {}, ["caption 1 has 1 ranked clips, most others have 2"]),
+        ([["a", "b"], ["a"]], {}, ["caption 1 has 1 ranked clips, .* 2$"]),
         (["ab", ["a", "b"]], {}, ["caption 0 are one string"]),
         (
             [["a", ""], ["a", "a"]],
             {},
-            ["rank 2 of caption 0 is empty", "clip 'a' is ranked more than once for caption 1"],
+            ["rank 2 of caption 0 .*empty", "clip 'a' .*more than once .*caption 1"],
         ),
-        ([["a", "c"], ["a", "b"]], {"clips": ["a", "b"]}, ["rank 2 of caption 0 is clip 'c'"]),
-        ([["a", "b"], ["a", "b"]], {"clips": ["a"]}, ["rank 2 of caption 1 is clip 'b'"]),
-        ([["a.wav"], ["b.wav"]], {}, ["'a' is ranked as 'a.wav'", "'b' is ranked as 'b.wav'"]),
-        ([["a"], ["b"]], {"relevant": {0: ["a"]}}, ["caption 1 is not in the table"]),
+        ([["a", "c"], ["a", "b"]], {"clips": ["a", "b"]}, ["rank 2 of caption 0 .*'c'"]),
+        ([["a", "b"], ["a", "b"]], {"clips": ["a"]}, ["rank 2 of caption 1 .*'b'"]),
+        ([["a.wav"], ["b.wav"]], {}, ["'a' .*'a.wav'", "'b' .*'b.wav'"]),
+        ([["a"], ["b"]], {"relevant": {0: ["a"]}}, ["caption 1 .*not in the table"]),
     ],
 )
 def test_top_lists_that_are_refused(ranked, options, messages):

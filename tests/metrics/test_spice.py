@@ -197,8 +197,8 @@ def test_how_java_is_called(fake):
             "print('Error: Could not score:\\njava.lang.NoClassDefFoundError: x/Y\\n\\tat a.B.c(D.java)'); sys.exit(1)",
             r"exit code 1\): java.lang.NoClassDefFoundError: x/Y$",
         ),
-        ("sys.exit(9)", r"exit code 9\): it said nothing"),
-        ("sys.exit(3)", "more memory than the 2G"),
+        ("sys.exit(9)", r"exit code 9\): no output"),
+        ("sys.exit(3)", "more memory .* 2G"),
     ],
 )
 def test_what_is_no_result_is_an_error_and_never_0(fake, code, told):
@@ -216,7 +216,7 @@ def test_items_without_a_caption_or_references_are_refused(fake, candidates, ref
 
 def test_the_program_is_gone_after_its_time(fake):
     fake.does("time.sleep(60)")
-    with pytest.raises(EarwitnessError, match=r"not done within 0.02 minutes .* `spice.minutes`"):
+    with pytest.raises(EarwitnessError, match=r"longer than .* 0.02 minutes"):
         fake.spice(minutes=0.02)
     ((process, folder, _),) = fake.calls()
     assert not is_there(process) and not Path(folder).exists()
@@ -270,7 +270,7 @@ def test_a_cache_is_kept_until_it_is_not_what_was_left(fake, capsys):
     data.write_text("parsed pars")
     fake.spice()
     assert data.read_text() == "parsed "
-    assert f"cache {fake.settings.cache} is damaged (it is not what" in capsys.readouterr().err
+    assert f"{fake.settings.cache} is damaged (" in capsys.readouterr().err
     (fake.settings.cache / "seal.json").unlink()  # as after a kill
     fake.spice()
     assert data.read_text() == "parsed parsed " and capsys.readouterr().err == ""
@@ -282,7 +282,7 @@ def test_a_cache_that_cannot_be_used_is_done_without(fake, capsys):
     (kept := fake.settings.cache).mkdir()
     (kept / "data.mdb").write_text("parsed ")
     assert fake.spice()[0] == 0.5
-    assert f"goes without its cache {kept}, which cannot be used: {told}" in capsys.readouterr().err
+    assert f"without its cache {kept}, which cannot be used: {told}" in capsys.readouterr().err
     assert (kept / "data.mdb").read_text() == "parsed parsed " and len(fake.calls()) == 2
 
 
@@ -295,7 +295,7 @@ def test_a_cache_that_stays_damaged_is_an_error(fake):
 
 def test_a_folder_that_cannot_be_the_cache(fake, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EarwitnessError, match=r"cannot be written .*`spice.cache`"):
+    with pytest.raises(EarwitnessError, match=r"cannot be written"):
         fake.spice(cache=tmp_path / "file" / "cache")
 
 
@@ -310,13 +310,13 @@ def test_a_second_evaluation_waits_for_the_cache(fake, capsys):
     holder = threading.Thread(target=hold)
     holder.start()
     taken.wait(10)
-    with pytest.raises(EarwitnessError, match=r"waited 0.005 minutes \(`spice.minutes`\) for another evaluation"):
+    with pytest.raises(EarwitnessError, match=r"waited .* 0.005 minutes"):
         fake.spice(minutes=0.005)
     assert not fake.calls()
     threading.Timer(0.3, done.set).start()
     assert fake.spice()[0] == 0.5
     holder.join()
-    assert capsys.readouterr().err.count("waits for another evaluation that has its cache") == 2
+    assert capsys.readouterr().err.count("SPICE waits") == 2
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -350,8 +350,8 @@ def test_where_the_jars_are(elsewhere, monkeypatch, models):
     ("jars", "variable", "told"),
     [
         ("off", "jars", ["SPICE is turned off"]),
-        ("auto", None, ["resources/spice does not exist", "resources/spice/jars.json", "EARWITNESS_SPICE_JARS"]),
-        ("auto", "jars", ["EARWITNESS_SPICE_JARS names jars, which lacks", "-models.jar, rhino-1.7.15.jar"]),
+        ("auto", None, ["resources/spice does not", "resources/spice/jars.json", "EARWITNESS_SPICE_JARS"]),
+        ("auto", "jars", ["EARWITNESS_SPICE_JARS names jars", "-models.jar, rhino-1.7.15.jar"]),
         ("jars", None, ["jars lacks stanford-corenlp-3.6.0-models.jar, rhino-1.7.15.jar."]),
         ("nowhere", None, ["nowhere does not exist"]),
     ],
@@ -369,7 +369,7 @@ def test_jars_that_are_not_there(elsewhere, monkeypatch, jars, variable, told):
 def test_jars_that_were_cut_off_are_told(elsewhere):
     put_jars(elsewhere / "jars", *spice.JARS)
     (elsewhere / "jars/rhino-1.7.15.jar").write_bytes(b"PK")
-    with pytest.raises(EarwitnessError, match=r"not whole: jars/rhino-1.7.15.jar\. "):
+    with pytest.raises(EarwitnessError, match=r"incomplete: jars/rhino-1.7.15.jar\. "):
         spice.find("jars")
 
 

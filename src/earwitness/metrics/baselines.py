@@ -1,4 +1,4 @@
-"""What a captioner must beat, and what it can hope for, in CIDEr-D. All texts are PTB-tokenised."""
+"""Baselines and an upper bound of a captioner, in CIDEr-D. All texts are PTB-tokenised."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ def best_constant(training_captions: Sequence[str], validation_references: Seque
 
     Exact over all distinct captions, whatever their number: ``CiderD.constant`` needs no shortlist. Raises
     EarwitnessError when there is no training caption, or no reference.
+
+    >>> best_constant(["a dog", "rain falls"], [["rain falls hard"], ["rain on leaves"], ["a bell"]])
+    'rain falls'
     """
     captions = list(dict.fromkeys(training_captions))
     if not captions:
@@ -23,7 +26,11 @@ def best_constant(training_captions: Sequence[str], validation_references: Seque
 
 
 def constant_score(caption: str, references: Sequence[Sequence[str]]) -> float:
-    """CIDEr-D, in 0 to 10, of one caption given to every clip."""
+    """CIDEr-D, in 0 to 10, of one caption given to every clip.
+
+    >>> round(constant_score("rain falls", [["rain falls"], ["a bell"]]), 3)
+    2.5
+    """
     return float(CiderD(references).constant([caption])[0])
 
 
@@ -31,6 +38,9 @@ def human_bound(references: Sequence[Sequence[str]]) -> float:
     """CIDEr-D, in 0 to 10, of each clip's first reference against its others, whose document frequencies are used.
 
     Raises EarwitnessError when a clip has fewer than two references.
+
+    >>> round(human_bound([["a dog barks", "a dog barks"], ["rain", "wind"]]), 3)
+    3.75
     """
     single = sum(len(texts) < 2 for texts in references)
     if single or not references:
@@ -42,13 +52,18 @@ def human_bound(references: Sequence[Sequence[str]]) -> float:
 
 
 def shuffled(candidates: Mapping[str, str], seed: int) -> dict[str, str]:
-    """The captions handed to wrong clips: each clip gets another clip's caption, each caption is given once.
+    """The captions assigned to wrong clips: each clip gets another clip's caption, each caption is used once.
 
     The clips are put on a random ring, and each takes its neighbour's caption. Raises EarwitnessError for fewer than
     two clips.
+
+    >>> shuffled({"a": "a dog", "b": "rain"}, seed=0)
+    {'a': 'rain', 'b': 'a dog'}
     """
     if len(candidates) < 2:
-        raise EarwitnessError(f"Captions can be handed to wrong clips from two clips on; there are {len(candidates)}.")
+        raise EarwitnessError(
+            f"Captions can only be assigned to wrong clips with two clips or more; there are {len(candidates)}."
+        )
     clips = list(candidates)
     ring = np.random.default_rng(seed).permutation(len(clips))
     source = dict(zip(ring.tolist(), np.roll(ring, 1).tolist(), strict=True))

@@ -2,7 +2,8 @@
 
 Clips are drawn with all that belongs to them, and every metric is computed again on the drawn clips from the statistics
 that were kept of each clip (``earwitness.metrics.statistics``). Of several seeds each is computed on the same draw, and
-the values are averaged. The same arguments give the same numbers.
+the values are averaged: intervals and p-values reflect the choice of clips, not of training seeds. The same arguments
+give the same numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from earwitness.metrics.statistics import Statistic, Sums
 BLOCK = 1 << 20  # weights held at a time (8 MB)
 RESAMPLES = 2000  # of the clips for an interval, and permutations for a p-value
 LEVEL = 0.95
-UNDEFINED = 0.05  # share of resamples without a value above which no interval is told
+UNDEFINED = 0.05  # share of resamples without a value above which there is no interval
 
 
 class Scores(Protocol):
@@ -30,14 +31,24 @@ class Scores(Protocol):
 
 
 def value(seeds: Sequence[Statistic]) -> float:
-    """A metric of all clips, averaged over the seeds' statistics; NaN where it has no value."""
+    """A metric of all clips, averaged over the seeds' statistics; NaN where it has no value.
+
+    >>> from earwitness.metrics.statistics import mean_of
+    >>> value([mean_of(np.array([1.0, 2.0])), mean_of(np.array([3.0, 4.0]))])
+    2.5
+    """
     return float(_over_seeds(seeds, np.ones((1, seeds[0].clips)))[0])
 
 
 def resampled(seeds: Sequence[Statistic], seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
     """A metric of clips drawn with replacement, averaged over the seeds' statistics: float64 [resamples].
 
-    Equal numbers of clips are drawn alike, whatever the statistic. Memory does not grow with clips times resamples.
+    For equal numbers of clips the draws are the same, whatever the statistic. Memory does not grow with clips times
+    resamples.
+
+    >>> from earwitness.metrics.statistics import mean_of
+    >>> resampled([mean_of(np.array([1.0, 2.0, 6.0]))], resamples=100).shape
+    (100,)
     """
     seeds = _averaged_first(seeds)
     return np.concatenate([_over_seeds(seeds, weights) for weights in _draws(seeds[0].clips, seed, resamples)])
@@ -50,6 +61,11 @@ def permuted(
 
     Both have the same clips in the same order. Every seed of the one meets every seed of the other, so that swapping
     all clips turns the sign of the difference, whatever the numbers of seeds and their order.
+
+    >>> from earwitness.metrics.statistics import mean_of
+    >>> a, b = mean_of(np.array([1.0, 2.0])), mean_of(np.array([2.0, 4.0]))
+    >>> sorted(set(permuted([a], [b]).tolist()))
+    [-1.5, -0.5, 0.5, 1.5]
     """
     a, b = _averaged_first(a), _averaged_first(b)
     swapped_a = [first.joined(second) for first in a for second in b]
@@ -67,6 +83,9 @@ def interval(values: np.ndarray) -> list[float]:
 
     Resamples without a value (no clip with a reference was drawn, say) are left out. Raises EarwitnessError when more
     than one in twenty has none.
+
+    >>> [round(limit, 3) for limit in interval(np.arange(101) / 100)]
+    [0.025, 0.975]
     """
     known = np.isfinite(values)
     if known.mean() < 1 - UNDEFINED:
@@ -78,7 +97,10 @@ def interval(values: np.ndarray) -> list[float]:
 def p_value(observed: float, differences: np.ndarray) -> float:
     """The two-sided p-value of a difference among those of permutations [permutations], itself counted as one.
 
-    Permutations without a value count as extreme ones, so that they never make a difference look surer.
+    Permutations without a value count as extreme ones, so that they never lower the p-value.
+
+    >>> p_value(2.0, np.array([-2.0, -1.0, 0.5, 1.0]))
+    0.4
     """
     limit = abs(observed) - 1e-12 * max(1.0, abs(observed))  # sums in another order differ in their last digits
     extreme = np.count_nonzero(~(np.abs(differences) < limit))
@@ -90,6 +112,11 @@ def difference(a: Sequence[Statistic], b: Sequence[Statistic], seed: int = 0) ->
 
     The interval is of the paired bootstrap, the p-value of the permutation test. Both are None with ``reason`` for a
     single clip, and all are where the metric has no value.
+
+    >>> from earwitness.metrics.statistics import mean_of
+    >>> found = difference([mean_of(np.array([1.0, 2.0, 3.0]))], [mean_of(np.array([2.0, 3.0, 4.0]))])
+    >>> found["difference"], [round(limit, 3) for limit in found["ci95"]], round(found["p_value"], 2)
+    (1.0, [1.0, 1.0], 0.27)
     """
     values = {"a": value(a), "b": value(b)}
     if not np.isfinite(list(values.values())).all():
@@ -98,14 +125,14 @@ def difference(a: Sequence[Statistic], b: Sequence[Statistic], seed: int = 0) ->
         known = {name: found if np.isfinite(found) else None for name, found in values.items()}
         return known | {"difference": None, "ci95": None, "p_value": None, "reason": reason}
     observed = values["b"] - values["a"]
-    told = values | {"difference": observed, "ci95": None, "p_value": None}
+    found = values | {"difference": observed, "ci95": None, "p_value": None}
     if a[0].clips == 1:
-        return told | {"reason": "there is only one clip"}
+        return found | {"reason": "there is only one clip"}
     try:
-        told["ci95"] = interval(resampled(b, seed) - resampled(a, seed))
+        found["ci95"] = interval(resampled(b, seed) - resampled(a, seed))
     except EarwitnessError as error:
-        return told | {"reason": str(error)}
-    return told | {"p_value": p_value(observed, permuted(a, b, seed))}
+        return found | {"reason": str(error)}
+    return found | {"p_value": p_value(observed, permuted(a, b, seed))}
 
 
 def summarise(per_seed: Sequence[Scores]) -> dict[str, dict]:
@@ -113,9 +140,14 @@ def summarise(per_seed: Sequence[Scores]) -> dict[str, dict]:
 
     A metric's ``value`` is the mean over seeds and ``per_seed`` lists them in order. ``ci95`` is its 95 % interval over
     clips, None with ``ci95_reason`` where it cannot be resampled. A metric that any seed lacks is None with that
-    seed's ``reason``. What else an entry of the first seed tells (``model``, ``note``) is kept.
+    seed's ``reason``. What else an entry of the first seed has (``model``, ``note``) is kept.
 
     Raises MismatchError when the seeds scored other clips, or the same in another order.
+
+    >>> from earwitness.metrics import retrieval
+    >>> scored = retrieval.evaluate([[2, 1], [2, 1]], ["a", "b"], ["a", "b"], metrics="t2a_r1")
+    >>> summarise([scored])
+    {'t2a_r1': {'value': 0.5, 'ci95': [0.0, 1.0], 'per_seed': [0.5]}}
     """
     if not per_seed:
         raise EarwitnessError("There is no seed to summarise.")
@@ -128,7 +160,7 @@ def summarise(per_seed: Sequence[Scores]) -> dict[str, dict]:
 
 def _summary(name: str, per_seed: Sequence[Scores]) -> dict:
     entries = [scores.metrics.get(name, {"value": None, "reason": "one of the seeds lacks it"}) for scores in per_seed]
-    more = {key: told for key, told in entries[0].items() if key not in ("value", "reason")}
+    more = {key: value for key, value in entries[0].items() if key not in ("value", "reason")}
     reasons = dict.fromkeys(entry["reason"] for entry in entries if entry["value"] is None)
     if reasons:
         return {"value": None, "reason": "; ".join(reasons), **more}

@@ -1,14 +1,19 @@
 """Metrics of generated captions against reference captions (metrics.md, section 1).
 
-``evaluate`` takes captions as written. The single metrics take PTB-tokenised strings, such as
-``earwitness.metrics.java.ptb_tokenize`` makes them, one candidate and at least one reference an item, in the same
-order; each returns the value of the corpus and the values of the items.
+Conventions
+-----------
+An item is a clip: one generated caption, the candidate, and one or more references. ``evaluate`` takes both as written,
+by clip id. The metric functions take strings of Penn Treebank tokens separated by blanks, as ``tokenize`` makes them, a
+list of candidates and a parallel list of lists of references; each returns the value of the corpus and float64 [items].
+
+Values are fractions in 0 to 1, but CIDEr-D is in 0 to 10 and SPIDEr, its mean with SPICE, in 0 to 5.5. BLEU and METEOR
+of a corpus pool the counts of its items; the others are means over items. An empty candidate scores 0.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -19,11 +24,28 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
 from earwitness.metrics import fluency, java, sentences, spice, vocabulary
+from earwitness.metrics.catalogue import chosen, find, of_kind
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.pairs import require_pairs
 from earwitness.metrics.statistics import Statistic, Sums, mean_of
 
-PARTS = {"cider_d": "CIDEr-D", "spice": "SPICE"}  # of SPIDEr
+NAMES = [metric.name for metric in of_kind("captioning")]
+PARTS = {  # what a metric is made of
+    "spider": ("cider_d", "spice"),
+    "spider_fl": ("cider_d", "spice", "spider", "fer"),
+    "fense": ("sbert_sim", "fer"),
+}
+OF_TEXT = {"sbert_sim", "fer", "fense", "spider_fl"}  # by models, which read captions as written
+SETS = {
+    "all": NAMES,
+    "bleu": NAMES[:4],
+    "coco": NAMES[:7],
+    "vocab": vocabulary.NAMES,
+    # of the DCASE challenge's task on captioning, by the first of its years
+    "dcase2020": NAMES[:9],
+    "dcase2023": ("meteor", "cider_d", "spice", "spider", "fer", "spider_fl"),
+    "dcase2024": ("meteor", "cider_d", "spice", "spider", "fer", "spider_fl", "sbert_sim", "fense", *vocabulary.NAMES),
+}
 
 Tokens = Sequence[str]
 References = Sequence[Sequence[str]]
@@ -31,11 +53,11 @@ References = Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Tools:
-    """What some metrics need and the Python packages lack; a metric whose tool is absent is None with its reason.
+    """What some metrics need beside the Python packages; a metric whose tool is absent is None with the reason.
 
     Attributes:
         spice: ``auto``, ``off`` or the folder of SPICE's jars (``earwitness.metrics.spice.find``).
-        spice_cache: the folder where SPICE keeps what it has parsed, None to parse each time.
+        spice_cache: the folder where SPICE keeps parsed captions, None to parse each time.
         spice_minutes: how long SPICE may take.
         similarity: ``auto``, ``off`` or the folder of a sentence model (``earwitness.metrics.sentences.find``).
         fluency: ``auto``, ``off`` or the folder of FENSE's detector (``earwitness.metrics.fluency.find``).
@@ -48,16 +70,20 @@ class Tools:
     fluency: str | PathLike = "auto"
 
     def digests(self) -> dict[str, str]:
-        """What the tools are: hex digests of their contents, "none" for one that is not there."""
+        """Hex digests of the tools' contents, "none" for one that is absent.
+
+        >>> Tools(spice="off", similarity="off", fluency="off").digests()
+        {'spice': 'none', 'similarity': 'none', 'fluency': 'none'}
+        """
         states = {"spice": spice.state, "similarity": sentences.state, "fluency": fluency.state}
         return {name: state(getattr(self, name)) for name, state in states.items()}
 
     def used_in_training(self, monitor: str) -> dict[str, str]:
-        """Digests of what choosing an epoch by the metric ``monitor`` needs beside the Python packages."""
+        """Digests of the tools that choosing an epoch by the metric ``monitor`` needs."""
         return {"spice": spice.state(self.spice)} if monitor == "spider" else {}
 
     def spice_settings(self) -> spice.Settings:
-        """How SPICE runs; EarwitnessError where it cannot."""
+        """How SPICE runs; EarwitnessError without its jars."""
         cache = None if self.spice_cache is None else Path(self.spice_cache)
         return spice.Settings(spice.find(self.spice), cache, self.spice_minutes)
 
@@ -68,7 +94,7 @@ class Evaluation:
 
     ``metrics`` gives for each name ``{"value": float}``, or ``{"value": None, "reason": str}`` where it could not be
     computed; ``items`` gives float64 [clips] in the order of ``ids``, and ``statistics`` what resampling the clips
-    needs, for the computed ones only. The tokens are in the same order.
+    needs, for the computed ones only. The tokens are in the same order, and empty where no metric needed them.
     """
 
     metrics: dict[str, dict]
@@ -80,7 +106,7 @@ class Evaluation:
 
     @property
     def by_clip(self) -> dict[str, np.ndarray]:
-        """The clips' own values by metric; every item is a clip."""
+        """The same as ``items``: every item is a clip."""
         return self.items
 
 
@@ -88,7 +114,9 @@ def validate(candidates: Mapping[str, str], references: Mapping[str, Sequence[st
     """Refuse what cannot be scored, all offenders in one EarwitnessError.
 
     Both need the same clip ids, each clip one caption and at least one reference, all of them text. A caption may be
-    empty (it scores 0); a reference may not be blank, since it would count as the closest in length.
+    empty (it scores 0); a reference may not be blank, since BLEU would take it for the closest in length.
+
+    >>> validate({"a.wav": "a dog"}, {"a.wav": ["a dog barks"]})
     """
     offenders = [f"clip {clip!r} has a generated caption but no references" for clip in candidates.keys() - references]
     offenders += [f"clip {clip!r} has references but no generated caption" for clip in references.keys() - candidates]
@@ -105,6 +133,7 @@ def validate(candidates: Mapping[str, str], references: Mapping[str, Sequence[st
 
 
 def _reference_offenders(clip: str, texts) -> list[str]:
+    """What is wrong with the references of one clip."""
     if isinstance(texts, str):
         return [f"the references of clip {clip!r} are one string, not a list of strings"]
     if not len(texts):
@@ -124,10 +153,25 @@ def _described(value) -> str:
     return f"{value!r} ({type(value).__name__}), not text{hint}"
 
 
+def tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """PTB tokens of the candidates and of each item's references, through one JVM (metrics.md, section 1.1).
+
+    >>> tokenize(["A dog barks!"], [["The dog's bark.", "A bark"]])
+    (['a dog barks'], [["the dog 's bark", 'a bark']])
+    """
+    tokens = java.ptb_tokenize([*candidates, *(text for texts in references for text in texts)])
+    rest = iter(tokens[len(candidates) :])
+    return tokens[: len(candidates)], [[next(rest) for _ in texts] for texts in references]
+
+
 def bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.ndarray]:
     """BLEU-1 to 4, closest reference length (metrics.md, section 1.2): float64 [4] and [4, items], in 0 to 1.
 
     The corpus value pools the counts; it is not the mean of the items' values. An empty candidate scores 0.
+
+    >>> corpus, items = bleu(["a dog barks", "rain"], [["a dog barks loudly"], ["rain falls"]])
+    >>> corpus.round(3).tolist(), items[0].round(3).tolist()
+    ([0.607, 0.607, 0.607, 0.019], [0.717, 0.368])
     """
     return _bleu(candidates, references)[:2]
 
@@ -141,24 +185,28 @@ def _bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.nd
     for candidate, texts in zip(candidates, references, strict=True):
         scorer += (candidate, list(texts))
     corpus, items = scorer.compute_score(option="closest", verbose=0)
-    counts = [[*item["correct"], *item["guess"], item["testlen"], _closest(item)] for item in scorer.ctest]
+    counts = []
+    for item in scorer.ctest:
+        _, closest = min((abs(length - item["testlen"]), length) for length in item["reflen"])  # of two the shorter
+        counts.append([*item["correct"], *item["guess"], item["testlen"], closest])
     columns = np.array(counts, dtype=float)
     return np.array(corpus), np.array(items), [Sums(f"bleu_{order}", columns) for order in (1, 2, 3, 4)]
-
-
-def _closest(item: Mapping) -> int:
-    """The length of the reference that is closest in length; of two the shorter."""
-    return min((abs(length - item["testlen"]), length) for length in item["reflen"])[1]
 
 
 def rouge_l(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
     """ROUGE-L with beta = 1.2 (metrics.md, section 1.3): the mean, and float64 [items], in 0 to 1.
 
     An empty candidate scores 0, also against a reference without a word.
+
+    >>> mean, items = rouge_l(["a dog barks", "rain"], [["a dog barks"], ["wind", "rain falls"]])
+    >>> items.round(3).tolist()
+    [1.0, 0.629]
     """
     from pycocoevalcap.rouge.rouge import Rouge
 
-    _, items = Rouge().compute_score(*_numbered(candidates, references))
+    require_pairs("Scoring", candidates, references)
+    one_by_one = {number: [text] for number, text in enumerate(candidates)}
+    _, items = Rouge().compute_score(dict(enumerate(map(list, references))), one_by_one)
     items = np.where([bool(candidate.strip()) for candidate in candidates], items, 0.0)
     return float(items.mean()), items
 
@@ -168,6 +216,9 @@ def cider_d(candidates: Tokens, references: References) -> tuple[float, np.ndarr
 
     Document frequencies are those of the references given. With a single item every score is 0 by the formula. For
     repeated scoring against the same references use ``earwitness.metrics.cider.CiderD``.
+
+    >>> cider_d(["a dog barks at night", "rain"], [["a dog barks at night"], ["the wind"]])[1].round(3).tolist()
+    [10.0, 0.0]
     """
     items = CiderD(references).score(candidates)
     return float(items.mean()), items
@@ -179,6 +230,10 @@ def meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarra
     The corpus value pools the statistics; it is not the mean of the items' values. An empty candidate scores 0. Starts
     one JVM with a heap of 2 GB and ends it. Raises EarwitnessError when Java, the jar or its data are missing, or when
     the program fails.
+
+    >>> corpus, items = meteor(["a dog barks", "rain"], [["a dog barks"], ["rain falls", "wind"]])
+    >>> items.round(3).tolist()
+    [1.0, 0.216]
     """
     return _meteor(candidates, references)[:2]
 
@@ -186,13 +241,18 @@ def meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarra
 def _meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarray, list[Sums]]:
     """METEOR with the statistics of each item that it pools."""
     require_pairs("Scoring", candidates, references)
+
+    def plain(text: str) -> str:
+        """The text without METEOR's separator, which would split it, and without double blanks."""
+        return re.sub(" {2,}", " ", java.LINE_BREAKS.sub(" ", text).replace("|||", ""))
+
     archive = java.jar("meteor/meteor-1.5.jar")
     java.jar("meteor/data/paraphrase-en.gz")
     options = ["-XX:+UseSerialGC", "-Xmx2G", "-jar", archive, "-", "-", "-stdio", "-l", "en", "-norm"]
     with java.conversation("METEOR", options) as program:
         statistics = []
         for candidate, texts in zip(candidates, references, strict=True):
-            program.say(" ||| ".join(["SCORE", *map(_meteor_text, texts), _meteor_text(candidate)]))
+            program.say(" ||| ".join(["SCORE", *map(plain, texts), plain(candidate)]))
             statistics.append(program.hear())
         program.say(" ||| ".join(["EVAL", *statistics]))
         answers = [program.hear() for _ in range(len(candidates) + 1)]
@@ -201,22 +261,15 @@ def _meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarr
         columns = np.array([line.split() for line in statistics], dtype=float)
     except ValueError as error:
         raise EarwitnessError(f"METEOR gave something else than numbers: {error}") from error
-    return corpus, np.array(items), [Sums("meteor", _pooled(columns))]
-
-
-def _pooled(columns: np.ndarray) -> np.ndarray:
-    """METEOR's statistics as it adds them up: a caption that matches its reference as a whole adds no chunk."""
+    # METEOR sums them up so that a caption that matches its reference as a whole adds no chunk.
     lengths, chunks, words = columns[:, 0:2], columns[:, 20], columns[:, 21:23]
     whole = (chunks == 1) & (words == lengths).all(axis=1)
-    return np.concatenate([columns[:, :20], np.where(whole, 0, chunks)[:, None], words], axis=1)
+    pooled = np.concatenate([columns[:, :20], np.where(whole, 0, chunks)[:, None], words], axis=1)
+    return corpus, np.array(items), [Sums("meteor", pooled)]
 
 
-def _meteor_text(text: str) -> str:
-    """A text without METEOR's separator, which would make two texts of it, and without double blanks."""
-    return re.sub(" {2,}", " ", java.LINE_BREAKS.sub(" ", text).replace("|||", ""))
-
-
-METRICS: dict[tuple[str, ...], Callable] = {
+# Those of PTB tokens that need nothing but Python packages, with what they are computed by.
+OF_TOKENS: dict[tuple[str, ...], Callable] = {
     ("bleu_1", "bleu_2", "bleu_3", "bleu_4"): _bleu,
     ("rouge_l",): rouge_l,
     ("meteor",): _meteor,
@@ -225,36 +278,55 @@ METRICS: dict[tuple[str, ...], Callable] = {
 
 
 def evaluate(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]], tools: Tools | None = None
+    candidates: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    tools: Tools | None = None,
+    metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
-    """All metrics of captions as written: one caption and a list of references for each clip id.
+    """Metrics of captions as written: one caption and a list of references for each clip id.
+
+    ``metrics`` are names of ``earwitness.metrics.catalogue`` or of ``SETS``; None computes all. Only what they need is
+    computed: no JVM starts for METEOR or SPICE unless they, or a metric made of them, are asked for.
 
     Clips come out in the order of ``references``. A metric that cannot be computed is None with its reason and the
-    others stand; CIDEr-D of a single clip is one of these, where the formula would give 0 to any caption. A metric that
-    stands on a model bears the model's name (``sbert_sim.all-MiniLM-L6-v2``): two models' values are two metrics.
-    Sentence models are given the captions as written, which is how they were trained; all others the PTB tokens.
+    others stand; CIDEr-D of a single clip is one of these, where the formula would give 0 to any caption. A metric
+    that depends on a model carries its name (``sbert_sim.all-MiniLM-L6-v2``): two models' values are two metrics.
 
-    Raises EarwitnessError for captions that ``validate`` refuses, and when the tokeniser cannot run.
+    Raises EarwitnessError for captions that ``validate`` refuses, unknown metrics, and when the tokeniser cannot run.
+
+    >>> candidates = {"a.wav": "A dog barks.", "b.wav": "Rain"}
+    >>> references = {"a.wav": ["A dog barks!", "A barking dog"], "b.wav": ["It rains."]}
+    >>> result = evaluate(candidates, references, metrics=["bleu_1", "cider_d"])
+    >>> {name: round(entry["value"], 3) for name, entry in result.metrics.items()}
+    {'bleu_1': 0.584, 'cider_d': 2.292}
+    >>> result.items["cider_d"].round(3).tolist()
+    [4.583, 0.0]
     """
     validate(candidates, references)
+    wanted = chosen(metrics, SETS, NAMES)
+    needed = {part for name in wanted for part in (name, *PARTS.get(name, ()))}
     ids = list(references)
-    tokens, references_tokens = tokenize([candidates[clip] for clip in ids], [references[clip] for clip in ids])
-    results = _Results()
-    for names, function in METRICS.items():
+    captions, texts = [candidates[clip] for clip in ids], [references[clip] for clip in ids]
+    tokens, references_tokens = tokenize(captions, texts) if needed - OF_TEXT else ([], [])
+    tools, results = tools or Tools(), _Results()
+    for names, function in OF_TOKENS.items():
         if function is cider_d and len(ids) == 1:
             results.lack(names, "CIDEr-D needs at least two clips: the only clip's words all weigh 0.")
-        else:
+        elif not needed.isdisjoint(names):
             results.add(names, partial(function, tokens, references_tokens))
-    tools = tools or Tools()
-    results.add(["spice"], partial(_spice, tokens, references_tokens, tools))
-    _add_spider(results)
-    _add_model_metrics(results, [candidates[clip] for clip in ids], [references[clip] for clip in ids], tools)
-    results.metrics |= vocabulary.vocabulary(tokens, references_tokens)
-    return Evaluation(results.metrics, results.items, results.statistics, ids, tokens, references_tokens)
-
-
-def _spice(candidates: Tokens, references: References, tools: Tools) -> tuple[float, np.ndarray]:
-    return spice.spice(candidates, references, tools.spice_settings())
+    if "spice" in needed:
+        results.add(["spice"], lambda: spice.spice(tokens, references_tokens, tools.spice_settings()))
+    if "spider" in needed:
+        _add_spider(results)
+    if not needed.isdisjoint(OF_TEXT):
+        _add_model_metrics(results, needed, captions, texts, tools)
+    if not needed.isdisjoint(vocabulary.NAMES):
+        results.metrics |= vocabulary.vocabulary(tokens, references_tokens)
+    found, items, statistics = (
+        {name: value for name, value in of.items() if name.split(".")[0] in wanted}
+        for of in (results.metrics, results.items, results.statistics)
+    )
+    return Evaluation(found, items, statistics, ids, tokens, references_tokens)
 
 
 class _Results:
@@ -287,7 +359,9 @@ class _Results:
 def _add_spider(results: _Results) -> None:
     """SPIDEr is the mean of CIDEr-D and SPICE (metrics.md, section 1.7)."""
     lacking = [
-        f"{label}: {results.metrics[name]['reason']}" for name, label in PARTS.items() if name not in results.items
+        f"{find(name).label}: {results.metrics[name]['reason']}"
+        for name in ("cider_d", "spice")
+        if name not in results.items
     ]
     if lacking:
         results.lack(["spider"], f"SPIDEr needs {'; '.join(lacking)}")
@@ -296,50 +370,34 @@ def _add_spider(results: _Results) -> None:
         results.add(["spider"], lambda: (items.mean(), items))
 
 
-def _add_model_metrics(results: _Results, captions: Sequence[str], references: References, tools: Tools) -> None:
+def _add_model_metrics(
+    results: _Results, needed: Set[str], captions: Sequence[str], references: References, tools: Tools
+) -> None:
     """SBERT-sim and FER, and SPIDEr and SBERT-sim with FER's penalty (metrics.md, section 1.8)."""
+
+    def add(name: str, module: ModuleType, option: str | PathLike, compute: Callable) -> str:
+        """Add what ``compute`` gives for the model's folder; the metric's name with the model's, where there is one."""
+        try:
+            folder = module.find(option)
+            name = f"{name}.{module.label(folder)}"
+        except EarwitnessError as error:
+            results.lack([name], str(error))
+        else:
+            results.add([name], partial(compute, folder))
+        return name
 
     def errors(folder: Path) -> tuple[float, np.ndarray]:
         return fluency.fluency_error_rate(fluency.errors(fluency.probabilities(captions, folder)))
 
-    sbert_sim = _add_of_model(
-        results, "sbert_sim", sentences, tools.similarity, partial(sentences.similarity, captions, references)
-    )
-    fer = _add_of_model(results, "fer", fluency, tools.fluency, errors)
-    _add_penalised(results, "spider_fl", fluency.spider_fl, "spider", fer)
-    _add_penalised(results, "fense", fluency.fense, sbert_sim, fer)
-
-
-def _add_of_model(results: _Results, name: str, module: ModuleType, option: str | PathLike, compute: Callable) -> str:
-    """Add a metric that ``compute`` gives for its model's folder; its name with the model's, where there is one."""
-    try:
-        folder = module.find(option)
-        name = f"{name}.{module.label(folder)}"
-    except EarwitnessError as error:
-        results.lack([name], str(error))
-    else:
-        results.add([name], partial(compute, folder))
-    return name
-
-
-def _add_penalised(results: _Results, name: str, penalise: Callable, values: str, errors: str) -> None:
-    """Add what ``penalise`` makes of two metrics' items, by the names of the models of both."""
-    name = ".".join([name, *values.split(".")[1:], *errors.split(".")[1:]])
-    lacking = dict.fromkeys(results.metrics[part]["reason"] for part in (values, errors) if part not in results.items)
-    if lacking:
-        results.lack([name], "; ".join(lacking))
-    else:
-        results.add([name], partial(penalise, results.items[values], results.items[errors]))
-
-
-def tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """PTB tokens of the candidates and of each item's references, through one JVM."""
-    tokens = java.ptb_tokenize([*candidates, *(text for texts in references for text in texts)])
-    rest = iter(tokens[len(candidates) :])
-    return tokens[: len(candidates)], [[next(rest) for _ in texts] for texts in references]
-
-
-def _numbered(candidates: Tokens, references: References) -> tuple[dict, dict]:
-    """References and candidates as pycocoevalcap takes them: lists of strings by the item's number."""
-    require_pairs("Scoring", candidates, references)
-    return dict(enumerate(map(list, references))), {item: [text] for item, text in enumerate(candidates)}
+    similarity = partial(sentences.similarity, captions, references)
+    sbert_sim = add("sbert_sim", sentences, tools.similarity, similarity) if "sbert_sim" in needed else ""
+    fer = add("fer", fluency, tools.fluency, errors) if "fer" in needed else ""
+    for name, penalise, values in (("spider_fl", fluency.spider_fl, "spider"), ("fense", fluency.fense, sbert_sim)):
+        if name not in needed:
+            continue
+        name = ".".join([name, *values.split(".")[1:], *fer.split(".")[1:]])
+        lacking = dict.fromkeys(results.metrics[part]["reason"] for part in (values, fer) if part not in results.items)
+        if lacking:
+            results.lack([name], "; ".join(lacking))
+        else:
+            results.add([name], partial(penalise, results.items[values], results.items[fer]))

@@ -7,10 +7,10 @@ columns; ``find`` also answers for metrics that carry the names of models, and f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from earwitness.errors import EarwitnessError, nearest
+from earwitness.errors import EarwitnessError, listed, nearest
 
 KINDS = ("captioning", "retrieval", "grounding")
 CUTS = (1, 5, 10, 50)  # k of R@k
@@ -144,3 +144,22 @@ def of_kind(kind: str) -> list[Metric]:
     if kind not in KINDS:
         raise EarwitnessError(f"There are no metrics of the kind {kind!r}: {nearest(kind, KINDS)}")
     return [metric for metric in METRICS.values() if metric.kind == kind]
+
+
+def chosen(asked: str | Iterable[str] | None, sets: Mapping[str, Sequence[str]], known: Sequence[str]) -> list[str]:
+    """The metrics asked for by their names and the names of sets, in the order of ``known``; None asks for all.
+
+    Raises EarwitnessError for names that are in neither, each with the nearest ones.
+
+    >>> chosen(["means", "medr"], {"means": ["r1", "r5"]}, ["medr", "r1", "r5", "r10"])
+    ['medr', 'r1', 'r5']
+    """
+    if asked is None:
+        return list(known)
+    names = [asked] if isinstance(asked, str) else list(asked)
+    valid = {*sets, *known}
+    unknown = [f"{name!r}: {nearest(name, valid)}" for name in dict.fromkeys(names) if name not in valid]
+    if unknown or not names:
+        raise EarwitnessError(listed("These metrics are not known:", unknown or ["no metric is asked for"]))
+    wanted = {metric for name in names for metric in sets.get(name, (name,))}
+    return [name for name in known if name in wanted]

@@ -37,7 +37,11 @@ class Table(NamedTuple):
 
 
 def ngrams(text: str) -> Counter[tuple[str, ...]]:
-    """How often each n-gram of one to four words occurs in a tokenised text."""
+    """How often each n-gram of one to four words occurs in a tokenised text.
+
+    >>> ngrams("a dog a")
+    Counter({('a',): 2, ('dog',): 1, ('a', 'dog'): 1, ('dog', 'a'): 1, ('a', 'dog', 'a'): 1})
+    """
     a = text.split()
     b, c, d = a[1:], a[2:], a[3:]
     grams = (zip(*words, strict=False) for words in ((a,), (a, b), (a, b, c), (a, b, c, d)))
@@ -45,7 +49,11 @@ def ngrams(text: str) -> Counter[tuple[str, ...]]:
 
 
 def penalty(difference: np.ndarray) -> np.ndarray:
-    """The factor in (0, 1] for a difference of length in bigrams."""
+    """The factor in (0, 1] for a difference of length in bigrams.
+
+    >>> penalty(np.array([0, 6])).round(3).tolist()
+    [1.0, 0.607]
+    """
     return np.exp(-(difference**2) / (2 * SIGMA**2))
 
 
@@ -57,6 +65,12 @@ class CiderD:
     weight, and so every score, is 0.
 
     Raises EarwitnessError when there is no item, or an item without a reference.
+
+    >>> cider = CiderD([["a dog barks at night"], ["the wind"]])
+    >>> cider.score(["a dog barks at night", "rain"]).round(3).tolist()
+    [10.0, 0.0]
+    >>> cider.constant(["the wind", "a dog"]).round(3).tolist()
+    [2.5, 1.249]
     """
 
     def __init__(self, references: Sequence[Sequence[str]]):

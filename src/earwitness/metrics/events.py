@@ -1,7 +1,8 @@
-"""Curves of frame scores, the events they make above a threshold, and how far events overlap (metrics.md, 3.3 to 3.7).
+"""Activations, the events they make above a threshold, and how far events overlap (metrics.md, 3.3 to 3.7).
 
-Times are seconds; an event ends before its offset. Frame k lasts from k * hop to (k + 1) * hop. Several thresholds are
-treated at once: ``Detections`` says of each event which of them it belongs to.
+An activation is the scores of a pair's frames [frames], events are float64 [events, 2] with onset and offset. Times are
+seconds; an event ends before its offset. Frame k lasts from k * hop to (k + 1) * hop. Several thresholds are handled at
+once: ``Detections`` has the threshold of each event.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ class Detections:
 
 
 def cleaned(events: Sequence, duration: float) -> tuple[np.ndarray, int]:
-    """Events cut at the clip's end, float64 [events, 2], and the number of those removed: offset at or before onset."""
+    """Events cut at the clip's end, float64 [events, 2], and the number of those removed: offset at or before onset.
+
+    >>> times, removed = cleaned([(0, 2), (9, 12), (3, 3)], duration=10)
+    >>> times.tolist(), removed
+    ([[0.0, 2.0], [9.0, 10.0]], 1)
+    """
     times = np.round(np.asarray(events, dtype=float).reshape(-1, 2), DECIMALS)
     times = np.minimum(times, [np.inf, duration])
     sound = times[:, 1] > times[:, 0]
@@ -34,7 +40,11 @@ def cleaned(events: Sequence, duration: float) -> tuple[np.ndarray, int]:
 
 
 def smoothed(scores: np.ndarray, window: int) -> np.ndarray:
-    """The curve [frames] after a median filter over ``window`` frames, an odd number; it is mirrored at its ends."""
+    """An activation after a median filter over ``window`` frames, an odd number; it is mirrored at its ends.
+
+    >>> smoothed(np.array([1.0, 0.0, 1.0, 1.0]), window=3).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
     if window == 1:
         return scores
     from scipy.ndimage import median_filter
@@ -42,14 +52,22 @@ def smoothed(scores: np.ndarray, window: int) -> np.ndarray:
     return median_filter(scores, size=window, mode="reflect")
 
 
-def stretched(scores: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """The curve scaled by the least and the largest of ``like``, which become 0 and 1; -inf where these are equal."""
+def scaled(scores: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """An activation scaled so that the minimum and maximum of ``like`` become 0 and 1; -inf where these are equal.
+
+    >>> scaled(np.array([0.2, 0.3]), like=np.array([0.1, 0.5])).round(3).tolist()
+    [0.25, 0.5]
+    """
     low, high = like.min(), like.max()
     return (scores - low) / (high - low) if high > low else np.full(len(scores), -np.inf)
 
 
 def frame_labels(references: np.ndarray, hop: float) -> np.ndarray:
-    """Frames k with ceil(onset / hop) <= k < ceil(offset / hop) of any event [events, 2]: bool [frames to the last]."""
+    """Frames k with ceil(onset / hop) <= k < ceil(offset / hop) of any event: bool [frames to the last].
+
+    >>> frame_labels(np.array([[0.5, 1.2]]), hop=0.5).tolist()
+    [False, True, True]
+    """
     places = np.ceil(np.round(references / hop, 6)).astype(int)
     labels = np.zeros(places.max(initial=0), dtype=bool)
     for start, stop in places:
@@ -60,10 +78,14 @@ def frame_labels(references: np.ndarray, hop: float) -> np.ndarray:
 def detect(
     scores: np.ndarray, thresholds: np.ndarray, *, hop: float, duration: float, merge_gap: float, min_length: float
 ) -> Detections:
-    """The events of a curve [frames] above each threshold, cut at the clip's end.
+    """The events of an activation above each threshold, cut at the clip's end.
 
     Gaps of at most ceil(merge_gap / hop) frames are closed, as in the grounding literature's code, which with a hop of
     0.04 s and 0.5 s is 13 frames, 0.52 s; then events shorter than ``min_length`` are left out.
+
+    >>> scores = np.array([0.9, 0.2, 0.8, 0.1])
+    >>> detect(scores, np.array([0.5]), hop=1, duration=4, merge_gap=0, min_length=0).times.tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
     """
     row, start, end = _regions(scores > np.asarray(thresholds)[:, None])
     row, start, end = _joined(row, start, end, int(np.ceil(round(merge_gap / hop, 6))))
@@ -92,7 +114,11 @@ def _joined(row, start, end, gap: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def union(events: np.ndarray) -> np.ndarray:
-    """The same stretch of time as ``events`` [events, 2] in events that neither overlap nor touch, by onset."""
+    """The same stretch of time as ``events`` [events, 2] in events that neither overlap nor touch, by onset.
+
+    >>> union(np.array([[2.0, 4.0], [0.0, 1.0], [3.0, 5.0]])).tolist()
+    [[0.0, 1.0], [2.0, 5.0]]
+    """
     times = events[np.argsort(events[:, 0], kind="stable")]
     ends = np.maximum.accumulate(times[:, 1])
     if not len(times):
@@ -102,13 +128,21 @@ def union(events: np.ndarray) -> np.ndarray:
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Seconds that each event of ``first`` [n, 2] shares with each of ``second`` [m, 2]: float64 [n, m]."""
+    """Seconds that each event of ``first`` [n, 2] shares with each of ``second`` [m, 2]: float64 [n, m].
+
+    >>> overlaps(np.array([[0.0, 3.0]]), np.array([[2.0, 4.0], [5.0, 6.0]])).tolist()
+    [[1.0, 0.0]]
+    """
     onset = np.maximum(first[:, None, 0], second[None, :, 0])
     return np.maximum(np.minimum(first[:, None, 1], second[None, :, 1]) - onset, 0)
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two sets of events as stretches of time; 1 if both are empty, 0 if one is."""
+    """Intersection over union of two sets of events as stretches of time; 1 if both are empty, 0 if one is.
+
+    >>> iou(np.array([[0.0, 4.0]]), np.array([[2.0, 6.0]])) == 2 / 6
+    True
+    """
     first, second = union(first), union(second)
     if not len(first) or not len(second):
         return float(len(first) == len(second))
@@ -121,8 +155,12 @@ def intersections(detections: Detections, references: np.ndarray, dtc: float, gt
 
     int64 [thresholds, 4]: references hit, references, detections hit, detections. A reference is hit if the detections
     of which references cover at least ``dtc`` cover at least ``gtc`` of it. A detection is hit if the references of
-    which all detections together cover at least ``gtc`` cover at least ``dtc`` of it. Only for references are
-    these the rules of PSDS.
+    which all detections together cover at least ``gtc`` cover at least ``dtc`` of it. Only for references are these
+    the rules of PSDS.
+
+    >>> detections = Detections(row=np.array([0, 0]), times=np.array([[0.0, 3.0], [8.0, 9.0]]), rows=1)
+    >>> intersections(detections, np.array([[1.0, 4.0]]), dtc=0.5, gtc=0.5).tolist()
+    [[1, 1, 1, 2]]
     """
     row, rows = detections.row, detections.rows
     shared = overlaps(detections.times, references)

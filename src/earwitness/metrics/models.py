@@ -1,9 +1,8 @@
-"""Local folders of text models: what is in them, what they are called in the name of a metric, and how texts pass them.
+"""Local folders of text models: their digests, their names in the names of metrics, loading, and batches of texts.
 
-A value counts for one model only, so two models never share a name. A folder's ``state`` is a digest of everything in
-it that decides what it computes. A model bears its public name where its weights have the published SHA-256 and the
-settings beside them are the published ones; any other is called after its folder and the state's first six digits.
-Nothing here reads from the network.
+Two models never share a name. A folder's ``state`` is a digest of everything in it that its output depends on. A model
+has its public name where its weights have the published SHA-256 and the settings beside them are the published ones;
+any other is named after its folder and the first six digits of the state. Nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Folder:
-    """A model's folder: its weight files and the folders, itself among them, whose settings count."""
+    """A model's folder: its weight files and the folders, including itself, whose settings count."""
 
     path: Path
     weights: tuple[Path, ...]
@@ -63,7 +62,12 @@ class Folder:
         public = known.get(_digest(self.weights[0])) if len(self.weights) == 1 else None
         if public and public.facts == facts():
             return public.name
-        return f"{_plain_name(self.path)}-{self.state()[:6]}"
+        # The hub's cache names snapshots by hashes, and a folder above them after the model. ``_name_or_path`` of
+        # ``config.json`` names the model that training began with.
+        path = self.path.absolute()
+        cached = HUB_SNAPSHOT.search(path.as_posix())
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", cached[1] if cached else path.name).strip("-") or "model"
+        return f"{name}-{self.state()[:6]}"
 
 
 def state_of(described: Callable[[], Folder]) -> str:
@@ -84,18 +88,8 @@ def _digest_of(file: Path, size: int, modified: int) -> str:
     return sha256(file)
 
 
-def _plain_name(folder: Path) -> str:
-    """A folder's name in the characters of a metric's; the hub's cache calls folders by hashes, and models above them.
-
-    ``_name_or_path`` of ``config.json`` is not used: it names the model that training began with.
-    """
-    folder = folder.absolute()
-    cached = HUB_SNAPSHOT.search(folder.as_posix())
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", cached[1] if cached else folder.name).strip("-") or "model"
-
-
 def settings(file: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is no such file, as a folder without it is no public model's."""
+    """A JSON object; empty where there is no such file."""
     content = read_json(file) if file.is_file() else {}
     return content if isinstance(content, dict) else {}
 
@@ -106,8 +100,8 @@ def configuration_facts(folder: Path) -> dict[str, Any]:
     The words' SHA-256 is that of ``vocab.txt``, one word a line, also where they are in ``tokenizer.json``.
     """
     names = (*BERT_DEFAULTS, "num_attention_heads")
-    own = BERT_DEFAULTS | settings(folder / "config.json")
-    facts = {name: own.get(name) for name in names}
+    config = BERT_DEFAULTS | settings(folder / "config.json")
+    facts = {name: config.get(name) for name in names}
     if tokenizer := settings(folder / "tokenizer.json"):
         words = (tokenizer.get("model") or {}).get("vocab")
         words = sorted(words, key=words.get) if isinstance(words, dict) else []
@@ -126,18 +120,18 @@ def _lines_digest(lines: Sequence[str]) -> str:
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
-def existing(folder: Path, key: str) -> Path:
-    """The folder with ``~`` expanded; EarwitnessError, by the configuration's key, where it is no model's folder."""
+def existing(folder: Path, what: str) -> Path:
+    """The folder of ``what`` with ``~`` expanded; EarwitnessError where it is no model's folder."""
     folder = folder.expanduser()
     if not folder.is_dir():
-        raise EarwitnessError(f"{key} is {str(folder)!r}, which is no folder.")
+        raise EarwitnessError(f"The {what} {str(folder)!r} is no folder.")
     if not (folder / "config.json").is_file():
-        raise EarwitnessError(f"{key} is {str(folder)!r}, which is no model's folder: config.json is not in it.")
+        raise EarwitnessError(f"The {what} {str(folder)!r} is no model's folder: config.json is not in it.")
     return folder
 
 
 def device_of(name: str) -> str:
-    """``auto`` is the GPU where there is one, else the CPU; any other name is torch's own."""
+    """``auto`` is the GPU where there is one, else the CPU; any other name is torch's."""
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
@@ -160,7 +154,7 @@ def batches(texts: Sequence[str], title: str, unit: str) -> Iterator[list[int]]:
 
 @contextmanager
 def loading(what: str, folder: Path) -> Iterator[None]:
-    """Load a model: without transformers' own bars, torch's random state untouched, any failure a plain message."""
+    """Load a model without transformers' progress bars, torch's random state untouched, failures as plain messages."""
     import torch
     from transformers.utils import logging
 

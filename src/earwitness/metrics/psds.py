@@ -1,8 +1,8 @@
 """The polyphonic sound detection score (metrics.md, section 3.4) of one pooled class, over all operating points.
 
-How the counts of one pair change with the threshold comes from sed_scores_eval; what follows, ``Psds``, is that
-package's curve and its area, for many resamples of the clips at once. There is no cross-trigger term and no penalty for
-unlike classes: one class knows neither.
+sed_scores_eval gives how the counts of one pair change with the threshold (``changes``). From these ``Psds`` computes
+that package's curve and the area under it, for many resamples of the clips at once. Cross-triggers and the penalty for
+instability across classes do not occur with one class.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ CLASS = "event"
 EPS = 1e-12  # a rate that is e_max but for rounding counts as e_max
 
 
-class Curve(NamedTuple):
-    """What the score needs of one pair."""
+class Activation(NamedTuple):
+    """The activation and the references of one pair."""
 
     scores: np.ndarray  # float64 [frames]
     edges: np.ndarray  # float64 [frames + 1] seconds, onset of each frame and the end of the last
@@ -117,19 +117,24 @@ def _area(found: np.ndarray, false: np.ndarray, seconds: np.ndarray, e_max: floa
     return (np.maximum.accumulate(best, axis=1) * np.diff(edges, axis=1)).sum(axis=1)
 
 
-def changes(curves: Sequence[Curve], dtc: float, gtc: float) -> Iterator[Changes]:
-    """The changes of each pair, by sed_scores_eval; ImportError where it is not installed."""
+def changes(activations: Sequence[Activation], dtc: float, gtc: float) -> Iterator[Changes]:
+    """The changes of each pair, by sed_scores_eval; ImportError where it is not installed.
+
+    >>> pair = Activation(np.array([0.9, 0.2]), np.array([0.0, 1.0, 2.0]), np.array([[0.0, 1.0]]))
+    >>> [values.tolist() for values in next(changes([pair], dtc=0.5, gtc=0.5))]
+    [[0.9], [1], [0]]
+    """
     from sed_scores_eval.base_modules.scores import create_score_dataframe
     from sed_scores_eval.intersection_based.intermediate_statistics import intermediate_statistics_deltas
 
-    # The package refuses a set without a reference, which all of these pairs may be: one more pair has one.
-    curves = [*curves, Curve(np.zeros(1), np.array([0.0, 1.0]), np.array([[0.0, 1.0]]))]
+    # The package refuses a set without a reference, as these pairs may be: one more pair has one.
+    activations = [*activations, Activation(np.zeros(1), np.array([0.0, 1.0]), np.array([[0.0, 1.0]]))]
     deltas = intermediate_statistics_deltas(
-        {n: create_score_dataframe(c.scores[:, None], c.edges, [CLASS]) for n, c in enumerate(curves)},
-        {n: [(*times, CLASS) for times in c.references.tolist()] for n, c in enumerate(curves)},
+        {n: create_score_dataframe(c.scores[:, None], c.edges, [CLASS]) for n, c in enumerate(activations)},
+        {n: [(*times, CLASS) for times in c.references.tolist()] for n, c in enumerate(activations)},
         dtc_threshold=dtc,
         gtc_threshold=gtc,
     )
-    for number in range(len(curves) - 1):
+    for number in range(len(activations) - 1):
         scores, counts = deltas[number][CLASS]
         yield Changes(scores, counts["tps"].astype(np.int64), counts["fps"].astype(np.int64))

@@ -1,9 +1,12 @@
 """Metrics of retrieval, text to audio (``t2a``) and audio to text (``a2t``) (metrics.md, section 2).
 
-``evaluate`` takes scores of captions (rows) against clips (columns), ``evaluate_top`` the best clips of each caption,
-without scores. Ranks start at 1; items that score alike share the mean of their ranks. A query with several relevant
-items has the rank of the best of them (convention A of section 2.3), its average precision counts them all. Shares
-are fractions, not per cent.
+Conventions
+-----------
+``evaluate`` takes scores of captions (rows) against clips (columns), the higher the better; ``evaluate_top`` takes the
+best clips of each caption, without scores. In ``t2a`` a caption is a query and the clips are ranked, in ``a2t`` a clip
+is a query and the captions are ranked. Ranks start at 1; items that score alike share the mean of their ranks. A query
+with several relevant items has the rank of the best of them (convention A of section 2.3); its average precision counts
+them all. Shares are fractions, not per cent; medr and meanr are ranks, and lower is better.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -19,15 +22,22 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
 from earwitness.metrics import formulas
+from earwitness.metrics.catalogue import CUTS, chosen, of_kind
 from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
 
 DIRECTIONS = {"t2a": "text to audio", "a2t": "audio to text"}
-CUTS = (1, 5, 10, 50)  # of R@k
 TIES = ("average", "benchmark")
-MEANS = tuple(
-    f"{way}_{name}" for way in DIRECTIONS for name in (*(f"r{cut}" for cut in CUTS), "meanr", "map10", "map16")
-)  # whose corpus value is the mean of the queries' values
-BLOCK = 1 << 22  # scores held at a time (16 MB in float32)
+NAMES = [metric.name for metric in of_kind("retrieval")]
+MEANS = tuple(metric.name for metric in of_kind("retrieval") if metric.is_mean)
+SETS = {
+    "all": NAMES,
+    **{way: [name for name in NAMES if name.startswith(way)] for way in DIRECTIONS},
+    "recall": [f"{way}_r{cut}" for way in DIRECTIONS for cut in CUTS],
+    "rank": [f"{way}_{name}" for way in DIRECTIONS for name in ("medr", "meanr")],
+    "map": [f"{way}_{name}" for way in DIRECTIONS for name in ("map10", "map16")],
+    "dcase": ["t2a_r1", "t2a_r5", "t2a_r10", "t2a_map10"],  # of the DCASE challenge's task on language-based retrieval
+}
+BLOCK = 1 << 22  # scores read at a time (16 MB in float32)
 TILE = 2048  # clips compared at a time, so that the scores stay in the processor's cache
 ROWS = 128  # captions compared at a time; at most 255, so that their count fits into one byte
 
@@ -62,8 +72,8 @@ class Evaluation:
     computed; a ``note`` beside the value says where any scores would give it. ``items`` gives float64 [queries] in
     the order of ``queries[direction]`` for the names in ``MEANS`` (the items of ``meanr`` are the ranks, of which
     ``medr`` is the median); ``clips[direction]`` names the clip that each query belongs to. Queries without a relevant
-    item are not scored and stand in ``skipped``. ``pool`` is the number of items a query is compared with, None where
-    it is not known.
+    item are not scored and listed in ``skipped``. ``pool`` is the number of items a query is compared with, None where
+    it is not known. A direction without a metric has no queries and no ``ranks``.
     """
 
     metrics: dict[str, dict]
@@ -74,6 +84,7 @@ class Evaluation:
     pool: dict[str, int | None]
     ranks: dict[str, Ranks]
     notes: list[str]
+    shares: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # by direction R@1, 5, 10: [3, queries]
 
     @cached_property
     def ids(self) -> list:
@@ -92,14 +103,14 @@ class Evaluation:
 
         The ranks are those among the whole pool, whichever clips are drawn.
         """
-        found: dict[str, Statistic] = {}
-        for name, values in self.items.items():
-            found[name] = mean_of(values, *self._owners(name[:3]))
+        found: dict[str, Statistic] = {
+            name: mean_of(values, *self._owners(name[:3])) for name, values in self.items.items()
+        }
         for way, ranks in self.ranks.items():
-            if self.metrics[f"{way}_medr"]["value"] is not None:
+            if self.metrics.get(f"{way}_medr", {}).get("value") is not None:
                 found[f"{way}_medr"] = Median(ranks.best(), *self._owners(way))
-            if self.metrics[f"{way}_gmean"]["value"] is not None:
-                shares = [found[f"{way}_r{cut}"].columns for cut in (1, 5, 10)]
+            if way in self.shares:
+                shares = [mean_of(share, *self._owners(way)).columns for share in self.shares[way]]
                 columns = np.concatenate([*(share[:, :1] for share in shares), shares[0][:, 1:]], axis=1)
                 found[f"{way}_gmean"] = Sums("geometric_mean", columns)
         return found
@@ -126,6 +137,9 @@ def recall(ranks: np.ndarray, cut: int, ties: str = "average") -> tuple[float, n
 
     A query counts when its rank, ties averaged, is at most ``cut``. With ``ties="benchmark"`` it counts as in the
     audio-retrieval benchmark, which differs only where items tie: the rank from 0 is 0 for R@1, below k else.
+
+    >>> recall([1, 3, 12, 7], cut=5)
+    (0.5, array([1., 1., 0., 0.]))
     """
     _check_ties(ties)
     ranks = np.asarray(ranks, dtype=float)
@@ -134,18 +148,30 @@ def recall(ranks: np.ndarray, cut: int, ties: str = "average") -> tuple[float, n
 
 
 def median_rank(ranks: np.ndarray) -> float:
-    """MedR: the median of the best ranks [queries]; of an even number the mean of the middle two."""
+    """MedR: the median of the best ranks [queries]; of an even number the mean of the middle two.
+
+    >>> median_rank([1, 3, 12, 7])
+    5.0
+    """
     return float(np.median(ranks))
 
 
 def mean_rank(ranks: np.ndarray) -> tuple[float, np.ndarray]:
-    """MeanR: the mean of the best ranks [queries], and these, float64 [queries]."""
+    """MeanR: the mean of the best ranks [queries], and these, float64 [queries].
+
+    >>> mean_rank([1, 3, 12, 7])[0]
+    5.75
+    """
     items = np.asarray(ranks, dtype=float)
     return float(items.mean()), items
 
 
 def geometric_mean(shares: Sequence[float]) -> float:
-    """The geometric mean of R@1, R@5 and R@10, 0 if one of them is 0."""
+    """The geometric mean of R@1, R@5 and R@10, 0 if one of them is 0.
+
+    >>> round(geometric_mean([0.1, 0.4, 0.8]), 3)
+    0.317
+    """
     return float(np.prod(shares) ** (1 / len(shares)))
 
 
@@ -154,6 +180,10 @@ def mean_average_precision(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
 
     The sum of i / rank over the relevant items i = 1, 2, ... up to rank k, divided by the number of all relevant items
     but by k at most, not by the number found. Of items that tie at most k count.
+
+    >>> ranks = Ranks(values=np.array([1.0, 4.0, 20.0]), sizes=np.array([2, 1]))  # of two queries
+    >>> mean_average_precision(ranks, cut=10)[1].tolist()
+    [0.75, 0.0]
     """
     query, number = _numbers(ranks)
     gains = np.where((ranks.values <= cut) & (number <= cut), number / ranks.values, 0)
@@ -166,6 +196,9 @@ def set_recall(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
     """R@k by convention B of section 2.3: the mean, and the share of a query's relevant items up to rank k [queries].
 
     With five relevant items it is 0.2 at most for k = 1. ``evaluate`` reports ``recall`` of the best item instead.
+
+    >>> set_recall(Ranks(values=np.array([1.0, 4.0, 20.0]), sizes=np.array([2, 1])), cut=10)[1].tolist()
+    [1.0, 0.0]
     """
     query, _ = _numbers(ranks)
     items = np.bincount(query, ranks.values <= cut, minlength=len(ranks.sizes)) / ranks.sizes
@@ -188,7 +221,9 @@ def validate(
 ) -> None:
     """Refuse what ``evaluate`` cannot score, all offenders in one EarwitnessError; the arguments are the same.
 
-    Goes through all scores once. Infinite scores are ordered like any other; NaN is refused.
+    Reads all scores once. Infinite scores are ordered like any other; NaN is refused.
+
+    >>> validate([[0.9, 0.1], [0.2, 0.8]], owners=["dog.wav", "rain.wav"], clips=["dog.wav", "rain.wav"])
     """
     relevance = _relevance(owners, clips, captions, relevant, scores)
     _refuse_nan({s + row: n for s, block in _blocks(scores, relevance) for row, n in _nan(block)}, relevance)
@@ -202,39 +237,44 @@ def evaluate(
     captions: Ids | None = None,
     relevant: Relevant | None = None,
     ties: str = "average",
+    metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
-    """All metrics of both directions, from scores [captions, clips], the higher the better.
+    """Metrics of both directions, from scores [captions, clips], the higher the better.
 
     ``scores`` is an array, an h5py data set, or a function (start, stop) that gives these rows as an array; it is read
-    in blocks of rows, all of them twice, and has to give the same both times. ``owners`` names the clip of each
-    caption in the order of the rows, ``clips`` those of the columns, ``captions`` the rows (from 0 where not given). A
-    clip may have any number of captions; one without stays in the pool and is no query.
+    in blocks of rows, all of them twice (once without audio to text), and has to give the same both times. ``owners``
+    names the clip of each caption in the order of the rows, ``clips`` those of the columns, ``captions`` the rows (from
+    0 where not given). A clip may have any number of captions; one without stays in the pool and is no query.
 
-    ``relevant`` says for each caption all clips that are relevant to it, in place of its own clip alone, and for each
-    clip all captions it is relevant to; mAP@16 is then given. A caption with an empty list is skipped and counted.
-    ``ties`` is that of ``recall``. With one clip every value of text to audio is 1, whatever the scores; with equal
-    scores every rank is the middle of the pool, (items + 1) / 2, and a note says so.
+    ``relevant`` gives for each caption all clips that are relevant to it, in place of its clip alone, and so for each
+    clip all captions it is relevant to. A caption with an empty list is skipped and counted. ``ties`` is that of
+    ``recall``. ``metrics`` are names of ``earwitness.metrics.catalogue`` or of ``SETS``; None computes all, mAP@16 only
+    with ``relevant``. With one clip every value of text to audio is 1, whatever the scores; with equal scores every
+    rank is the middle of the pool, (items + 1) / 2, and a note says so.
 
-    Raises EarwitnessError for what ``validate`` refuses, and for a function that changes its answers.
+    Raises EarwitnessError for what ``validate`` refuses, unknown metrics, and a function that changes its answers.
+
+    >>> scores = [[0.9, 0.1, 0.3], [0.2, 0.4, 0.8], [0.1, 0.2, 0.7]]
+    >>> owners, clips = ["dog.wav", "rain.wav", "wind.wav"], ["dog.wav", "rain.wav", "wind.wav"]
+    >>> result = evaluate(scores, owners, clips, metrics=["t2a_r1", "t2a_map10", "a2t_medr"])
+    >>> {name: round(entry["value"], 3) for name, entry in result.metrics.items()}
+    {'t2a_r1': 0.667, 't2a_map10': 0.833, 'a2t_medr': 1.0}
     """
     _check_ties(ties)
+    wanted = _wanted(metrics, relevant)
     relevance = _relevance(owners, clips, captions, relevant, scores)
-    cuts = (10, 16) if relevant is not None else (10,)
     notes = [] if relevant is None else _relevance_notes(relevance)
-    counts = _count(scores, relevance)
-    metrics, items, queries, of_clip, skipped, ranks = {}, {}, {}, {}, {}, {}
-    pool = {"t2a": len(relevance.clips), "a2t": len(relevance.captions)}
+    counts = _count(scores, relevance, any(name.startswith("a2t") for name in wanted))
+    result = _nothing({"t2a": len(relevance.clips), "a2t": len(relevance.captions)}, notes)
     for way, query, names, owner in (
         ("t2a", relevance.row, relevance.captions, relevance.owners),
         ("a2t", relevance.column, relevance.clips, relevance.clips),
     ):
-        above, level = counts[way]
-        ranks[way], known = _ranks(query, 1 + above + (level - 1) / 2, len(names))
-        queries[way], of_clip[way] = [names[number] for number in known], [owner[number] for number in known]
-        skipped[way] = [names[number] for number in np.setdiff1d(np.arange(len(names)), known)]
-        notes += _notes(way, query, level, pool[way], len(skipped[way]))
-        _add(metrics, items, way, ranks[way], pool[way], cuts, ties)
-    return Evaluation(metrics, items, queries, of_clip, skipped, pool, ranks, notes)
+        if any(name.startswith(way) for name in wanted):
+            above, level = counts[way]
+            _score(result, way, query, 1 + above + (level - 1) / 2, names, owner, wanted, ties)
+            notes += _notes(way, query, level, result.pool[way], len(result.skipped[way]))
+    return result
 
 
 def evaluate_top(
@@ -244,16 +284,22 @@ def evaluate_top(
     clips: Ids | None = None,
     captions: Ids | None = None,
     relevant: Relevant | None = None,
+    metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
     """The metrics that the k best clips of each caption give, as in a DCASE submission: R and mAP up to k.
 
     ``ranked`` lists for each caption, in the order of ``owners``, the clips from the best on, equally many for each.
     ``clips`` are all that could have been ranked, where known: a name that is not among them is then refused.
-    ``captions`` and ``relevant`` are those of ``evaluate``. All that needs more than k ranks, and audio to text, is
-    None with its reason.
+    ``captions``, ``relevant`` and ``metrics`` are those of ``evaluate``. All that needs more than k ranks, and audio to
+    text, is None with its reason.
 
-    Raises EarwitnessError for lists that cannot be scored, all offenders in one.
+    Raises EarwitnessError for lists that cannot be scored, all offenders in one, and for unknown metrics.
+
+    >>> ranked = [["dog.wav", "rain.wav"], ["wind.wav", "rain.wav"]]
+    >>> evaluate_top(ranked, ["dog.wav", "rain.wav"], metrics="t2a_r1").metrics
+    {'t2a_r1': {'value': 0.5}}
     """
+    wanted = _wanted(metrics, relevant)
     owners = _plain_list(owners)
     offenders = _list_offenders(ranked, owners, captions, clips) or _strangers(ranked, owners)
     if offenders:
@@ -266,60 +312,80 @@ def evaluate_top(
     depth = len(ranked[0])
     found = [{place[clip]: rank for rank, clip in enumerate(line, start=1)} for line in ranked]
     values = [found[row].get(column, np.inf) for row, column in zip(relevance.row, relevance.column, strict=True)]
-    ranks, scored = _ranks(relevance.row, np.array(values, dtype=float), len(owners))
-    skipped = np.setdiff1d(np.arange(len(owners)), scored)
-    pool = len(known) if given else None
-    cuts = (10, 16) if relevant is not None else (10,)
-    metrics, items = {}, {}
-    _add(metrics, items, "t2a", ranks, pool, cuts, "average", depth)
-    reason = f"audio to text cannot be told from the {depth} best clips of each caption"
-    metrics |= {name.replace("t2a", "a2t"): {"value": None, "reason": reason} for name in list(metrics)}
-    notes = [] if relevant is None else _relevance_notes(relevance)
-    notes += [_skipped_note("t2a", len(skipped), len(owners))] if len(skipped) else []
-    return Evaluation(
-        metrics,
-        items,
-        {"t2a": [relevance.captions[n] for n in scored], "a2t": []},
-        {"t2a": [relevance.owners[n] for n in scored], "a2t": []},
-        {"t2a": [relevance.captions[n] for n in skipped], "a2t": []},
-        {"t2a": pool, "a2t": None},
-        {"t2a": ranks},
-        notes,
-    )
+    result = _nothing({"t2a": len(known) if given else None, "a2t": None}, [])
+    ranks = np.array(values, dtype=float)
+    _score(result, "t2a", relevance.row, ranks, relevance.captions, relevance.owners, wanted, "average", depth)
+    reason = f"audio to text cannot be computed from the {depth} best clips of each caption"
+    result.metrics.update({name: {"value": None, "reason": reason} for name in wanted if name.startswith("a2t")})
+    result.notes.extend([] if relevant is None else _relevance_notes(relevance))
+    if skipped := len(result.skipped["t2a"]):
+        result.notes.append(_skipped_note("t2a", skipped, len(owners)))
+    return result
 
 
-def _add(metrics, items, way: str, ranks: Ranks, pool: int | None, cuts, ties: str, depth: int | None = None) -> None:
-    """Put a direction's metrics into ``metrics`` and the queries' values into ``items``; ``depth`` ranks are known."""
-    best = ranks.best() if len(ranks.sizes) else np.zeros(0)
+def _wanted(metrics: str | Iterable[str] | None, relevant: Relevant | None) -> list[str]:
+    wanted = chosen(metrics, SETS, NAMES)
+    return [name for name in wanted if metrics is not None or relevant is not None or not name.endswith("map16")]
+
+
+def _nothing(pool: dict[str, int | None], notes: list[str]) -> Evaluation:
+    """An evaluation that no direction has been added to."""
+    return Evaluation({}, {}, *({way: [] for way in DIRECTIONS} for _ in range(3)), pool, {}, notes)
+
+
+def _score(
+    result: Evaluation,
+    way: str,
+    query: np.ndarray,
+    values: np.ndarray,
+    names: list,
+    owners: list,
+    wanted: Collection[str],
+    ties: str,
+    depth: int | None = None,
+) -> None:
+    """Put one direction into ``result``, from the ranks ``values`` of the relevant items of each ``query``.
+
+    ``names`` are those of the queries, ``owners`` their clips; ``depth`` is the number of ranks that are known.
+    """
+    sizes = np.bincount(query, minlength=len(names))
+    known = np.flatnonzero(sizes)
+    ranks = Ranks(values[np.lexsort((values, query))], sizes[known])
+    result.ranks[way] = ranks
+    result.queries[way], result.clips[way] = [names[n] for n in known], [owners[n] for n in known]
+    result.skipped[way] = [names[n] for n in np.flatnonzero(sizes == 0)]
+    best, pool = ranks.best() if len(known) else np.zeros(0), result.pool[way]
     computed: dict[str, tuple[int | None, Callable]] = {f"r{k}": (k, lambda k=k: recall(best, k, ties)) for k in CUTS}
     computed["medr"] = (None, lambda: (median_rank(best), None))
     computed["meanr"] = (None, lambda: mean_rank(best))
     computed["gmean"] = (10, lambda: (geometric_mean([recall(best, k, ties)[0] for k in (1, 5, 10)]), None))
-    computed |= {f"map{k}": (k, lambda k=k: mean_average_precision(ranks, k)) for k in cuts}
+    computed |= {f"map{k}": (k, lambda k=k: mean_average_precision(ranks, k)) for k in (10, 16)}
     for name, (needed, function) in computed.items():
         key = f"{way}_{name}"
+        if key not in wanted:
+            continue
         if not len(best):
-            metrics[key] = {"value": None, "reason": f"no query of {DIRECTIONS[way]} has a relevant item"}
+            result.metrics[key] = {"value": None, "reason": f"no query of {DIRECTIONS[way]} has a relevant item"}
         elif depth is not None and (needed is None or needed > depth):
-            wanted = "all ranks" if needed is None else f"the {needed} best"
-            metrics[key] = {"value": None, "reason": f"needs {wanted}; only the {depth} best of each query are known"}
+            lacking = "all ranks" if needed is None else f"the {needed} best"
+            reason = f"needs {lacking}; only the {depth} best of each query are known"
+            result.metrics[key] = {"value": None, "reason": reason}
         else:
             value, per_query = function()
-            metrics[key] = {"value": value}
+            result.metrics[key] = {"value": value}
             if per_query is not None:
-                items[key] = per_query
+                result.items[key] = per_query
+            if name == "gmean":
+                result.shares[way] = np.stack([recall(best, k, ties)[1] for k in (1, 5, 10)])
             if pool is not None and name[0] == "r" and needed >= pool:
-                metrics[key]["note"] = f"1 for any scores: only {pool} items are ranked"
+                result.metrics[key]["note"] = f"1 for any scores: only {pool} items are ranked"
 
 
-def _ranks(query: np.ndarray, values: np.ndarray, number: int) -> tuple[Ranks, np.ndarray]:
-    """The ranks by query, and the indices of the queries that have any; ``query`` and ``values`` are parallel."""
-    sizes = np.bincount(query, minlength=number)
-    return Ranks(values[np.lexsort((values, query))], sizes[sizes > 0]), np.flatnonzero(sizes)
+def _count(scores: Scores, relevance: _Relevance, captions_too: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each direction and pair the number of items above the relevant one, and level with it (itself included).
 
-
-def _count(scores: Scores, relevance: _Relevance) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each direction and pair the number of items above the relevant one, and level with it (itself included)."""
+    Captions are ranked, which takes a second reading of the scores, with ``captions_too`` only.
+    """
     row, column = relevance.row, relevance.column
     positive = np.empty(len(row), dtype=float)
     above, least = np.zeros(len(row), dtype=np.int64), np.zeros(len(row), dtype=np.int64)
@@ -327,11 +393,11 @@ def _count(scores: Scores, relevance: _Relevance) -> dict[str, tuple[np.ndarray,
     for start, block in _blocks(scores, relevance):
         missing |= {start + line: number for line, number in _nan(block)}
         pairs = slice(*np.searchsorted(row, [start, start + len(block)]))
-        own = block[row[pairs] - start, column[pairs]]
-        positive[pairs] = own
-        above[pairs], least[pairs] = _row_counts(block, row[pairs] - start, own)
+        positive[pairs] = relevant = block[row[pairs] - start, column[pairs]]
+        above[pairs], least[pairs] = _row_counts(block, row[pairs] - start, relevant)
     _refuse_nan(missing, relevance)
-    return {"t2a": (above, least - above), "a2t": _count_captions(scores, relevance, positive)}
+    counts = {"t2a": (above, least - above)}
+    return counts | {"a2t": _count_captions(scores, relevance, positive)} if captions_too else counts
 
 
 def _row_counts(block: np.ndarray, lines: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -357,7 +423,7 @@ def _count_captions(scores: Scores, relevance: _Relevance, positive: np.ndarray)
         pairs = slice(*np.searchsorted(row, [start, start + len(block)]))
         if not np.array_equal(block[row[pairs] - start, column[pairs]], positive[pairs]):
             raise EarwitnessError(
-                f"The scores of captions {start} to {start + len(block) - 1} were others when they were read again: "
+                f"The scores of captions {start} to {start + len(block) - 1} changed when they were read again: "
                 "a function that gives scores must give the same each time (dropout left on, perhaps)."
             )
         limits = [positive[turn].astype(block.dtype) for turn in turns]
@@ -458,11 +524,12 @@ def _relevance(
 
 
 def _plain_list(ids: Ids) -> list:
-    """Names as Python's own strings and numbers, not NumPy's."""
+    """Names as Python's strings and numbers, not NumPy's."""
     return ids.tolist() if hasattr(ids, "tolist") else list(ids)
 
 
 def _name_offenders(names: list, owners: list, clips: list) -> list[str]:
+    """Names that are missing or not unique."""
     offenders = []
     if not owners or not clips:
         offenders.append(f"there are {len(owners)} captions and {len(clips)} clips; at least one of each is needed")
@@ -492,7 +559,7 @@ def _shape_offenders(scores: Scores, captions: int, clips: int) -> list[str]:
 
 
 def _unknown(named: Iterable[tuple[str, Hashable]], known: Collection[Hashable]) -> list[str]:
-    """What to say of the pairs (where it is named, clip) whose clip is not among the known ones."""
+    """The pairs (where it is named, clip) whose clip is not among the known ones, as messages."""
     lost = [(where, clip) for where, clip in named if clip not in known]
     alike = {_plain(clip): clip for clip in known} if lost else {}
     offenders = []
@@ -509,6 +576,7 @@ def _plain(clip: Hashable) -> str:
 
 
 def _table_offenders(relevant: Relevant, names: list, place: dict) -> list[str]:
+    """What is wrong with the table of relevant clips."""
     known = set(names)
     offenders = [
         f"the table of relevant clips has caption {n!r}, which is not scored" for n in relevant if n not in known
@@ -561,7 +629,7 @@ def _list_offenders(ranked: Sequence[Ids], owners: Ids, captions: Ids | None, cl
 
 
 def _strangers(ranked: Sequence[Ids], owners: Ids) -> list[str]:
-    """Names that differ throughout from those of the captions' clips would score 0 without a word."""
+    """Names that are all unlike those of the captions' clips, which would score 0 without an error."""
     listed_clips = {clip for line in ranked for clip in line}
     if not listed_clips.isdisjoint(owners):
         return []
@@ -597,8 +665,8 @@ def _skipped_note(way: str, skipped: int, queries: int) -> str:
 
 
 def _relevance_notes(relevance: _Relevance) -> list[str]:
-    """A table that leaves out captions' own clips is unusual."""
-    own = {clip: number for number, clip in enumerate(relevance.clips)}
+    """A table of relevant clips that leaves out the clips of captions is unusual."""
+    place = {clip: number for number, clip in enumerate(relevance.clips)}
     pairs = set(zip(relevance.row.tolist(), relevance.column.tolist(), strict=True))
-    lost = sum((row, own[clip]) not in pairs for row, clip in enumerate(relevance.owners))
-    return [f"{lost} captions do not have their own clip among their relevant clips"] if lost else []
+    lost = sum((row, place[clip]) not in pairs for row, clip in enumerate(relevance.owners))
+    return [f"{lost} captions lack the clip they were written for among their relevant clips"] if lost else []

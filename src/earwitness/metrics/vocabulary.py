@@ -6,19 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from earwitness.metrics.catalogue import of_kind
 from earwitness.metrics.pairs import require_pairs
 
-NAMES = (
-    "vocab_candidates",
-    "vocab_references",
-    "vocab_ratio",
-    "vocab_references_avg",
-    "vocab_ratio_avg",
-    "vocab_precision",
-    "vocab_recall",
-    "vocab_f1",
-    "vocab_jaccard",
-)
+NAMES = tuple(metric.name for metric in of_kind("captioning") if metric.name.startswith("vocab_"))
 NO_CANDIDATES = "no generated caption has a word"
 NO_INTERVAL = "clips drawn with replacement are fewer different ones, and so have fewer different words"
 NO_REFERENCES = "no reference has a word"
@@ -35,46 +26,38 @@ def vocabulary(candidates: Sequence[str], references: Sequence[Sequence[str]], s
     references' words that a candidate has; ``vocab_f1`` and ``vocab_jaccard`` follow.
 
     A quotient of 0 words is ``{"value": None, "reason": str}``. Raises EarwitnessError for texts that do not pair.
+
+    >>> found = vocabulary(["a dog", "rain"], [["a dog barks"], ["rain falls"]])
+    >>> found["vocab_candidates"]["value"], found["vocab_recall"]["value"]
+    (3.0, 0.6)
     """
     require_pairs("The vocabulary", candidates, references)
-    said = _words(candidates)
+    generated = _words(candidates)
     known = _words([text for texts in references for text in texts])
-    both, drawn = len(said & known), _drawn(references, seed)
-    entries = {
-        "vocab_candidates": {"value": float(len(said))},
-        "vocab_references": {"value": float(len(known))},
-        "vocab_ratio": _quotient(len(said), len(known), NO_REFERENCES),
-        "vocab_references_avg": {"value": drawn},
-        "vocab_ratio_avg": _quotient(len(said), drawn, "no reference that was drawn has a word"),
-        "vocab_precision": _quotient(both, len(said), NO_CANDIDATES),
-        "vocab_recall": _quotient(both, len(known), NO_REFERENCES),
-        "vocab_f1": _quotient(2 * both, len(said) + len(known), f"{NO_CANDIDATES}, and {NO_REFERENCES}"),
-        "vocab_jaccard": _quotient(both, len(said | known), f"{NO_CANDIDATES}, and {NO_REFERENCES}"),
+    both = len(generated & known)
+    # aac-metrics draws with torch: a Mersenne Twister's next 32 bits, modulo the number of references. NumPy's older
+    # generator gives the same bits.
+    sizes = np.array([len(texts) for texts in references])
+    bits = np.random.RandomState(seed).randint(0, 2**32, size=(sizes.max(), len(sizes)), dtype=np.uint32)
+    draws = [[texts[one] for texts, one in zip(references, row, strict=True)] for row in bits % sizes]
+    drawn = float(np.mean([len(_words(draw)) for draw in draws]))
+    nothing = f"{NO_CANDIDATES}, and {NO_REFERENCES}"
+    quotients = {  # numerator, denominator, and the reason where the denominator is 0
+        "vocab_candidates": (len(generated), 1, ""),
+        "vocab_references": (len(known), 1, ""),
+        "vocab_ratio": (len(generated), len(known), NO_REFERENCES),
+        "vocab_references_avg": (drawn, 1, ""),
+        "vocab_ratio_avg": (len(generated), drawn, "no reference that was drawn has a word"),
+        "vocab_precision": (both, len(generated), NO_CANDIDATES),
+        "vocab_recall": (both, len(known), NO_REFERENCES),
+        "vocab_f1": (2 * both, len(generated) + len(known), nothing),
+        "vocab_jaccard": (both, len(generated | known), nothing),
     }
-    return _told(entries)
+    return {
+        name: {"value": part / whole, "ci95_reason": NO_INTERVAL} if whole else {"value": None, "reason": reason}
+        for name, (part, whole, reason) in quotients.items()
+    }
 
 
 def _words(texts: Sequence[str]) -> set[str]:
     return {word for text in texts for word in text.split()}
-
-
-def _drawn(references: Sequence[Sequence[str]], seed: int) -> float:
-    """Mean number of distinct words of one reference an item.
-
-    aac-metrics draws with torch: a Mersenne Twister's next 32 bits, modulo the number of references. NumPy's older
-    generator gives the same bits.
-    """
-    sizes = np.array([len(texts) for texts in references])
-    bits = np.random.RandomState(seed).randint(0, 2**32, size=(sizes.max(), len(sizes)), dtype=np.uint32)
-    draws = [[texts[one] for texts, one in zip(references, row, strict=True)] for row in bits % sizes]
-    return float(np.mean([len(_words(draw)) for draw in draws]))
-
-
-def _told(entries: dict[str, dict]) -> dict[str, dict]:
-    """The entries with a value, with why they have no interval."""
-    told = {"ci95_reason": NO_INTERVAL}
-    return {name: entry if entry["value"] is None else entry | told for name, entry in entries.items()}
-
-
-def _quotient(part: float, whole: float, reason: str) -> dict:
-    return {"value": part / whole} if whole else {"value": None, "reason": reason}

@@ -18,11 +18,11 @@ from earwitness.metrics import fluency, sentences, spice
 AGREEING = 0.05  # of the candidates' ids, below which two files are taken to be about different clips
 LISTED = 20  # clips of one file only, in a message
 SUBSET = "--subset ignores references without a candidate (they are counted)."
-# The fields that stand for keys of a configuration, which the reasons of the metrics name.
+# What the reasons of the metrics name, by the field that sets it.
 KEYS = {
-    "spice_jars": "spice.jars",
-    "spice_cache": "spice.cache",
-    "spice_minutes": "spice.minutes",
+    "spice_jars": "jars",
+    "spice_cache": "cache",
+    "spice_minutes": "minutes",
     "sentence_model": sentences.KEY,
     "fluency_model": fluency.KEY,
 }
@@ -116,7 +116,7 @@ def _unusable_tools(files: CaptionFiles) -> list[str]:
             try:
                 find(folder)
             except EarwitnessError as error:
-                problems.append(f"{_option(field)} {folder}: {str(error).replace(KEYS[field], _option(field))}")
+                problems.append(f"{_option(field)} {folder}: {error}")
     return problems
 
 
