@@ -55,6 +55,12 @@ def test_one_line_each_is_all_that_changes_outside_the_modules(copy):
     assert sorted(difference) == sorted(f"+ {line}" for _, line in registry_lines())
 
 
+def test_toys_keep_to_the_layers(copy):
+    (copy / "tests").mkdir()
+    shutil.copy(ROOT / "tests/test_layers.py", copy / "tests")
+    copy.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "module or networks", "tests/test_layers.py")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_metrics_have_values_and_intervals(tones, name):
     result = read(tones / name / "metrics.json")
