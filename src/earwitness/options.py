@@ -220,10 +220,10 @@ class ExperimentOptions(Entry):
     """What every experiment has, whatever its system."""
 
     STAGES = ("weights", "prediction", "scores")
-    KINDS: ClassVar[
-        tuple[str, ...]
-    ]  # the kinds of prediction that the system makes, of registry.KINDS; the first leads
-    TRAINED: ClassVar[bool] = True  # False: there is nothing to train, the system predicts from what it reads
+    # The kinds of prediction that the system makes, of registry.KINDS; the first leads.
+    KINDS: ClassVar[tuple[str, ...]]
+    # A trained system has the field `train: TrainingOptions`; False: it predicts from what it reads.
+    TRAINED: ClassVar[bool] = True
 
     system: str
     seeds: Annotated[
@@ -262,7 +262,7 @@ class ExperimentOptions(Entry):
     @property
     def threads(self) -> int:
         """Threads of computation in training and prediction."""
-        return 1
+        return self.train.threads if self.TRAINED else 1
 
 
 class DecodingOptions(Options):

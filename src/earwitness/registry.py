@@ -25,15 +25,17 @@ class KindEntry(NamedTuple):
     page: str = "earwitness.report.interface:KindPage"
 
 
+def _layout(module: str, name: str) -> Entry:
+    place = f"earwitness.corpora.layouts.{module}:{name}"
+    return Entry(f"{place}Options", place)
+
+
 LAYOUTS = {
-    name: Entry(f"earwitness.corpora.layouts.{name}:{kind}Options", f"earwitness.corpora.layouts.{name}:{kind}")
-    for name, kind in {
-        "mini": "Mini",
-        "clotho": "Clotho",
-        "audiocaps": "AudioCaps",
-        "audiogrounding": "AudioGrounding",
-        "folder": "Folder",
-    }.items()
+    "mini": _layout("mini", "Mini"),
+    "clotho": _layout("clotho", "Clotho"),
+    "audiocaps": _layout("audiocaps", "AudioCaps"),
+    "audiogrounding": _layout("audiogrounding", "AudioGrounding"),
+    "folder": _layout("folder", "Folder"),
 }
 EXTRACTORS = {
     "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel.spectrogram:LogMel"),

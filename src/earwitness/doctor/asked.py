@@ -75,6 +75,10 @@ class Asked:
             for name in need.experiments:
                 yield dataset, name, self.config.experiment(dataset, name)
 
+    def trained(self) -> Iterator[tuple[str, str, ExperimentOptions]]:
+        """Those of the experiments whose systems are trained."""
+        return (found for found in self.experiments() if found[2].TRAINED)
+
     def datasets(self) -> Iterator[Dataset]:
         """The data sets that the targets need."""
         return (self.configured[name] for name in self.needs)

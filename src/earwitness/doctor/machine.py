@@ -101,7 +101,7 @@ def check_devices(asked: Asked) -> Iterator[Finding]:
         why = "is a build for CPUs" if torch.version.cuda is None else "cannot use the GPU with this driver"
         yield Finding(NOTE, f"There is an NVIDIA driver, but torch {why}", "Install torch's build for the driver")
     users: dict[Finding, list[str]] = defaultdict(list)
-    for dataset, name, options in asked.experiments():
+    for dataset, name, options in asked.trained():
         for finding in _misfits(options.train, devices, cores, bf16):
             users[finding].append(f"{dataset}/{name}")
     for finding, names in users.items():

@@ -67,7 +67,7 @@ def to_write(asked: Asked) -> Iterator[ToWrite]:
             folder = RESULTS / dataset.name / "features" / name
             count = _feature_bytes(asked.config.feature(dataset.name, name), seconds, folder)
             yield ToWrite(RESULTS, f"{dataset.name}/features/{name}", count)
-    for dataset, name, options in asked.experiments():
+    for dataset, name, options in asked.trained():
         folders = [RESULTS / dataset / name / f"seed-{seed}" for seed in options.seeds]
         todo = sum(not (folder / "model.safetensors").exists() for folder in folders)
         yield ToWrite(RESULTS, f"training of {dataset}/{name}", todo * TRAINING)

@@ -56,6 +56,7 @@ def extract(
         "untrained": options.untrained,
         "device": "GPU" if extractor.on_gpu else "CPU",
         "code": code_version(),
+        "hop": extractor.hop / extractor.sample_rate,  # seconds
     }
     folder = out.with_suffix(".shards")
     shards = list(shards_of(options, clips, root, folder, provenance))

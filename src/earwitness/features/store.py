@@ -93,6 +93,16 @@ class FeatureStore:
         return made | {"inputs": weights}
 
     @property
+    def hop(self) -> float:
+        """Seconds from one frame to the next; EarwitnessError of features from elsewhere, which do not say."""
+        if "hop" not in self.provenance:
+            raise EarwitnessError(
+                f"{self.path} does not say how many seconds are between its frames, which is needed to locate sounds: "
+                "it holds features from elsewhere, or an earlier version of Earwitness made it."
+            )
+        return self.provenance["hop"]
+
+    @property
     def total(self) -> int:
         """Frames of all clips together."""
         return int(self._offsets[-1])

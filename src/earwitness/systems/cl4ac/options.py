@@ -143,8 +143,3 @@ class Cl4acOptions(ExperimentOptions):
     def found(self, tools: Any) -> dict[str, str]:
         """The digest of SPICE's jars where SPIDEr chooses the epoch."""
         return {"spice": tools.digests()["spice"]} if self.train.monitor == "spider" else {}
-
-    @property
-    def threads(self) -> int:
-        """Threads of computation in training and prediction."""
-        return self.train.threads
