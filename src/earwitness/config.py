@@ -1,8 +1,8 @@
-"""The configuration: one validated model, the source of every default and of ``config/schema.json``.
+"""The configuration: one validated model that defines every default and ``config/schema.json``.
 
-:class:`Config` takes the mapping Snakemake read, or raises one ConfigError that lists everything that is wrong, each
-with its place, its value and the nearest valid names. ``python -m earwitness.config > config/schema.json`` writes the
-schema anew.
+:class:`Config` validates the mapping that Snakemake read. It raises one ConfigError that lists all problems, each with
+its place, its value and the nearest valid names. ``python -m earwitness.config > config/schema.json`` updates the
+schema.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RESERVED = ("audio", "baselines", "corpus", "features", "text", "clap")  # folde
 
 @cache
 def model() -> type[Options]:
-    """The pydantic model of the whole configuration, over everything registered."""
+    """The pydantic model of the whole configuration, with the options of everything in the registry."""
     dataset = _one_of(registry.LAYOUTS, "layout")
     feature = _one_of(registry.EXTRACTORS, "extractor")
     text = _one_of(registry.TEXTS, "kind")
@@ -80,7 +80,7 @@ def schema() -> dict[str, Any]:
 
 
 def _one_of(entries: dict[str, registry.Entry], kind: str) -> Any:
-    """The union of the option models of a registry, told apart by the key ``kind``."""
+    """The union of the option models of a registry, discriminated by the key ``kind``."""
     choices = registry.options_of(entries)
     if len(choices) == 1:
         return choices[0]
@@ -88,11 +88,13 @@ def _one_of(entries: dict[str, registry.Entry], kind: str) -> Any:
 
 
 class Config:
-    """The validated configuration, answering what each rule asks of it.
+    """The validated configuration, with what the rules need from it.
 
     Attributes: ``datasets``, ``features``, ``texts``, ``experiments`` and ``id_lists`` (name -> options),
-    ``checkpoints``, ``sentence_models``, ``spice``, ``tracking``. ``experiments`` are those that run: ``extends`` and
-    ``sweep`` are resolved.
+    ``checkpoints``, ``sentence_models``, ``spice``, ``tracking``. In ``experiments``, ``extends`` and ``sweep`` are
+    resolved.
+
+    Raises ConfigError that lists all problems.
     """
 
     def __init__(self, content: Mapping[str, Any]):
@@ -132,14 +134,14 @@ class Config:
 
     @cache  # noqa: B019 (as long as the configuration lives)
     def experiment(self, dataset: str, name: str) -> ExperimentOptions:
-        """An experiment's options on one data set: the system's overrides there, under the entry's own keys."""
-        own = self._raw["experiments"][name]
-        below = self.datasets[dataset].overrides.systems.get(own["system"], {})
-        place = f"datasets.{dataset}.overrides.systems.{own['system']}"  # each entry is valid by itself
-        return _validate(type(self.experiments[name]), merge(below, own), place)
+        """An experiment's options on one data set: the keys of its entry win over the system's overrides there."""
+        entry = self._raw["experiments"][name]
+        below = self.datasets[dataset].overrides.systems.get(entry["system"], {})
+        place = f"datasets.{dataset}.overrides.systems.{entry['system']}"  # each entry is valid by itself
+        return _validate(type(self.experiments[name]), merge(below, entry), place)
 
     def experiments_of(self, dataset: str) -> list[str]:
-        """The experiments that are compared on a data set."""
+        """The experiments that a data set's comparison page shows, sweeps expanded."""
         chosen = self.datasets[dataset].experiments
         if chosen is None:
             return [name for name in self.experiments if name not in self._expanded.derived]
@@ -148,8 +150,8 @@ class Config:
 
     @cache  # noqa: B019 (as long as the configuration lives)
     def trained_as(self, dataset: str, experiment: str) -> str:
-        """The experiment whose training this one shares: the first with equal options, where prediction and scores only
-        differ; itself where there is none."""
+        """The experiment whose training this one shares: the first that differs in prediction or scores alone; else
+        itself."""
         options = self.experiment(dataset, experiment)
         if not options.TRAINED:
             return experiment
@@ -171,7 +173,7 @@ class Config:
         return list(dict.fromkeys(names))
 
     def untrained(self, dataset: str, experiment: str) -> list[str]:
-        """The features of an experiment whose extractors have weights that nobody trained."""
+        """The features of an experiment whose extractors have random weights."""
         used = self._used(dataset, experiment, "features")
         names = [use.entry for use in used if self.feature(use.dataset or dataset, use.entry).untrained]
         for use in self._used(dataset, experiment, "experiments"):
@@ -229,7 +231,7 @@ class Config:
                         yield f"datasets.{dataset}.overrides.{kind}: {value!r}; {nearest(value, known)}"
 
     def _bad_uses(self, name: str, entry: ExperimentOptions) -> Iterator[str]:
-        """Entries that an experiment reads and that are not there."""
+        """Entries that an experiment reads but the configuration lacks."""
         known = {"features": self.features, "text": self.texts, "experiments": self.experiments}
         written = self._expanded.origin[name]
         for use in entry.uses():
@@ -241,14 +243,14 @@ class Config:
                 yield f"experiments.{written}.{place}: {use.dataset!r}; {nearest(use.dataset, self.datasets)}"
 
     def _as_written(self, error: ConfigError) -> list[str]:
-        """The lines of an error, with experiments called as the configuration calls them."""
+        """The lines of an error, with experiments named as in the configuration, not as expanded."""
         lines = [line.removeprefix("  - ") for line in str(error).splitlines()[1:]]
         for name, written in self._expanded.origin.items():
             lines = [line.replace(f"experiments.{name}.", f"experiments.{written}.", 1) for line in lines]
         return list(dict.fromkeys(lines))
 
     def _bad_list_names(self) -> Iterator[str]:
-        """Id lists that are named and not there, and data sets that id lists name."""
+        """Unknown id lists, and unknown data sets that id lists name."""
         named = {f"datasets.{name}.audit": entry.audit for name, entry in self.datasets.items()}
         for kind, entries in (("features", self.features), ("experiments", self.experiments)):
             named |= {f"{kind}.{name}.trained_on": entry.trained_on for name, entry in entries.items()}
@@ -256,11 +258,11 @@ class Config:
             for kind in ("features", "systems"):
                 for name, over in getattr(entry.overrides, kind).items():
                     lists = over.get("trained_on")
-                    if isinstance(lists, list):  # anything else is told where the override is merged
+                    if isinstance(lists, list):  # anything else is reported where the override is merged
                         named[f"datasets.{dataset}.overrides.{kind}.{name}.trained_on"] = lists
         for place, lists in named.items():
             if lists and not self.id_lists:
-                yield f"{place}: {lists[0]!r}; the configuration has no `id_lists`, where it would be described"
+                yield f"{place}: {lists[0]!r}; the configuration has no `id_lists`"
                 continue
             yield from (
                 f"{place}: {value!r}; {nearest(value, self.id_lists)}" for value in lists if value not in self.id_lists
@@ -270,13 +272,13 @@ class Config:
                 yield f"id_lists.{name}.dataset: {entry.dataset!r}; {nearest(entry.dataset, self.datasets)}"
 
     def _bad_sources(self) -> Iterator[str]:
-        """Folders that two published records would be fetched to."""
+        """Folders into which two published records would be fetched."""
         first: dict[str, tuple[str, str]] = {}
         for name, entry in self.datasets.items():
             if (source := getattr(entry, "source", None)) is not None:
                 other, known = first.setdefault(str(Path(entry.audio).expanduser()), (name, source))
                 if source != known:
-                    yield f"datasets.{name}.source: {source!r} would go to the folder of {other!r}, which is {known!r}"
+                    yield f"datasets.{name}.source: {source!r} and {known!r} of {other!r} have the same folder"
 
     def _bad_overrides(self) -> Iterator[str]:
         for dataset, entry in self.datasets.items():
@@ -284,7 +286,11 @@ class Config:
             checks = [
                 *((self.feature, name) for name in overrides.features if name in self.features),
                 *((self.text, name) for name in overrides.texts if name in self.texts),
-                *((self.experiment, name) for name, own in self.experiments.items() if own.system in overrides.systems),
+                *(
+                    (self.experiment, name)
+                    for name, used in self.experiments.items()
+                    if used.system in overrides.systems
+                ),
             ]
             for check, name in checks:
                 try:
@@ -337,12 +343,10 @@ def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> s
             siblings = _fields_at(kind, problem["loc"][:-1])
             return f"{where}: no such key; {nearest(str(problem['loc'][-1]), siblings)}"
         case "missing":
-            return f"{where}: this key is needed and absent"
+            return f"{where}: this required key is missing"
         case "union_tag_not_found":
             key = context["discriminator"].strip("'")
-            return (
-                f"{where}.{key}: this key is needed and absent; the entry has {', '.join(map(str, problem['input']))}"
-            )
+            return f"{where}.{key}: this required key is missing; the entry has {', '.join(map(str, problem['input']))}"
         case "union_tag_invalid":
             tags = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
             key = context["discriminator"].strip("'")
@@ -365,7 +369,7 @@ def _is_number(text: Any) -> bool:
 
 
 def _without_tags(location: tuple) -> list:
-    """A location without the tags of unions that pydantic puts in (``datasets.mini.mini.clips``)."""
+    """A location without the tags that pydantic inserts for unions (``datasets.mini.mini.clips``)."""
     location = tuple(part for part in location if not (isinstance(part, str) and _TYPE_TAG.match(part)))
     names = {
         "datasets": registry.LAYOUTS,
@@ -389,7 +393,7 @@ def _fields_at(kind: Any, location: tuple) -> list[str]:
 
 
 def _step(kind: Any, part: str | int) -> Any:
-    """The type that stands under ``part`` of ``kind``: a field, a value of a mapping, or a member of a union."""
+    """The type at ``part`` of ``kind``: a field, value of a mapping, or member of a union; None if there is none."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         field = kind.model_fields.get(str(part))
         if field is None:

@@ -1,13 +1,13 @@
-"""Experiments as they are written -> experiments as they run: ``extends`` and ``sweep`` are resolved.
+"""Resolves ``extends`` and ``sweep`` of experiments.
 
-An experiment that ``extends`` another gives only what differs. One with a ``sweep`` stands for several, one for each
-combination of the values::
+An experiment that ``extends`` another one states only the differences. One with a ``sweep`` stands for one experiment
+per combination of the values::
 
     atr-grid:
       extends: atr
       sweep:
         features: {cnn14: [cnn14], vggish: [vggish]}    # by label
-        pooling: [mean, max]                            # values that are their own labels
+        pooling: [mean, max]                            # values serve as labels
 
 are ``atr-grid-cnn14-mean``, ``atr-grid-cnn14-max``, ``atr-grid-vggish-mean`` and ``atr-grid-vggish-max``. Keys with
 dots reach into nested options (``loss.contrastive_weight: [0, 1]``).
@@ -31,10 +31,11 @@ class Expanded:
     """Experiments without ``extends`` and ``sweep``.
 
     Attributes:
-        entries: name -> options; one that cannot be resolved is left out and told in ``problems``.
-        origin: the entry of the configuration that each experiment was written as.
-        sweeps: the experiments of each entry with a sweep.
-        derived: experiments that extend another one or are part of a sweep.
+        entries: name -> options; without those that cannot be resolved, which are in ``problems``.
+        origin: experiment -> the entry of the configuration that it comes from.
+        sweeps: entry with a sweep -> its experiments.
+        derived: experiments that extend another one or belong to a sweep.
+        problems: one message per mistake.
     """
 
     entries: dict[str, Any] = field(default_factory=dict)
@@ -57,8 +58,8 @@ def expand(experiments: Mapping[str, Any]) -> Expanded:
             continue
         resolved: dict[str, Any] = {}
         for ancestor in reversed(chain):
-            own = {key: value for key, value in experiments[ancestor].items() if key not in ("extends", "sweep")}
-            resolved = merge(resolved, own)
+            options = {key: value for key, value in experiments[ancestor].items() if key not in ("extends", "sweep")}
+            resolved = merge(resolved, options)
         members = _members(name, entry["sweep"]) if "sweep" in entry else iter([(name, {})])
         for member in members:
             if isinstance(member, str):
@@ -76,24 +77,24 @@ def expand(experiments: Mapping[str, Any]) -> Expanded:
 
 
 def _chain(name: str, experiments: Mapping[str, Any]) -> list[str] | str:
-    """An experiment and those it extends, itself first; or what is wrong with them."""
+    """An experiment and those it extends, itself first; or an error message."""
     chain = [name]
     while (parent := experiments[chain[-1]].get("extends")) is not None:
         place = f"experiments.{chain[-1]}.extends"
         if not isinstance(parent, str) or parent not in experiments:
             return f"{place}: {parent!r}; {nearest(str(parent), [known for known in experiments if known != name])}"
         if parent in chain:
-            return f"{place}: {parent!r} extends {chain[-1]!r} in turn; one of the two has to stand by itself"
+            return f"{place}: {parent!r} extends {chain[-1]!r} in turn: the cycle must be broken"
         if not isinstance(experiments[parent], Mapping):
-            return f"{place}: {parent!r} is no mapping of options"
+            return f"{place}: {parent!r} is not a mapping of options"
         if "sweep" in experiments[parent]:
-            return f"{place}: {parent!r} is a sweep; extend the experiment that it varies"
+            return f"{place}: {parent!r} is a sweep; extend the experiment that the sweep varies"
         chain.append(parent)
     return chain
 
 
 def _members(name: str, sweep: Any) -> Iterator[tuple[str, dict[str, Any]] | str]:
-    """The names of a sweep's experiments, each with what it changes; or what is wrong."""
+    """The names of a sweep's experiments, each with its options; or error messages."""
     place = f"experiments.{name}.sweep"
     if not isinstance(sweep, Mapping) or not sweep:
         yield f"{place}: {sweep!r}; expected lists of values by key, such as {{pooling: [mean, max]}}"

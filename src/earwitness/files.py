@@ -61,11 +61,11 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file; EarwitnessError when it is not valid JSON."""
+    """Read a JSON file; raises EarwitnessError if it is not valid JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise EarwitnessError(f"{path} is not valid JSON: {error}. Remove it and run again to make it anew.") from error
+        raise EarwitnessError(f"{path} is not valid JSON: {error}. Remove it and run again.") from error
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -91,7 +91,7 @@ def code_version() -> str:
 
 
 def provenance(made_by: str, inputs: dict[str, str | os.PathLike] | None = None, **settings: Any) -> dict[str, Any]:
-    """How a file was made: stage or system, its settings, digests of its input files and the code's version."""
+    """How a file was made: stage or system, settings, digests of the input files, and version of the code."""
     return {
         "schema": SCHEMA,
         "made_by": made_by,
@@ -102,7 +102,7 @@ def provenance(made_by: str, inputs: dict[str, str | os.PathLike] | None = None,
 
 
 def checkpoint_digests(paths: dict[str, str]) -> dict[str, str]:
-    """Digests of checkpoint files by their configuration key; EarwitnessError that lists all missing ones."""
+    """Digests of checkpoint files by configuration key; raises EarwitnessError that lists all missing files."""
     if missing := [f"{key}: {path} does not exist" for key, path in paths.items() if not Path(path).is_file()]:
         advice = "Put the public file there, or set `none` to train from scratch."
         raise EarwitnessError(listed("Weights in the configuration are missing:", missing, advice))
@@ -110,9 +110,10 @@ def checkpoint_digests(paths: dict[str, str]) -> dict[str, str]:
 
 
 def require_match(path: str | os.PathLike, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raise MismatchError for a file whose schema, maker, settings or inputs differ from ``expected``.
+    """Raise MismatchError for a file whose provenance (``found``) differs from ``expected``.
 
-    Only the keys in ``expected`` are compared, and never the code's version.
+    Compares ``schema``, ``made_by``, ``settings`` and ``inputs``, and only keys that ``expected`` has; never the code's
+    version.
     """
     differences = []
     for key in ("schema", "made_by"):
@@ -124,4 +125,4 @@ def require_match(path: str | os.PathLike, found: dict[str, Any], expected: dict
                 differences.append(f"{group}.{key}: the file has {has!r}, {value!r} is needed")
     if differences:
         details = "; ".join(differences)
-        raise MismatchError(f"{path} was made otherwise than needed here: {details}. Remove it and run again.")
+        raise MismatchError(f"{path} does not fit: {details}. Remove it and run again.")

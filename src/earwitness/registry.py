@@ -1,8 +1,8 @@
-"""Every layout, extractor, text, system and kind of prediction by name: the one line that each adds outside its module.
+"""All layouts, extractors, texts, systems and kinds of prediction by name; a new one adds one line here.
 
-A value names what a user may set (a pydantic model, cheap to import: the configuration is checked before anything
-else) and what does the work (imported only when it is used). A kind of prediction is no entry of the configuration: its
-value names what predicts and scores it (cheap to import: rules are made from it) and what the page shows of it.
+Each entry names the options (a pydantic model, quick to import since the configuration is checked first) and the
+implementation (imported only when it is used). A kind of prediction has no options: its entry names the class that
+predicts and scores (quick to import since rules are made from it) and its section on the comparison page.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where to find the two halves of a registered thing, each as ``module:name``."""
+    """Options and implementation, each as ``module:name``."""
 
     options: str
     implementation: str
 
 
 class KindEntry(NamedTuple):
-    """Where to find the two halves of a kind of prediction, each as ``module:name``."""
+    """The ``Kind`` and the ``KindPage`` of a kind of prediction, each as ``module:name``."""
 
     evaluation: str
     page: str = "earwitness.report.interface:KindPage"
@@ -71,13 +71,13 @@ KINDS = {
 
 
 def load(place: str) -> Any:
-    """Import what ``module:name`` points to."""
+    """Import the object at ``module:name``."""
     module, name = place.split(":")
     return getattr(import_module(module), name)
 
 
 def kind(name: str) -> Any:
-    """A kind of prediction, by its name."""
+    """An instance of the kind of prediction with this name."""
     return load(KINDS[name].evaluation)()
 
 

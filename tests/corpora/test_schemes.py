@@ -11,8 +11,8 @@ from earwitness.errors import CorpusError
 from tests.places import shared
 
 
-def clip(own_split, name, split=None):
-    return ListedClip(f"{own_split}/{name}", split or own_split, None, ("rain",))
+def clip(listed_split, name, split=None):
+    return ListedClip(f"{listed_split}/{name}", split or listed_split, None, ("rain",))
 
 
 @pytest.fixture

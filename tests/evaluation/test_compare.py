@@ -74,7 +74,7 @@ def test_means_are_over_shared_clips_and_seeds(first, second):
 def test_a_corpus_value_is_told_only_where_the_lists_are_equal(first, second, tmp_path):
     bleu = compare(first, second)["metrics"]["bleu_1"]
     assert (bleu["a"], bleu["b"], bleu["difference"]) == (None, None, None)
-    assert bleu["reason"] == "nothing was kept of the clips that it could be computed from again"
+    assert "statistics" in bleu["reason"]
     same = experiment(tmp_path / "clotho" / "same", [{"a": 0.0, "b": 0.0, "c": 3.0}], "x", corpus_bleu=0.75)
     found = compare(first, same)
     assert found["lists_differ"] is False and found["shared"] == 3
@@ -90,12 +90,12 @@ def test_a_metric_that_was_not_computed_keeps_its_reason(first, second):
 
 def test_runs_without_a_shared_clip_are_refused(first, tmp_path):
     other = experiment(tmp_path / "mini" / "three", [{"z": 1.0}], "z")
-    with pytest.raises(MismatchError, match=r"share no clip.*3 clips such as 'a'.*1 such as 'z'"):
+    with pytest.raises(MismatchError, match=r"clotho/one .*mini/three .*\b3 .*'a'.*\b1 .*'z'"):
         compare(first, other)
 
 
 def test_missing_files_are_named_together(first, second, tmp_path):
-    with pytest.raises(EarwitnessError, match=r"(?s)no/metrics\.json does not exist.*nor/metrics\.json does not exist"):
+    with pytest.raises(EarwitnessError, match=r"(?s)/no/metrics\.json.*/nor/metrics\.json"):
         compare(tmp_path / "no", tmp_path / "nor")
     scores = (second / "seed-0" / "captioning" / "metrics.json").read_text()
     (second / "seed-0" / "captioning" / "metrics.json").write_text("[]", encoding="utf-8")
@@ -113,7 +113,7 @@ def test_missing_files_are_named_together(first, second, tmp_path):
 
 def test_seeds_that_scored_other_clips_are_refused(second, tmp_path):
     torn = experiment(tmp_path / "clotho" / "torn", [{"a": 1.0}, {"b": 1.0}], "x")
-    with pytest.raises(MismatchError, match="torn were scored on other clips"):
+    with pytest.raises(MismatchError, match=r"torn .*clips"):
         compare(torn, second)
 
 
@@ -128,14 +128,13 @@ def test_other_audio_and_other_references_are_told(first, second, capsys):
     assert (found["references_differ"], found["audio_differs"]) == (True, 1)
     assert main(["compare", str(first), str(second)]) == 0
     printed = capsys.readouterr().out
-    assert "\ntheir references differ: the two were scored against other files of references\n" in printed
-    assert "\n1 of the shared clips are other recordings in the two data sets\n" in printed
+    assert "\nreferences differ" in printed and "\n1 of the shared clips" in printed
     (second.parent / "corpus" / "captions.csv").unlink()
     (second.parent / "corpus" / "clips.csv").unlink()
     found = compare(first, second)
     assert (found["references_differ"], found["audio_differs"]) == (True, None)
     main(["compare", str(first), str(second)])
-    assert "whether the recordings are the same could not be checked" in capsys.readouterr().out
+    assert "corpus/clips.csv" in capsys.readouterr().out
 
 
 def test_references_that_changed_within_one_data_set_are_told(first, tmp_path):
@@ -155,25 +154,25 @@ def test_a_run_that_heard_its_evaluation_clips_is_marked(first, second, capsys):
     assert main(["compare", str(first), str(second)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert ["A", "B", "*", "B", "-", "A", "95", "%", "interval", "p"] in [line.split() for line in lines]
-    assert lines[-1] == "* B: 2 of 3 evaluation clips are in own, which it was trained on (name)"
+    assert lines[-1].startswith("* B: 2 of 3 evaluation clips") and all(word in lines[-1] for word in ("own", "(name)"))
 
 
 def test_the_command_says_what_was_compared(first, second, capsys):
     assert main(["compare", str(first), str(second)]) == 0
     printed = capsys.readouterr().out
     assert "A: clotho/one, 2 seeds, 3 clips\nB: clotho-cl4ac/two, 1 seed, 3 clips\n" in printed
-    assert "shared: 2 clips; the lists of clips differ, so only the shared ones are compared" in printed
+    assert "\nshared: 2 clips; " in printed
     rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line}
     assert rows["cider_d"] == ["2.000", "1.500", "-0.500", "-1.000", "to", "+0.000", "1.0000"]
     assert rows["bleu_1"] == ["-"] * 5
-    assert "\nbleu_1: nothing was kept of the clips" in printed
-    assert "\nIntervals and p-values reflect the choice of clips, not of training seeds.\n" in printed
-    assert "\nThe clips that moved most in cider_d:\n  b: 2.000 to 1.000 (-1.000)\n    A: NA\n    B: NA\n" in printed
+    assert "\nbleu_1: " in printed and "not of training seeds" in printed
+    assert " in cider_d:\n  b: 2.000 to 1.000 (-1.000)\n    A: NA\n    B: NA\n" in printed
 
 
 def test_the_command_refuses_plainly(first, tmp_path, capsys):
     assert main(["compare", str(first), str(tmp_path / "no")]) == 1
-    assert capsys.readouterr().err.startswith("There is no result to compare:")
+    printed = capsys.readouterr().err
+    assert f"- {tmp_path / 'no' / 'metrics.json'}" in printed and "clotho/one" not in printed
 
 
 def scored(folder, bleu, scores):
@@ -198,7 +197,7 @@ def test_what_is_no_mean_is_compared_on_the_shared_clips(tmp_path):
     assert found["moved"]["metric"] == "cider_d"
     assert found["moved"]["clips"] == [{"clip_id": "y", "a": 2.0, "b": 2.5, "captions": [None, None]}]
     assert [clip["clip_id"] for clip in compare(a, b, "bleu_1")["moved"]["clips"]] == ["x", "y"]
-    with pytest.raises(EarwitnessError, match=r"no values of 'spice'; there are bleu_1, cider_d"):
+    with pytest.raises(EarwitnessError, match=r"'spice'.*: bleu_1, cider_d\."):
         compare(a, b, "spice")
 
 
@@ -211,7 +210,7 @@ def test_the_means_of_a_foreign_table_are_compared_and_nothing_else(tmp_path, ca
     assert found["metrics"]["cider_d"]["difference"] == 0.5 and found["metrics"]["cider_d"]["ci95"] == [0.5, 0.5]
     bleu = found["metrics"]["bleu_1"]
     assert (bleu["a"], bleu["b"], bleu["difference"]) == (pytest.approx(0.6), None, None)
-    assert "theirs.csv: not a mean of the clips' values" in bleu["reason"]
+    assert "theirs.csv: not a mean" in bleu["reason"]
     assert "note" not in found["metrics"]
     assert main(["compare", str(ours), str(theirs), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == found
@@ -220,11 +219,11 @@ def test_the_means_of_a_foreign_table_are_compared_and_nothing_else(tmp_path, ca
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("clip,cider_d\n", "holds no scores"),
-        ("clip,cider_d\na,1\na,2\nb,1\n", r"one row for each clip:\n  - clip 'a' has 2 rows"),
-        ("clip,note\na,good\n", "no column of numbers: clip, note"),
-        ("clip,cider_d\na,1\nb,1,2,3\n", "not a table of comma-separated values"),
-        ("", "not a table of comma-separated values"),
+        ("clip,cider_d\n", r"table\.csv .*no row"),
+        ("clip,cider_d\na,1\na,2\nb,1\n", r"table\.csv .*\n  - clip 'a' has 2 rows$"),
+        ("clip,note\na,good\n", r"table\.csv .*: clip, note\."),
+        ("clip,cider_d\na,1\nb,1,2,3\n", r"table\.csv .*comma-separated"),
+        ("", r"table\.csv .*comma-separated"),
     ],
 )
 def test_a_table_that_holds_no_scores_is_refused(first, tmp_path, content, message):

@@ -62,10 +62,10 @@ def test_without_statistics_the_means_remain(folder):
 def test_files_that_do_not_belong_together_are_refused(folder):
     table = pd.read_csv(folder / "scores.csv", keep_default_na=False)
     table[::-1].to_csv(folder / "scores.csv", index=False)
-    with pytest.raises(MismatchError, match=r"scores\.csv in .* is not of the same scoring as metrics\.json"):
+    with pytest.raises(MismatchError, match=r"scores\.csv in .*metrics\.json"):
         read_scores(folder)
     forget_digests(folder)
-    with pytest.raises(MismatchError, match=r"statistics\.h5 holds other clips than scores\.csv"):
+    with pytest.raises(MismatchError, match=r"statistics\.h5.*scores\.csv.*clips"):
         read_scores(folder)
 
 
@@ -78,19 +78,19 @@ def test_damaged_files_are_named(folder):
     with h5py.File(folder / "statistics.h5", "a") as file:
         file.attrs["provenance"] = json.dumps({"schema": 99, "made_by": "scores"})
     forget_digests(folder)
-    with pytest.raises(MismatchError, match=r"statistics\.h5 was made otherwise.*schema: the file has 99"):
+    with pytest.raises(MismatchError, match=r"statistics\.h5.*schema.*99"):
         read_scores(folder)
     with h5py.File(folder / "statistics.h5", "a") as file:
         file.attrs["provenance"] = json.dumps({"schema": 1, "made_by": "scores"})
         file["miou"].attrs["formula"] = "unheard of"
-    with pytest.raises(EarwitnessError, match=r"statistics\.h5 cannot be read: 'unheard of'"):
+    with pytest.raises(EarwitnessError, match=r"statistics\.h5.*'unheard of'"):
         read_scores(folder)
     (folder / "statistics.h5").write_bytes(b"not HDF5")
-    with pytest.raises(EarwitnessError, match=r"statistics\.h5 cannot be read"):
+    with pytest.raises(EarwitnessError, match=r"statistics\.h5"):
         read_scores(folder)
     for content in ("[]", '{"metrics": []}'):
         (folder / "metrics.json").write_text(content, encoding="utf-8")
-        with pytest.raises(EarwitnessError, match=r"metrics\.json holds no scores"):
+        with pytest.raises(EarwitnessError, match=r"metrics\.json.*scores"):
             read_scores(folder)
 
 
@@ -104,7 +104,7 @@ def test_a_foreign_table_has_numbers_and_nothing_else(tmp_path):
     assert list(scores.by_clip) == ["cider_d", "meteor"] and list(scores.statistics) == ["cider_d"]
     assert scores.metrics["cider_d"] == {"value": 2.5}
     assert scores.metrics["meteor"]["reason"].startswith("not a mean")
-    with pytest.raises(EarwitnessError, match=r"none\.csv does not exist"):
+    with pytest.raises(EarwitnessError, match=r"none\.csv"):
         read_table_of_scores(tmp_path / "none.csv")
 
 
@@ -125,10 +125,8 @@ def test_what_a_foreign_table_leaves_open_is_refused(tmp_path):
     scores = read_table_of_scores(path)
     assert scores.ids == ["b", "a"] and np.isnan(scores.by_clip["cider_d"][1])
     path.write_text(",name,cider_d\n0,b,1\n1,a,2\n", encoding="utf-8")
-    with pytest.raises(EarwitnessError, match="does not say which column names the clips"):
+    with pytest.raises(EarwitnessError, match=r"theirs\.csv.*column.*clip_id"):
         read_table_of_scores(path)
     path.write_text("id,cider_d\na,1\nb,2\nc,inf\nd,oops\ne,3\n", encoding="utf-8")
-    with pytest.raises(
-        EarwitnessError, match=r"no finite numbers:\n  - row 4, cider_d: 'inf'\n  - row 5, cider_d: 'oops'"
-    ):
+    with pytest.raises(EarwitnessError, match=r"theirs\.csv.*\n  - row 4, cider_d: 'inf'\n  - row 5, cider_d: 'oops'$"):
         read_table_of_scores(path)

@@ -76,7 +76,7 @@ def test_clips_of_a_batch_are_as_long_as_the_file_says(tmp_path):
     ],
 )
 def test_a_file_made_otherwise_is_refused_by_name(path, expected, answer):
-    with pytest.raises(MismatchError, match=r"f\.h5 was made otherwise") as caught:
+    with pytest.raises(MismatchError, match=r"f\.h5") as caught:
         FeatureStore(path, expected)
     assert answer in str(caught.value)
 
@@ -94,9 +94,7 @@ def test_files_that_go_together_agree_in_what_made_them(tmp_path):
     one = store("one.h5", made_by="panns_cnn14", inputs=known)
     assert one.front_end == {"made_by": "panns_cnn14", "settings": MADE["settings"], "inputs": {"weights": "123"}}
     other = store("other.h5", made_by="panns_cnn14", inputs=known | {"weights": "456"})
-    with pytest.raises(
-        MismatchError, match=r"other\.h5 was made otherwise.*inputs\.weights: the file has '456', '123'"
-    ):
+    with pytest.raises(MismatchError, match=r"other\.h5.*inputs\.weights.*'456'.*'123'"):
         FeatureStore(other.path, one.front_end)
     assert store("far.h5", made_by="external", inputs={"audio": "abc", "train": "789"}).front_end["inputs"] == {}
 

@@ -8,7 +8,7 @@ import pytest
 
 from earwitness.corpora.tables import CLIPS, SOURCES, write_rows
 from earwitness.errors import MismatchError
-from earwitness.leaks.audit import audit, marks, read_audit, summary, told
+from earwitness.leaks.audit import audit, describe, marks, read_audit, summary
 from earwitness.options import IdListOptions
 from tests.places import SHARED_DATA as DATA
 
@@ -81,7 +81,7 @@ def test_marks_count_clips_once_and_a_shared_name_is_no_evidence(small):
     assert development == expected
     assert (validation["clips"], validation["by"]) == (0, [])
     assert marks(audited(small), [], "validation")[0]["clips"] == 0
-    leaked, unchecked = told([development, validation], "evaluation")
+    leaked, unchecked = describe([development, validation], "evaluation")
     (line,) = leaked
     assert line.startswith("2 of 2 evaluation clips are in development, ")
     assert "(Freesound id, the same audio)" in line
@@ -101,7 +101,7 @@ def test_clips_without_an_id_of_the_lists_kind_are_counted(small, tmp_path):
     some, none = marks(report, ["freesound", "youtube"], "evaluation")[2:]
     assert (some["clips"], some["by"], some["clips_without_id"]) == (1, ["freesound"], 1)
     assert none["clips"] is None and "YouTube id of any of the 2 evaluation clips" in none["reason"]
-    leaked, unchecked = told([some, none], "evaluation")
+    leaked, unchecked = describe([some, none], "evaluation")
     (line,) = leaked
     assert line.startswith("1 of 2 evaluation clips is in freesound, ") and "(Freesound id)" in line
     assert len(unchecked) == 2 and "freesound" in unchecked[0]
@@ -172,11 +172,11 @@ def test_names_that_another_data_set_has_too_are_told_and_are_no_leak(tmp_path):
     expected = {"list": "other", "kind": "dataset", "by": ["sha256"], "clips": 1, "of": 3, "name_only": 1}
     assert mark == expected
     assert (of_names["clips"], of_names["by"]) == (1, ["name"]) and "name_only" not in of_names
-    leaked, unchecked = told([mark], "evaluation")
+    leaked, unchecked = describe([mark], "evaluation")
     (line,) = leaked
     assert line.startswith("1 of 3 evaluation clips is in other, ") and "(the same audio)" in line
     assert len(unchecked) == 1 and "1 of 3 evaluation clips" in unchecked[0] and "name" in unchecked[0]
-    assert told([mark | {"clips": 0, "by": []}], "evaluation")[0] == []
+    assert describe([mark | {"clips": 0, "by": []}], "evaluation")[0] == []
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_wrong_column_is_not_taken_for_a_clean_result(tmp_path, column, messag
     report = audited(own, videos=IdListOptions(files=[str(path)], kind="youtube", column=column))
     (mark,) = marks(report, ["videos"], "evaluation")
     assert mark["clips"] is None and message in mark["reason"]
-    assert message in told([mark], "evaluation")[1][0]
+    assert message in describe([mark], "evaluation")[1][0]
     right = audited(own, videos=IdListOptions(files=[str(path)], kind="youtube", column="1"))
     assert marks(right, ["videos"], "evaluation")[0]["clips"] == 1
 
@@ -213,7 +213,7 @@ def test_lists_that_are_not_there_are_no_error(small, tmp_path):
     assert "it has evaluation" in report["lists"]["no_split"]["reason"]
     untold = marks(report, ["absent", "never_audited"], "evaluation")[2:]
     assert [mark["clips"] for mark in untold] == [None, None] and "`audit`" in untold[1]["reason"]
-    leaked, unchecked = told(untold, "evaluation")
+    leaked, unchecked = describe(untold, "evaluation")
     assert leaked == [] and "in absent" in unchecked[0] and "list" in unchecked[0]
 
 

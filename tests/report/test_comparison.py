@@ -184,8 +184,8 @@ def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monk
     results = make_results(tmp_path / "clotho-cl4ac")
     page = made(results, root)
     assert "Published" not in page.text
-    assert "CL4AC baseline is left out: its figures are of 4784 development clips" in page.text
-    assert "and 1045 evaluation clips, here 23." in page.text
+    (line,) = [line for line in page.text.splitlines() if "CL4AC baseline" in line]
+    assert "4784 development clips" in line and "1045 evaluation clips, here 23." in line
     kept = {split: c["found"] - c["refused"] for split, c in read_json(results / "corpus/report.json")["clips"].items()}
     theirs = "{ development: 4784, validation: 100, evaluation: 1045 }"
     edited = comparison.PUBLISHED.read_text(encoding="utf-8").replace(theirs, json.dumps(kept))
@@ -217,8 +217,8 @@ def test_features_of_random_weights_are_marked(page, results, root):
     path = results / "second" / "metrics.json"
     write_json(path, json.loads(path.read_text()) | {"untrained": ["cnn14-untrained"]})
     marked = made(results, root)
-    told = "Untrained: the weights that made the features cnn14-untrained are random"
-    assert told in marked.row("second")[0] and "Untrained" not in marked.row("first")[0]
+    mark = marked.row("second")[0].partition("Untrained: ")[2]
+    assert "cnn14-untrained" in mark and "Untrained" not in marked.row("first")[0]
 
 
 def test_leaks_are_marked_and_what_could_not_be_checked_is_said(page, results, root):
@@ -229,14 +229,15 @@ def test_leaks_are_marked_and_what_could_not_be_checked_is_said(page, results, r
     none = {"list": "development", "kind": "split", "by": [], "clips": 0, "of": 975}
     write_json(path, json.loads(path.read_text()) | {"leaks": [none, mark, absent]})
     marked = made(results, root)
-    told = "Leak: 12 of 975 evaluation clips are in vgg<sound>, which it was trained on (YouTube id)"
-    assert told in marked.row("second")[0] and "Leak" not in marked.row("first")[0]
+    leak = marked.row("second")[0].partition("Leak: ")[2]
+    assert leak.startswith("12 of 975 evaluation clips are in vgg<sound>, ") and "(YouTube id)" in leak
+    assert "Leak" not in marked.row("first")[0]
     assert "vgg<sound>" not in marked.text and "development, which" not in marked.text
     unchecked = [
         line for line in unescape(marked.text).splitlines() if line.startswith('<p class="soft"><small>second: ')
     ]
-    assert len(unchecked) == 2 and "3 of 975 evaluation clips could not be looked up" in unchecked[0]
-    assert "could not be checked: put it at a/b.csv" in unchecked[1]
+    assert len(unchecked) == 2 and "3 of 975 evaluation clips" in unchecked[0]
+    assert ": put it at a/b.csv" in unchecked[1]
     write_json(path, json.loads(path.read_text()) | {"leaks": [none]})
     assert made(results, root).text == page.text
 
@@ -245,7 +246,7 @@ def test_results_that_do_not_belong_here_are_refused(results, root):
     path = results / "second" / "metrics.json"
     content = json.loads(path.read_text())
     write_json(path, content | {"counts": {"ids_sha256": "other"}, "dataset": "cloto"})
-    with pytest.raises(MismatchError, match=r"(?s)second.*'cloto', 'some-data' is needed.*it scored other evaluation"):
+    with pytest.raises(MismatchError, match=r"second.*'cloto'.*'some-data'.*evaluation clips.*clips\.csv"):
         made(results, root)
     path.write_text("[]", encoding="utf-8")
     with pytest.raises(EarwitnessError, match=r"second/metrics\.json"):

@@ -60,14 +60,14 @@ def test_captions_of_other_splits_are_counted(make):
 
 
 def test_captions_that_cleaning_empties_are_refused_together(make):
-    with pytest.raises(EarwitnessError, match=r"without a word after cleaning:\n  - '\.\.\.'\n  - ' '"):
+    with pytest.raises(EarwitnessError, match=r":\n  - '\.\.\.'\n  - ' '$"):
         make(["a dog", "...", " "])
 
 
 @pytest.mark.parametrize("options", [{}, {"pad_is_eos": True}])
 @pytest.mark.parametrize("word", ["<pad>", "<unk>", "<sos>", "<eos>"])
 def test_reserved_words_in_training_captions_are_refused(make, options, word):
-    with pytest.raises(EarwitnessError, match=f"reserved words {word}"):
+    with pytest.raises(EarwitnessError, match=f"reserved .*{word}"):
         make(["a dog", f"a {word}"], **options)
 
 
@@ -86,7 +86,7 @@ def test_a_file_gives_back_the_same_vocabulary(make, tmp_path, options):
     vocabulary = make(**options)[1]
     vocabulary.write(tmp_path / "v.json", provenance("text"), {"training_captions": 3})
     assert Vocabulary.read(tmp_path / "v.json", {"made_by": "text"}) == vocabulary
-    with pytest.raises(MismatchError, match=r"v\.json was made otherwise.*made_by: the file has 'text', 'other'"):
+    with pytest.raises(MismatchError, match=r"v\.json.*made_by.*'text'.*'other'"):
         Vocabulary.read(tmp_path / "v.json", {"made_by": "other"})
 
 

@@ -73,7 +73,7 @@ class CaptionRows:
 
     captions: dict[str, list[str]] = field(default_factory=dict)
     sources: dict[str, dict[Source, None]] = field(default_factory=dict)
-    own_splits: dict[str, None] = field(default_factory=dict)
+    split_names: dict[str, None] = field(default_factory=dict)
 
 
 def choose_columns(table: RecordTable, options: ColumnOptions) -> Columns | None:
@@ -105,23 +105,23 @@ def read_rows(table: RecordTable, columns: Columns, split: str) -> CaptionRows:
     """
     rows, refused, behind = CaptionRows(), defaultdict(list), 1 + len(columns.captions)
     for number, values in table.rows(columns.all()):
-        own = _own_split(values[behind]) if columns.split else split
+        split_name = _split_name(values[behind]) if columns.split else split
         name = _name(table, number, values[0])
         texts = _captions(table, number, name, values[1:behind])
         sources = _sources(table, number, columns, values[-len(columns.sources) :] if columns.sources else ())
-        if own.casefold() not in SPLIT_NAMES:
-            refused[own].append(number)
+        if split_name.casefold() not in SPLIT_NAMES:
+            refused[split_name].append(number)
         elif name is not None:
-            clip_id = f"{own}/{name}"
-            rows.own_splits[own] = None
+            clip_id = f"{split_name}/{name}"
+            rows.split_names[split_name] = None
             rows.captions.setdefault(clip_id, []).extend(texts)
             if sources:
                 rows.sources.setdefault(clip_id, {}).update(dict.fromkeys(sources))
-    for own, numbers in refused.items():
+    for split_name, numbers in refused.items():
         where = f"rows {_enumerated(numbers)}" if len(numbers) > 1 else f"row {numbers[0]}"
-        problem = f"the {columns.split} is {shown(own)}; known are {', '.join(SPLIT_NAMES)}"
+        problem = f"the {columns.split} is {shown(split_name)}; known are {', '.join(SPLIT_NAMES)}"
         table.problems.append(f"{table.path.name}, {where}: {problem}")
-    table.problems.extend(doubtful_splits(table.path.name, rows.own_splits))
+    table.problems.extend(doubtful_splits(table.path.name, rows.split_names))
     return rows
 
 
@@ -137,14 +137,14 @@ def problem_of_name(name: str) -> str:
     return ""
 
 
-def doubtful_splits(where: str, own_splits: Iterable[str]) -> list[str]:
+def doubtful_splits(where: str, split_names: Iterable[str]) -> list[str]:
     """Splits that may be one: several spellings of one, whose clips nothing else would distinguish, and ``dev``.
 
     ``dev`` means development where there is no other split to train on, and mostly validation where there is one.
     """
     spellings = defaultdict(list)
-    for own in own_splits:
-        spellings["dev" if own.casefold() == "dev" else SPLIT_NAMES[own.casefold()]].append(own)
+    for split_name in split_names:
+        spellings["dev" if split_name.casefold() == "dev" else SPLIT_NAMES[split_name.casefold()]].append(split_name)
     problems = []
     if spellings["dev"] and spellings["development"]:
         what = f"the split {shown(spellings['dev'][0])} is used beside {shown(spellings['development'][0])}"
@@ -183,7 +183,7 @@ def _caption_columns(table: RecordTable, usual: Mapping[str, str]) -> list[str]:
     return [numbered[number] for number in numbers]
 
 
-def _own_split(value: Any) -> str:
+def _split_name(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 

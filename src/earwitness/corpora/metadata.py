@@ -53,14 +53,14 @@ def read_metadata(path: Path) -> Metadata:
     return table
 
 
-def add_sources(listing: Listing, table: Metadata, own_split: str | None = None) -> None:
+def add_sources(listing: Listing, table: Metadata, listed_split: str | None = None) -> None:
     """Note in a listing where its clips come from; names are matched as names of files are.
 
-    A table that no clip is in, and names that may be several, are problems. ``own_split`` is that of a table of one
+    A table that no clip is in, and names that may be several, are problems. ``listed_split`` is that of a table of one
     split alone.
     """
     listing.problems.extend(table.problems)
-    names = list(dict.fromkeys(c.name for c in listing.clips if own_split in (None, c.own_split)))
+    names = list(dict.fromkeys(c.name for c in listing.clips if listed_split in (None, c.listed_split)))
     if table.problems or not names:
         return
     found = dict(zip(names, match(names, table.sources), strict=True))
@@ -72,7 +72,7 @@ def add_sources(listing: Listing, table: Metadata, own_split: str | None = None)
         shapes = f"names are like {shown(next(iter(table.sources), ''))} there and {shown(names[0])} here"
         listing.problems.append(f"{table.path.name}: has no clip of the data set; {shapes}")
     for place, clip in enumerate(listing.clips):
-        if own_split in (None, clip.own_split) and clip.name in matched:
+        if listed_split in (None, clip.listed_split) and clip.name in matched:
             sources = tuple(dict.fromkeys([*clip.sources, *matched[clip.name]]))
             listing.clips[place] = replace(clip, sources=sources)
     listing.notes.setdefault("metadata", {})[table.path.name] = {

@@ -43,7 +43,7 @@ def _on_stem(change: Callable[[str], str]) -> Callable[[_Name], _Name]:
     return lambda name: name._replace(stem=change(name.stem))
 
 
-# In the order in which they are undone. Odd characters are replaced one by one, so that lengths still tell names apart.
+# In the order in which they are undone. Odd characters are replaced one by one, so that names keep their lengths.
 RENAMINGS: dict[str, Callable[[_Name], _Name]] = {
     "html entity": _on_stem(unescape),
     "unicode form": _on_stem(lambda stem: unicodedata.normalize("NFC", stem)),

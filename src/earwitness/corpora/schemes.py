@@ -82,9 +82,9 @@ def apply_scheme(listing: Listing, layout: str, scheme: str, resources: Path = R
             if (other := moved.setdefault(clip_id, split)) != split:
                 listing.problems.append(f"{path.name}: {shown(clip_id)} is in the list of {other} too")
     before = listing.clips
-    splits = [moved.get(clip.clip_id, rules.rest.get(clip.own_split, clip.split)) for clip in before]
+    splits = [moved.get(clip.clip_id, rules.rest.get(clip.listed_split, clip.split)) for clip in before]
     changed = Counter(
-        f"{clip.own_split} to {split}" for clip, split in zip(before, splits, strict=True) if clip.split != split
+        f"{clip.listed_split} to {split}" for clip, split in zip(before, splits, strict=True) if clip.split != split
     )
     listing.clips = [
         replace(clip, split=split) for clip, split in zip(before, splits, strict=True) if split != LEFT_OUT
@@ -97,14 +97,14 @@ def apply_scheme(listing: Listing, layout: str, scheme: str, resources: Path = R
     }
 
 
-def _named(listing: Listing, path: Path, own_split: str | None) -> Iterator[str]:
+def _named(listing: Listing, path: Path, listed_split: str | None) -> Iterator[str]:
     """The ids of the clips that a list names, by name or by whole id; names of none, or of several, are problems."""
     by_name = defaultdict(list)
     for clip in listing.clips:
-        if own_split in (None, clip.own_split):
+        if listed_split in (None, clip.listed_split):
             by_name[clip.name].append(clip.clip_id)
             by_name[clip.clip_id].append(clip.clip_id)
-    where = f"the {own_split} split" if own_split else "the data set"
+    where = f"the {listed_split} split" if listed_split else "the data set"
     seen: dict[str, int] = {}
     lines = _lines(path)
     if not any(map(str.strip, lines)):

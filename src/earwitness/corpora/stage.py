@@ -119,14 +119,14 @@ def _refusals(checked: Checked, on_bad_audio: str, root: Path) -> Iterator[str]:
 
 def _offenders(checked: Checked, root: Path) -> Iterator[str]:
     """A line for each bad recording, and one for all of a split of which none is there."""
-    of_split = Counter(clip.own_split for clip in checked.listing.clips)
-    absent = Counter(clip.own_split for clip in checked.missing() if clip.path is None)
+    of_split = Counter(clip.listed_split for clip in checked.listing.clips)
+    absent = Counter(clip.listed_split for clip in checked.missing() if clip.path is None)
     whole = {split for split, count in absent.items() if 1 < count == of_split[split]}
     yield from (
         f"all {absent[split]} clips of {split} (below {root}) are missing" for split in absent if split in whole
     )
     for clip, reason in checked.bad:
-        if clip.own_split not in whole:
+        if clip.listed_split not in whole:
             yield f"{_place(clip, root)}: {reason}"
 
 

@@ -24,7 +24,7 @@ def files_below(folder: str | os.PathLike) -> Iterator[Walked]:
 def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Walked]:
     try:
         here = Path(folder).stat()
-        if (own := (here.st_dev, here.st_ino)) in above:
+        if (identity := (here.st_dev, here.st_ino)) in above:
             return
         entries = os.scandir(folder)
     except OSError:
@@ -34,7 +34,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Itera
             if not _is_folder(entry):
                 yield prefix + entry.name, entry
             elif not entry.name.startswith("."):
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, own))
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, identity))
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
@@ -59,6 +59,6 @@ def audio_state(root: Path) -> str:
                 found = entry.stat()
             except OSError:
                 continue
-            own = hashlib.sha256(os.fsencode(f"{path}\0{found.st_size}\0{found.st_mtime_ns}"))
-            total = (total + int.from_bytes(own.digest(), "big")) % (1 << 256)
+            one = hashlib.sha256(os.fsencode(f"{path}\0{found.st_size}\0{found.st_mtime_ns}"))
+            total = (total + int.from_bytes(one.digest(), "big")) % (1 << 256)
     return f"{total:064x}"

@@ -52,7 +52,7 @@ class ListedClip:
     sources: tuple[tuple[str, str], ...] = ()  # (kind, id) of the recordings it was cut from
 
     @property
-    def own_split(self) -> str:
+    def listed_split(self) -> str:
         """The split it has in its corpus' tables, whatever the split scheme."""
         return self.clip_id.partition("/")[0]
 

@@ -130,15 +130,19 @@ def without_rivals(wanted: Sequence[Wanted], found: Sequence[Match]) -> list[Mat
         if one.path is not None:
             takers[one.path].append(number)
     for path, numbers in takers.items():
-        own = [number for number in numbers if names_split(path, wanted[number].split)]
-        if len(own) == 1:
-            lost = [number for number in numbers if number not in own and _are_rivals(wanted[number], wanted[own[0]])]
+        fitting = [number for number in numbers if names_split(path, wanted[number].split)]
+        if len(fitting) == 1:
+            lost = [
+                number
+                for number in numbers
+                if number not in fitting and _are_rivals(wanted[number], wanted[fitting[0]])
+            ]
             for number in lost:
                 kept[number] = Match(None)
             numbers = [number for number in numbers if number not in lost]
         for number in numbers:
             rivals = [n for n in numbers if n != number and _are_rivals(wanted[n], wanted[number])]
-            if rivals and own != [number]:
+            if rivals and fitting != [number]:
                 kept[number] = Match(None, problem=f"{path!r} may be it, but as well {_rows(wanted, rivals)}")
     return kept
 

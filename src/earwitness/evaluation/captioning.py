@@ -1,4 +1,4 @@
-"""Captioning: one text for each clip, in ``captions.csv`` (clip_id, caption, score)."""
+"""Captioning: one caption per clip, in ``captions.csv`` (clip_id, caption, score)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CAPTION = "caption"  # the column of scores.csv
 
 
 class Captioning(Kind):
-    """Captions against the references of their clips."""
+    """Scores captions against the reference captions of their clips."""
 
     name = "captioning"
     label = "Captioning"
@@ -24,7 +24,7 @@ class Captioning(Kind):
     curves = {"validation_cider_d": "CIDEr-D on validation"}
 
     def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
-        """Caption every clip; ``model`` is a ``Captioner``."""
+        """Caption every clip with a ``Captioner``."""
         import pandas as pd
         from tqdm import tqdm
 
@@ -55,9 +55,9 @@ class Captioning(Kind):
         )
 
     def baselines(self, corpus: Path) -> list[Baseline]:
-        """The best constant caption, and one reference against a clip's others, in CIDEr-D.
+        """CIDEr-D of the best constant caption, and of one reference scored against the others (upper bound).
 
-        The constant caption is the training caption with the highest CIDEr-D on validation, given to every clip.
+        The constant caption is the training caption with the highest CIDEr-D on the validation split.
         """
         from earwitness.corpora.tables import captions_by_clip, clips_of
         from earwitness.metrics.baselines import best_constant, constant_score, human_bound
@@ -85,7 +85,7 @@ class Captioning(Kind):
             Baseline(
                 "one reference",
                 "One reference against the others",
-                f"{len(several)} clips; about what people score",
+                f"{len(several)} clips; approximate human score",
                 {"cider_d": bound},
             ),
         ]

@@ -1,8 +1,8 @@
-"""Two sets of scores side by side, over the clips that both have.
+"""Compares two sets of scores on the clips that both have.
 
-Each is an experiment of the DAG, a folder that ``earwitness score`` wrote, or anybody's table of scores by clip. What
-makes two experiments hard to compare is told with them: other references, other audio under the same ids, and clips
-that a model was trained on.
+Each set is an experiment of the DAG, a folder written by ``earwitness score``, or any table of scores by clip.
+Obstacles to a fair comparison are reported: different references, different audio under the same ids, and clips that a
+model was trained on.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from earwitness.files import read_json, sha256
 from earwitness.metrics import bootstrap, catalogue
 from earwitness.metrics.statistics import Statistic
 
-MOVED = 5  # clips that are listed of those that moved most
-OF_FILES = ("match", "subset", "candidate_columns", "reference_columns")
+MOVED = 5  # number of listed clips with the largest differences
+OF_FILES = ("match", "subset", "candidate_columns", "reference_columns")  # settings of reading, not of scoring
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Scores of one kind of prediction of one system, one set for each seed, all of the same clips."""
+    """Scores of one kind of prediction of one system: one set per seed, all of the same clips."""
 
     seeds: list[Scores]
 
     @property
     def ids(self) -> list[str]:
-        """The clips it was scored on, in order."""
+        """Ids of the scored clips, in order."""
         return self.seeds[0].ids
 
     @cached_property
@@ -44,14 +44,14 @@ class Seeds:
         return {clip_id: number for number, clip_id in enumerate(self.ids)}
 
     def statistics(self, metric: str, clips: Sequence[str]) -> list[Statistic] | None:
-        """Of each seed the statistic of some clips, in their order; None where a seed lacks it."""
+        """The statistic of the given clips, in their order, for each seed; None if a seed lacks it."""
         if not all(metric in scores.statistics for scores in self.seeds):
             return None
         rows = np.array([self.place[clip_id] for clip_id in clips])
         return [scores.statistics[metric].take(rows) for scores in self.seeds]
 
     def by_clip(self, metric: str, clips: Sequence[str]) -> np.ndarray | None:
-        """The scores of some clips averaged over seeds: float64 [clips], NaN where a clip has none."""
+        """Scores of the given clips, mean over seeds: float64 [clips], NaN for no value; None if a seed lacks them."""
         if not all(metric in scores.by_clip for scores in self.seeds):
             return None
         means = np.mean([scores.by_clip[metric] for scores in self.seeds], axis=0)
@@ -60,37 +60,37 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Run:
-    """The scores of one system by kind of prediction; scores from elsewhere are of one kind without a name."""
+    """The scores of one system by kind of prediction; other scores have a single kind without a name."""
 
     name: str
     folder: Path
     kinds: dict[str, Seeds]
-    result: dict[str, Any] | None = field(default=None)  # metrics.json of an experiment
+    result: dict[str, Any] | None = field(default=None)  # metrics.json of an experiment; None for other scores
 
     @property
     def first(self) -> Seeds:
-        """The scores of its leading kind."""
+        """The scores of the leading kind."""
         return next(iter(self.kinds.values()))
 
     @property
     def metrics(self) -> dict[str, dict]:
-        """The metrics of all its clips."""
+        """The metrics over all clips."""
         return self.first.seeds[0].metrics if self.result is None else self.result["metrics"]
 
     @property
     def corpus(self) -> Path | None:
-        """The folder of its data set's tables."""
+        """The folder with the data set's tables; None for scores from elsewhere."""
         return None if self.result is None else self.folder.parent / "corpus"
 
     def summary(self) -> dict[str, Any]:
-        """What it is, and of how many clips."""
+        """Name, number of seeds and clips, leaks and untrained features."""
         facts = {"name": self.name, "seeds": len(self.first.seeds), "clips": len(self.first.ids)}
         return facts | {key: (self.result or {}).get(key, []) for key in ("leaks", "untrained")}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One kind of prediction of two runs, and the clips that both were scored on."""
+    """One kind of prediction of two runs, and the clips that both have."""
 
     a: Seeds
     b: Seeds
@@ -98,28 +98,31 @@ class Pair:
 
     @property
     def lists_differ(self) -> bool:
+        """Whether a run has clips that the other lacks."""
         return not len(self.shared) == len(self.a.ids) == len(self.b.ids)
 
 
 def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
-    """Compare two systems on the clips that both were scored on, by every kind of prediction that both have.
+    """Compare two systems on the clips that both have, for every kind of prediction that both have.
 
     Args:
-        a, b: an experiment (``results/{dataset}/{experiment}``, or the ``metrics.json`` in it), a folder that
-            ``earwitness score --out`` wrote, or a table of scores by clip (csv).
-        metric: the metric whose clips are listed in ``moved``; None takes the first headline metric that both have.
+        a, b: an experiment (``results/{dataset}/{experiment}``, or the ``metrics.json`` in it), a folder written by
+            ``earwitness score --out``, or a table of scores by clip (csv).
+        metric: the metric for ``moved``; None selects the first headline metric that both have.
 
-    Returns ``runs`` (of both: name, seeds, clips, leaks, untrained), ``shared`` (how many clips both were scored on),
-    ``lists_differ``, ``references_differ`` (of the shared clips), ``audio_differs`` (how many shared clips are other
-    recordings in the two data sets; None where their tables are not there), ``settings_differ`` (how the two were
-    scored, by the settings that both name and that differ), ``metrics``: for each name ``a``, ``b``,
-    ``difference`` (b less a), ``ci95`` of the difference and ``p_value`` over the shared clips
-    (``earwitness.metrics.bootstrap.difference``), None with a ``reason`` where they cannot be computed; and ``moved``:
-    ``metric`` and the clips that differ most in it. A metric that cannot be computed of the shared clips is that of
-    the whole lists where they are equal, without an interval. The counts of clips are those of the leading kind of
-    prediction.
+    Returns:
+        A dictionary with ``runs`` (name, seeds, clips, leaks, untrained of each), ``kinds``, ``shared`` (number of
+        clips that both have), ``lists_differ``, ``references_differ`` (of shared clips), ``audio_differs`` (number of
+        shared clips with different recordings; None if the tables are missing), ``settings_differ`` (settings of
+        scoring that differ, as [a, b]), ``metrics`` and ``moved``.
 
-    Raises EarwitnessError when a file is missing, and MismatchError when no kind or no clip is shared.
+        ``metrics`` has, by name, ``a``, ``b``, ``difference`` (b - a), ``ci95`` of the difference and ``p_value`` over
+        the shared clips (``earwitness.metrics.bootstrap.difference``), None with a ``reason`` where they cannot be
+        computed. A metric that cannot be recomputed for the shared clips keeps the values of the whole lists if these
+        are equal, without interval. ``moved`` has ``metric`` and the clips with the largest differences. Counts of
+        clips refer to the leading kind of prediction.
+
+    Raises EarwitnessError if a file is missing, and MismatchError if no kind or no clip is shared.
     """
     _require(a, b)
     runs = [_run(a), _run(b)]
@@ -128,8 +131,8 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
     if not leading.shared:
         first, second = leading.a.ids, leading.b.ids
         raise MismatchError(
-            f"{a} and {b} share no clip, so they cannot be compared: the first was scored on {len(first)} clips "
-            f"such as {first[0]!r}, the second on {len(second)} such as {second[0]!r}. Are they of the same data set?"
+            f"{a} and {b} share no clip, so they cannot be compared: the first has {len(first)} clips such as "
+            f"{first[0]!r}, the second {len(second)} such as {second[0]!r}. Are they of the same data set?"
         )
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     return {
@@ -146,7 +149,7 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
 
 
 def _pairs(runs: list[Run]) -> dict[str, Pair]:
-    """The kinds that both have; scores from elsewhere are set beside the leading kind of an experiment."""
+    """The kinds that both have; scores from elsewhere are paired with the leading kind of an experiment."""
     a, b = runs
     kinds = [kind for kind in a.kinds if kind in b.kinds]
     if not kinds and "" not in {*a.kinds, *b.kinds}:
@@ -162,9 +165,9 @@ def _require(*paths: Path) -> None:
     missing = [path if path.suffix or path.is_dir() else path / "metrics.json" for path in paths if not path.exists()]
     missing += [path / "metrics.json" for path in paths if path.is_dir() and not (path / "metrics.json").is_file()]
     if missing:
-        advice = "Name two experiments' folders, results/{dataset}/{experiment}, or two tables of scores by clip."
+        advice = "Give the folders of two experiments, results/{dataset}/{experiment}, or two tables of scores by clip."
         raise EarwitnessError(
-            listed("There is no result to compare:", [f"{path} does not exist" for path in missing], advice)
+            listed("Results to compare are missing:", [f"{path} does not exist" for path in missing], advice)
         )
 
 
@@ -182,17 +185,17 @@ def _run(path: Path) -> Run:
         below / name for several in folders.values() for below in several for name in ("scores.csv", "metrics.json")
     ]
     if missing := [str(file) for file in files if not file.is_file()]:
-        raise EarwitnessError(listed(f"{folder} lacks files of its seeds:", missing, "Ask for the result again."))
+        raise EarwitnessError(listed(f"{folder} lacks files of its seeds:", missing, "Make the result again."))
     kinds = {kind: Seeds([read_scores(below) for below in several]) for kind, several in folders.items()}
     if any(scores.ids != scored.ids for scored in kinds.values() for scores in scored.seeds):
-        raise MismatchError(f"The seeds in {folder} were scored on other clips; ask for its metrics.json again.")
+        raise MismatchError(f"The seeds in {folder} were scored on different clips; make its metrics.json again.")
     return Run(f"{result['dataset']}/{result['experiment']}", folder, kinds, result)
 
 
 def _references_differ(runs: list[Run], pair: Pair) -> bool:
-    """Whether the shared clips were scored against other captions; where those are gone, whether their tables differ.
+    """Whether the references of the shared clips differ; without the tables of captions, whether their digests differ.
 
-    The tables of two data sets may differ although these clips have the same captions in both.
+    The tables of two data sets may differ although the shared clips have the same captions in both.
     """
     digests = [{scores.references for scores in scored.seeds} - {None} for scored in (pair.a, pair.b)]
     if len(digests[0] | digests[1]) < 2:
@@ -206,7 +209,7 @@ def _references_differ(runs: list[Run], pair: Pair) -> bool:
 
 
 def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
-    """The settings of scoring that both name and that differ, but for those of how files are read: [of a, of b]."""
+    """Settings of scoring that both have and that differ, as [a, b], apart from those of reading files."""
     differing = {}
     for pair in pairs:
         a, b = pair.a.seeds[0].settings, pair.b.seeds[0].settings
@@ -217,7 +220,7 @@ def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
 
 
 def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
-    """How many of the shared clips are other recordings in the one data set than in the other."""
+    """How many shared clips are different recordings in the two data sets; None if that is unknown."""
     if any(run.corpus is None for run in runs):
         return None
     tables = [run.corpus / "clips.csv" for run in runs]
@@ -231,28 +234,25 @@ def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
 
 
 def _compared(name: str, runs: list[Run], pairs: dict[str, Pair]) -> dict[str, Any]:
-    """One metric of both runs, their difference, and how sure it is."""
-    pair = next((pair for pair in pairs.values() if _has(name, pair)), next(iter(pairs.values())))
-    absent = {"value": None, "reason": "it was not scored with this metric"}
+    """One metric of both runs: values, difference, interval and p-value."""
+    scored = [pair for pair in pairs.values() if all(name in one.seeds[0].metrics for one in (pair.a, pair.b))]
+    pair = (scored or list(pairs.values()))[0]
+    absent = {"value": None, "reason": "not scored with this metric"}
     entries = [run.metrics.get(name, absent) for run in runs]
     reasons = {run.name: entry["reason"] for run, entry in zip(runs, entries, strict=True) if entry["value"] is None}
-    same = len(reasons) == len(runs) and len(set(reasons.values())) == 1  # both lack it alike
+    same = len(reasons) == len(runs) and len(set(reasons.values())) == 1  # one reason for both
     lacking = list(set(reasons.values())) if same else [f"{name}: {reason}" for name, reason in reasons.items()]
     statistics = [scored.statistics(name, pair.shared) for scored in (pair.a, pair.b)]
     if not lacking and None not in statistics:
         return bootstrap.difference(*statistics)
     known = [_value(*found, pair.lists_differ) for found in zip(entries, statistics, strict=True)]
-    reason = "; ".join(lacking) or "nothing was kept of the clips that it could be computed from again"
+    reason = "; ".join(lacking) or "no statistics by clip were stored from which it could be recomputed"
     difference = None if None in known else known[1] - known[0]
     return {"a": known[0], "b": known[1], "difference": difference, "ci95": None, "p_value": None, "reason": reason}
 
 
-def _has(name: str, pair: Pair) -> bool:
-    return all(name in scored.seeds[0].metrics for scored in (pair.a, pair.b))
-
-
 def _value(entry: dict[str, Any], statistic: list[Statistic] | None, differ: bool) -> float | None:
-    """A run's value on the shared clips; without a statistic that of its whole list, where both lists are equal."""
+    """A run's value on the shared clips; without a statistic, of its whole list if both lists are equal."""
     if statistic is None:
         return None if differ else entry["value"]
     value = bootstrap.value(statistic)
@@ -260,12 +260,15 @@ def _value(entry: dict[str, Any], statistic: list[Statistic] | None, differ: boo
 
 
 def _moved(metric: str | None, pairs: dict[str, Pair]) -> dict[str, Any]:
-    """The clips that differ most: ``metric``, and of each clip its id, ``a``, ``b`` and what captions were scored."""
-    known = {name: pair for pair in pairs.values() for name in pair.a.seeds[0].by_clip if _both(name, pair)}
+    """The clips with the largest differences in ``metric``: id, ``a``, ``b`` and the scored captions of each."""
+    known = {
+        name: pair
+        for pair in pairs.values()
+        for name in pair.a.seeds[0].by_clip
+        if all(name in scores.by_clip for scored in (pair.a, pair.b) for scores in scored.seeds)
+    }
     if metric is not None and metric not in known:
-        raise EarwitnessError(
-            f"The clips of both have no values of {metric!r}; there are {', '.join(known) or 'none'}."
-        )
+        raise EarwitnessError(f"No scores by clip of {metric!r} in both; available: {', '.join(known) or 'none'}.")
     headlines = [name for kind in pairs for name in catalogue.HEADLINES.get(kind, ())]
     headlines += [name for names in catalogue.HEADLINES.values() for name in names]
     metric = metric or next((name for name in (*headlines, *known) if name in known), None)
@@ -285,7 +288,3 @@ def _moved(metric: str | None, pairs: dict[str, Pair]) -> dict[str, Any]:
         for row in order
     ]
     return {"metric": metric, "clips": clips}
-
-
-def _both(name: str, pair: Pair) -> bool:
-    return all(name in scores.by_clip for scored in (pair.a, pair.b) for scores in scored.seeds)

@@ -1,9 +1,9 @@
-"""Grounding: when a phrase is heard in its clip, in ``activations.h5``, ``pairs.csv`` and ``events.csv``.
+"""Grounding: when a phrase sounds in its clip, in ``activations.h5``, ``pairs.csv`` and ``events.csv``.
 
 ``activations.h5`` holds ``activations`` float32 [frames of all pairs], ``offsets`` int64 [pairs + 1], ``phrase_ids``
 and the attributes ``hop`` (s) and ``threshold``; ``pairs.csv`` has phrase_id, clip_id, text in the same order;
 ``events.csv`` has phrase_id, onset, offset (s) of the frames above the threshold. ``earwitness score grounding`` reads
-them.
+these files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from earwitness.files import atomic, provenance
 
 
 class Grounding(Kind):
-    """Phrases against their annotated events."""
+    """Scores activations of phrases against their annotated events."""
 
     name = "grounding"
     label = "Phrase grounding"
@@ -30,7 +30,7 @@ class Grounding(Kind):
     artifacts = ("events.csv",)
 
     def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
-        """The activations of every phrase of the split in its clip; ``model`` is a ``Grounder``."""
+        """Compute the activation of every phrase of the split in its clip with a ``Grounder``."""
         import h5py
         from tqdm import tqdm
 
@@ -55,7 +55,7 @@ class Grounding(Kind):
         write_rows(folder / "events.csv", ["phrase_id", "onset", "offset"], events)
 
     def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
-        """Frame, segment and event metrics, PSDS, Th-AUC and IoU at the operating point of the model."""
+        """Frame, segment and event metrics and IoU at the model's operating point, PSDS and Th-AUC."""
         import h5py
 
         from earwitness.evaluation.scores import Scored
@@ -65,7 +65,7 @@ class Grounding(Kind):
         with h5py.File(path, "r") as file:
             names = list(file["phrase_ids"].asstr()[:])
             if names != list(pairs["phrase_id"]):
-                raise MismatchError(f"{path} has other phrases than {corpus}. Remove it and run again.")
+                raise MismatchError(f"{path} and {corpus} have different phrases. Remove {path.name} and run again.")
             offsets, hop = file["offsets"][:], float(file.attrs["hop"])
             options = Options(threshold=float(file.attrs["threshold"]))
             activations = _Activations(names, offsets, file["activations"])
@@ -83,7 +83,7 @@ class Grounding(Kind):
         )
 
     def baselines(self, corpus: Path) -> list[Baseline]:
-        """Every frame of every clip active."""
+        """Every phrase active in every frame of its clip."""
         from earwitness.metrics.grounding import Options, evaluate
 
         pairs = _pairs(corpus)
@@ -91,11 +91,11 @@ class Grounding(Kind):
         frames = {clip: np.ones(max(1, round(seconds / hop))) for clip, seconds in references["durations"].items()}
         activations = {phrase: frames[clip] for phrase, clip in references["clips"].items()}
         metrics = evaluate(activations, hop=hop, options=Options(minmax=False), **references).metrics
-        return [Baseline("all active", "All active", "every phrase heard from beginning to end", metrics)]
+        return [Baseline("all active", "All active", "every phrase active from beginning to end", metrics)]
 
 
 class _Activations(Mapping):
-    """The activations of a file by phrase, read when they are asked for."""
+    """The activations of a file by phrase, read on access."""
 
     def __init__(self, names: list[str], offsets: np.ndarray, values: Any):
         self.rows = {name: row for row, name in enumerate(names)}
@@ -113,24 +113,24 @@ class _Activations(Mapping):
 
 
 def _pairs(corpus: Path) -> Any:
-    """The phrases of the evaluation split: phrase_id, clip_id, text; EarwitnessError where there are none."""
+    """The phrases of the evaluation split: phrase_id, clip_id, text. Raises EarwitnessError if there are none."""
     from earwitness.corpora.tables import CAPTIONS, PHRASES, clips_of, read_table
 
     clips = clips_of(corpus / "clips.csv", SPLIT, "grounding")
     captions = read_table(corpus / "captions.csv", CAPTIONS)
-    owner = dict(zip(captions["caption_id"], captions["clip_id"], strict=True))
+    clip_of = dict(zip(captions["caption_id"], captions["clip_id"], strict=True))
     phrases = read_table(corpus / "phrases.csv", PHRASES)
-    phrases["clip_id"] = [owner[caption] for caption in phrases["caption_id"]]
+    phrases["clip_id"] = [clip_of[caption] for caption in phrases["caption_id"]]
     phrases = phrases[phrases["clip_id"].isin(clips["clip_id"])]
     if phrases.empty:
         raise EarwitnessError(
-            f"{corpus / 'phrases.csv'} has no phrase of the {SPLIT} split, so nothing can be grounded."
+            f"{corpus / 'phrases.csv'} has no phrase of the {SPLIT} split, so there is nothing to ground."
         )
     return phrases[["phrase_id", "clip_id", "text"]].reset_index(drop=True)
 
 
 def _references(corpus: Path, pairs: Any) -> dict[str, Any]:
-    """What ``evaluate`` compares with: events and clip of each phrase, and the clips' durations."""
+    """The reference arguments of ``evaluate``: events and clip of each phrase, and durations of clips (s)."""
     from earwitness.corpora.tables import CLIPS, EVENTS, read_table
 
     events = read_table(corpus / "events.csv", EVENTS)
@@ -140,12 +140,12 @@ def _references(corpus: Path, pairs: Any) -> dict[str, Any]:
             references[phrase].append((onset, offset))
     clips = read_table(corpus / "clips.csv", CLIPS)
     seconds = dict(zip(clips["clip_id"], clips["seconds"], strict=True))
-    owners = dict(zip(pairs["phrase_id"], pairs["clip_id"], strict=True))
-    durations = {clip: float(seconds[clip]) for clip in dict.fromkeys(owners.values())}
-    return {"references": references, "clips": owners, "durations": durations}
+    clip_of = dict(zip(pairs["phrase_id"], pairs["clip_id"], strict=True))
+    durations = {clip: float(seconds[clip]) for clip in dict.fromkeys(clip_of.values())}
+    return {"references": references, "clips": clip_of, "durations": durations}
 
 
 def _spans(active: np.ndarray, hop: float) -> list[tuple[float, float]]:
-    """Onset and offset in seconds of each run of active frames."""
+    """Onset and offset (s) of each run of active frames."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
     return [(float(start * hop), float(end * hop)) for start, end in edges.reshape(-1, 2)]

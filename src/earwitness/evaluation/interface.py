@@ -1,7 +1,7 @@
-"""What a kind of prediction is: its files, how a model makes them, how they are scored, what they are compared with.
+"""The interface of a kind of prediction: its files, how models make them, how they are scored, and baselines.
 
 A system names the kinds that it predicts (``ExperimentOptions.KINDS``); rules, result, page and tracking follow from
-this class. A further kind is one module with a class of this kind and one line in ``registry.KINDS``.
+this class. A new kind is one module with a subclass and one line in ``registry.KINDS``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from earwitness.metrics.captions import Tools
     from earwitness.prediction.clips import Clips
 
-SPLIT = "evaluation"  # that is predicted and scored
+SPLIT = "evaluation"  # the predicted and scored split
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a system is compared with that needs no training.
+    """Scores for comparison that need no trained model.
 
     Attributes:
-        name: heading of its column in the terminal; label, fact: what the page calls it and says of it.
+        name: column heading in the terminal; label, fact: name and explanation on the page.
         metrics: values by metric, None with a ``reason`` where they cannot be computed.
     """
 
@@ -43,13 +43,13 @@ class Kind(ABC):
     """One kind of prediction.
 
     Attributes:
-        name: of its folder below a seed's; label: for headings; unit: what a progress bar counts.
-        files: the predictions, beside the model.
-        tables: of the corpus that prediction, scoring and baselines read.
-        artifacts: those of ``files`` that are small enough to be logged to MLflow.
-        baseline_splits: the splits that baselines are made of.
-        uses_tools: whether its metrics need jars or models on this machine.
-        curves: validation metrics whose curves the page shows, with a title.
+        name: of the kind's folder in a seed's folder; label: for headings.
+        files: the predictions, in the seed's folder beside the model.
+        tables: the tables of the corpus that prediction, scoring and baselines read.
+        artifacts: those of ``files`` that are logged to MLflow.
+        baseline_splits: the splits that baselines read.
+        uses_tools: whether the metrics use the jars or models of ``Tools``.
+        curves: validation metrics that the page plots -> title.
     """
 
     name: str
@@ -63,34 +63,34 @@ class Kind(ABC):
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        """The metrics in the order of tables; a kind that the catalogue does not know gives its own."""
+        """The metrics in the order of tables; a kind outside the catalogue defines them itself."""
         return catalogue.of_kind(self.name)
 
     @property
     def headlines(self) -> Sequence[str]:
-        """The metrics that stand for the whole, the first that is there: plotted, and shown clip by clip."""
+        """The main metrics in order of preference; the first available one is plotted and compared clip by clip."""
         return catalogue.HEADLINES.get(self.name) or [metric.name for metric in self.metrics]
 
     def metric(self, name: str) -> Metric:
-        """What is known of a metric."""
+        """Label, direction and digits of a metric."""
         return next((metric for metric in self.metrics if metric.name == name), None) or catalogue.find(name)
 
     @abstractmethod
     def predict(self, model: Any, clips: Clips, corpus: Path, folder: Path) -> None:
-        """Let a model predict the clips of the evaluation split, and write ``files`` to the seed's folder.
+        """Predict the clips of the evaluation split with a model, and write ``files`` to the seed's folder.
 
         Args:
-            model: what ``System.load`` gave.
-            corpus: the folder of the corpus' tables.
+            model: returned by ``System.load``.
+            corpus: the folder with the corpus' tables.
         """
 
     @abstractmethod
     def score(self, folder: Path, corpus: Path, tools: Tools) -> Scored:
         """Score the predictions in a seed's folder against the evaluation split.
 
-        Raises MismatchError for predictions of other clips than the corpus has.
+        Raises MismatchError if the predictions and the corpus have different clips.
         """
 
     def baselines(self, corpus: Path) -> list[Baseline]:
-        """What systems of this kind are compared with, on the evaluation split."""
+        """Baselines on the evaluation split; none by default."""
         return []

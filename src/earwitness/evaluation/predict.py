@@ -1,4 +1,4 @@
-"""Prediction as a stage: one kind of prediction of one seed's model, on the evaluation split."""
+"""The prediction stage: one kind of prediction with the model of one seed, on the evaluation split."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def predict(
     threads: int,
     seed: int = 0,
 ) -> None:
-    """Predict, and write the kind's files and ``{kind}/prediction.json``, which says what made them.
+    """Predict, and write the kind's files and ``{kind}/prediction.json`` with their provenance.
 
     Args:
         files: inputs by name, as ``options.prediction_inputs()`` names them.
-        corpus: the folder of the corpus' tables.
-        folder: the seed's folder, with the model where one was trained.
+        corpus: the folder with the corpus' tables.
+        folder: the seed's folder, with the model if the system is trained.
     """
     import torch
 
@@ -37,7 +37,8 @@ def predict(
     model = system_class(options.system).load(options, folder, files)
     made_by = getattr(model, "made_by", {})
     uses = options.prediction_inputs()
-    features = {name: files[name] for name, use in uses.items() if use.stage == "features" and _of_split(use.file)}
+    # Features of other splits are handled by the system itself.
+    features = {n: files[n] for n, use in uses.items() if use.stage == "features" and use.file == f"{SPLIT}.h5"}
     clips = Clips.of(clips_of(corpus / "clips.csv", SPLIT, "prediction"), features, made_by)
     registry.kind(kind).predict(model, clips, corpus, folder)
     inputs = dict(files)
@@ -51,8 +52,3 @@ def predict(
         "provenance": provenance("predict", inputs, kind=kind),
     }
     write_json(folder / kind / PREDICTION, content)
-
-
-def _of_split(file: str) -> bool:
-    """Whether features are those of the clips that are predicted; others are the system's own business."""
-    return file == f"{SPLIT}.h5"

@@ -1,4 +1,4 @@
-"""Scores as stages: of one kind of prediction of one seed, of an experiment over its seeds, and of baselines."""
+"""The scoring stages: one kind of prediction of one seed, an experiment over its seeds, and baselines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from earwitness.leaks import audit as leaks
 from earwitness.metrics.bootstrap import summarise
 from earwitness.metrics.captions import Tools
 
-SCHEMA = 2  # of an experiment's metrics.json
+SCHEMA = 2  # of an experiment's metrics.json and of baselines
 
 
 def score_prediction(kind: str, folder: Path, corpus: Path, tools: Tools | None = None) -> None:
-    """Score one kind of prediction of a seed's folder; the scores go to the kind's folder in it."""
+    """Score one kind of prediction of one seed and write the scores to ``folder / kind``."""
     scored = registry.kind(kind).score(folder, corpus, tools or Tools())
     content = {
         "kind": kind,
@@ -34,7 +34,7 @@ def score_prediction(kind: str, folder: Path, corpus: Path, tools: Tools | None 
 
 
 def split_counts(corpus: Path) -> dict[str, Any]:
-    """What the scored split holds; MismatchError where another version made the report."""
+    """Counts of clips in the scored split. Raises MismatchError if another version wrote the report."""
     report = read_report(corpus / "report.json")
     split = report["clips"][SPLIT]
     return {
@@ -61,15 +61,15 @@ def summarise_experiment(
 ) -> None:
     """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts, leaks.
 
-    The kinds of prediction are merged: ``metrics`` and ``counts`` hold those of all, ``kinds`` says which are whose.
+    ``metrics`` and ``counts`` merge all kinds of prediction; ``kinds`` lists those of each kind.
 
     Args:
-        options: the experiment's options as far as its scores depend on them.
-        folders: for each seed, the folder with its predictions, their scores and its ``model.json`` if it was trained.
+        options: the experiment's options that affect the scores.
+        folders: for each seed, the folder with predictions, scores and, if trained, ``model.json``.
         kinds: the kinds of prediction, the leading one first.
         audit: the data set's ``leaks.json``.
-        trained_on: the id lists of what it was trained on beside the data set's own clips.
-        untrained: features that are made with weights which nobody trained.
+        trained_on: the id lists of training data other than the data set's clips.
+        untrained: features of extractors with random weights.
     """
     metrics: dict[str, Any] = {}
     counts: dict[str, Any] = {}
@@ -101,7 +101,7 @@ def summarise_experiment(
 
 
 def _trained(models: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> dict[str, Any]:
-    """Where the weights came from; of a system without training there are none."""
+    """Provenance of the weights; empty for a system without training."""
     if not models:
         return {"weights_sha256": [], "run_keys": [], "checkpoints": {}, "inputs": {}}
     return {
@@ -113,42 +113,42 @@ def _trained(models: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> di
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """An experiment's ``metrics.json``; EarwitnessError for any other file, and for one of an earlier version."""
+    """Read an experiment's ``metrics.json``. Raises EarwitnessError for other files and other schemas."""
     result = read_json(path)
     needed = {"dataset", "experiment", "seeds", "metrics", "counts"}
     if not isinstance(result, dict) or not needed <= result.keys():
         raise EarwitnessError(
-            f"{path} is not an experiment's result; those are called results/{{dataset}}/{{experiment}}/metrics.json. "
-            "If it should be one, remove it and ask for it again."
+            f"{path} is not the result of an experiment (results/{{dataset}}/{{experiment}}/metrics.json). If it "
+            "should be one, remove it and make it again."
         )
     if result.get("schema") != SCHEMA:
         raise EarwitnessError(
-            f"{path} is of schema {result.get('schema')}, and {SCHEMA} is needed: another version of Earwitness made "
-            f"it. Remove {path.parent} and ask for the result again."
+            f"{path} has schema {result.get('schema')}, {SCHEMA} is needed: it was made by another version of "
+            f"Earwitness. Remove {path.parent} and make the result again."
         )
     return result
 
 
 def refuse_old_results(results: Path) -> None:
-    """EarwitnessError where a folder of results holds scores in the form of version 0.1, which is not read any more."""
+    """Raise EarwitnessError if a folder of results has scores in the layout of version 0.1, which is not supported."""
     old = sorted({path.parents[1] for path in results.glob("*/*/seed-*/metrics.json")})
     if old:
         raise EarwitnessError(
             listed(
-                "These results were made by an earlier version of Earwitness, which laid them out otherwise:",
+                "These results were made by an earlier version of Earwitness and have another layout:",
                 [str(path) for path in old],
-                f"Move {results} away, or remove these folders; features and corpora beside them are taken over.",
+                f"Move {results} away, or remove these folders; features and corpora can be kept.",
             )
         )
 
 
 def kinds_of(result: Mapping[str, Any]) -> list[str]:
-    """The kinds of prediction that a result has scores of, the leading one first."""
+    """The kinds of prediction in a result, the leading one first."""
     return list(result["kinds"])
 
 
 def write_baselines(kind: str, corpus: Path, out: Path) -> None:
-    """Write what systems of a kind are compared with, on the evaluation split."""
+    """Write the baselines of a kind of prediction on the evaluation split."""
     found = registry.kind(kind)
     content = {
         "schema": SCHEMA,
@@ -160,5 +160,5 @@ def write_baselines(kind: str, corpus: Path, out: Path) -> None:
 
 
 def read_baselines(path: Path) -> list[Baseline]:
-    """The baselines of a kind; none where they were not computed yet."""
+    """Read the baselines of a kind; empty if the file does not exist."""
     return [Baseline(**entry) for entry in read_json(path)["baselines"]] if path.is_file() else []

@@ -1,7 +1,7 @@
-"""Retrieval: every caption of the split against every clip, in ``similarity.h5`` and ``queries.csv``.
+"""Retrieval: similarities of all captions and clips of the split, in ``similarity.h5`` and ``queries.csv``.
 
 ``similarity.h5`` holds ``similarity`` float32 [captions, clips], ``caption_ids`` and ``clip_ids``; ``queries.csv`` has
-caption_id, clip_id, text in the order of its rows. ``earwitness score retrieval`` reads both.
+caption_id, clip_id, text in the same order. ``earwitness score retrieval`` reads both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CUTS = (1, 5, 10, 50)
 
 
 class Retrieval(Kind):
-    """Both directions: a caption's clip among all clips, a clip's captions among all captions."""
+    """Scores both directions: a caption's clip among all clips, and a clip's captions among all captions."""
 
     name = "retrieval"
     label = "Retrieval"
@@ -27,7 +27,7 @@ class Retrieval(Kind):
     curves = {"validation_t2a_r10": "R@10, text to audio, on validation"}
 
     def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
-        """Compare all captions of the split with all clips; ``model`` is a ``Retriever``."""
+        """Compare all captions of the split with all clips by a ``Retriever``."""
         import h5py
         import numpy as np
 
@@ -57,7 +57,9 @@ class Retrieval(Kind):
         with h5py.File(path, "r") as file:
             found = [list(file[name].asstr()[:]) for name in ("caption_ids", "clip_ids")]
             if found != [list(queries["caption_id"]), clip_ids]:
-                raise MismatchError(f"{path} has other captions or clips than {corpus}. Remove it and run again.")
+                raise MismatchError(
+                    f"{path} and {corpus} have different captions or clips. Remove {path.name} and run again."
+                )
             scored = evaluate(file["similarity"], list(queries["clip_id"]), clip_ids, captions=found[0])
         return Scored(
             scored,
@@ -69,7 +71,7 @@ class Retrieval(Kind):
         )
 
     def baselines(self, corpus: Path) -> list[Baseline]:
-        """What random scores give, by counting: of n items, k of which are relevant."""
+        """The exact expected recalls of a random order."""
         queries = _queries(corpus)
         clips, captions = queries["clip_id"].nunique(), len(queries)
         relevant = list(queries.groupby("clip_id").size())
@@ -79,12 +81,14 @@ class Retrieval(Kind):
 
 
 def _chance(relevant: list[int], total: int, cut: int) -> float:
-    """The mean chance that one of a clip's relevant captions is among the first ``cut`` of a random order."""
+    """Mean probability that one of a clip's captions is among the first ``cut`` of ``total`` in random order.
+
+    ``relevant`` has the number of captions of each clip.
+    """
     from math import comb
 
-    return sum(1 - comb(total - own, min(cut, total)) / comb(total, min(cut, total)) for own in relevant) / len(
-        relevant
-    )
+    cut = min(cut, total)
+    return sum(1 - comb(total - count, cut) / comb(total, cut) for count in relevant) / len(relevant)
 
 
 def _queries(corpus: Path) -> Any:

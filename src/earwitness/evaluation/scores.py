@@ -1,8 +1,8 @@
-"""The files that hold one set of scores: ``scores.csv``, ``statistics.h5`` and ``metrics.json`` in one folder.
+"""The files of one set of scores: ``scores.csv``, ``statistics.h5`` and ``metrics.json`` in one folder.
 
-``scores.csv`` has a row for each clip and a column for each metric that is computed of single clips. ``statistics.h5``
-holds, for each metric, what it takes to compute it again on any resample of the clips: one group by the metric's name,
-its kind and settings as attributes, its arrays as data sets.
+``scores.csv`` has one row per clip and one column per metric that is defined for single clips. ``statistics.h5`` holds
+the statistic from which each metric is computed on any resample of the clips: one group per metric, with its kind and
+settings as attributes and its arrays as data sets.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
 FILES = ("scores.csv", "statistics.h5", "metrics.json")
 KINDS = {kind.__name__.lower(): kind for kind in (Sums, Median, Psds)}
 CLIP, CAPTION = "clip_id", "caption"
-# What columns that name clips are usually called, in the order in which they are looked for; in lower case.
+# Usual names of the column with clip ids, in order of preference, in lower case.
 CLIP_COLUMNS = (
     *("clip_id", "image_id", "file_name", "filename", "fname", "file", "audio_file", "audio_filepath", "audio_path"),
     *("audio", "path", "wav", "youtube_id", "ytid", "audiocap_id", "sound_id", "clip", "id"),
 )
 EMPTY = ("", "nan", "na", "n/a", "none", "null", "-")
-NOT_A_MEAN = "not a mean of the clips' values, and nothing else was kept of the clips"
+NOT_A_MEAN = "not a mean of the clips' values, and no other statistics by clip were stored"
 MADE_BY = "scores"
 
 
 class Evaluation(Protocol):
-    """What ``write_scores`` reads; every ``Evaluation`` of ``earwitness.metrics`` has it."""
+    """The attributes that ``write_scores`` reads; every ``Evaluation`` of ``earwitness.metrics`` has them."""
 
     metrics: Mapping[str, Mapping]
     by_clip: Mapping[str, np.ndarray]  # name -> [clips], NaN where a clip has no value
@@ -48,23 +48,25 @@ class Evaluation(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """One set of scores as it was written; clips in the order of ``ids``."""
+    """One set of scores as read from files; clips in the order of ``ids``."""
 
     metrics: dict[str, dict]
     by_clip: dict[str, np.ndarray]
     statistics: dict[str, Statistic]
     ids: list[str]
-    captions: dict[str, str]  # by clip id, empty where none were scored
-    references: str | None = None  # digest of the table that it was scored against, None where it is not told
-    settings: dict[str, Any] = field(default_factory=dict)  # how it was scored
+    captions: dict[str, str]  # by clip id; empty unless captions were scored
+    references: str | None = None  # digest of the table of references, None if unknown
+    settings: dict[str, Any] = field(default_factory=dict)  # of scoring
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An evaluation, and what is told beside it.
+    """An evaluation with its context.
 
-    ``counts`` are numbers by what they count, ``notes`` sentences, ``columns`` further columns of ``scores.csv``.
-    ``inputs`` are the files that were read and ``settings`` how; ``more`` is what else ``metrics.json`` holds.
+    Attributes:
+        made_by, inputs, settings: provenance: the stage, the files it read and how they were scored.
+        counts: such as numbers of scored clips; notes: remarks for the reader.
+        columns: further columns of ``scores.csv``; more: further content of ``metrics.json``.
     """
 
     evaluation: Any
@@ -86,8 +88,8 @@ def write_scores(
     """Write the three files of an evaluation.
 
     Args:
-        columns: further columns of ``scores.csv``, each with a value for every clip in order.
-        content: what ``metrics.json`` tells beside ``schema`` and ``metrics``, or in place of ``metrics``.
+        columns: further columns of ``scores.csv``, each with one value per clip in order.
+        content: further content of ``metrics.json``; its keys override ``schema`` and ``metrics``.
     """
     table = pd.DataFrame({CLIP: list(evaluation.ids), **(columns or {}), **evaluation.by_clip})
     write_table(folder / "scores.csv", table)
@@ -115,50 +117,50 @@ def _write_statistics(path: Path, evaluation: Evaluation) -> None:
 
 
 def read_scores(folder: Path) -> Scores:
-    """Read what ``write_scores`` wrote; without ``statistics.h5`` only means of clip values can be resampled.
+    """Read the files of ``write_scores``; without ``statistics.h5`` only means of clip values can be resampled.
 
-    Raises EarwitnessError for a file that is missing or damaged, MismatchError where the files do not belong together.
+    Raises EarwitnessError for a missing or damaged file, and MismatchError if the files do not belong together.
     """
     content = read_json(folder / "metrics.json")
     if not isinstance(content, dict) or not isinstance(content.get("metrics"), dict):
-        raise EarwitnessError(f"{folder / 'metrics.json'} holds no scores; remove it and ask for it again.")
+        raise EarwitnessError(f"{folder / 'metrics.json'} holds no scores; remove it and make it again.")
     files = {folder / name: known for name, known in content.get("files", {}).items()}
     if others := [path.name for path, known in files.items() if path.is_file() and sha256(path) != known]:
         raise MismatchError(
-            f"{' and '.join(others)} in {folder} {'are' if len(others) > 1 else 'is'} not of the same scoring as "
-            "metrics.json beside it. Remove them and score again."
+            f"{' and '.join(others)} in {folder} {'do' if len(others) > 1 else 'does'} not belong to the metrics.json "
+            "there. Remove these files and score again."
         )
     metrics, path = content["metrics"], folder / "statistics.h5"
     scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists())
     statistics = _read_statistics(path, scores.ids) if path.exists() else scores.statistics
-    told = content.get("provenance") or {}
+    made_by = content.get("provenance") or {}
     return replace(
         scores,
         metrics=metrics,
         by_clip={name: values for name, values in scores.by_clip.items() if name in metrics},
         statistics=statistics,
-        references=told.get("inputs", {}).get("references"),
-        settings=told.get("settings", {}),
+        references=made_by.get("inputs", {}).get("references"),
+        settings=made_by.get("settings", {}),
     )
 
 
 def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
-    """A table with a row for each clip and columns of numbers, from anywhere.
+    """Read any table with one row per clip and columns of numbers.
 
-    The clips are named by a column with a usual name (``CLIP_COLUMNS``), else by the first one. Each column of numbers
-    is a metric, the mean of which is its value; BLEU, METEOR, F1, medians and others that are no such means are None
-    with the reason. Cells may be empty where a clip has no value, or hold one of ``EMPTY``.
+    The clip ids are in a column with a usual name (``CLIP_COLUMNS``), else in the first one. Each column of numbers is
+    a metric whose value is the mean; BLEU, METEOR, F1, medians and others that are not such means are None with the
+    reason. A clip without a value has an empty cell or one of ``EMPTY``.
 
-    Raises EarwitnessError for a table without clips, with a clip twice, with cells that are no numbers in a column of
-    numbers, or without numbers where they are needed.
+    Raises EarwitnessError for a table without clips, with duplicate clips, with other text in a column of numbers, or
+    without any numbers if ``numbers_needed``.
     """
     table = _table(path)
     named = {column.strip().lower(): column for column in reversed(table.columns)}
     clips = next((named[name] for name in CLIP_COLUMNS if name in named), table.columns[0])
     if not clips.strip() or clips.startswith("Unnamed: "):
         raise EarwitnessError(
-            f"{path} does not say which column names the clips: the first one has no heading (an index that pandas "
-            f"wrote, perhaps), and none is called {', '.join(CLIP_COLUMNS[:4])} ..."
+            f"{path} has no column of clip ids: the first column has no heading (an index written by pandas?), and "
+            f"none is called {', '.join(CLIP_COLUMNS[:4])} ..."
         )
     ids = list(table[clips])
     offenders = [f"clip {clip!r} has {number} rows" for clip, number in Counter(ids).items() if number > 1]
@@ -167,7 +169,7 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
     columns = {name: _numbers(table[name]) for name in table.columns if name not in (clips, CAPTION)}
     offenders = [f"row {row}, {name}: {cell!r}" for name, (_, bad) in columns.items() for row, cell in bad]
     if offenders:
-        raise EarwitnessError(listed(f"{path} has cells that are no finite numbers:", offenders))
+        raise EarwitnessError(listed(f"{path} has cells that are not finite numbers:", offenders))
     by_clip = {name: values for name, (values, _) in columns.items() if values is not None}
     if not by_clip and numbers_needed:
         raise EarwitnessError(f"{path} has no column of numbers: {', '.join(table.columns)}.")
@@ -181,7 +183,7 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """A csv with all cells as text."""
+    """Read a csv with all cells as text."""
     if not path.is_file():
         raise EarwitnessError(f"{path} does not exist.")
     try:
@@ -189,14 +191,14 @@ def _table(path: Path) -> pd.DataFrame:
     except ValueError as error:  # pandas' own errors, and bytes that are not UTF-8, are of this kind
         raise EarwitnessError(f"{path} is not a table of comma-separated values in UTF-8: {error}") from error
     if table.empty:
-        raise EarwitnessError(f"{path} holds no scores: it has no row.")
+        raise EarwitnessError(f"{path} holds no scores: it has no rows.")
     return table
 
 
 def _numbers(cells: pd.Series) -> tuple[np.ndarray | None, list[tuple[int, str]]]:
-    """A column as float64 [clips], NaN where it is empty, and its cells that are no numbers by row of the file.
+    """A column as float64 [clips], NaN where it is empty, and its cells that are not numbers, each with its row.
 
-    A column without a number, or with more texts than numbers, is none of numbers: None, and no cell is at fault.
+    A column with at least as many texts as numbers is a column of text: None, and no bad cells.
     """
     empty = cells.str.strip().str.lower().isin(EMPTY)
     values = pd.to_numeric(cells.where(~empty, "nan"), errors="coerce").to_numpy(dtype=float)
@@ -208,14 +210,14 @@ def _numbers(cells: pd.Series) -> tuple[np.ndarray | None, list[tuple[int, str]]
 
 
 def _read_statistics(path: Path, clips: list[str]) -> dict[str, Statistic]:
-    """The statistics by metric; MismatchError when they are of other clips."""
+    """The statistics by metric. Raises MismatchError if they are of other clips."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
             require_match(path, json.loads(file.attrs["provenance"]), {"schema": SCHEMA, "made_by": MADE_BY})
             if list(file["clip_ids"].asstr()[:]) != clips:
-                raise MismatchError(f"{path} holds other clips than scores.csv beside it. Remove both and run again.")
+                raise MismatchError(f"{path} and scores.csv there have different clips. Remove both and run again.")
             return {name: _statistic(group) for name, group in file.items() if name != "clip_ids"}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EarwitnessError(f"{path} cannot be read: {error}. Remove it and run again.") from error
@@ -224,5 +226,5 @@ def _read_statistics(path: Path, clips: list[str]) -> dict[str, Statistic]:
 def _statistic(group: Any) -> Statistic:
     settings = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
     statistic = KINDS[settings.pop("kind")](**settings, **{name: array[:] for name, array in group.items()})
-    statistic.values(np.ones((1, statistic.clips)))  # an unknown formula, or arrays that do not fit, end here
+    statistic.values(np.ones((1, statistic.clips)))  # fails for an unknown formula or arrays that do not fit
     return statistic

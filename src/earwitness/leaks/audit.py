@@ -2,7 +2,7 @@
 
 Recordings are recognised by name, by the ids of their public sources and by the digest of the audio. ``audit`` writes
 the counts as ``leaks.json`` and the clips as ``leaks.csv``; ``marks`` selects from the counts what concerns an
-experiment, and ``told`` words it.
+experiment, and ``describe`` puts it in words.
 """
 
 from __future__ import annotations
@@ -87,18 +87,18 @@ class _Found:
 class _Hits:
     """The entries of a list that match clips of a data set, by id, which several clips may share."""
 
-    def __init__(self, own: _Clips):
-        self._own = own
+    def __init__(self, audited: _Clips):
+        self._audited = audited
         self._sides: dict[str, dict[str, _Pairs]] = {kind: {} for kind in BY}  # by id
         self._renamed: dict[str, dict[tuple[str, str], None]] = {}  # by what is left of the name
 
     def add(self, kind: str, id_: str, side: str) -> None:
         """Note an entry, if there are clips that it may match."""
-        if id_ in self._own.index[kind]:
+        if id_ in self._audited.index[kind]:
             ids = self._sides[kind]
             ids[id_] = _joined(ids.get(id_, frozenset()), frozenset([(kind, side)]))
         elif kind == "name":
-            for stem in _stems(id_) & self._own.renamed.keys():
+            for stem in _stems(id_) & self._audited.renamed.keys():
                 self._renamed.setdefault(stem, {})[id_, side] = None
 
     def clips(self) -> dict[str, _Found]:
@@ -106,10 +106,10 @@ class _Hits:
         found: dict[str, _Found] = defaultdict(_Found)
         for kind, ids in self._sides.items():
             for id_, pairs in ids.items():
-                for clip_id in self._own.index[kind][id_]:
+                for clip_id in self._audited.index[kind][id_]:
                     found[clip_id].pairs = _joined(found[clip_id].pairs, pairs)
         for stem, names in self._renamed.items():
-            for clip_id in self._own.renamed[stem]:
+            for clip_id in self._audited.renamed[stem]:
                 name = _name_of(clip_id)
                 others = () if name in self._sides["name"] else names
                 if same := {other for other in others if _one_renamed(name, other[0])}:
@@ -131,13 +131,13 @@ def audit(corpus: Path, lists: Mapping[str, IdListOptions], datasets: Mapping[st
         datasets: the corpus folders of the data sets that lists name, those that there are.
         out: place of ``leaks.json``, the counts; ``leaks.csv`` beside it has the clips (``LEAKS``).
     """
-    own = _read(corpus)
+    audited = _read(corpus)
     entries: dict[str, dict[str, Any]] = {}
-    write_rows(out.with_suffix(".csv"), LEAKS, _rows(own, lists, datasets, entries))
+    write_rows(out.with_suffix(".csv"), LEAKS, _rows(audited, lists, datasets, entries))
     content = {
         "schema": LEAKS_SCHEMA,
-        "clips": {split: own.counts[split] for split in own.there},
-        "within": _within(own),
+        "clips": {split: audited.counts[split] for split in audited.there},
+        "within": _within(audited),
         "lists": entries,
         "provenance": provenance("leaks", {"clips": corpus / "clips.csv", "sources": corpus / "sources.csv"}),
     }
@@ -157,7 +157,7 @@ def read_audit(path: Path) -> dict[str, Any]:
 
 
 def marks(report: Mapping[str, Any], trained_on: Sequence[str], split: str) -> list[dict[str, Any]]:
-    """What an experiment was trained on and how many clips of a split are in it.
+    """The training data of an experiment, and how many clips of a split are in it.
 
     Each mark has ``list``, ``kind``, ``of`` (clips of the split), ``clips`` (how many of them are in the list; None
     with ``reason`` where that is unknown), ``by`` (what they were recognised by), and ``clips_without_id`` where
@@ -179,7 +179,7 @@ def marks(report: Mapping[str, Any], trained_on: Sequence[str], split: str) -> l
     return [*found, *(_list_mark(report, name, split, of) for name in trained_on)]
 
 
-def told(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], list[str]]:
+def describe(found: Sequence[Mapping[str, Any]], split: str) -> tuple[list[str], list[str]]:
     """Marks in words: the leaks, and what could not be checked; both empty where there is nothing to report."""
     leaked, unchecked = [], []
     for mark in found:
@@ -251,36 +251,36 @@ def _stems(name: str) -> set[str]:
 
 
 def _read(corpus: Path) -> _Clips:
-    own = _Clips()
+    audited = _Clips()
     for trait in _traits(corpus):
-        own.splits[trait.clip_id] = trait.split
-        clips = own.index[trait.kind].get(trait.id)
+        audited.splits[trait.clip_id] = trait.split
+        clips = audited.index[trait.kind].get(trait.id)
         if clips is None:
-            own.index[trait.kind][trait.id] = [trait.clip_id]  # of one element: smaller than one that was appended to
+            audited.index[trait.kind][trait.id] = [trait.clip_id]  # a list of one element takes least memory
         elif clips[-1] != trait.clip_id:  # the sources of a clip are in adjacent rows
             clips.append(trait.clip_id)
-    own.counts.update(own.splits.values())
-    return own
+    audited.counts.update(audited.splits.values())
+    return audited
 
 
-def _shared(own: _Clips) -> Iterator[tuple[str, str, list[str], set[str]]]:
+def _shared(audited: _Clips) -> Iterator[tuple[str, str, list[str], set[str]]]:
     """What clips of several splits have in common: kind, id, the clips, their splits."""
-    for kind, ids in own.index.items():
+    for kind, ids in audited.index.items():
         for id_, clips in ids.items():
-            if len(clips) > 1 and len(splits := {own.splits[clip_id] for clip_id in clips}) > 1:
+            if len(clips) > 1 and len(splits := {audited.splits[clip_id] for clip_id in clips}) > 1:
                 yield kind, id_, clips, splits
 
 
-def _within(own: _Clips) -> list[dict[str, Any]]:
+def _within(audited: _Clips) -> list[dict[str, Any]]:
     """For each pair of splits what they share: by kind how many clips of either, and ``clips`` by more than a name."""
-    pairs = list(combinations(own.there, 2))
+    pairs = list(combinations(audited.there, 2))
     found: dict[tuple, dict[str, dict[str, set[str]]]] = {pair: {} for pair in pairs}
-    for kind, _, clips, splits in _shared(own):
+    for kind, _, clips, splits in _shared(audited):
         for pair in pairs:
             if splits.issuperset(pair):
                 sides = found[pair].setdefault(kind, {split: set() for split in pair})
                 for clip_id in clips:
-                    if (split := own.splits[clip_id]) in sides:
+                    if (split := audited.splits[clip_id]) in sides:
                         sides[split].add(clip_id)
     content = []
     for pair in pairs:
@@ -292,43 +292,46 @@ def _within(own: _Clips) -> list[dict[str, Any]]:
 
 
 def _rows(
-    own: _Clips, lists: Mapping[str, IdListOptions], datasets: Mapping[str, Path], entries: dict[str, dict[str, Any]]
+    audited: _Clips,
+    lists: Mapping[str, IdListOptions],
+    datasets: Mapping[str, Path],
+    entries: dict[str, dict[str, Any]],
 ) -> Iterator[tuple[str, ...]]:
     """The rows of ``leaks.csv``; ``entries`` gets the counts of a list before its rows, so that one list is held."""
     kinds = list(BY)
-    for kind, id_, clips, splits in _shared(own):
+    for kind, id_, clips, splits in _shared(audited):
         for clip_id in clips:
-            split = own.splits[clip_id]
-            yield from (("", split, clip_id, kind, other, id_) for other in own.there if other in splits - {split})
+            split = audited.splits[clip_id]
+            yield from (("", split, clip_id, kind, other, id_) for other in audited.there if other in splits - {split})
     for name, options in lists.items():
-        entries[name], found = _audited(own, options, datasets)
-        for clip_id, split in own.splits.items():
+        entries[name], found = _compared(audited, options, datasets)
+        for clip_id, split in audited.splits.items():
             if one := found.get(clip_id):
                 pairs = sorted(one.pairs, key=lambda pair: (kinds.index(pair[0]), pair[1]))
                 yield from ((name, split, clip_id, by, side, "") for by, side in pairs)
                 yield from ((name, split, clip_id, "name", side, other) for other, side in sorted(one.renamed or ()))
 
 
-def _audited(
-    own: _Clips, options: IdListOptions, datasets: Mapping[str, Path]
+def _compared(
+    audited: _Clips, options: IdListOptions, datasets: Mapping[str, Path]
 ) -> tuple[dict[str, Any], dict[str, _Found]]:
-    """How much of the data set is in one list, and what is."""
+    """The counts of one list for ``leaks.json``, and the clips that are in it."""
     if options.dataset is None:
         head = {"kind": options.kind, "files": options.files}
     else:
         head = {"kind": DATASET, "dataset": options.dataset}
     try:
         if options.dataset is None:
-            counts, found = _in_files(own, options)
+            counts, found = _in_files(audited, options)
         else:
-            counts, found = _in_dataset(own, options.dataset, datasets, options.splits or SPLITS)
+            counts, found = _in_dataset(audited, options.dataset, datasets, options.splits or SPLITS)
     except CorpusError as error:
         return head | {"clips": None, "reason": str(error)}, {}
     return head | counts, found
 
 
-def _in_files(own: _Clips, options: IdListOptions) -> tuple[dict[str, Any], dict[str, _Found]]:
-    hits = _Hits(own)
+def _in_files(audited: _Clips, options: IdListOptions) -> tuple[dict[str, Any], dict[str, _Found]]:
+    hits = _Hits(audited)
     entries = unusable = 0
     unread = []
     for path in (Path(file).expanduser() for file in options.files):
@@ -344,18 +347,18 @@ def _in_files(own: _Clips, options: IdListOptions) -> tuple[dict[str, Any], dict
     if unread:
         raise CorpusError("; ".join(unread))
     head = {"entries": entries, "entries_without_id": unusable}
-    unknown = own.without([options.kind]) if options.kind in FROM_SOURCES else Counter()
+    unknown = audited.without([options.kind]) if options.kind in FROM_SOURCES else Counter()
     found = hits.clips()
-    return head | {"clips": len(found), "splits": _counted(own, found, {"clips_without_id": unknown})}, found
+    return head | {"clips": len(found), "splits": _counted(audited, found, {"clips_without_id": unknown})}, found
 
 
 def _in_dataset(
-    own: _Clips, name: str, datasets: Mapping[str, Path], splits: Sequence[str]
+    audited: _Clips, name: str, datasets: Mapping[str, Path], splits: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, _Found]]:
     corpus = datasets.get(name)
     if corpus is None or not all((corpus / table).is_file() for table in ("clips.csv", "sources.csv")):
         raise CorpusError(f"the corpus of {name!r} is not made yet; make results/{name}/corpus/clips.csv first")
-    hits = _Hits(own)
+    hits = _Hits(audited)
     clips, kinds = 0, set()
     for trait in _traits(corpus):
         if trait.split in splits:
@@ -367,9 +370,9 @@ def _in_dataset(
         raise CorpusError(f"the data set has no clips in {', '.join(splits)}; it has {there}")
     found = hits.clips()
     by_name = [clip_id for clip_id, one in found.items() if {kind for kind, _ in one.all_pairs()} == {"name"}]
-    names = Counter(own.splits[clip_id] for clip_id in by_name)
-    more = {"clips_without_source": own.without(kinds.intersection(FROM_SOURCES)), "name_only": names}
-    return {"entries": clips, "clips": len(found), "splits": _counted(own, found, more)}, found
+    names = Counter(audited.splits[clip_id] for clip_id in by_name)
+    more = {"clips_without_source": audited.without(kinds.intersection(FROM_SOURCES)), "name_only": names}
+    return {"entries": clips, "clips": len(found), "splits": _counted(audited, found, more)}, found
 
 
 def _one_renamed(name: str, other: str) -> bool:
@@ -383,25 +386,25 @@ def _one_renamed(name: str, other: str) -> bool:
     )
 
 
-def _counted(own: _Clips, found: Mapping[str, _Found], more: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def _counted(audited: _Clips, found: Mapping[str, _Found], more: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """The counts of each split, ``more`` among them."""
     clips: Counter[str] = Counter()
     by: dict[str, Counter[str]] = defaultdict(Counter)
     sides: dict[str, Counter[str]] = defaultdict(Counter)
     for clip_id, one in found.items():
-        split, pairs = own.splits[clip_id], one.all_pairs()
+        split, pairs = audited.splits[clip_id], one.all_pairs()
         clips[split] += 1
         by[split].update({kind for kind, _ in pairs})
         sides[split].update({side for _, side in pairs if side})
     return {
         split: {
             "clips": clips[split],
-            "of": own.counts[split],
+            "of": audited.counts[split],
             **{key: counts.get(split, 0) for key, counts in more.items()},
             "by": {kind: by[split][kind] for kind in BY if by[split][kind]},
             "sides": dict(sorted(sides[split].items())),
         }
-        for split in own.there
+        for split in audited.there
     }
 
 

@@ -51,7 +51,7 @@ def read(path: Path, options: IdListOptions) -> Iterator[Listed]:
     than half of whose entries have no id.
     """
     if not path.is_file():
-        raise CorpusError(f"the list is not there; put it at {path}")
+        raise CorpusError(f"the list does not exist; put it at {path}")
     entries, bare, example = 0, 0, ""
     try:
         with path.open(encoding=_encoding(path), newline="") as file:
@@ -87,15 +87,12 @@ def _youtube(value: str) -> str | None:
 
 
 def _freesound(value: str) -> str | None:
-    return found[1] if (found := _FREESOUND.fullmatch(_stem(value))) else None
+    stem = _EXTENSION.sub("", value.strip().rpartition("/")[2])
+    return found[1] if (found := _FREESOUND.fullmatch(stem)) else None
 
 
 def _sha256(value: str) -> str | None:
     return found.group() if (found := _SHA256.fullmatch(value.strip().lower())) else None
-
-
-def _stem(value: str) -> str:
-    return _EXTENSION.sub("", value.strip().rpartition("/")[2])
 
 
 _FORMS: dict[str, Callable[[str], str | None]] = {
@@ -143,11 +140,11 @@ def _rows(file: TextIO, path: Path, options: IdListOptions) -> Iterator[tuple[st
     comments, first = _head(file, options, numbered)
     # A blank that a name begins with belongs to it; elsewhere it may stand between a comma and a quotation mark.
     form = _form(first or "".join(comments[-1:]), blanks=options.kind == "name")
-    own = _header(first, form)
-    candidates = [own, *(header for line in comments for header in _headers(line, form))]
-    columns = next((header for header in candidates if options.column in header), own)
-    places = _numbered(path, own, options) if numbered else _places(path, columns, options)
-    rows = file if columns is own and not numbered else chain([first], file)
+    first_header = _header(first, form)
+    candidates = [first_header, *(header for line in comments for header in _headers(line, form))]
+    columns = next((header for header in candidates if options.column in header), first_header)
+    places = _numbered(path, first_header, options) if numbered else _places(path, columns, options)
+    rows = file if columns is first_header and not numbered else chain([first], file)
     for cells in csv.reader(rows, **form):
         if any(cells):
             id_, side = (cells[place] if place is not None and place < len(cells) else "" for place in places)

@@ -1,8 +1,8 @@
 """Post-norm Transformer decoder with a key/value cache (cl4ac.md, section 6).
 
-State-dict names are those of ``torch.nn.TransformerDecoder``. One implementation serves training (all positions at
-once) and decoding (one position at a time): with the cache, a step costs one position and the memory is projected once
-for each clip.
+State-dict keys are those of ``torch.nn.TransformerDecoder``. One implementation serves training (all positions at once)
+and decoding (one position per step). With the cache, a step computes one position, and the memory is projected once per
+clip.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from torch.nn import functional
 
 
 class Attention(nn.Module):
-    """Multi-head attention, split so that keys and values can be kept: names as ``torch.nn.MultiheadAttention``."""
+    """Multi-head attention with separate steps, so that keys and values can be cached.
+
+    State-dict keys are those of ``torch.nn.MultiheadAttention``.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -51,7 +54,7 @@ class Attention(nn.Module):
 
 @dataclass
 class LayerCache:
-    """What a layer keeps between steps: its own keys and values so far, and those of the memory."""
+    """Cache of one layer: keys and values of previous positions, and of the memory."""
 
     keys: Tensor  # [rows, heads, capacity, width / heads]
     values: Tensor
@@ -72,47 +75,49 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
-        """All positions at once, causally: x [rows, length, width], memory keys and values by row."""
+        """All positions at once, with causal mask: x [rows, length, width]; memory: keys and values for each row."""
         attention = self.self_attn
-        own = attention.attend(attention.queries(x), *attention.keys_values(x), causal=True)
-        return self._rest(x, own, memory)
+        attended = attention.attend(attention.queries(x), *attention.keys_values(x), causal=True)
+        return self._rest(x, attended, memory)
 
     def step(self, x: Tensor, cache: LayerCache, position: int) -> Tensor:
-        """One position: x [rows, 1, width]; its keys and values are added to the cache."""
+        """One position: x [rows, 1, width] -> [rows, 1, width]; adds its keys and values to the cache."""
         attention = self.self_attn
         cache.keys[:, :, position : position + 1], cache.values[:, :, position : position + 1] = attention.keys_values(
             x
         )
         seen = slice(0, position + 1)
-        own = attention.attend(attention.queries(x), cache.keys[:, :, seen], cache.values[:, :, seen])
-        return self._rest(x, own, (cache.memory_keys, cache.memory_values))
+        attended = attention.attend(attention.queries(x), cache.keys[:, :, seen], cache.values[:, :, seen])
+        return self._rest(x, attended, (cache.memory_keys, cache.memory_values))
 
-    def _rest(self, x: Tensor, own: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
-        x = self.norm1(x + self.dropout(own))
-        heard = self.multihead_attn.attend(self.multihead_attn.queries(x), *memory)
-        x = self.norm2(x + self.dropout(heard))
+    def _rest(self, x: Tensor, attended: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+        """The layer after self-attention, whose output is ``attended``."""
+        x = self.norm1(x + self.dropout(attended))
+        crossed = self.multihead_attn.attend(self.multihead_attn.queries(x), *memory)
+        x = self.norm2(x + self.dropout(crossed))
         inner = self.linear2(self.dropout(functional.relu(self.linear1(x))))
         return self.norm3(x + self.dropout(inner))
 
 
 class TransformerDecoder(nn.Module):
-    """A stack of decoder layers over a memory that several rows (captions, beams) of one clip share."""
+    """A stack of decoder layers; several rows (captions, beams) may share the memory of a clip."""
 
     def __init__(self, width: int, heads: int, feedforward: int, layers: int, dropout: float, identical: bool = False):
         super().__init__()
         self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward, dropout) for _ in range(layers))
-        if identical:  # the published stack starts as copies of one layer
+        if identical:  # as in the published code
             for layer in self.layers[1:]:
                 layer.load_state_dict(self.layers[0].state_dict())
 
     def forward(self, x: Tensor, memory: Tensor, clip_of_row: Tensor) -> Tensor:
-        """Hidden states at all positions.
+        """Hidden states [rows, length, width] at all positions.
 
         Args:
-            x: embedded words [rows, length, width]; memory: [clips, memory length, width]; clip_of_row: [rows].
+            x: embedded words [rows, length, width]; memory: [clips, memory length, width]; clip_of_row:
+                [rows], index of the clip.
         """
         for layer in self.layers:
-            keys, values = layer.multihead_attn.keys_values(memory)  # once for each clip, not for each caption
+            keys, values = layer.multihead_attn.keys_values(memory)  # once per clip, not per caption
             x = layer(x, (keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
         return x
 
@@ -122,19 +127,19 @@ class TransformerDecoder(nn.Module):
         for layer in self.layers:
             keys, values = layer.multihead_attn.keys_values(memory)
             rows, (_, heads, _, size) = len(clip_of_row), keys.shape
-            own = [keys.new_zeros(rows, heads, capacity, size) for _ in range(2)]
-            caches.append(LayerCache(*own, keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
+            empty = [keys.new_zeros(rows, heads, capacity, size) for _ in range(2)]
+            caches.append(LayerCache(*empty, keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
         return caches
 
     def step(self, x: Tensor, caches: list[LayerCache], position: int) -> Tensor:
-        """Hidden state of one further position: x [rows, 1, width] -> [rows, 1, width]."""
+        """Hidden state of one position: x [rows, 1, width] -> [rows, 1, width]."""
         for layer, cache in zip(self.layers, caches, strict=True):
             x = layer.step(x, cache, position)
         return x
 
     @staticmethod
     def reorder(caches: list[LayerCache], rows: Tensor) -> None:
-        """Let each row go on from the cache of another row of the same clip."""
+        """Continue each row from the cache of another row of the same clip."""
         for cache in caches:
             cache.keys, cache.values = cache.keys.index_select(0, rows), cache.values.index_select(0, rows)
 

@@ -1,4 +1,4 @@
-"""SpecAugment without time warping: stripes of time and of frequency set to zero, drawn for each example."""
+"""SpecAugment without time warping: random time and frequency stripes of each example are set to zero."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def spec_augment(x: Tensor, time_stripes: int, time_width: int, mel_stripes: int
 
 
 def _kept(batch: int, length: int, stripes: int, width: int, device: torch.device) -> Tensor:
-    """True where no stripe lies, [batch, length]."""
+    """Random mask, False in stripes: bool [batch, length]."""
     widths = torch.randint(0, min(width, length), (batch, stripes, 1), device=device)
     starts = (torch.rand(batch, stripes, 1, device=device) * (length - widths)).long()
     positions = torch.arange(length, device=device)

@@ -1,4 +1,4 @@
-"""The clips that a model predicts for, with the frames of their features."""
+"""The clips to predict, with the frames of their features."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from earwitness.files import SCHEMA
 
 
 class Clips:
-    """Clips in order.
+    """An ordered list of clips with their features.
 
     Attributes:
-        ids: the clips' ids.
-        stores: by name the open features that the model reads.
+        ids: ids of the clips.
+        stores: open feature files by name of the feature.
     """
 
     def __init__(self, ids: Sequence[str], stores: Mapping[str, FeatureStore] | None = None):
@@ -29,13 +29,13 @@ class Clips:
 
     @classmethod
     def of(cls, table: pd.DataFrame, features: Mapping[str, Path], made_by: Mapping[str, Any] | None = None) -> Clips:
-        """The clips of a table (``clips_of``), with features that were made of exactly these recordings.
+        """The clips of a table (``clips_of``) with their features.
 
         Args:
             features: feature files by name.
-            made_by: for each name what must have made its features (``FeatureStore.front_end``), where that is known.
+            made_by: the required front end (``FeatureStore.front_end``) by name, where it is known.
 
-        Raises MismatchError for features of other recordings, or made otherwise.
+        Raises MismatchError for features of other recordings or with another front end.
         """
         stores = {name: open_features(path, table, (made_by or {}).get(name)) for name, path in features.items()}
         return cls(list(table["clip_id"]), stores)
@@ -44,28 +44,28 @@ class Clips:
         return len(self.ids)
 
     def batches(self, size: int) -> Iterator[Clips]:
-        """The same clips in parts of at most ``size``."""
+        """The clips in batches of at most ``size``."""
         for start in range(0, len(self.ids), size):
             yield Clips(self.ids[start : start + size], self.stores)
 
     def frames(self, feature: str | None = None) -> list[np.ndarray]:
-        """The frames of each clip, float32 [frames, D]; the feature may be left out where there is one only."""
+        """The frames of each clip, float32 [frames, D]; the feature may be omitted if there is only one."""
         store = self.store(feature)
         return [store[clip_id] for clip_id in self.ids]
 
     def store(self, feature: str | None = None) -> FeatureStore:
-        """The open features of a name; EarwitnessError for a name that is not there."""
+        """The open file of a feature. Raises EarwitnessError for an unknown feature."""
         if feature is None and len(self.stores) == 1:
             return next(iter(self.stores.values()))
         if feature not in self.stores:
             raise EarwitnessError(
-                f"The clips have no features {feature!r}; they have {', '.join(self.stores) or 'none'}."
+                f"The clips lack the feature {feature!r}; available: {', '.join(self.stores) or 'none'}."
             )
         return self.stores[feature]
 
 
 def open_features(path: Path, clips: pd.DataFrame, made_by: Mapping[str, Any] | None = None) -> FeatureStore:
-    """Features of exactly these clips; MismatchError where they are of other recordings or another front end."""
-    own = dict(made_by or {})
-    inputs = own.pop("inputs", {}) | {"audio": audio_digest(clips)}
-    return FeatureStore(path, {"schema": SCHEMA, "inputs": inputs, **own})
+    """Open features of these clips. Raises MismatchError for other recordings or another front end (``made_by``)."""
+    expected = dict(made_by or {})
+    inputs = expected.pop("inputs", {}) | {"audio": audio_digest(clips)}
+    return FeatureStore(path, {"schema": SCHEMA, "inputs": inputs, **expected})

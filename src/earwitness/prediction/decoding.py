@@ -1,4 +1,4 @@
-"""Greedy and beam decoding, batched: clips are encoded once, a step costs one position (cl4ac.md, section 10)."""
+"""Batched greedy and beam decoding with a cache: clips are encoded once (cl4ac.md, section 10)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from earwitness.options import DecodingOptions
 
 
 class StepwiseDecoder(Protocol):
-    """What decoding needs of a network."""
+    """The interface of a network for decoding."""
 
     def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> Any:
-        """A cache for rows that listen to the memory [clips, length, width] of their clip."""
+        """A cache for rows [rows] that attend to the memory [clips, length, width] of their clip."""
 
     def next_logits(self, ids: Tensor, cache: Any, position: int) -> Tensor:
         """Word logits [rows, words] after the words ids [rows] at ``position``."""
 
     def reorder(self, cache: Any, rows: Tensor) -> None:
-        """Let each row go on from the cache of the given row."""
+        """Continue each row from the cache of the given row."""
 
 
 @dataclass(frozen=True)
 class Symbols:
-    """The ids decoding must know."""
+    """Special ids for decoding."""
 
     sos: int
     eos: int
@@ -36,7 +36,7 @@ class Symbols:
 
 @dataclass
 class Hypotheses:
-    """The rows of a search, ``beam`` for each clip, best first."""
+    """The hypotheses of a search, ``beam`` per clip, best first."""
 
     ids: Tensor  # [clips * beam, 1 + steps], from <sos> on
     scores: Tensor  # [clips, beam], sum of log-probabilities
@@ -51,41 +51,40 @@ def decode(
 
     Args:
         memory: encoded clips [clips, length, width].
-        max_words: most words of a caption, unless ``options.max_words`` says otherwise.
+        max_words: maximum length of captions, unless ``options.max_words`` is set.
 
     Returns:
-        For each clip, the ids of its words (without ``<sos>`` and ``<eos>``) and the caption's score: the sum of its
-        log-probabilities, ``<eos>`` included, also where the most words are reached and nothing else may follow.
-        Without a length penalty a clip is done as soon as its best hypothesis has ended, since scores can only fall.
+        For each clip, the word ids (without ``<sos>`` and ``<eos>``) and the score: the sum of the log-probabilities
+        including ``<eos>``, which is forced after the maximum length. Without a length penalty the search for a clip
+        ends with its best hypothesis, since scores can only decrease.
     """
     clips, beam = len(memory), options.beam
-    steps = (options.max_words or max_words) + 1  # the last one can only end a caption
+    steps = (options.max_words or max_words) + 1  # the last step is <eos>
     clip_of_row = torch.arange(clips, device=memory.device).repeat_interleave(beam)
     cache = decoder.start(memory, clip_of_row, steps)
     found = Hypotheses(
         ids=torch.full((clips * beam, 1), symbols.sos, device=memory.device),
-        scores=torch.full((clips, beam), -torch.inf, device=memory.device).index_fill_(1, _first(memory), 0.0),
+        scores=torch.full((clips, beam), -torch.inf, device=memory.device).index_fill_(
+            1, clip_of_row.new_zeros(1), 0.0
+        ),
         ended=torch.zeros(clips, beam, dtype=torch.bool, device=memory.device),
     )
     for position in range(steps):
         logits = decoder.next_logits(found.ids[:, -1], cache, position)
         log_probabilities = _log_probabilities(logits, found, symbols, options)
         if position == steps - 1:
-            _forbid_all_but(symbols.eos, log_probabilities)
+            ending = log_probabilities[:, symbols.eos].clone()
+            log_probabilities.fill_(-torch.inf)[:, symbols.eos] = ending
         found, origin = _extend(found, log_probabilities, symbols)
-        if _done(found, options):
+        if (found.ended if options.length_penalty else found.ended[:, 0]).all():
             break
         if beam > 1:
             decoder.reorder(cache, origin)
     return _best(found, symbols, options)
 
 
-def _first(memory: Tensor) -> Tensor:
-    return torch.zeros(1, dtype=torch.long, device=memory.device)
-
-
 def _log_probabilities(logits: Tensor, found: Hypotheses, symbols: Symbols, options: DecodingOptions) -> Tensor:
-    """Log-probabilities [rows, words] of what may come next; a row that has ended goes on in ``<eos>`` at no cost."""
+    """Log-probabilities [rows, words] of the next word; ended rows repeat ``<eos>`` with log-probability 0."""
     log_probabilities = logits.float().log_softmax(dim=-1)
     log_probabilities[:, list(symbols.forbidden)] = -torch.inf
     if options.block_ngrams:
@@ -96,13 +95,8 @@ def _log_probabilities(logits: Tensor, found: Hypotheses, symbols: Symbols, opti
     return log_probabilities
 
 
-def _forbid_all_but(word: int, log_probabilities: Tensor) -> None:
-    kept = log_probabilities[:, word].clone()
-    log_probabilities.fill_(-torch.inf)[:, word] = kept
-
-
 def _extend(found: Hypotheses, log_probabilities: Tensor, symbols: Symbols) -> tuple[Hypotheses, Tensor]:
-    """The best ``beam`` continuations of each clip's hypotheses, and the row each of them comes from."""
+    """The best ``beam`` continuations of each clip's hypotheses, and the row that each one extends."""
     clips, beam = found.scores.shape
     words = log_probabilities.shape[-1]
     totals = (found.scores.flatten()[:, None] + log_probabilities).view(clips, beam * words)
@@ -113,12 +107,6 @@ def _extend(found: Hypotheses, log_probabilities: Tensor, symbols: Symbols) -> t
     ended = found.ended.flatten()[origin].view(clips, beam) | (chosen == symbols.eos)
     ids = torch.cat([found.ids[origin], chosen.view(-1, 1)], dim=1)
     return Hypotheses(ids, scores, ended), origin
-
-
-def _done(found: Hypotheses, options: DecodingOptions) -> bool:
-    if options.length_penalty:
-        return bool(found.ended.all())
-    return bool(found.ended[:, 0].all())
 
 
 def _best(found: Hypotheses, symbols: Symbols, options: DecodingOptions) -> tuple[list[list[int]], list[float]]:
@@ -133,7 +121,7 @@ def _best(found: Hypotheses, symbols: Symbols, options: DecodingOptions) -> tupl
 
 
 def _block_repeats(log_probabilities: Tensor, ids: Tensor, size: int) -> None:
-    """Forbid every word that would complete an n-gram which its row has already."""
+    """Forbid every word that would repeat an n-gram of its row, in place."""
     for row, sequence in enumerate(ids[:, 1:].tolist()):
         tail = sequence[len(sequence) - size + 1 :] if size > 1 else []
         for start in range(len(sequence) - size + 1):

@@ -1,4 +1,4 @@
-"""Captioning on the comparison page: CIDEr-D at a glance, and clips to hear with what was said of them."""
+"""The captioning section of the comparison page: CIDEr-D, and clips to play with their captions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from earwitness.report import clips, plots
 from earwitness.report.interface import Experiment, KindPage
 
 CLIPS_SHOWN = 20
-SCORE = "cider_d"  # of single clips
+SCORE = "cider_d"  # shown for single clips
 
 
 class CaptioningPage(KindPage):
-    """Captions beside the references of their clips."""
+    """Shows captions beside the references of their clips."""
 
     template = "captioning.html"
 
     def headline(self, found: list[Experiment]) -> str:
-        """CIDEr-D, which baselines and validation have too."""
+        """CIDEr-D, which is also known for baselines and validation."""
         return SCORE
 
     def facts(self, experiment: Experiment) -> list[str]:
@@ -31,7 +31,7 @@ class CaptioningPage(KindPage):
         return [f"empty captions: {empty}"] if empty else []
 
     def examples(self, found: list[Experiment], corpus: Path, root: Path) -> list[Mapping[str, Any]]:
-        """The clips to hear, from the best to the worst of the first experiment."""
+        """The clips to play, from the best to the worst of the first experiment."""
         if not found:
             return []
         captions = [self._captions(experiment) for experiment in found]
@@ -45,21 +45,22 @@ class CaptioningPage(KindPage):
                 "sound": clips.excerpt(root / paths[clip_id]),
                 "references": references[clip_id],
                 "captions": [
-                    _caption(number, experiment.name, *captions[number].get(clip_id, ("", None)))
+                    {
+                        "experiment": experiment.name,
+                        "colour": plots.colour(number),
+                        "text": text,
+                        "score": "—" if score is None else f"{score:.2f}",
+                    }
                     for number, experiment in enumerate(found)
+                    for text, score in [captions[number].get(clip_id, ("", None))]
                 ],
             }
             for clip_id in chosen
         ]
 
     def _captions(self, experiment: Experiment) -> dict[str, tuple[str, float | None]]:
-        """By clip: what the first seed's model said, and its CIDEr-D."""
+        """Caption and CIDEr-D of each clip, from the first seed."""
         path = experiment.seeds[0] / self.kind.name / "scores.csv"
         table = pd.read_csv(path, dtype={"clip_id": str, "caption": str}, keep_default_na=False, encoding="utf-8")
         scores = table[SCORE].astype(float) if SCORE in table else [None] * len(table)
         return {row[0]: row[1:] for row in zip(table["clip_id"], table["caption"], scores, strict=True)}
-
-
-def _caption(number: int, experiment: str, text: str, score: float | None) -> dict[str, Any]:
-    shown = "—" if score is None else f"{score:.2f}"
-    return {"experiment": experiment, "colour": plots.colour(number), "text": text, "score": shown}

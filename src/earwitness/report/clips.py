@@ -1,4 +1,4 @@
-"""Clips to hear: which ones, and each as sound and spectrogram that fit into a page."""
+"""Clips to play on the page: their selection, and audio and spectrogram as data URIs."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from earwitness.audio.decode import open_recording
 from earwitness.extractors.logmel import LogMelOptions
 from earwitness.extractors.logmel.spectrogram import LogMel
 
-SECONDS = 30.0  # of a clip that are played; the rest is cut
-RATES = (16000, 24000)  # at which mp3 is small; narrow recordings take the first
+SECONDS = 30.0  # maximum length of an excerpt
+RATES = (16000, 24000)  # Hz, for small mp3 files; the first for recordings of at most 16 kHz
 COMPRESSION = 0.8  # about 40 kbit/s
-COLUMNS = 400  # of a spectrogram
+COLUMNS = 400  # of the spectrogram
 MELS = 64
 RANGE = 70.0  # dB shown below the loudest value
-QUIETEST = -30.0  # dB; a clip whose loudest value is lower is shown dark, as it sounds
+QUIETEST = -30.0  # dB; the reference level of quieter clips, so that they look dark
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What a page needs to play and show one recording."""
+    """One recording for the page."""
 
     audio: str  # data URI of an mp3
-    picture: str  # data URI of a png that spans the same time
+    picture: str  # data URI of a png of the spectrogram
     seconds: float
-    cut: bool
+    cut: bool  # whether the recording is longer
 
 
 def spread(scores: dict[str, float], number: int) -> list[str]:
-    """At most ``number`` clip ids at equal distances in the order of their scores, from the best to the worst."""
+    """At most ``number`` clip ids, evenly spaced in the ranking by score, from best to worst."""
     ordered = sorted(scores, key=lambda clip_id: (-scores[clip_id], clip_id))
     chosen = np.linspace(0, len(ordered) - 1, min(number, len(ordered))).round().astype(int)
     return [ordered[place] for place in chosen]
 
 
 def excerpt(path: Path) -> Excerpt:
-    """The first seconds of a recording; raises AudioError when it cannot be read."""
+    """The beginning of a recording (at most ``SECONDS``). Raises AudioError if it cannot be read."""
     waveform, rate, cut = _beginning(path)
     return Excerpt(
         audio=_data_uri("audio/mpeg", _mp3(waveform, rate)),
@@ -53,7 +53,7 @@ def excerpt(path: Path) -> Excerpt:
 
 
 def _beginning(path: Path) -> tuple[np.ndarray, int, bool]:
-    """The first seconds as float32 [samples] at one of RATES, that rate, and whether anything was cut."""
+    """Mono float32 [samples] at one of RATES, that rate (Hz), and whether the recording is longer."""
     with open_recording(path) as sound:
         given = sound.sample_rate
         channels = sound.read(round(SECONDS * given))  # [samples, channels]
@@ -63,7 +63,7 @@ def _beginning(path: Path) -> tuple[np.ndarray, int, bool]:
 
 
 def _mp3(waveform: np.ndarray, rate: int) -> bytes:
-    # Not ogg: its streams carry a random serial number, and the page would differ from run to run.
+    # Not ogg: its streams have a random serial number, so the page would differ between runs.
     buffer = io.BytesIO()
     options = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT"}
     soundfile.write(buffer, np.clip(waveform, -1, 1), rate, compression_level=COMPRESSION, **options)
@@ -71,16 +71,16 @@ def _mp3(waveform: np.ndarray, rate: int) -> bytes:
 
 
 def _levels(waveform: np.ndarray, rate: int) -> np.ndarray:
-    """The spectrogram as brightness from 0 to 1, [mels, columns], low bands last."""
+    """The log-mel spectrogram scaled to 0 .. 1, [mels, columns], low bands last."""
     hop = max(64, len(waveform) // COLUMNS)
     options = LogMelOptions(extractor="logmel", sample_rate=rate, hop=hop, mels=MELS, fmax=rate / 2)
-    decibels = LogMel(options)(waveform)[: 1 + len(waveform) // hop]  # a clip below one window was padded
+    decibels = LogMel(options)(waveform)[: 1 + len(waveform) // hop]  # clips shorter than a window are padded
     loudest = max(decibels.max(), QUIETEST)
     return np.clip((decibels - loudest) / RANGE + 1, 0, 1).T[::-1]
 
 
 def _png(levels: np.ndarray) -> bytes:
-    """A picture with a palette, a fourth of the size of one in true colour."""
+    """A png with a palette, a quarter of the size of true colour."""
     from matplotlib import colormaps
     from PIL import Image
 

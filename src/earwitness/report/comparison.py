@@ -1,7 +1,7 @@
-"""The comparison page of a data set: one file that opens without network.
+"""The comparison page of a data set: one self-contained file.
 
-Reads what the other stages left under ``results/{dataset}``: the experiments' ``metrics.json``, the scores and
-``events.jsonl`` of each seed, baselines, and the corpus' tables and report. Each kind of prediction is a section.
+Reads the output of other stages in ``results/{dataset}``: the experiments' ``metrics.json``, scores and
+``events.jsonl`` of each seed, baselines, and the corpus' tables and report. Each kind of prediction has a section.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.evaluation.interface import SPLIT, Baseline
 from earwitness.evaluation.result import SCHEMA, kinds_of, read_baselines, read_result
 from earwitness.files import write_text
-from earwitness.leaks.audit import told as report_lines
+from earwitness.leaks.audit import describe
 from earwitness.metrics.catalogue import Metric
 from earwitness.report import plots
 from earwitness.report.interface import Experiment, KindPage
 from earwitness.report.terminal import grouped
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-OF_A_SEED = ("scores.csv", "metrics.json")
+SEED_FILES = ("scores.csv", "metrics.json")  # for each kind of prediction
 
 
 @dataclass
 class Cell:
-    """One value of the table; ``note`` is the number of the footnote that says why there is none."""
+    """One value of the table; ``note`` is the number of the footnote with the reason for a missing value."""
 
     text: str = ""
     interval: str = ""
@@ -43,27 +43,26 @@ class Cell:
 
 @dataclass
 class Footnotes:
-    """Reasons, each told once."""
+    """Distinct reasons for missing values."""
 
     reasons: list[str] = field(default_factory=list)
 
     def number(self, reason: str) -> int:
-        """The number of a reason, counted from 1."""
+        """The number of a reason, from 1; a new reason is added."""
         if reason not in self.reasons:
             self.reasons.append(reason)
         return self.reasons.index(reason) + 1
 
 
 def write_comparison(results: Path, experiments: Sequence[str], root: Path, out: Path) -> None:
-    """Write the page that sets a data set's experiments beside each other, beside baselines and published figures.
+    """Write the page that compares a data set's experiments with each other, with baselines and published figures.
 
     Args:
-        results: the data set's folder of results, which bears its name.
-        experiments: names, in the order of the page; the first one chooses the clips to hear.
-        root: what the paths in ``corpus/clips.csv`` start from.
+        results: the folder ``results/{dataset}``.
+        experiments: names, in the order of the page; the scores of the first one select the clips to play.
+        root: the folder that the paths in ``corpus/clips.csv`` are relative to.
 
-    Raises EarwitnessError when a file is missing, and MismatchError when a result is of another data set or of other
-    clips than the corpus lists.
+    Raises EarwitnessError if a file is missing, and MismatchError if a result is of another data set or other clips.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -71,13 +70,17 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
     found = [_experiment(results, name, report) for name in experiments]
     kinds = [kind for kind in registry.KINDS if any(kind in experiment.result["kinds"] for experiment in found)]
     curves = {e.name: [plots.read_curves(seed / "events.jsonl") for seed in e.seeds] for e in found}
+    seeds = list(curves.values())
+    every = [curve for runs in seeds for curve in runs]
+    # The total loss of one experiment may have terms that another lacks; the caption loss is comparable.
+    loss = "loss_caption" if every and all("loss_caption" in curve for curve in every) else "loss"
     content = {
         "dataset": results.name,
         "split": SPLIT,
         "report": report,
         "experiments": [{"name": e.name, "colour": plots.colour(number)} for number, e in enumerate(found)],
         "sections": [_section(kind, found, results, root, report, curves) for kind in kinds],
-        "loss_plot": _loss_plot(list(curves.values())),
+        "loss_plot": plots.curve_plot("loss", "Loss over epochs", {loss: "-", "validation_loss": "--"}, seeds),
         "unchecked": _unchecked(found),
     }
     environment = Environment(
@@ -98,15 +101,15 @@ def _section(
     report: Mapping[str, Any],
     curves: Mapping[str, list],
 ) -> dict[str, Any]:
-    """One kind of prediction: its table of scores, its plots, its examples."""
+    """The section of one kind of prediction: table of scores, plots, examples."""
     page = registry.load(registry.KINDS[kind].page)(registry.kind(kind))
     numbered = [(number, experiment) for number, experiment in enumerate(found) if kind in experiment.result["kinds"]]
-    own = [experiment for _, experiment in numbered]
+    members = [experiment for _, experiment in numbered]
     baselines = read_baselines(results / "baselines" / f"{kind}.json")
-    metrics, headline = page.columns(own, baselines), page.headline(own)
+    metrics, headline = page.columns(members, baselines), page.headline(members)
     footnotes = Footnotes()
     published, left_out = _published(results.name, metrics, report)
-    rows = [(experiment.name, experiment.metric(headline)) for experiment in own]
+    rows = [(experiment.name, experiment.metric(headline)) for experiment in members]
     scores = [(name, entry["value"], entry.get("ci95")) for name, entry in rows]
     lines = {b.label[:1].lower() + b.label[1:]: b.metrics.get(headline, {}).get("value") for b in baselines}
     seeds = [curves[experiment.name] for experiment in found]
@@ -126,7 +129,7 @@ def _section(
         "published": published,
         "published_left_out": left_out,
         "reasons": footnotes.reasons,
-        "absent": _absent(own, page, metrics),
+        "absent": _absent(members, page, metrics),
         "headline": page.kind.metric(headline).label,
         "score_plot": plots.score_plot(scores, lines, page.kind.metric(headline).label, f"scores-{kind}"),
         "validation_plots": [
@@ -135,19 +138,19 @@ def _section(
             if (plot := plots.curve_plot(metric, title, {metric: "-"}, seeds))
         ],
         "template": page.template,
-        "examples": page.examples(own, results / "corpus", root),
+        "examples": page.examples(members, results / "corpus", root),
     }
 
 
 def _present(folder: Path, names: Sequence[str | os.PathLike]) -> list[Path]:
     paths = [folder / name for name in names]
     if missing := [str(path) for path in paths if not path.is_file()]:
-        raise EarwitnessError(listed("The page needs results that are not there:", missing, "Ask for the page again."))
+        raise EarwitnessError(listed("The page needs files that do not exist:", missing, "Make the page again."))
     return paths
 
 
 def _experiment(results: Path, name: str, report: Mapping[str, Any]) -> Experiment:
-    """Read an experiment; refuse a result of another data set, or of other clips than the corpus has now."""
+    """Read an experiment; raises MismatchError for a result of another data set or other clips."""
     (path,) = _present(results / name, ["metrics.json"])
     result = read_result(path)
     expected = {"schema": SCHEMA, "dataset": results.name, "experiment": name}
@@ -157,22 +160,22 @@ def _experiment(results: Path, name: str, report: Mapping[str, Any]) -> Experime
         if result.get(key) != value
     ]
     if result["counts"]["ids_sha256"] != report["ids_sha256"][SPLIT]:
-        differences.append(f"it scored other {SPLIT} clips than {results / 'corpus' / 'clips.csv'} lists")
+        differences.append(f"its {SPLIT} clips differ from those in {results / 'corpus' / 'clips.csv'}")
     if differences:
         raise MismatchError(f"{path} does not belong on this page: {'; '.join(differences)}. Remove it and run again.")
     experiment = Experiment(name, path.parent, result)
     for seed in experiment.seeds:
         for kind in kinds_of(result):
-            _present(seed / kind, OF_A_SEED)
+            _present(seed / kind, SEED_FILES)
     return experiment
 
 
 def _absent(found: list[Experiment], page: KindPage, metrics: Mapping[str, str]) -> list[str]:
-    """Why metrics that have no column could not be computed, those with one reason in one line."""
-    own = {name for experiment in found for name in experiment.result["kinds"][page.kind.name]["metrics"]}
+    """Why metrics without a column could not be computed, one line per reason."""
+    of_kind = {name for experiment in found for name in experiment.result["kinds"][page.kind.name]["metrics"]}
     entries = [entry for experiment in found for entry in experiment.result["metrics"].items()]
     lacking = [(name, entry["reason"]) for name, entry in entries if entry["value"] is None and name not in metrics]
-    return grouped((page.kind.metric(name.split(".")[0]).label, reason) for name, reason in lacking if name in own)
+    return grouped((page.kind.metric(name.split(".")[0]).label, reason) for name, reason in lacking if name in of_kind)
 
 
 def _rows(
@@ -185,7 +188,7 @@ def _rows(
             "name": experiment.name,
             "colour": plots.colour(number),
             "facts": [*_facts(experiment), *page.facts(experiment)],
-            "leaks": report_lines(experiment.result.get("leaks", []), SPLIT)[0],
+            "leaks": describe(experiment.result.get("leaks", []), SPLIT)[0],
             "untrained": experiment.result.get("untrained", []),
             "seeds": len(experiment.seeds),
             "cells": [_cell(experiment, page.kind.metric(metric), best[metric], footnotes) for metric in metrics],
@@ -195,7 +198,7 @@ def _rows(
 
 
 def _best(found: list[Experiment], metric: Metric) -> float | None:
-    """The best value of several; None where there is no more than one, or neither direction is better."""
+    """The best of several values; None for a single value or a metric without direction."""
     values = [value for experiment in found if (value := experiment.metric(metric.name)["value"]) is not None]
     if len(values) < 2 or metric.higher_is_better is None:
         return None
@@ -221,7 +224,7 @@ def _number(value: float, metric: Metric) -> str:
 
 
 def _facts(experiment: Experiment) -> list[str]:
-    """What else a reader must know of an experiment: where its weights started, and how often it ran."""
+    """Notes below an experiment's name: initial weights and number of seeds."""
     provenance = experiment.result["provenance"]
     if not provenance["weights_sha256"]:
         return ["without training"]
@@ -236,7 +239,7 @@ def _facts(experiment: Experiment) -> list[str]:
 
 
 def _option(options: Mapping[str, Any], key: str) -> str:
-    """The value of a dotted key; empty where there is none."""
+    """The value of a dotted key; "" if there is none."""
     value: Any = options
     for part in key.split("."):
         value = value.get(part, "") if isinstance(value, Mapping) else ""
@@ -253,10 +256,10 @@ def _baseline_cell(baseline: Baseline, metric: str, page: KindPage, footnotes: F
 
 
 def _unchecked(found: list[Experiment]) -> list[str]:
-    """What of the experiments could not be checked for leaks, each line with the experiments that it concerns."""
+    """Leak checks that were not possible, one line each with the experiments concerned."""
     lines: dict[str, list[str]] = {}
     for experiment in found:
-        for line in report_lines(experiment.result.get("leaks", []), SPLIT)[1]:
+        for line in describe(experiment.result.get("leaks", []), SPLIT)[1]:
             lines.setdefault(line, []).append(experiment.name)
     return [f"{', '.join(names)}: {line}" for line, names in lines.items()]
 
@@ -264,7 +267,7 @@ def _unchecked(found: list[Experiment]) -> list[str]:
 def _published(
     dataset: str, metrics: Mapping[str, str], report: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The published rows for this data set, and why others for it are left out."""
+    """The published rows for this data set, and why others are left out."""
     kept = {split: counts["found"] - counts["refused"] for split, counts in report["clips"].items()}
     rows, left_out = [], []
     for row in yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["rows"]:
@@ -272,16 +275,9 @@ def _published(
             continue
         if others := [split for split, clips in row["clips"].items() if kept.get(split, 0) != clips]:
             theirs = " and ".join(f"{row['clips'][split]} {split} clips, here {kept.get(split, 0)}" for split in others)
-            left_out.append(f"{row['system']} is left out: its figures are of {theirs}.")
+            left_out.append(f"{row['system']} is left out: its figures are for {theirs}.")
             continue
         values = [row["metrics"].get(metric) for metric in metrics]
         cells = [Cell("—", title="not published") if v is None else Cell(f"{v:.3f}") for v in values]
         rows.append({"name": row["system"], "source": row["source"], "url": row.get("url"), "cells": cells})
     return rows, left_out
-
-
-def _loss_plot(seeds: list[list]) -> str | None:
-    every = [curves for runs in seeds for curves in runs]
-    # The whole loss of one experiment may hold terms that another lacks; that of the captions compares.
-    training = "loss_caption" if every and all("loss_caption" in curves for curves in every) else "loss"
-    return plots.curve_plot("loss", "Loss over epochs", {training: "-", "validation_loss": "--"}, seeds)

@@ -1,7 +1,7 @@
-"""What the comparison page shows of one kind of prediction; a kind may add to it with a class of its own.
+"""The section of the comparison page for a kind of prediction.
 
-``registry.KINDS`` names the class; a kind without one is shown by ``KindPage``: scores with baselines and published
-figures, its headline metric at a glance, and its validation curves.
+``registry.KINDS`` may name a subclass of ``KindPage`` for a kind. The base class shows scores with baselines and
+published figures, a plot of the headline metric, and validation curves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from earwitness.evaluation.interface import Baseline, Kind
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment's result, and where its seeds lie."""
+    """An experiment's result and its folder."""
 
     name: str
     folder: Path
@@ -28,7 +28,7 @@ class Experiment:
         return [self.folder / f"seed-{seed}" for seed in self.result["seeds"]]
 
     def metric(self, name: str) -> dict[str, Any]:
-        """A metric's entry of the result: ``value``, with ``ci95`` and ``per_seed``, or None with a ``reason``."""
+        """A metric of the result: ``value`` with ``ci95`` and ``per_seed``, or value None with a ``reason``."""
         absent = {"value": None, "reason": "The experiment was not scored with this metric."}
         return self.result["metrics"].get(name, absent)
 
@@ -37,7 +37,7 @@ class KindPage:
     """One kind of prediction on the page.
 
     Attributes:
-        template: in this folder, what shows ``examples``; None: there are none.
+        template: file in this folder that renders ``examples``; None: no examples.
     """
 
     template: str | None = None
@@ -46,35 +46,34 @@ class KindPage:
         self.kind = kind
 
     def columns(self, found: list[Experiment], baselines: list[Baseline]) -> dict[str, str]:
-        """Metrics and their headings: those that always have a column, and others that some experiment has a value of.
+        """Metrics and their headings: those that always have a column, and optional ones that some experiment has.
 
-        Values of two models are two metrics, each with a column of its own.
+        A metric with two sentence models has two columns.
         """
         known = [metric.name for metric in self.kind.metrics if metric.column]
         entries = [entry for experiment in found for entry in experiment.result["metrics"].items()]
         present = [name for name, entry in entries if entry["value"] is not None]
         optional = [name for name in present if self.kind.metric(name).column is False]
-        own = {name for experiment in found for name in experiment.result["kinds"][self.kind.name]["metrics"]}
+        of_kind = {name for experiment in found for name in experiment.result["kinds"][self.kind.name]["metrics"]}
         order = {metric.name: place for place, metric in enumerate(self.kind.metrics)}
-        optional = sorted(
-            {name for name in optional if name in own}, key=lambda name: order.get(name.split(".")[0], 99)
-        )
+        optional = sorted(of_kind.intersection(optional), key=lambda name: order.get(name.split(".")[0], 99))
         names = dict.fromkeys([*known, *optional])
         return {name: self.kind.metric(name).label for name in names}
 
     def headline(self, found: list[Experiment]) -> str:
-        """The metric that is plotted: the first headline that an experiment has a value of."""
+        """The metric to plot: the first headline metric with a value in some experiment."""
         names = [name for name in self.kind.headlines if any(e.metric(name)["value"] is not None for e in found)]
         return (names or list(self.kind.headlines))[0]
 
     def facts(self, experiment: Experiment) -> list[str]:
-        """What else a reader must know of an experiment's predictions."""
+        """Notes below an experiment's name."""
         return []
 
     def examples(self, found: list[Experiment], corpus: Path, root: Path) -> list[Mapping[str, Any]]:
-        """What ``template`` shows, such as clips to hear.
+        """Content for ``template``, such as clips to play.
 
         Args:
-            root: what the paths of the corpus' clips start from.
+            found: the experiments with this kind of prediction, in the order of the page.
+            corpus: the folder with the corpus' tables; root: the folder that the paths of clips are relative to.
         """
         return []

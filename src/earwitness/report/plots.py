@@ -1,7 +1,7 @@
-"""Plots as inline SVG, in the colours of the page that holds them.
+"""Plots as inline SVG in the colours of the page.
 
-Matplotlib draws in colours that stand for variables of the page's style sheet, so that a plot follows the page into
-dark mode. The same data give the same bytes.
+Matplotlib draws with placeholder colours that are replaced by variables of the page's style sheet, so that plots follow
+the page into dark mode. The same data give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from earwitness.training.events import read_events
 
-COLOURS = 8  # that the style sheet has for experiments
+COLOURS = 8  # number of colours for experiments in the style sheet
 INK, GRID = "#000001", "#000002"
 STYLE = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a name with dollars is a name
+    "text.parse_math": False,  # names may contain dollar signs
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": INK,
@@ -50,7 +50,7 @@ def colour(number: int) -> str:
 
 
 def read_curves(path: Path) -> dict[str, dict[int, float]]:
-    """The metrics in the record of a training, each averaged over its epochs."""
+    """The metrics in ``events.jsonl``, each averaged over the events of an epoch."""
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for event in read_events(path):
         for name, value in event.get("metrics", {}).items():
@@ -64,12 +64,14 @@ def score_plot(
     label: str,
     key: str = "scores",
 ) -> str:
-    """A dot with its interval for each experiment, and a vertical line for each named value.
+    """A plot with a dot and an interval for each experiment, and a vertical line for each baseline.
 
     Args:
-        scores: name, value and 95 % interval of each experiment; those without a value keep an empty row.
-        lines: values to be compared with, by name.
-        label: of the metric; key: what sets the plot apart from others on the page.
+        scores: name, value and 95 % interval of each experiment; without a value, the row is empty.
+        lines: values of baselines by name.
+        label: name of the metric; key: unique on the page.
+
+    Returns the SVG element.
     """
     with _figure(key, (10.8, 1.1 + 0.45 * len(scores)), f"{label} of each experiment with its interval") as drawn:
         figure, axes = drawn.figure, drawn.axes
@@ -77,8 +79,10 @@ def score_plot(
             if value is None:
                 continue
             if interval:
-                axes.plot(interval, [row, row], color=_stand_in(row), linewidth=2.5, alpha=0.55, solid_capstyle="round")
-            axes.plot([value], [row], "o", color=_stand_in(row), markersize=8)
+                axes.plot(
+                    interval, [row, row], color=_placeholder(row), linewidth=2.5, alpha=0.55, solid_capstyle="round"
+                )
+            axes.plot([value], [row], "o", color=_placeholder(row), markersize=8)
             axes.annotate(f"{value:.3f}", (value, row), (0, 8), textcoords="offset points", ha="center", fontsize=9)
         for style, (name, value) in zip(("--", ":"), lines.items(), strict=False):
             if value is not None:
@@ -94,11 +98,11 @@ def score_plot(
 
 
 def curve_plot(key: str, title: str, parts: Mapping[str, str], seeds: Sequence[Sequence[Curves]]) -> str | None:
-    """Curves over epochs, one colour an experiment and one thin line a seed; None when there is nothing to draw.
+    """Curves over epochs: one colour per experiment, one line per seed. Returns the SVG element, None without data.
 
     Args:
-        key: what sets the plot apart from others on the page; parts: line style by name of metric.
-        seeds: for each experiment, the curves of each of its seeds.
+        key: unique on the page; parts: line style by name of metric.
+        seeds: for each experiment, the curves of each seed.
     """
     if not any(curves.get(name) for runs in seeds for curves in runs for name in parts):
         return None
@@ -108,24 +112,27 @@ def curve_plot(key: str, title: str, parts: Mapping[str, str], seeds: Sequence[S
             width = 1.6 if len(runs) == 1 else 0.9
             for curves in runs:
                 for name, style in parts.items():
-                    points = sorted(curves.get(name, {}).items())
-                    marker = "o" if len(points) == 1 else None
-                    axes.plot(*_columns(points), style, color=_stand_in(number), linewidth=width, marker=marker)
+                    curve = dict(sorted(curves.get(name, {}).items()))
+                    marker = "o" if len(curve) == 1 else None
+                    axes.plot(
+                        list(curve),
+                        list(curve.values()),
+                        style,
+                        color=_placeholder(number),
+                        linewidth=width,
+                        marker=marker,
+                    )
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     return drawn.svg
 
 
-def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
-    return [epoch for epoch, _ in points], [value for _, value in points]
-
-
-def _stand_in(number: int) -> str:
+def _placeholder(number: int) -> str:
     return f"#0001{number % COLOURS:02x}"
 
 
 class _Drawn:
-    """A figure that is being drawn, and its SVG afterwards."""
+    """A figure, and its SVG once it is finished."""
 
     def __init__(self, size: tuple[float, float]):
         from matplotlib.figure import Figure
@@ -149,7 +156,7 @@ def _figure(key: str, size: tuple[float, float], title: str):
 
 
 def _inline(svg: str, key: str, title: str) -> str:
-    """SVG as part of a page: no prolog, names that no other plot has, the page's colours and type."""
+    """SVG to embed in a page: no prolog, unique ids, the page's colours and fonts."""
     svg = _UNWANTED.sub("", svg[svg.index("<svg") :])
     svg = _REFERENCE.sub(rf"\g<1>{key}-", svg)
     svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)

@@ -1,4 +1,4 @@
-"""Results as a table in the terminal."""
+"""Tables of results for the terminal."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 
 from earwitness.evaluation.interface import SPLIT, Baseline
 from earwitness.evaluation.result import read_baselines, read_result
-from earwitness.leaks.audit import told
+from earwitness.leaks.audit import describe
 from earwitness.registry import KINDS
 
-MARK = "*"  # of experiments that were trained on what they are evaluated on, or stand on features of random weights
+MARK = "*"  # of experiments that were trained on evaluation clips, or whose features have random weights
 
 
 def experiments_of(folder: Path) -> list[dict[str, Any]]:
-    """The results under ``results/{dataset}``, in order of their names; EarwitnessError for a file that is none."""
+    """The results in ``results/{dataset}``, sorted by name. Raises EarwitnessError for an invalid file."""
     return [read_result(path) for path in sorted(folder.glob("*/metrics.json"))]
 
 
 def baselines_of(folder: Path) -> list[Baseline]:
-    """The baselines under ``results/{dataset}`` that were computed, by kind of prediction."""
+    """The baselines in ``results/{dataset}`` of all kinds of prediction, as far as they exist."""
     return [baseline for kind in KINDS for baseline in read_baselines(folder / "baselines" / f"{kind}.json")]
 
 
 def table(results: Sequence[dict[str, Any]], baselines: Sequence[Baseline] = ()) -> str:
-    """Metrics in rows, experiments and baselines in columns; what could not run is a dash, with its reason below.
+    """A table with metrics in rows, experiments and baselines in columns; a dash for values that are None.
 
-    An experiment that was trained on clips it is evaluated on is marked, as is one whose features are made with random
-    weights, and the footnote says so.
+    Below it are the reasons for missing values, and footnotes for marked experiments: those that were trained on
+    evaluation clips, or whose features have random weights.
     """
     names = list(dict.fromkeys(name for result in results for name in result["metrics"]))
     columns = {
@@ -50,18 +50,18 @@ def table(results: Sequence[dict[str, Any]], baselines: Sequence[Baseline] = ())
 
 
 def comparison(content: dict[str, Any]) -> str:
-    """What ``compare`` found, as a table: metrics in rows, the two runs and their difference in columns.
+    """The result of ``compare`` as a table: metrics in rows, the two runs and their difference in columns.
 
-    Marks and footnotes are those of ``table``.
+    Marks and footnotes are as in ``table``.
     """
     lines = []
     runs = dict(zip("AB", content["runs"], strict=True))
     for letter, run in runs.items():
         lines.append(f"{letter}: {run['name']}, {run['seeds']} seed{'s' * (run['seeds'] > 1)}, {run['clips']} clips")
-    differ = "; the lists of clips differ, so only the shared ones are compared" if content["lists_differ"] else ""
+    differ = "; the lists of clips differ, only shared clips are compared" if content["lists_differ"] else ""
     lines += [f"shared: {content['shared']} clips{differ}"]
     if content["lists_differ"] and "cider_d" in content["metrics"]:
-        lines.append("CIDEr-D weighs words by how rare they are in the references of each run's whole list")
+        lines.append("CIDEr-D weights words by their rarity in the references of each run's whole list")
     lines += [*_differences(content), ""]
     rows = [["", *(_marked(letter, run) for letter, run in runs.items()), "B - A", "95 % interval", "p"]]
     for name, entry in content["metrics"].items():
@@ -77,8 +77,8 @@ def comparison(content: dict[str, Any]) -> str:
 
 
 def _moved(moved: dict[str, Any]) -> list[str]:
-    """The clips that differ most between two runs, each with what was said of it."""
-    lines = [f"\nThe clips that moved most in {moved['metric']}:"] if moved["clips"] else []
+    """The clips with the largest differences, with both captions."""
+    lines = [f"\nClips with the largest differences in {moved['metric']}:"] if moved["clips"] else []
     for clip in moved["clips"]:
         values = f"{number(clip['a'])} to {number(clip['b'])} ({_difference(clip['b'] - clip['a'])})"
         lines.append(f"  {clip['clip_id']}: {values}")
@@ -89,15 +89,15 @@ def _moved(moved: dict[str, Any]) -> list[str]:
 
 
 def _differences(content: dict[str, Any]) -> list[str]:
-    """What makes the scores of the shared clips hard to compare."""
+    """Obstacles to a fair comparison."""
     lines = []
     if content["references_differ"]:
-        lines.append("their references differ: the two were scored against other files of references")
+        lines.append("references differ: the two were scored against different references")
     lines += [f"{name} differs: {a} against {b}" for name, (a, b) in content["settings_differ"].items()]
     if content["audio_differs"]:
-        lines.append(f"{content['audio_differs']} of the shared clips are other recordings in the two data sets")
+        lines.append(f"{content['audio_differs']} of the shared clips have different recordings in the two data sets")
     if content["audio_differs"] is None:
-        lines.append("whether the recordings are the same could not be checked: a corpus/clips.csv is not there")
+        lines.append("could not check whether the recordings are the same: a corpus/clips.csv is missing")
     return lines
 
 
@@ -106,12 +106,12 @@ def _difference(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A value as the tables have it; a dash for none."""
+    """Format a value for a table; a dash for None."""
     return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, the first column to the left and the others to the right."""
+    """Format rows of cells as lines, the first column left-aligned and the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()
@@ -119,27 +119,27 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def grouped(told: Iterable[tuple[str, str]]) -> list[str]:
-    """What there is to say of metrics as lines, those that share it in one."""
+def grouped(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Format pairs of name and reason as lines, one per reason."""
     names: dict[str, dict[str, None]] = {}
-    for name, what in told:
-        names.setdefault(what, {})[name] = None
-    return [f"{', '.join(several)}: {what}" for what, several in names.items()]
+    for name, reason in reasons:
+        names.setdefault(reason, {})[name] = None
+    return [f"{', '.join(several)}: {reason}" for reason, several in names.items()]
 
 
 def _marked(name: str, result: dict[str, Any]) -> str:
-    marked, _ = _told(result)
+    marked, _ = _remarks(result)
     return f"{name} {MARK}" if marked else name
 
 
 def _warnings(name: str, result: dict[str, Any]) -> list[str]:
-    """The footnotes of one result, by the name it has in the table."""
-    marked, unchecked = _told(result)
+    """The footnotes of one result; ``name`` is its name in the table."""
+    marked, unchecked = _remarks(result)
     return [*(f"{MARK} {name}: {line}" for line in marked), *(f"{name}: {line}" for line in unchecked)]
 
 
-def _told(result: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """What a result is marked for, and what could not be checked."""
-    leaked, unchecked = told(result.get("leaks", []), SPLIT)
-    untrained = [f"the weights that made the features {name} are random" for name in result.get("untrained", [])]
+def _remarks(result: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The reasons for marking a result, and what could not be checked."""
+    leaked, unchecked = describe(result.get("leaks", []), SPLIT)
+    untrained = [f"the extractor of the features {name} has random weights" for name in result.get("untrained", [])]
     return [*leaked, *untrained], unchecked

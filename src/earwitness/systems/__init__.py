@@ -1,1 +1,1 @@
-"""The published systems. Each gives its options, and a task that training and prediction can work with."""
+"""The systems: models for captioning, retrieval and grounding, one module or folder each."""

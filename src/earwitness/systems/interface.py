@@ -1,9 +1,9 @@
-"""What a system is: how it is trained, what choosing an epoch looks at, and what it predicts.
+"""The interface of a system: how it is trained and validated, and what it predicts.
 
-A system is one module with a class of the kind ``System``, which the training loop drives, and a model of one or more
-of the kinds ``Captioner``, ``Retriever`` and ``Grounder``, which ``load`` makes of a folder that training left. Its
-options (``earwitness.options.ExperimentOptions``) say which files it reads and which kinds of prediction it makes. One
-line of ``registry.SYSTEMS`` names both. docs/extending.md has worked examples.
+A system has a subclass of ``System``, which the training loop drives, and a model that is one or more of ``Captioner``,
+``Retriever`` and ``Grounder``, which ``System.load`` reads from a trained folder. Its options
+(``earwitness.options.ExperimentOptions``) name the files it reads and the kinds of prediction it makes. One line of
+``registry.SYSTEMS`` names both. docs/extending.md has worked examples.
 """
 
 from __future__ import annotations
@@ -29,20 +29,24 @@ if TYPE_CHECKING:
     from earwitness.training.schedules import Moment
     from earwitness.training.selection import Choice, Stop
 
-MODEL_FILES = {"weights": "model.safetensors", "description": "model.json", "events": "events.jsonl"}  # of a training
+MODEL_FILES = {
+    "weights": "model.safetensors",
+    "description": "model.json",
+    "events": "events.jsonl",
+}  # output of training
 MODEL_SCHEMA = 2  # of model.json
-PREDICTION = "prediction.json"  # in the folder of each kind of prediction: what made it
+PREDICTION = "prediction.json"  # provenance of a prediction, in the folder of its kind
 
 
 class System(ABC):
-    """A system on one data set, with one seed, as the training loop sees it.
+    """A system on one data set with one seed, as seen by the training loop.
 
-    A system without training (``TRAINED = False`` of its options) overrides ``load`` alone.
+    A system without training (``TRAINED = False`` in its options) overrides only ``load``.
 
     Attributes:
-        network: all that is trained; its state is what is saved.
+        network: the module to train; its state dict is saved.
         choice: which epoch's weights are kept.
-        stop: when training ends before its last epoch; None: never.
+        stop: when training ends before the last epoch; None: never.
     """
 
     network: nn.Module
@@ -50,65 +54,65 @@ class System(ABC):
     stop: Stop | None = None
 
     def __init__(self, options: ExperimentOptions, files: Mapping[str, Path], seed: int, tools: Tools):
-        """Read what training needs.
+        """Read the inputs of training and create ``network``.
 
         Args:
-            files: inputs by name, as ``options.training_inputs()`` names them.
-            tools: the jars and models that validation metrics may need.
+            files: the files of ``options.training_inputs()`` by name.
+            tools: the jars and models of validation metrics.
         """
         raise NotImplementedError(f"{type(self).__name__} is not trained")
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """The optimiser over what is trained, in as many parameter groups as needed."""
+        """The optimiser of all trainable parameters, in any number of parameter groups."""
         raise NotImplementedError
 
     def learning_rate(self, moment: Moment) -> float | Sequence[float]:
         """The learning rate of a step: one for all parameter groups, or one for each.
 
-        Asked before every step. Whatever it depends on is in ``moment``, so that a resumed training has the same rates.
+        Called before every step. It must depend on ``moment`` alone, so that a resumed training has the same rates.
         """
         raise NotImplementedError
 
     def training_loader(self) -> DataLoader:
-        """Batches of an epoch in an order that (seed, epoch) settles (``earwitness.training.sampler.EpochSampler``)."""
+        """Batches of an epoch; their order depends on (seed, epoch) alone (``training.sampler.EpochSampler``)."""
         raise NotImplementedError
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Losses of one step: ``loss`` is minimised, the others are recorded beside it."""
+        """Losses of one step, scalars: ``loss`` is minimised, the others are only recorded."""
         raise NotImplementedError
 
     def validation_loader(self) -> DataLoader | None:
-        """Batches of the validation split; None: nothing is validated, and ``choice`` needs no metric."""
+        """Batches of the validation split; None: no validation, then ``choice`` must not need a metric."""
         return None
 
     def validation_step(self, batch: Any) -> Any:
-        """What ``validation_metrics`` needs of one batch."""
+        """The outputs for one batch that ``validation_metrics`` needs."""
         raise NotImplementedError
 
     def validation_metrics(self, outputs: list[Any]) -> dict[str, float]:
-        """Metrics of the validation split from all ``validation_step`` gave, named ``validation_...``."""
+        """Metrics of the validation split, named ``validation_...``, from the outputs of ``validation_step``."""
         raise NotImplementedError
 
     def operating_point(self) -> dict[str, Any]:
-        """What validation chooses for prediction, such as a threshold; called once, with the chosen weights loaded."""
+        """Settings of prediction that validation selects, such as a threshold; called once with the final weights."""
         return {}
 
     def description(self) -> dict[str, Any]:
-        """What ``load`` must know beside options and weights, as plain content for model.json.
+        """What ``load`` needs beside options and weights, as JSON content for model.json.
 
-        Sizes, the vocabulary, what made the features: with it the folder is complete and can be loaded anywhere.
+        For example sizes, the vocabulary and the front end of the features, so that the folder can be loaded anywhere.
         """
         return {}
 
     @classmethod
     @abstractmethod
     def load(cls, options: ExperimentOptions, folder: Path, files: Mapping[str, Path]) -> Any:
-        """The model: a Captioner, a Retriever, a Grounder, or several of them at once.
+        """The model: a Captioner, a Retriever, a Grounder, or several of these at once.
 
         Args:
-            folder: what training left: ``model.safetensors`` and ``model.json`` (``read_model``).
-            files: inputs by name, as ``options.prediction_inputs()`` names them. A trained system needs none of them
-                to be loaded, so that its folder can be loaded anywhere.
+            folder: the output of training: ``model.safetensors`` and ``model.json`` (``read_model``).
+            files: the files of ``options.prediction_inputs()`` by name. A trained system must load without them, so
+                that its folder can be loaded anywhere.
         """
 
 
@@ -117,7 +121,7 @@ class Captioner(ABC):
 
     @abstractmethod
     def caption(self, clips: Clips) -> Iterator[tuple[str, float]]:
-        """A caption of each clip in order, and its score (the higher the better; of the model's own kind)."""
+        """Caption and score of each clip, in order; higher scores are better, their scale depends on the model."""
 
 
 class Retriever(ABC):
@@ -125,15 +129,15 @@ class Retriever(ABC):
 
     @abstractmethod
     def similarity(self, clips: Clips, texts: Sequence[str]) -> np.ndarray:
-        """Scores, the higher the more alike: float32 [texts, clips]."""
+        """Similarities: float32 [texts, clips], higher is more similar."""
 
 
 class Grounder(ABC):
-    """A model that says when a text is heard in a clip.
+    """A model that locates texts in clips.
 
     Attributes:
         hop: seconds from one frame of the activations to the next.
-        threshold: frames with an activation above it are active; the operating point that validation chose.
+        threshold: frames with a higher activation are active; the operating point from validation.
     """
 
     hop: float
@@ -141,16 +145,20 @@ class Grounder(ABC):
 
     @abstractmethod
     def activations(self, clips: Clips, queries: Sequence[tuple[str, str]]) -> Iterator[np.ndarray]:
-        """For each (clip_id, text) in order the activation of the clip's frames, from 0 to 1: float32 [frames]."""
+        """For each (clip_id, text), in order, the activation of the clip's frames: float32 [frames], 0 to 1."""
 
 
 def system_class(name: str) -> type[System]:
-    """The system that is registered under a name."""
+    """The system with this name in the registry."""
     return registry.load(registry.SYSTEMS[name].implementation)
 
 
 def load(folder: str | Path, files: Mapping[str, Path] | None = None) -> Any:
-    """The model of a seed's folder, wherever that lies, with the options it predicted with.
+    """Load the model of a seed's folder from anywhere, with the options of its prediction.
+
+    Args:
+        folder: such as ``results/mini/cl4ac/seed-0``.
+        files: for systems without training, the files of ``options.prediction_inputs()`` by name.
 
     Raises EarwitnessError for a folder without a model.
 
@@ -164,15 +172,15 @@ def load(folder: str | Path, files: Mapping[str, Path] | None = None) -> Any:
 
 
 def read_model(folder: Path) -> dict[str, Any]:
-    """``model.json`` of a folder; EarwitnessError where there is none, or one of another version of Earwitness."""
+    """Read ``model.json``. Raises EarwitnessError if it does not exist or has another schema."""
     path = folder / "model.json"
     if not path.is_file():
-        raise EarwitnessError(f"{folder} holds no trained model: there is no model.json in it.")
+        raise EarwitnessError(f"{folder} has no trained model: {path.name} does not exist.")
     content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != MODEL_SCHEMA:
         found = content.get("schema", 1) if isinstance(content, dict) else "no"
         raise EarwitnessError(
-            f"{path} is of schema {found}, and {MODEL_SCHEMA} is needed: another version of Earwitness trained this "
-            "model. Remove the folder and ask for its result again."
+            f"{path} has schema {found}, {MODEL_SCHEMA} is needed: it was made by another version of Earwitness. "
+            "Remove the folder and make the result again."
         )
     return content

@@ -1,4 +1,4 @@
-"""Captions to words, exactly as CL4AC does it (cl4ac.md, section 2.3)."""
+"""Captions to words, exactly as in CL4AC (cl4ac.md, section 2.3)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ _BLANK_BEFORE_MARK = re.compile(rf"\s([{MARKS}](?:\s|$))")
 
 
 def clean(caption: str, punct_replacement: str = "") -> list[str]:
-    """The words of a caption: lower-case, without the seven marks ``, . ! ? ; : "``.
+    """The words of a caption: lower case, without the seven marks ``, . ! ? ; : "``.
 
-    ``punct_replacement`` is what stands in a mark's place: nothing, as published ("engine,and" -> "engineand"), or a
-    blank, as the sibling system has it.
+    ``punct_replacement`` replaces a mark: "" as published ("engine,and" -> "engineand"), or a blank.
     """
     text = _BLANK_BEFORE_MARK.sub(r"\1", caption.lower())
     text = text.replace("  ", " ")

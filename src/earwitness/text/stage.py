@@ -1,4 +1,4 @@
-"""Text as a stage: from the training captions to ``vocabulary.json`` and ``word2vec.bin``."""
+"""The text stage: from the training captions to ``vocabulary.json`` and ``word2vec.bin``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from earwitness.text.vocabulary import Vocabulary, sentences_of
 
 
 def prepare_text(options: VocabularyOptions, corpus: Path, out: Mapping[str, Path]) -> None:
-    """Make vocabulary and word vectors of the training captions; count what the other splits have beyond them.
+    """Make vocabulary and word vectors from the training captions; count unknown words in the other splits.
 
     Args:
-        corpus: the folder of the corpus' tables; out: places of ``vocabulary`` and ``word2vec``.
+        corpus: the folder with the corpus' tables; out: paths of ``vocabulary`` and ``word2vec``.
     """
     clips, captions = corpus / "clips.csv", corpus / "captions.csv"
     training = clips_of(clips, "development", "the vocabulary")

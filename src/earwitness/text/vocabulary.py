@@ -26,8 +26,8 @@ class Vocabulary:
 
     Attributes:
         tokens: id -> token.
-        max_words: words of the longest training caption.
-        options: the text entry it was made by.
+        max_words: number of words of the longest training caption.
+        options: the text entry of the configuration.
     """
 
     tokens: tuple[str, ...]
@@ -36,31 +36,31 @@ class Vocabulary:
 
     @classmethod
     def of(cls, sentences: Sequence[Sequence[str]], options: VocabularyOptions) -> Vocabulary:
-        """The vocabulary of cleaned training captions."""
+        """The vocabulary of cleaned training captions. Raises EarwitnessError for reserved words in them."""
         specials = (SOS, EOS) if options.pad_is_eos else (PAD, UNK, SOS, EOS)
         words = dict.fromkeys(word for sentence in sentences for word in sentence)
         if reserved := sorted({PAD, UNK, SOS, EOS} & set(words)):
-            raise EarwitnessError(f"Training captions hold the reserved words {', '.join(reserved)}.")
+            raise EarwitnessError(f"Training captions contain the reserved words {', '.join(reserved)}.")
         return cls((*specials, *words), max(map(len, sentences)), options)
 
     @classmethod
     def read(cls, path: str | Path, expected: dict[str, Any] | None = None) -> Vocabulary:
-        """Read ``vocabulary.json``; ``expected`` names what its provenance must say."""
+        """Read ``vocabulary.json``. Raises MismatchError if its provenance differs from ``expected``."""
         content = read_json(path)
         require_match(path, content["provenance"], expected or {})
         return cls.of_content(content)
 
     @classmethod
     def of_content(cls, content: Mapping[str, Any]) -> Vocabulary:
-        """The vocabulary of what ``content`` gave."""
+        """The inverse of ``content``."""
         return cls(tuple(content["tokens"]), content["max_words"], VocabularyOptions.model_validate(content["options"]))
 
     def content(self) -> dict[str, Any]:
-        """Tokens in order, words of the longest training caption and the text entry, as plain content."""
+        """Tokens in order, length of the longest training caption and the text entry, as JSON content."""
         return {"tokens": list(self.tokens), "max_words": self.max_words, "options": self.options.model_dump()}
 
     def write(self, path: str | Path, provenance: dict[str, Any], counts: dict[str, Any]) -> None:
-        """Write ``vocabulary.json``: tokens in order, longest training caption, the text entry, what was counted."""
+        """Write ``vocabulary.json``: ``content()`` with counts and provenance."""
         write_json(path, {**self.content(), "counts": counts, "provenance": provenance})
 
     def __len__(self) -> int:
@@ -83,23 +83,22 @@ class Vocabulary:
 
     @property
     def pad(self) -> int:
-        """Id that fills a row up: ``<pad>``, or ``<eos>`` as published (``pad_is_eos``)."""
+        """Id of padding: ``<pad>``, or ``<eos>`` as published (``pad_is_eos``)."""
         return self.ids.get(PAD, self.eos)
 
     @property
     def never_generated(self) -> list[int]:
-        """Ids that decoding must not choose."""
+        """Ids that decoding must not generate."""
         return [self.ids[token] for token in (PAD, UNK) if token in self.ids]
 
     def clean(self, caption: str) -> list[str]:
-        """The words of a caption, cleaned as this vocabulary's captions were."""
+        """The words of a caption, cleaned as the training captions."""
         return clean(caption, self.options.punct_replacement)
 
     def encode(self, caption: str, max_words: int | None = None) -> list[int]:
-        """Ids of ``<sos> words <eos>``, cut after ``max_words`` words.
+        """Ids of ``<sos> words <eos>``, truncated to ``max_words`` words.
 
-        A word that no training caption has becomes ``<unk>``, or is left out where there is none (``pad_is_eos``);
-        ``vocabulary.json`` counts the captions it happens to.
+        Unknown words become ``<unk>``, or are omitted with ``pad_is_eos``; ``vocabulary.json`` counts such captions.
         """
         known = (self.ids.get(word, self.ids.get(UNK)) for word in self.clean(caption)[:max_words])
         return [self.sos, *(number for number in known if number is not None), self.eos]
@@ -114,7 +113,7 @@ class Vocabulary:
         return " ".join(word for word in words if word not in (PAD, UNK, SOS))
 
     def count(self, captions: Sequence[str]) -> dict[str, int]:
-        """Of captions outside the training split: how many have unknown words, or are longer than any of training."""
+        """The number of captions, of those with unknown words, and of those longer than any training caption."""
         cleaned = [self.clean(caption) for caption in captions]
         return {
             "captions": len(cleaned),
@@ -124,23 +123,23 @@ class Vocabulary:
 
 
 def sentences_of(captions: Sequence[str], options: VocabularyOptions) -> list[list[str]]:
-    """Cleaned training captions; those that cleaning empties are refused together."""
-    # A word is kept once, however often it is said: there may be a million captions of a few thousand words.
+    """Cleaned training captions. Raises EarwitnessError that lists all captions without words."""
+    # Interned: there may be a million captions of a few thousand words.
     sentences = [list(map(sys.intern, clean(caption, options.punct_replacement))) for caption in captions]
     if empty := [repr(caption) for caption, words in zip(captions, sentences, strict=True) if not words]:
-        raise EarwitnessError(listed("Captions without a word after cleaning:", empty))
+        raise EarwitnessError(listed("Captions without words after cleaning:", empty))
     return sentences
 
 
 def frequencies(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary) -> dict[str, int]:
-    """Occurrences of every token of wrapped training captions, in the vocabulary's order."""
+    """Frequencies of tokens in ``<sos> words <eos>`` of the training captions, in the vocabulary's order."""
     counts = Counter(word for sentence in sentences for word in sentence)
     counts[SOS] = counts[EOS] = len(sentences)
     return {token: counts[token] for token in vocabulary.tokens if counts[token]}
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int, length: int | None = None) -> np.ndarray:
-    """Rows of ids as one array, int64 [rows, length], filled with ``pad``; ``length`` defaults to the longest row."""
+    """Rows of ids as int64 [rows, length], padded with ``pad``; ``length`` defaults to the longest row."""
     array = np.full((len(rows), length or max(map(len, rows))), pad, dtype=np.int64)
     for number, row in enumerate(rows):
         array[number, : len(row)] = row

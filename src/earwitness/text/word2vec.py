@@ -1,4 +1,4 @@
-"""Word vectors trained on the training captions alone (cl4ac.md, section 5.1), stored without pickles."""
+"""Word vectors trained on the training captions (cl4ac.md, section 5.1), in the word2vec binary format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from earwitness.text.vocabulary import EOS, PAD, SOS, UNK, Vocabulary, frequenci
 def train(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, out: Path) -> None:
     """Train CBOW vectors over ``<sos> words <eos>`` and write them in the word2vec binary format.
 
-    One worker and a fixed seed: the same captions and options give the same bytes.
+    With one worker and a fixed seed, the same captions and options give the same bytes.
     """
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
@@ -50,12 +50,15 @@ def train(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, out: Path)
 
 
 def read(path: Path, vocabulary: Vocabulary) -> np.ndarray:
-    """Vectors in the vocabulary's order, float32 [tokens, size]; ``<pad>`` is zero, ``<unk>`` the mean of all words."""
+    """Vectors in the vocabulary's order, float32 [tokens, size]; ``<pad>`` is zero, ``<unk>`` the mean of all vectors.
+
+    Raises MismatchError if a token has no vector.
+    """
     from gensim.models import KeyedVectors
 
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=True)
     if missing := [token for token in vocabulary.tokens if token not in vectors and token not in (PAD, UNK)]:
-        raise MismatchError(f"{path} lacks vectors of {', '.join(missing[:10])}: it was made from another vocabulary.")
+        raise MismatchError(f"{path} lacks vectors of {', '.join(missing[:10])}: it belongs to another vocabulary.")
     table = np.zeros((len(vocabulary), vectors.vector_size), dtype=np.float32)
     for number, token in enumerate(vocabulary.tokens):
         if token in vectors:

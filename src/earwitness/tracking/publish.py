@@ -1,7 +1,7 @@
-"""Publish finished runs to MLflow: an experiment for a data set, a parent run for an experiment, a child for a seed.
+"""Publish finished runs to MLflow: one MLflow experiment per data set, a parent run per experiment, a child per seed.
 
-A run is found again by its run key, so publishing twice changes nothing. A tracker that is down never fails a result:
-what could not be published is recorded, and published at the next opportunity.
+Runs are identified by a run key, so publishing twice changes nothing. A tracking server that is down never fails a
+result: the failure is recorded, and ``earwitness publish`` tries again.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ PARAM_LENGTH = 500
 
 
 def store_uri(configured: str) -> str:
-    """The tracking store: the environment's, or the configured one."""
+    """The tracking store: MLFLOW_TRACKING_URI if set, else the configured one."""
     return os.environ.get("MLFLOW_TRACKING_URI") or configured
 
 
 def prepare_store(uri: str, out: Path) -> bool:
-    """Make the store's schema before parallel jobs would race in doing so; write what became of it, return success."""
+    """Create the store's schema before parallel jobs race to do so; record the outcome in ``out``, return success."""
     record: dict[str, Any] = {"uri": uri, "ready": True}
     try:
         _client(uri).search_experiments(max_results=1)
-    except Exception as error:  # publishing will try again
+    except Exception as error:  # publishing tries again
         record |= {"ready": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
     return record["ready"]
 
 
 def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
-    """Publish an experiment's result and its seeds' runs; write what became of it to ``out`` and return success.
+    """Publish an experiment's result and the runs of its seeds; record the outcome in ``out`` and return success.
 
     Args:
-        result: the experiment's ``metrics.json``; folders: its seeds' folders.
+        result: the experiment's ``metrics.json``; folders: the folders of its seeds.
     """
     record: dict[str, Any] = {"result_sha256": sha256(result), "uri_scheme": uri.split(":", 1)[0]}
     try:
         run_ids = _publish(uri, result, folders)
         record |= {"published": True, "runs": run_ids}
-    except Exception as error:  # whatever the tracker's trouble is, the result stands
+    except Exception as error:  # tracking never fails a result
         record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
     return record["published"]
 
 
 def runs_pages(uri: str) -> dict[str, str]:
-    """For each data set with runs, the path of MLflow's page that lists them."""
+    """For each data set with runs, the path of the page in MLflow that lists them."""
     found = _client(uri).search_experiments(filter_string="name != 'Default'")
     return {experiment.name: f"/#/experiments/{experiment.experiment_id}/runs" for experiment in found}
 
 
 def run_key(content: dict[str, Any], folder: Path) -> str:
-    """The key of a seed's run: of its training, and of what its evaluation gave (other decoding is another run).
+    """The key of a seed's run, from its training and its scores (another decoding is another run).
 
     Args:
-        content: the experiment's ``metrics.json``; folder: the seed's.
+        content: the experiment's ``metrics.json``; folder: the seed's folder.
     """
     model = folder / "model.json"
     training = read_json(model)["run_key"] if model.is_file() else folder.name
@@ -92,7 +92,7 @@ def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
 
 
 def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) -> str:
-    """The run of an experiment with its options and inputs, whatever its seeds; brought up to date with the result."""
+    """The run of an experiment with these options and inputs, independent of its seeds; updated with the result."""
     made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
     key = digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
     found = _find(client, place, key)
@@ -110,7 +110,7 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
 
 
 def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], seed: int, folder: Path) -> str:
-    """The run of one seed under its parent; one that an earlier try left unfinished is made anew."""
+    """The run of one seed under its parent; an unfinished one of an earlier attempt is replaced."""
     key = run_key(content, folder)
     found = _find(client, place, key)
     if found is not None and found.info.status == "FINISHED":
@@ -129,16 +129,16 @@ def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], see
 
 
 def _experiment(client: Any, uri: str, dataset: str) -> str:
-    """The id of a data set's experiment, made where it is not there yet."""
+    """The id of a data set's MLflow experiment, created if needed."""
     from mlflow.exceptions import MlflowException
 
-    # The kind opens the page on runs and curves rather than on traces of language models.
+    # Makes MLflow show runs and curves by default, not traces of language models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     found = client.get_experiment_by_name(dataset)
     if found is None:
         try:
             return client.create_experiment(dataset, _artifacts(uri), tags=kind)
-        except MlflowException:  # another job was quicker
+        except MlflowException:  # another job created it in between
             found = client.get_experiment_by_name(dataset)
             if found is None:
                 raise
@@ -171,7 +171,7 @@ def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any
     for event in events:
         for name, value in event.get("metrics", {}).items():
             points.append(Metric(name, value, _milliseconds(event), event["step"]))
-    for kind in reversed(kinds):  # of a name that several kinds have, the leading kind's value stands
+    for kind in reversed(kinds):  # the leading kind wins for names that several kinds have
         for name, metric in read_json(folder / kind / "metrics.json")["metrics"].items():
             if metric["value"] is not None:
                 points.append(Metric(name, metric["value"], end or int(time.time() * 1000), 0))
@@ -189,7 +189,7 @@ def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any
 
 
 def _milliseconds(event: dict[str, Any]) -> int:
-    """The time of an event as MLflow counts it."""
+    """The time of an event in MLflow's unit."""
     return round(event["time"] * 1000)
 
 
@@ -213,7 +213,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _artifacts(uri: str) -> str | None:
-    """Artifacts of a local SQLite store lie beside its file; another store knows its own place."""
+    """The place of artifacts: beside the file of an SQLite store; None lets another store choose."""
     prefix = "sqlite:///"
     if not uri.startswith(prefix):
         return None
@@ -221,9 +221,9 @@ def _artifacts(uri: str) -> str | None:
 
 
 def _client(uri: str) -> Any:
-    # Telemetry would look up an outside host at every use.
+    # Telemetry would connect to an external host.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # A server that is down shall cost seconds, not the minutes of MLflow's own patience.
+    # A server that is down should cost seconds, not minutes as with MLflow's defaults.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from mlflow import MlflowClient

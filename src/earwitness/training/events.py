@@ -1,4 +1,4 @@
-"""The local record of a run: one JSON object a line, the truth that tracking publishes later."""
+"""The local record of a training run: one JSON object per line, which tracking publishes later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from earwitness.files import write_text
 
 
 class EventLog:
-    """Appends events to a file that a kill can at most leave with a torn last line.
+    """Appends events to a file; after a kill, at most the last line is incomplete.
 
     Events: ``{"params": {...}}``, ``{"step": n, "epoch": n, "metrics": {...}}``.
     """
@@ -23,12 +23,12 @@ class EventLog:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def cut_back(self, step: int) -> None:
-        """Forget everything after ``step``: what a resumed training is going to do again."""
+        """Remove events after ``step``, which a resumed training repeats."""
         kept = [event for event in read_events(self.path) if event.get("step", 0) <= step]
         write_text(self.path, "".join(_line(event) for event in kept))
 
     def append(self, **event: Any) -> None:
-        """Add one event with the time of day in seconds, at once on disk."""
+        """Add one event with ``time`` (s since the epoch) and write it to disk."""
         with report_full_disk(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(_line({"time": round(time.time(), 3), **event}))
 
@@ -38,7 +38,7 @@ class EventLog:
 
 
 def read_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole events of a record; a torn last line is left out."""
+    """The events of a file, without an incomplete last line; none if the file does not exist."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,10 +1,10 @@
 """One training loop for all systems, on Lightning.
 
-All randomness of a step comes from (seed, epoch, step), the order of examples from (seed, epoch), and the learning rate
-from epoch, step and validation history: a training resumed at an epoch's boundary gives the same weights, bit for bit,
-as an undisturbed one. What schedule, choice of the epoch and stop rule look at is the history of validation metrics,
-which is kept in the checkpoint. The work folder holds ``last.ckpt`` (to resume from), ``best.safetensors`` (the chosen
-epoch) and ``events.jsonl``.
+All randomness of a step depends on (seed, epoch, step), the order of examples on (seed, epoch), and the learning rate
+on epoch, step and validation history: a training resumed at an epoch boundary gives the same weights, bit for bit, as
+an uninterrupted one. Schedule, selection of the epoch and stop rule use the history of validation metrics, which is in
+the checkpoint. The work folder holds ``last.ckpt`` (to resume from), ``best.safetensors`` (the selected epoch) and
+``events.jsonl``.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ EVENTS_EVERY = 10  # steps
 
 
 def train(system: System, options: TrainingOptions, seed: int, work: Path, name: str = "Training") -> dict[str, Any]:
-    """Train, or go on from ``work/last.ckpt``, until the last epoch or until the system's stop rule applies.
+    """Train, or resume from ``work/last.ckpt``, until the last epoch or the system's stop rule.
 
-    ``name`` stands beside the progress bar.
+    ``name`` is the label of the progress bar.
 
     Returns:
-        ``{"epoch": the chosen epoch, counted from 0, "metric": its name, "value": its validation value}``; the last two
-        are None without validation. The chosen weights are in ``work/best.safetensors``.
+        ``{"epoch": the selected epoch, from 0, "metric": the name of its metric, "value": its validation value}``; the
+        last two are None without validation. The selected weights are in ``work/best.safetensors``.
 
-    Raises EarwitnessError where the loss or every validation value is not a number.
+    Raises EarwitnessError if the loss is not finite, or validation never gives a number.
     """
     work.mkdir(parents=True, exist_ok=True)
     progress = Checkpoints(system, work, options.epochs)
@@ -80,19 +80,19 @@ def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback], na
 def _callback_state(checkpoint: Path) -> dict[str, Any]:
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"][Checkpoints.state_key]
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises various exceptions for a damaged file
         raise EarwitnessError(
             f"{checkpoint} is damaged and cannot be resumed from. Remove {checkpoint.parent} to start anew."
         ) from error
 
 
 class Loop(LightningModule):
-    """Lets Lightning drive a system."""
+    """Adapts a system to Lightning."""
 
     def __init__(self, system: System, options: TrainingOptions, seed: int, work: Path, progress: Checkpoints):
         super().__init__()
         self.system, self.options, self.seed, self.progress = system, options, seed, progress
-        self.network = system.network  # registered, so that its weights are moved and saved
+        self.network = system.network  # registered as a submodule, so that its weights are moved and saved
         self.events = EventLog(work / "events.jsonl")
         self.outputs: list[Any] = []
         self.validation = system.validation_loader()
@@ -102,7 +102,7 @@ class Loop(LightningModule):
 
     def train_dataloader(self) -> DataLoader:
         loader = self.system.training_loader()
-        # Lightning tells the sampler the epoch too, but after the first epoch's workers were asked for their batches.
+        # Lightning sets the sampler's epoch too, but after the first epoch's workers were asked for batches.
         loader.sampler.set_epoch(self.progress.epoch + 1)
         return loader
 
@@ -121,7 +121,7 @@ class Loop(LightningModule):
             group["lr"] = rate
 
     def rates(self, step: int) -> list[float]:
-        """The learning rates of a step of the current epoch."""
+        """The learning rates of a step in the current epoch."""
         steps = int(self.trainer.num_training_batches)
         moment = Moment(self.current_epoch, step, steps, self.options.epochs, self.progress.history)
         rates = self.system.learning_rate(moment)
@@ -136,14 +136,14 @@ class Loop(LightningModule):
             )
         if self.trainer.is_global_zero and self.global_step % EVENTS_EVERY == 0:
             values = {name: value.item() for name, value in losses.items()}
-            # Steps count from 1: the checkpoint of an epoch that ended after n steps covers exactly those up to n.
+            # Steps are counted from 1, so that a checkpoint after n steps covers exactly the events up to n.
             self.events.metrics(self.global_step + 1, self.current_epoch, **values)
         return losses["loss"]
 
     def configure_gradient_clipping(
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
     ) -> None:
-        # Lightning refuses to clip for fused optimisers in mixed precision; bfloat16 needs no unscaling, so we can.
+        # Lightning refuses to clip with fused optimisers in mixed precision; bfloat16 needs no unscaling.
         if gradient_clip_val is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
@@ -157,19 +157,19 @@ class Loop(LightningModule):
 
 
 def step_seed(*numbers: int) -> int:
-    """A seed that depends on nothing but the given numbers."""
+    """A seed derived from the given numbers alone."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "big") >> 1
 
 
 class Checkpoints(Callback):
-    """Keeps the weights of the chosen epoch, ends training when the system's rule says so, writes what resuming needs.
+    """Keeps the weights of the selected epoch, applies the stop rule, and writes the checkpoint to resume from.
 
-    Lightning's own checkpoint and early-stopping callbacks keep this state in two places, which a kill between them
-    would set at odds.
+    Lightning's checkpoint and early-stopping callbacks keep this state in two places, which a kill could make
+    inconsistent.
 
     Attributes:
-        history: validation metrics of the epochs that are done; epoch: the last of them, counted from 0.
-        validated: validation metrics of the epoch that is ending.
+        history: validation metrics of finished epochs; epoch: the last finished epoch, from 0.
+        validated: validation metrics of the current epoch.
     """
 
     state_key = "Checkpoints"
@@ -190,16 +190,16 @@ class Checkpoints(Callback):
         return len(self.history) - 1
 
     def finished(self) -> bool:
-        """Whether there is nothing left to train."""
+        """Whether training is complete."""
         return len(self.history) >= self.epochs or self._stops()
 
     def chosen(self) -> dict[str, Any]:
-        """The epoch whose weights were kept, and its value."""
+        """The selected epoch, its metric and value."""
         best = self.choice.best(self.history)
         if best < 0:
             raise EarwitnessError(
                 f"Validation gave no number for {self.choice.metric!r} in any of {len(self.history)} epochs, so none "
-                "can be chosen. A smaller learning rate usually helps."
+                "can be selected. A smaller learning rate usually helps."
             )
         value = self.history[best][self.choice.metric] if self.choice.metric else None
         return {"epoch": best, "metric": self.choice.metric, "value": value}
@@ -225,7 +225,7 @@ class Checkpoints(Callback):
 
 
 class Progress(Callback):
-    """One bar over all epochs, with the time left and the latest figures."""
+    """One progress bar over all epochs, with the latest metrics."""
 
     def __init__(self, name: str):
         self.name = name

@@ -1,4 +1,4 @@
-"""The order of an epoch's batches, which (seed, epoch) settles for any number of processes."""
+"""The order of batches in an epoch, independent of the number of worker processes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch.utils.data import Sampler
 
 
 class EpochSampler(Sampler):
-    """Yields (epoch, number of the batch), shared out among processes that train together.
+    """Yields (epoch, index of the batch), distributed among processes that train together.
 
-    A data set that is indexed by this pair can draw everything from (seed, epoch): an epoch is then the same for any
+    A data set indexed by this pair can derive all randomness from (seed, epoch): an epoch is then the same for any
     number of worker processes, and after a resume.
     """
 
@@ -27,7 +27,7 @@ class EpochSampler(Sampler):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rank, world = _world()
-        # Every process takes equally many steps: the first batches are repeated where the number does not divide.
+        # Every process takes the same number of steps; the first batches are repeated if needed.
         return iter((self.epoch, (rank + world * step) % self.batches) for step in range(len(self)))
 
 

@@ -1,7 +1,7 @@
-"""Learning rates over a training, as functions of the moment: what resuming needs is in ``last.ckpt`` already.
+"""Learning rate schedules without state of their own, so that resuming needs nothing beyond ``last.ckpt``.
 
-Most are a factor of the base rate. A schedule by epochs looks at ``moment.epoch``, one by steps at ``moment.step``, and
-``plateau`` at the validation history, which the checkpoint holds.
+Each returns a factor of the base rate. A schedule by epochs uses ``moment.epoch``, one by steps ``moment.step``, and
+``plateau`` the validation history, which is in the checkpoint.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, Literal, NamedTuple
 
 
 class Moment(NamedTuple):
-    """Where in a training a step is. Epochs and steps count from 0."""
+    """The position of a step in a training. Epochs and steps are counted from 0."""
 
     epoch: int
-    step: int  # over all epochs
+    step: int  # since the start of training
     steps_per_epoch: int
-    epochs: int  # that the training has at most
-    history: Sequence[dict[str, float]] = ()  # validation metrics of the epochs before this one
+    epochs: int  # maximum number
+    history: Sequence[dict[str, float]] = ()  # validation metrics of previous epochs
 
     @property
     def steps(self) -> int:
-        """All steps of the training."""
+        """Total number of steps of the training."""
         return self.epochs * self.steps_per_epoch
 
 
@@ -38,7 +38,7 @@ def linear_warmup(moment: Moment, steps: int) -> float:
 
 
 def noam(moment: Moment, steps: int) -> float:
-    """Rises linearly to 1 at step ``steps`` (counted from 1), then falls with the root of the step.
+    """Rises linearly to 1 at step ``steps`` (counted from 1), then falls with the inverse square root of the step.
 
     >>> [round(noam(Moment(0, step - 1, 10, 1), 4), 3) for step in (1, 4, 16)]
     [0.25, 1.0, 0.5]
@@ -58,9 +58,9 @@ def plateau(
     threshold_mode: Literal["rel", "abs"] = "rel",
     floor: float = 0.0,
 ) -> float:
-    """The factor that torch's ReduceLROnPlateau has reached after the validation history.
+    """The factor of torch's ReduceLROnPlateau after the validation history.
 
-    The scheduler is run over the history anew, so its state is the history, which the checkpoint holds.
+    The scheduler is replayed over the history, which is in the checkpoint, so it has no other state.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Which epoch's weights are kept, and when training ends early: functions of the validation history alone."""
+"""Selection of the epoch whose weights are kept, and early stopping: functions of the validation history alone."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Choice:
     ties: Literal["first", "last"] = "first"
 
     def best(self, history: History) -> int:
-        """The epoch that is kept after the epochs of ``history``, counted from 0; -1 where no value is a number.
+        """The selected epoch of ``history``, counted from 0; -1 if no value is a number.
 
-        Raises EarwitnessError where validation does not give the metric.
+        Raises EarwitnessError if the history lacks the metric.
         """
         if self.metric is None:
             return len(history) - 1
@@ -38,7 +38,7 @@ class Choice:
         for epoch, metrics in enumerate(history):
             if self.metric not in metrics:
                 known = ", ".join(metrics) or "nothing"
-                raise EarwitnessError(f"The epoch is chosen by {self.metric!r}, but validation gives {known}.")
+                raise EarwitnessError(f"The epoch is selected by {self.metric!r}, but validation gives {known}.")
             value = metrics[self.metric] if self.mode == "max" else -metrics[self.metric]
             if value > best or (self.ties == "last" and value == best):
                 best, epoch_kept = value, epoch
@@ -46,15 +46,15 @@ class Choice:
 
 
 class Stop(Protocol):
-    """When training ends before its last epoch."""
+    """When training ends before the last epoch."""
 
     def now(self, history: History, choice: Choice) -> bool:
-        """Whether it ends after the epochs of ``history``."""
+        """Whether training ends after the epochs of ``history``."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Ends after a number of epochs without a better one."""
+    """Stops after a number of epochs without improvement."""
 
     epochs: int
 
@@ -64,12 +64,12 @@ class Patience:
 
 @dataclass(frozen=True)
 class Settled:
-    """Ends when the metric's standard deviation over the last epochs falls below a bound.
+    """Stops when the metric's standard deviation over the last epochs falls below a bound.
 
-    Audio-caption alignment stops so (audio_caption_alignment.md, section 8).
+    Used by audio-caption alignment (audio_caption_alignment.md, section 8).
 
     Attributes:
-        window: number of last epochs; deviation: the bound; not_before: epochs that are trained in any case.
+        window: number of last epochs; deviation: the bound; not_before: minimum number of epochs.
     """
 
     metric: str

@@ -1,4 +1,4 @@
-"""Training as a stage: from the files of a data set to ``model.safetensors``, ``model.json`` and ``events.jsonl``."""
+"""The training stage: from the files of a data set to ``model.safetensors``, ``model.json`` and ``events.jsonl``."""
 
 from __future__ import annotations
 
@@ -34,17 +34,21 @@ def train_model(
     threads: int,
     tools: Tools | None = None,
 ) -> None:
-    """Train one experiment with one seed; a killed training goes on where it stopped.
+    """Train one experiment with one seed; a killed training resumes where it stopped.
 
     Args:
-        files: inputs by name, as ``options.training_inputs()`` names them.
-        out: places of ``weights``, ``description`` (model.json) and ``events``.
-        work_root: where the work folder lies, which is named by the run key and outlasts a failed run.
-        threads: of computation; results are the same only for the same number.
-        tools: the jars and models that validation may need.
+        files: the files of ``options.training_inputs()`` by name.
+        out: paths of ``weights``, ``description`` (model.json) and ``events``.
+        work_root: the parent of the work folder, which is named by the run key and kept after a failure.
+        threads: number of CPU threads; it affects the last digits of results.
+        tools: the jars and models of validation metrics.
+
+    Raises EarwitnessError if another process is training the same, or inputs do not fit.
     """
     tools = tools or Tools()
-    _be_quiet()
+    # Lightning's hints on workers and devices address authors of training loops, not users.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.*")
     torch.set_num_threads(threads)
     content = {
         "rule": "train",
@@ -64,10 +68,10 @@ def train_model(
         system = system_class(options.system)(options, files, seed, tools)
         events = EventLog(work / "events.jsonl")
         if not any("params" in event for event in read_events(events.path)):
-            events.cut_back(0)  # a kill may have torn the line
+            events.cut_back(0)  # a kill may have left an incomplete line
             events.append(params=content)
         chosen = train(system, options.train, seed, work, f"{experiment} seed {seed}")
-        if _is_first_process():  # of several processes that train together
+        if _is_first_process():
             _write(work, content, run_key, system, chosen, files, out)
     if _is_first_process():
         shutil.rmtree(work)
@@ -82,7 +86,7 @@ def _write(
     files: Mapping[str, Path],
     out: Mapping[str, Path],
 ) -> None:
-    """Write the outputs, with the operating point that the chosen weights have on validation."""
+    """Write the outputs, with the operating point of the selected weights."""
     system.network.load_state_dict(load_file(work / "best.safetensors"))
     system.network.eval()
     description = {
@@ -106,9 +110,9 @@ def _write(
 
 
 def share_training(owner: Path, out: Mapping[str, Path]) -> None:
-    """Take over the training of an experiment that differs in prediction and evaluation alone.
+    """Reuse the training in the folder ``owner``, of an experiment that differs in prediction and scores alone.
 
-    Weights are linked where the file system can, so that they take their room once.
+    Files are hard-linked where the file system allows it, which saves disk space.
     """
     read_model(owner)
     for name, file in MODEL_FILES.items():
@@ -122,23 +126,18 @@ def share_training(owner: Path, out: Mapping[str, Path]) -> None:
 
 @contextmanager
 def _locked(work: Path) -> Iterator[None]:
-    """Hold the work folder: where Snakemake was killed alone, its training may still be running."""
+    """Lock the work folder: after Snakemake was killed, its training process may still be running."""
     if not _is_first_process():
         yield
         return
     busy = (
-        f"Another process is training this already, in {work}. Wait until it has ended, or end it, and run the same "
-        "command again: the training goes on where it stopped."
+        f"Another process is already training this in {work}. Wait for it or stop it, and run the same command again: "
+        "the training resumes where it stopped."
     )
     with hold(work / "lock", busy):
         yield
 
 
 def _is_first_process() -> bool:
+    """Whether this is the only process, or the first of several that train together."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-def _be_quiet() -> None:
-    """Lightning's advice on workers and devices is for people who write loops, not for those who run experiments."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning.*")

@@ -62,7 +62,7 @@ def test_version_1(tmp_path):
     found = listing(tmp_path, tables=str(shared("captions", "audiogrounding_v1")))
     counts, texts = defaultdict(Counter), defaultdict(set)
     for clip in found.clips:
-        counts[clip.own_split].update(clips=1, captions=len(clip.captions))
+        counts[clip.listed_split].update(clips=1, captions=len(clip.captions))
         assert clip.sources and clip.path is None and not clip.problem
     for one in found.phrases:
         split = one.caption_id.partition("/")[0]
@@ -261,7 +261,7 @@ def test_two_label_files_for_a_split(tmp_path):
         written(tmp_path, name, [phrase()])
     found = listing(touched(tmp_path, A))
     assert len(found.problems) == 1 and "train" in found.problems[0] and "train.json and v2/" in found.problems[0]
-    assert [clip.own_split for clip in found.clips] == ["val"]
+    assert [clip.listed_split for clip in found.clips] == ["val"]
 
 
 def test_captions_without_ids_are_told_apart_by_text(tmp_path):

@@ -62,7 +62,7 @@ def test_folders_named_after_splits_are_splits(tmp_path):
     found = listing(recordings(tmp_path, "test/b.wav", "Train/x/a.wav", "val/a.wav", "train.csv"))
     assert paths(found) == {name: name for name in ("Train/x/a.wav", "val/a.wav", "test/b.wav")}
     assert [clip.split for clip in found.clips] == ["development", "validation", "evaluation"]
-    assert [(clip.own_split, clip.name) for clip in found.clips[:1]] == [("Train", "x/a.wav")]
+    assert [(clip.listed_split, clip.name) for clip in found.clips[:1]] == [("Train", "x/a.wav")]
     assert found.notes["splits"] == {"Train": "development", "test": "evaluation", "val": "validation"}
 
 

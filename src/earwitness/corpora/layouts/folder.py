@@ -120,8 +120,8 @@ def _without_table(root: Path, files: set[str], split: str) -> Listing:
         if problem := problem_of_name(file):
             found.problems.append(f"{root}: {problem}")
             continue
-        own = SPLIT_NAMES[file.partition("/")[0].casefold()] if by_folder else split
-        found.clips.append(ListedClip(file if by_folder else f"{split}/{file}", own, file, ()))
+        of_file = SPLIT_NAMES[file.partition("/")[0].casefold()] if by_folder else split
+        found.clips.append(ListedClip(file if by_folder else f"{split}/{file}", of_file, file, ()))
     found.clips.sort(key=lambda clip: SPLITS.index(clip.split))
     return found
 
@@ -155,12 +155,12 @@ def _clips(rows: CaptionRows, matches: dict[str, Match]) -> list[ListedClip]:
     clips = []
     for clip_id, texts in rows.captions.items():
         path, found_by, problem = matches.get(clip_id, Match(None))
-        split, sources = SPLIT_NAMES[_own_split(clip_id).casefold()], tuple(rows.sources.get(clip_id, ()))
+        split, sources = SPLIT_NAMES[_split_name(clip_id).casefold()], tuple(rows.sources.get(clip_id, ()))
         clips.append(ListedClip(clip_id, split, path, tuple(texts), found_by, problem, sources))
     return clips
 
 
-def _own_split(clip_id: str) -> str:
+def _split_name(clip_id: str) -> str:
     return clip_id.partition("/")[0]
 
 
@@ -174,7 +174,7 @@ def _matched(rows: CaptionRows, files: set[str]) -> dict[str, Match]:
     A name with its folder, and one that a single split has, is the file of exactly that path. All others are looked for
     in folders named after the clip's split, then in folders named after none, then among what is left.
     """
-    times = Counter(map(_name, rows.captions)) if len(rows.own_splits) > 1 else Counter()
+    times = Counter(map(_name, rows.captions)) if len(rows.split_names) > 1 else Counter()
     found: dict[str, Match] = {}
     for clip_id in rows.captions:
         name = _name(clip_id)
@@ -184,8 +184,8 @@ def _matched(rows: CaptionRows, files: set[str]) -> dict[str, Match]:
         return found
     left = files.difference(one.path for one in found.values())
     for split in SPLITS:
-        own = {own for own in rows.own_splits if SPLIT_NAMES[own.casefold()] == split}
-        waiting = (clip_id for clip_id in rows.captions if _own_split(clip_id) in own)
+        names = {name for name in rows.split_names if SPLIT_NAMES[name.casefold()] == split}
+        waiting = (clip_id for clip_id in rows.captions if _split_name(clip_id) in names)
         left -= _take(found, waiting, {file for file in left if split in _splits_named(file.rpartition("/")[0])})
     left -= _take(found, rows.captions, {file for file in left if not _splits_named(file.rpartition("/")[0])})
     _take(found, rows.captions, left)

@@ -1,7 +1,6 @@
-"""Batches of clips and captions; every draw comes from (seed, epoch) and from nothing else.
+"""Batches of clips and captions; all randomness depends on (seed, epoch) alone.
 
-An epoch's order of examples and their unpaired captions are the same for any number of worker processes, and after a
-resume.
+The order of examples and their unpaired captions are the same for any number of worker processes, and after a resume.
 """
 
 from __future__ import annotations
@@ -20,28 +19,30 @@ from earwitness.features.store import FeatureStore
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.text.vocabulary import Vocabulary, padded
 
-DRAWN = ("random", "epoch_constant")  # ways to find unpaired captions that look at no batch
+DRAWN = ("random", "epoch_constant")  # unpaired captions that do not depend on the batch
 
 
 class Batch(NamedTuple):
-    """What a training step reads. Rows are captions; ``ids`` are ``<sos> words <eos>`` and padding."""
+    """The input of a training step. Rows are captions; ``ids`` are ``<sos> words <eos>`` and padding."""
 
     frames: Tensor  # float32 [clips, time, mels]
     clip_of_row: Tensor  # [rows]
     ids: Tensor  # [rows, length + 1]
-    words: Tensor  # [rows], words of each caption
-    negative_ids: Tensor | None  # [rows, length + 1]; None where none is needed, or it is chosen within the batch
+    words: Tensor  # [rows], number of words of each caption
+    negative_ids: Tensor | None  # [rows, length + 1]; None if not needed, or chosen within the batch
     negative_words: Tensor | None  # [rows]
-    source: Tensor  # [rows], number of the clip in its split: rows of one clip never serve one another as negatives
+    source: (
+        Tensor  # [rows], index of the clip in its split: captions of the same clip are never negatives of each other
+    )
 
 
 @dataclass(frozen=True)
 class Captions:
-    """Encoded captions of one split, those of a clip side by side.
+    """Encoded captions of one split, grouped by clip.
 
     Attributes:
         ids: for each caption, its ids from ``<sos>`` to ``<eos>``.
-        clip: number of each caption's clip; first, count: where a clip's captions begin, and how many there are.
+        clip: [captions], index of the clip; first, count: [clips], index of the first caption, number of captions.
     """
 
     clip_ids: list[str]
@@ -52,7 +53,7 @@ class Captions:
 
     @classmethod
     def of(cls, captions: dict[str, list[str]], vocabulary: Vocabulary, max_words: int | None = None) -> Captions:
-        """Encode the captions of clips, in the mapping's order, each cut after ``max_words`` words."""
+        """Encode captions by clip id, in the order of the mapping, each truncated to ``max_words`` words."""
         count = np.array([len(texts) for texts in captions.values()])
         return cls(
             clip_ids=list(captions),
@@ -63,12 +64,12 @@ class Captions:
         )
 
     def of_clips(self, clips: np.ndarray) -> np.ndarray:
-        """The captions of the given clips, in order."""
+        """Indices of the captions of the given clips, in order."""
         return np.concatenate([np.arange(self.first[clip], self.first[clip] + self.count[clip]) for clip in clips])
 
 
 class TrainingBatches(Dataset):
-    """Batch number i of an epoch: ``self[epoch, i]``."""
+    """Training batches: ``self[epoch, i]`` is batch i of an epoch."""
 
     def __init__(
         self, store: FeatureStore, captions: Captions, vocabulary: Vocabulary, options: Cl4acOptions, seed: int
@@ -77,7 +78,7 @@ class TrainingBatches(Dataset):
         self.grouped = options.train.batching == "grouped"
         self.batch_size = options.train.batch_size
         self.negatives = options.contrastive.negatives if options.loss.contrastive_weight else None
-        # One position more where the state at <eos> is asked for; a fixed length where padding counts in the loss.
+        # One more position for the state at <eos>; a fixed length if padding counts in the loss.
         self.extra = 1 if options.contrastive.pool == "eos" else 0
         self.fixed = options.loss.padded_length
         if self.fixed and (needed := max(map(len, captions.ids)) - 1 + self.extra) > self.fixed:
@@ -98,7 +99,7 @@ class TrainingBatches(Dataset):
             np.repeat(np.arange(len(chosen)), self.captions.count[chosen]) if self.grouped else np.arange(len(rows))
         )
         ids = [self.captions.ids[row] for row in rows]
-        # A batch of a single clip has nothing to choose from, whatever way of choosing is asked for.
+        # A batch of a single clip has no negatives to choose from, whatever the option.
         drawn = negatives is not None and (self.negatives in DRAWN or len(set(sources)) == 1)
         unpaired = [self.captions.ids[row] for row in negatives[rows]] if drawn else None
         length = self.fixed + 1 if self.fixed else max(map(len, ids + (unpaired or []))) + self.extra
@@ -128,23 +129,23 @@ class TrainingBatches(Dataset):
 
 
 def draw_unpaired(captions: Captions, rng: np.random.Generator) -> np.ndarray:
-    """For each caption, one of another clip, all equally probable.
+    """For each caption, the index of a caption of another clip, all equally probable: int64 [captions].
 
-    They are a permutation, so that nearly all of an epoch differ, except where it gives a clip a caption of its own:
-    there one is drawn from those of all other clips.
+    The result is a permutation, so that nearly all unpaired captions of an epoch differ, except where that would give a
+    clip one of its captions: these are replaced by captions drawn from all other clips.
     """
     total = len(captions.ids)
     permuted = rng.permutation(total)
-    own, first = captions.count[captions.clip], captions.first[captions.clip]
-    drawn = rng.integers(0, total - own)
-    drawn = np.where(drawn >= first, drawn + own, drawn)  # step over the clip's own captions
+    count, first = captions.count[captions.clip], captions.first[captions.clip]
+    drawn = rng.integers(0, total - count)
+    drawn = np.where(drawn >= first, drawn + count, drawn)  # skip the captions of the same clip
     return np.where(captions.clip[permuted] == captions.clip, drawn, permuted)
 
 
 def one_for_all(captions: Captions, rng: np.random.Generator) -> np.ndarray:
-    """As published: the first of a shuffled list serves every example but its own clip's, which take the next."""
+    """As in the published code: one random caption for all examples; those of the same clip get the next one."""
     order = rng.permutation(len(captions.ids))
     constant = np.full(len(order), order[0])
-    owner = captions.clip[order[0]]
-    constant[captions.clip == owner] = order[np.argmax(captions.clip[order] != owner)]
+    clip = captions.clip[order[0]]
+    constant[captions.clip == clip] = order[np.argmax(captions.clip[order] != clip)]
     return constant

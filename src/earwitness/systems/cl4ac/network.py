@@ -19,7 +19,7 @@ UNMATCHED, MATCHED = 0, 1  # classes of the contrastive head
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the network's shape takes from the data: bands of the feature, words, and their vectors' width."""
+    """Sizes that depend on the data: mel bands, tokens of the vocabulary, width of word vectors and decoder."""
 
     mels: int
     words: int
@@ -27,7 +27,7 @@ class Sizes:
 
 
 class Encoder(Trunk):
-    """Log-mel frames -> one vector for every 16 frames: the trunk of Cnn10, and two linear layers."""
+    """Log-mel frames -> one vector per 16 frames: the trunk of Cnn10 and two linear layers."""
 
     def __init__(self, options: EncoderOptions, sizes: Sizes):
         super().__init__(sizes.mels, options.channels)
@@ -45,7 +45,7 @@ class Encoder(Trunk):
         if options.freeze != "none":
             for name, parameter in self.named_parameters():
                 parameter.requires_grad_("fc" in name)
-        self.train()  # stops frozen statistics from the first step on
+        self.train()  # keeps frozen BatchNorm statistics in eval mode from the first step
 
     def forward(self, frames: Tensor) -> Tensor:
         """[clips, time, mels] -> memory [clips, time // 16, width], all values >= 0."""
@@ -57,7 +57,7 @@ class Encoder(Trunk):
         return functional.relu(self.fc2(x))
 
     def train(self, mode: bool = True) -> Encoder:
-        """As usual, except that frozen BatchNorm statistics stay what they are."""
+        """As usual, except that frozen BatchNorm statistics are not updated."""
         super().train(mode)
         if self.options.freeze == "conv+bn_stats":
             for module in self.modules():
@@ -67,7 +67,7 @@ class Encoder(Trunk):
 
 
 class Cl4ac(nn.Module):
-    """The captioner. ``encode`` once, then ``hidden`` for training, or ``start`` and ``next_logits`` for decoding."""
+    """The network. Call ``encode``, then ``hidden`` for training, or ``start`` and ``next_logits`` for decoding."""
 
     def __init__(self, options: Cl4acOptions, sizes: Sizes, vectors: Tensor | None = None):
         super().__init__()
@@ -97,15 +97,15 @@ class Cl4ac(nn.Module):
         return self.encoder(frames)
 
     def hidden(self, ids: Tensor, memory: Tensor, clip_of_row: Tensor) -> Tensor:
-        """Decoder states [rows, length, width] for the captions ``ids`` [rows, length], which begin with ``<sos>``."""
+        """Decoder states [rows, length, width] of the captions ``ids`` [rows, length], which start with ``<sos>``."""
         return self.decoder(self.embedding(ids), memory, clip_of_row)
 
     def match_logits(self, hidden: Tensor, words: Tensor) -> Tensor:
-        """Scores [rows, 2] of "unmatched" and "matched", from the states of captions of ``words`` [rows] words."""
+        """Logits [rows, 2] of "unmatched" and "matched"; ``words`` [rows] is the number of words of each caption."""
         return self.match_head(pooled(hidden, words, self.pool))
 
     def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> list[LayerCache]:
-        """Empty caches for stepwise decoding."""
+        """Empty caches for stepwise decoding, for up to ``capacity`` positions."""
         return self.decoder.start(memory, clip_of_row, capacity)
 
     def next_logits(self, ids: Tensor, cache: list[LayerCache], position: int) -> Tensor:
@@ -114,14 +114,14 @@ class Cl4ac(nn.Module):
         return self.word_head(hidden[:, 0])
 
     def reorder(self, cache: list[LayerCache], rows: Tensor) -> None:
-        """Let each row go on from another row of its clip."""
+        """Continue each row from the state of another row of the same clip."""
         self.decoder.reorder(cache, rows)
 
 
 def pooled(hidden: Tensor, words: Tensor, pool: str) -> Tensor:
-    """One state for each caption, [rows, width].
+    """One state per caption, [rows, width].
 
-    ``last_word``: at the last word, from which ``<eos>`` is predicted; ``eos``: one position later; ``mean`` and
+    ``last_word``: at the last word, where ``<eos>`` is predicted; ``eos``: one position later; ``mean`` and
     ``max``: over ``<sos>`` and the words.
     """
     rows = torch.arange(len(hidden), device=hidden.device)
@@ -137,10 +137,10 @@ def pooled(hidden: Tensor, words: Tensor, pool: str) -> Tensor:
 
 
 def caption_loss(logits: Tensor, targets: Tensor, words: Tensor, options: LossOptions) -> Tensor:
-    """Cross-entropy of the next word, over words and ``<eos>``, or over all positions where padding counts.
+    """Cross-entropy of the next word, over words and ``<eos>``, or over all positions if padding counts.
 
     Args:
-        logits: [rows, length, words]; targets: [rows, length]; words: [rows], words of each caption.
+        logits: [rows, length, words]; targets: [rows, length]; words: [rows], number of words of each caption.
     """
     losses = functional.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=options.label_smoothing

@@ -1,4 +1,4 @@
-"""What a user may set of CL4AC. Defaults are the "default for us" column of cl4ac.md, section 12."""
+"""The options of CL4AC. Defaults are the "default for us" column of cl4ac.md, section 12."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EncoderOptions(Options):
     """Cnn10 and two linear layers."""
 
     weights: str = Field("none", description="`none`, or the path of PANNs' Cnn10_mAP=0.380.pth")
-    load_fc1: bool = False  # take the checkpoint's fc1 over too
+    load_fc1: bool = False  # also load the checkpoint's fc1
     freeze: Literal["none", "conv", "conv+bn_stats"] = "none"
     channels: Annotated[list[PositiveInt], Field(min_length=4, max_length=4)] = [64, 128, 256, 512]
     dropout: Probability = 0.2
@@ -45,11 +45,11 @@ class DecoderOptions(Options):
     heads: PositiveInt = 4
     feedforward: PositiveInt = 2048
     dropout: Probability = 0.2
-    identical_layers: bool = False  # all layers start from the same weights, as published
+    identical_layers: bool = False  # all layers start from the same weights, as in the published code
 
 
 class EmbeddingOptions(Options):
-    """Where word embeddings start from, and whether they are trained on."""
+    """Initial word embeddings, and whether they are trained."""
 
     init: Literal["word2vec", "uniform"] = "word2vec"
     trainable: bool = True
@@ -64,17 +64,19 @@ class ContrastiveOptions(Options):
 
 
 class LossOptions(Options):
-    """Weights of the two losses, and what the caption loss counts (cl4ac.md, section 8)."""
+    """Weight of the contrastive loss, and the positions of the caption loss (cl4ac.md, section 8)."""
 
-    contrastive_weight: NonNegativeFloat = 1.0  # 0 leaves the second caption out
+    contrastive_weight: NonNegativeFloat = 1.0  # 0: no contrastive loss
     mask_padding: bool = True
-    padded_length: PositiveInt | None = None  # positions of the caption loss without the mask; published: 35
+    padded_length: PositiveInt | None = None  # length of captions without the mask; published: 35
     label_smoothing: Probability = 0.0
 
     @model_validator(mode="after")
     def _unmasked_needs_a_length(self) -> LossOptions:
         if self.mask_padding == (self.padded_length is not None):
-            raise ValueError("padded_length goes with mask_padding: false, and only with it (published: 35)")
+            raise ValueError(
+                "padded_length is required with mask_padding: false (published: 35), and only allowed then"
+            )
         return self
 
 
@@ -96,16 +98,16 @@ class OptimiserOptions(Options):
 
 
 class Cl4acTrainingOptions(TrainingOptions):
-    """As for every system, and how an epoch is chosen and captions are put into batches."""
+    """Options of the training loop, selection of the epoch, and batching."""
 
-    patience: PositiveInt | None = None  # epochs without a better `monitor` before training stops; null: never
-    monitor: Literal["cider_d", "spider"] = "cider_d"  # of validation; the epoch with its highest value is kept
+    patience: PositiveInt | None = None  # stop after this many epochs without improvement of `monitor`; null: never
+    monitor: Literal["cider_d", "spider"] = "cider_d"  # validation metric; the epoch with the highest value is kept
     gradient_clip: PositiveFloat | None = 2.0
     batching: Literal["pairs", "grouped"] = "pairs"  # grouped: batch_size counts clips, each with all its captions
 
 
 class Cl4acOptions(ExperimentOptions):
-    """An experiment of the system CL4AC."""
+    """An experiment with the system CL4AC."""
 
     KINDS = ("captioning",)
 
@@ -137,9 +139,9 @@ class Cl4acOptions(ExperimentOptions):
         return {self.feature: Use("features", self.feature, "evaluation.h5")}
 
     def checkpoints(self) -> dict[str, str]:
-        """Cnn10's weights, where they are asked for."""
+        """The weights of Cnn10, if configured."""
         return {} if self.encoder.weights == "none" else {"encoder.weights": self.encoder.weights}
 
     def found(self, tools: Any) -> dict[str, str]:
-        """The digest of SPICE's jars where SPIDEr chooses the epoch."""
+        """The digest of SPICE's jars if SPIDEr selects the epoch."""
         return {"spice": tools.digests()["spice"]} if self.train.monitor == "spider" else {}

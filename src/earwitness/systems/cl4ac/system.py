@@ -1,4 +1,4 @@
-"""CL4AC as a system: network, batches, losses, validation metric, and the captioner that comes of it."""
+"""CL4AC as a system: training, validation metrics, and the trained captioner."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ from earwitness.training.sampler import EpochSampler
 from earwitness.training.schedules import Moment
 from earwitness.training.selection import Choice, Patience
 
-CLIPS_AT_ONCE = 16  # encoded together outside training
+CLIPS_AT_ONCE = 16  # batch size outside training
 
 
 class Cl4acSystem(System):
-    """CL4AC on one data set, with one seed.
+    """CL4AC on one data set with one seed.
 
     Attributes:
         network: the :class:`Cl4ac` to train.
-        training_batches: number of batches in an epoch, before they are shared out among processes.
+        training_batches: number of batches in an epoch, over all processes.
     """
 
     def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int, tools: Tools | None = None):
         self.options = options
         self.choice = Choice(f"validation_{options.train.monitor}")
         self.stop = None if options.train.patience is None else Patience(options.train.patience)
-        # Asked for before anything is trained: without the jars it is an error, not another way to choose.
+        # Before training, so that missing jars are an error rather than another way to select the epoch.
         self._spice = (tools or Tools()).spice_settings() if options.train.monitor == "spider" else None
         clips = {split: clips_of(files["clips"], split, "training CL4AC") for split in ("development", "validation")}
         if len(clips["validation"]) < 2:
-            raise EarwitnessError("Choosing an epoch by CIDEr-D needs at least two validation clips; there is one.")
+            raise EarwitnessError("Selecting an epoch by CIDEr-D needs at least two validation clips; there is one.")
         made_from = {
             "captions": sha256(files["captions"]),
             "training_clips": digest(list(clips["development"]["clip_id"])),
@@ -79,13 +79,13 @@ class Cl4acSystem(System):
         self.network = Cl4ac(options, sizes, None if vectors is None else torch.from_numpy(vectors))
 
     def _prepare_validation(self, references: dict[str, list[str]]) -> None:
-        """Tokenise references once; words of a generated caption are tokenised by a table of the vocabulary."""
+        """Tokenise the references once, and the vocabulary so that generated captions are tokenised by look-up."""
         self._validation_captions = Captions.of(references, self.vocabulary, self.vocabulary.max_words)
         flat = [text for texts in references.values() for text in texts]
         tokens = iter(ptb_tokenize([*flat, *self.vocabulary.tokens]))
         self._references = [[next(tokens) for _ in texts] for texts in references.values()]
         self._cider = CiderD(self._references)
-        self._spoken = dict(zip(self.vocabulary.tokens, tokens, strict=True))
+        self._token_text = dict(zip(self.vocabulary.tokens, tokens, strict=True))
 
     # --- training -----------------------------------------------------------------------------------------------
 
@@ -100,14 +100,14 @@ class Cl4acSystem(System):
         return self.options.optim.at(moment.epoch)
 
     def training_loader(self) -> DataLoader:
-        """Batches of an epoch, in an order that (seed, epoch) settles."""
+        """Batches of an epoch; their order depends on (seed, epoch) alone."""
         sampler = EpochSampler(self.training_batches)
         return DataLoader(self.batches, batch_size=None, sampler=sampler, num_workers=self.options.train.workers)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses of one step: ``loss`` is to be minimised, the others are its parts.
+        """Losses of one step: ``loss`` is minimised, the others are its parts.
 
-        The encoder runs once for both captions of a clip; both captions go through one decoder pass.
+        The encoder runs once for both captions of a clip, and the decoder once on both captions.
         """
         loss = self.options.loss
         memory = self.network.encode(batch.frames)
@@ -133,7 +133,7 @@ class Cl4acSystem(System):
         return {"loss": total, "loss_caption": caption.detach(), "loss_contrastive": contrastive.detach()}
 
     def _negatives(self, batch: Batch, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """The unpaired captions of a batch: drawn with it, or chosen among its own captions of other clips."""
+        """Unpaired captions: those in the batch, or chosen among the batch's captions of other clips."""
         if batch.negative_ids is not None:
             return batch.negative_ids, batch.negative_words
         others = batch.source[:, None] != batch.source  # [rows, rows]
@@ -146,7 +146,7 @@ class Cl4acSystem(System):
 
     @torch.no_grad()
     def _match_scores(self, batch: Batch, memory: Tensor) -> Tensor:
-        """How well each caption of the batch matches each row's audio, [rows, rows]."""
+        """Log-probability [rows, rows] that each caption (column) matches the audio of each row."""
         clips, rows = len(memory), len(batch.ids)
         scores = []
         for clip in range(clips):
@@ -157,7 +157,7 @@ class Cl4acSystem(System):
     # --- validation ---------------------------------------------------------------------------------------------
 
     def validation_loader(self) -> DataLoader:
-        """Validation clips in order, a few at a time, with all their captions."""
+        """Validation clips in order, in small batches, with all their captions."""
         captions, vocabulary = self._validation_captions, self.vocabulary
 
         def batch_of(clips: np.ndarray) -> Batch:
@@ -179,20 +179,20 @@ class Cl4acSystem(System):
         return DataLoader(blocks, batch_size=None, collate_fn=batch_of)
 
     def validation_step(self, batch: Batch) -> dict[str, Any]:
-        """Captions of a batch's clips and the loss of its references."""
+        """Generated captions of a batch's clips, and the loss of the references."""
         memory = self.network.encode(batch.frames)
         hidden = self.network.hidden(batch.ids[:, :-1], memory, batch.clip_of_row)
         masked = self.options.loss.model_copy(update={"mask_padding": True, "padded_length": None})
         loss = caption_loss(self.network.word_head(hidden), batch.ids[:, 1:], batch.words, masked)
-        # Greedy whatever `decode` says: how captions are generated in the end must not call for another training.
+        # Always greedy: options of decoding must not affect the selected epoch.
         words, _ = caption_memory(self.network, self.vocabulary, DecodingOptions(), memory)
         return {"words": words, "loss": float(loss), "captions": len(batch.ids)}
 
     def validation_metrics(self, outputs: list[dict[str, Any]]) -> dict[str, float]:
-        """CIDEr-D of the generated captions, and the mean loss of the references; SPIDEr where it chooses the epoch."""
+        """CIDEr-D of the generated captions, and the mean loss of the references; SPIDEr if it selects the epoch."""
         captions = [words for output in outputs for words in output["words"]]
-        spoken = [" ".join(self._spoken[self.vocabulary.tokens[word]] for word in words) for words in captions]
-        tokens = [" ".join(text.split()) for text in spoken]
+        texts = [" ".join(self._token_text[self.vocabulary.tokens[word]] for word in words) for words in captions]
+        tokens = [" ".join(text.split()) for text in texts]
         weights = [output["captions"] for output in outputs]
         metrics = {
             "validation_cider_d": float(self._cider.score(tokens).mean()),
@@ -206,7 +206,7 @@ class Cl4acSystem(System):
     # --- the trained model --------------------------------------------------------------------------------------
 
     def description(self) -> dict[str, Any]:
-        """Sizes of the network, what made its features, the vocabulary, and which class says what."""
+        """Sizes of the network, front end of the features, vocabulary, and classes of the contrastive head."""
         return {
             "sizes": {
                 "mels": self.development.dimension,
@@ -225,7 +225,7 @@ class Cl4acSystem(System):
 
 
 class Cl4acCaptioner(Captioner):
-    """A trained CL4AC that describes clips."""
+    """A trained CL4AC."""
 
     def __init__(self, options: Cl4acOptions, description: Mapping[str, Any], weights: dict[str, Tensor]):
         self.options = options
@@ -238,7 +238,7 @@ class Cl4acCaptioner(Captioner):
         self.network.to(self.device).eval()
 
     def caption(self, clips: Clips) -> Iterator[tuple[str, float]]:
-        """A caption of each clip in order, and its score (:func:`decode`)."""
+        """Caption and score (:func:`decode`) of each clip, in order."""
         _require_one_length(clips.store(self.options.feature))
         for batch in clips.batches(CLIPS_AT_ONCE):
             frames = torch.from_numpy(np.stack(batch.frames(self.options.feature)))
@@ -251,7 +251,7 @@ class Cl4acCaptioner(Captioner):
 def caption_memory(
     network: Cl4ac, vocabulary: Vocabulary, options: DecodingOptions, memory: Tensor
 ) -> tuple[list[list[int]], list[float]]:
-    """Decode one caption for each encoded clip: word ids and scores."""
+    """Decode one caption for each encoded clip [clips, length, width]: word ids and scores."""
     symbols = Symbols(vocabulary.sos, vocabulary.eos, vocabulary.never_generated)
     return decode(network, memory, symbols, options, vocabulary.max_words)
 
@@ -259,6 +259,6 @@ def caption_memory(
 def _require_one_length(store: FeatureStore) -> None:
     if store.frames_per_clip is None:
         raise EarwitnessError(
-            f"CL4AC needs clips of one length, and {store.path} keeps each clip's own. Set `seconds` of the feature "
-            "(30 for Clotho; the longest clip elsewhere)."
+            f"CL4AC needs clips of equal length, and those in {store.path} differ. Set `seconds` of the feature "
+            "(30 for Clotho, else the length of the longest clip)."
         )

@@ -32,7 +32,7 @@ MADE_BY = "mini"
 class Mini:
     """The layout of the miniature data set: ``{split}/*.wav``, ``clotho_captions_{split}.csv``, ``annotations.json``.
 
-    Every clip draws from its own random stream, named by (seed, split, number of the clip): what it holds does not
+    Every clip has a separate random stream, seeded by (seed, split, number of the clip): its content does not
     depend on how many clips there are.
     """
 

@@ -1,4 +1,4 @@
-"""Synthesis of single sound events: every call draws its own pitch, rate and colour from the generator it is given.
+"""Synthesis of single sound events: every call draws pitch, rate and colour from the given generator.
 
 All functions in ``SOUNDS`` take (generator, number of samples, sample rate in Hz) and return float64 [samples] at any
 level; ``event`` brings them to a common one.
