@@ -1,14 +1,14 @@
-"""Extraction of the six features, against the usual way: one clip at a time, librosa, float32, one call a clip.
+"""Extraction of the six features, against a baseline: one clip at a time, librosa, float32, one call a clip.
 
-speed      both sides as whole extractions, each in a process of its own: start-up, weights, decoding, network, files.
-           Sides take turns, figures are medians of the repetitions, and the frames of both sides are compared. The
-           ratio is that of the speeds once both run, beside it stands that of the whole extractions.
-           Where torch finds a GPU both sides use it, and the table tells how long it waits for data.
-precision  bfloat16 against float32: the error of the frames beside what tells clips from one another.
+speed      both sides as complete extractions, each in a fresh process: start-up, weights, decoding, network, files.
+           Sides alternate, figures are medians of the repetitions, and the frames of both sides are compared. `ratio`
+           compares the speeds in steady state, `whole` the complete extractions. With a GPU both sides use it, and the
+           table shows how long it waits for data.
+precision  bfloat16 against float32: the error of the frames relative to the spread between clips.
 memory     peak memory of our side, in one process, with few and with many clips.
 
-Recordings are made up: tones, noise and silence, 10 s long, 44.1 kHz, 16 bits, mono (`--seconds 15 30` draws lengths,
-as Clotho's are). Weights are made up too (`weights: untrained`), which changes nothing in the time.
+Recordings are synthetic: tones, noise and silence, 10 s long, 44.1 kHz, 16 bits, mono (`--seconds 15 30` draws lengths,
+as in Clotho). Weights are random (`weights: untrained`), which does not change the time.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ import yaml
 
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.files import sha256
+from earwitness.registry import EXTRACTORS, load
 
 RATE = 44100
 RECORDINGS = 100  # different ones; more clips are the same ones under other names
 PRECISIONS = ("float32", "bfloat16")
 SHIPPED = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8"))["features"]
 ENTRIES: dict[str, dict[str, Any]] = {
-    name: entry | ({} if entry["extractor"] == "logmel" else {"weights": "untrained"})
+    name: entry
+    | ({"weights": "untrained"} if "weights" in load(EXTRACTORS[entry["extractor"]].options).model_fields else {})
     for name, entry in SHIPPED.items()
     if name != "logmel-cl4ac"
 }
@@ -143,7 +145,7 @@ def make_table(path: Path, recordings: list[tuple[str, float, str]], clips: int)
     return [(name, seconds) for name, seconds, _ in chosen]
 
 
-# --- the two sides, each in a fresh process ---------------------------------------------------------------------------
+# --- both sides, each in a fresh process ---------------------------------------------------------------------------
 
 
 def options_of(feature: str, precision: str) -> Any:
@@ -155,7 +157,7 @@ def options_of(feature: str, precision: str) -> Any:
 
 
 def usual(folder: Path, feature: str, recordings: list[tuple[str, float]], cores: int) -> dict[str, float]:
-    """Extract the usual way; seconds in all, and seconds of sound a second once it runs."""
+    """Extract as the baseline does; seconds in total, and times real time in steady state."""
     began = time.perf_counter()
     import torch
     import usual as baseline
@@ -171,43 +173,43 @@ def usual(folder: Path, feature: str, recordings: list[tuple[str, float]], cores
 
 
 def ours(folder: Path, feature: str, precision: str, cores: int) -> dict[str, float]:
-    """Extract as the DAG does; seconds in all, seconds of sound a second once it runs, the share a GPU waits."""
+    """Extract as the DAG does; seconds in total, times real time in steady state, and the share a GPU waits."""
     began = time.perf_counter()
     from earwitness.features import stage, workers
 
-    told: list[tuple[float, int, float]] = []  # when, clips, seconds of sound
-    busy: list[tuple[float, float]] = []  # when a GPU was begun to be used, and for how long
+    reports: list[tuple[float, int, float]] = []  # time, clips, seconds of sound
+    busy: list[tuple[float, float]] = []  # calls on the GPU: start and duration
     make = workers.make
 
-    def listening(shards, extractor, cores, memory_mb, heard):
-        def heard_too(clips: int, seconds: float) -> None:
-            told.append((time.perf_counter(), clips, seconds))
-            heard(clips, seconds)
+    def recorded(shards, extractor, cores, memory_mb, progress):
+        def report(clips: int, seconds: float) -> None:
+            reports.append((time.perf_counter(), clips, seconds))
+            progress(clips, seconds)
 
         if extractor.on_gpu:
             extractor.frames = timed(extractor.frames, busy)
-        make(shards, extractor, cores, memory_mb, heard_too)
+        make(shards, extractor, cores, memory_mb, report)
 
-    with patch.object(stage, "make", listening), redirect_stderr(io.StringIO()):
+    with patch.object(stage, "make", recorded), redirect_stderr(io.StringIO()):
         out = folder / "ours.h5"
         stage.extract(options_of(feature, precision), folder / "clips.csv", "evaluation", folder / "audio", out, cores)
     seconds = time.perf_counter() - began
-    # What was decoded while the weights were loaded is no measure: the clock starts when that is used up.
+    # Recordings decoded while the weights were loaded would flatter us: the clock starts when they are used up.
     ahead = workers.AHEAD * cores + 1
-    heard = np.cumsum([clips for _, clips, _ in told])
-    start = int(np.searchsorted(heard, ahead))
-    if start >= len(told) - 1:
+    done = np.cumsum([clips for _, clips, _ in reports])
+    start = int(np.searchsorted(done, ahead))
+    if start >= len(reports) - 1:
         needed = f"on {cores} cores the first {ahead} are decoded before the clock starts"
-        raise SystemExit(f"{heard[-1]} clips are too few: {needed}")
-    running = began + seconds - told[start][0]
-    sound = sum(sound for _, _, sound in told[start + 1 :])
-    used = sum(lasting for moment, lasting in busy if moment > told[start][0])
+        raise SystemExit(f"{done[-1]} clips are too few: {needed}")
+    running = began + seconds - reports[start][0]
+    sound = sum(sound for _, _, sound in reports[start + 1 :])
+    used = sum(lasting for moment, lasting in busy if moment > reports[start][0])
     waiting = max(0.0, 1 - used / running) if busy else None
     return {"seconds": seconds, "speed": sound / running, "waiting": waiting}
 
 
 def timed(function: Any, calls: list[tuple[float, float]]) -> Any:
-    """The same function; notes when each call begins, and how long it takes."""
+    """The same function, which appends start and duration of each call to ``calls``."""
 
     def called(*arguments: Any) -> Any:
         began = time.perf_counter()
@@ -295,10 +297,10 @@ def speed(
             print(f"{feature}, turn {turn + 1} of {repetitions} ...", file=sys.stderr, flush=True)
             theirs = apart(usual, folder, feature, chosen, cores)
             for precision, row in found.items():
-                told = apart(ours, folder, feature, precision, cores)
+                measured = apart(ours, folder, feature, precision, cores)
                 if precision == "float32" and (worst := differences(folder)) > limit:
                     raise AssertionError(f"{feature}: both sides differ by {worst:.1e} of the largest value")
-                row.add(theirs, told)
+                row.add(theirs, measured)
         print(*found.values(), sep="\n", flush=True)
         rows += found.values()
     return rows
@@ -308,8 +310,8 @@ def precision_table(found: dict[str, dict[str, float]]) -> str:
     """The results for people."""
     lines = [f"{'bfloat16':<17}{'error / spread':>15}{'largest':>10}{'cosine':>10}"]
     lines += [
-        f"{feature:<17}{told['error_to_spread']:>15.3f}{told['largest']:>10.3f}{told['cosine']:>10.4f}"
-        for feature, told in found.items()
+        f"{feature:<17}{row['error_to_spread']:>15.3f}{row['largest']:>10.3f}{row['cosine']:>10.4f}"
+        for feature, row in found.items()
     ]
     lines.append("error / spread: root mean square error beside that of clips from their mean, frame by frame.")
     return "\n".join(lines)
@@ -319,11 +321,11 @@ def memory_table(found: dict[str, dict[str, float]], few: int, many: int) -> str
     """The results for people."""
     heading = f"{'peak memory, MB':<17}{few:>6} clips{many:>6} clips{'ratio':>7}"
     lines = [f"{heading}{'kB a clip more':>16}{'kB of its frames':>18}"]
-    for feature, told in found.items():
-        ratio = told["many"] / told["few"]
-        growth = (told["many"] - told["few"]) * 1024 / (many - few)
-        remark = "" if ratio < MEMORY_LIMIT and growth < told["frames_kb"] else "  grows"
-        figures = f"{told['few']:>12.0f}{told['many']:>12.0f}{ratio:>7.2f}{growth:>16.1f}{told['frames_kb']:>18.1f}"
+    for feature, row in found.items():
+        ratio = row["many"] / row["few"]
+        growth = (row["many"] - row["few"]) * 1024 / (many - few)
+        remark = "" if ratio < MEMORY_LIMIT and growth < row["frames_kb"] else "  grows"
+        figures = f"{row['few']:>12.0f}{row['many']:>12.0f}{ratio:>7.2f}{growth:>16.1f}{row['frames_kb']:>18.1f}"
         lines.append(f"{feature:<17}{figures}{remark}")
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
-"""Extraction the usual way, written anew and plainly: what ``extract.py`` measures against.
+"""The baseline of ``extract.py``: extraction as published code does it, written from scratch.
 
-One clip at a time: librosa decodes and resamples it, the network as it was published runs on it alone, in float32 and
-with all threads, and the frames go into an HDF5 file with one data set a clip.
+One clip at a time: librosa decodes and resamples it, the network as published runs on it alone, in float32 and with all
+threads, and the frames go into an HDF5 file with one data set per clip.
 """
 
 from __future__ import annotations

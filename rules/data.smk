@@ -21,6 +21,8 @@ rule synthesise:
         runtime=30,
     params:
         options=lambda w: CONFIG.datasets[w.dataset].settings("audio"),
+    message:
+        "Synthesising the audio of {wildcards.dataset}"
     script:
         "../workflow/scripts/synthesise.py"
 
@@ -64,6 +66,8 @@ rule fetch:
         options=lambda w: how_to_fetch(w.root),
     params:
         source=lambda w: fetched_folders()[w.root][0].options.source,
+    message:
+        "Fetching {params.source} into {wildcards.root}"
     script:
         "../workflow/scripts/fetch.py"
 
@@ -87,5 +91,7 @@ rule corpus:
         options=lambda w: CONFIG.datasets[w.dataset].settings("corpus"),
         root=audio_root,
         audio=lambda w: dataset(w).state(),
+    message:
+        "Reading the tables and checking the audio of {wildcards.dataset}"
     script:
         "../workflow/scripts/corpus.py"

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from earwitness.systems.interface import PREDICTION
+from earwitness.systems.interface import MODEL_FILES, PREDICTION
 
 SCORE_FILES = ("scores.csv", "statistics.h5", "metrics.json")
 SEED = "results/{dataset}/{experiment}/seed-{seed}"
@@ -16,7 +16,7 @@ def of_kind(kind):
 def model_of(wildcards):
     """The files of the model of a seed, none without training."""
     folder = f"results/{wildcards.dataset}/{wildcards.experiment}/seed-{wildcards.seed}"
-    return [f"{folder}/{name}" for name in OUTPUTS.values()] if experiment(wildcards).TRAINED else []
+    return [f"{folder}/{name}" for name in MODEL_FILES.values()] if experiment(wildcards).TRAINED else []
 
 
 for kind, entry in KINDS.items():
@@ -105,7 +105,7 @@ rule baselines:
 def seed_files(wildcards):
     """All that the seeds of an experiment left: models, predictions and their scores."""
     options = experiment(wildcards)
-    names = [*OUTPUTS.values()] if options.TRAINED else []
+    names = [*MODEL_FILES.values()] if options.TRAINED else []
     for kind in options.KINDS:
         names += [*KINDS[kind].files, *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES))]
     return [f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names]

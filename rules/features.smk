@@ -1,6 +1,9 @@
 """Features: one file for each split, made in shards by worker processes; and the checkpoints of extractors."""
 
-from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER
+from earwitness.extractors.published import published
+from earwitness.fetch.checkpoints import FOLDER
+
+CHECKPOINTS = published()
 
 
 def weights_of(wildcards):
@@ -36,6 +39,8 @@ rule checkpoint:
         mem_mb=2000,
         runtime=240,
         mirror=CONFIG.checkpoints.mirror or "",
+    message:
+        "Fetching the checkpoint {wildcards.file}"
     script:
         "../workflow/scripts/checkpoint.py"
 
@@ -66,6 +71,8 @@ rule features:
     params:
         options=lambda w: CONFIG.feature(w.dataset, w.feature).settings("frames"),
         root=audio_root,
+    message:
+        "Extracting {wildcards.feature} of {wildcards.dataset}, {wildcards.split}"
     script:
         "../workflow/scripts/features.py"
 
@@ -93,5 +100,7 @@ rule import_features:
         options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(
             exclude={"clips_per_shard", "trained_on", "folder"}
         ),
+    message:
+        "Importing {wildcards.feature} of {wildcards.dataset}, {wildcards.split}"
     script:
         "../workflow/scripts/import_features.py"

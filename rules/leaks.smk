@@ -64,5 +64,7 @@ rule leaks:
         files=lambda w: {str(path): list_state(path) for path in list_files(w.dataset)},
         datasets=lambda w: {name: f"results/{name}/corpus" for name in listed_corpora(w.dataset)},
         states=lambda w: {name: state for name, (_, state) in listed_corpora(w.dataset).items()},
+    message:
+        "Checking {wildcards.dataset} for leaks between its splits and into training data"
     script:
         "../workflow/scripts/leaks.py"

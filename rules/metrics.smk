@@ -16,5 +16,7 @@ rule spice_jars:
         mem_mb=1000,
         runtime=240,
         repository=CONFIG.spice.repository or "",
+    message:
+        "Fetching the jars of SPICE"
     script:
         "../workflow/scripts/spice_jars.py"

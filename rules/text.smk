@@ -26,5 +26,7 @@ for kind, entry in registry.TEXTS.items():
             runtime=60,
         params:
             options=lambda w: CONFIG.text(w.dataset, w.text).settings("text"),
+        message:
+            "Preparing the text {wildcards.text} of {wildcards.dataset}"
         script:
             "../workflow/scripts/text.py"

@@ -13,5 +13,7 @@ rule tracking_store:
         runtime=10,
     params:
         uri=store_uri(CONFIG.tracking.uri),
+    message:
+        "Preparing the MLflow store"
     script:
         "../workflow/scripts/tracking_store.py"

@@ -4,7 +4,7 @@ Experiments that differ in prediction or evaluation alone share one training: th
 its model over.
 """
 
-from earwitness.training.stage import OUTPUTS
+from earwitness.systems.interface import MODEL_FILES
 
 
 def owner_of(wildcards):
@@ -16,7 +16,7 @@ def owner_of(wildcards):
 
 def training_inputs(wildcards):
     if owner := owner_of(wildcards):
-        return {name: f"{owner}/{file}" for name, file in OUTPUTS.items()}
+        return {name: f"{owner}/{file}" for name, file in MODEL_FILES.items()}
     return below(wildcards.dataset, experiment(wildcards).training_inputs())
 
 
@@ -24,7 +24,7 @@ rule train:
     input:
         unpack(training_inputs),
     output:
-        **{name: f"results/{{dataset}}/{{experiment}}/seed-{{seed}}/{file}" for name, file in OUTPUTS.items()},
+        **{name: f"results/{{dataset}}/{{experiment}}/seed-{{seed}}/{file}" for name, file in MODEL_FILES.items()},
     log:
         "logs/{dataset}/{experiment}/seed-{seed}/train.log",
     benchmark:

@@ -10,19 +10,17 @@ import pytest
 import torch
 
 from earwitness.errors import EarwitnessError
+from tests.places import ROOT
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 TINY = {"batch": 3, "frames": 160, "mels": 16, "vocabulary": 60, "channels": (2, 4, 4, 8), "inner": 32}
 
 
 @pytest.fixture
 def module(monkeypatch):
-    """Import a benchmark the way it runs as a script, beside its siblings; one thread is quickest at these sizes."""
+    """Import a benchmark the way it runs as a script, beside its siblings."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield import_module
-    torch.set_num_threads(threads)
     for path in BENCHMARKS.glob("*.py"):
         sys.modules.pop(path.stem, None)
 
@@ -39,7 +37,7 @@ def test_both_sides_have_the_same_loss_gradients_and_captions(bench):
     assert bench.check_training() < 1e-4
     row, captions = bench.decoding(repetitions=1)  # raises when the captions differ
     assert [len(caption) for caption in captions] == [10, 12, 14]
-    assert len({tuple(caption[:10]) for caption in captions}) > 1  # the clips are told apart
+    assert len({tuple(caption[:10]) for caption in captions}) > 1  # the captions depend on the clip
     assert not row.note
     assert bench.check_logits() < 1e-3
 
@@ -68,12 +66,12 @@ def test_grouped_and_paired_steps_train_on_what_they_say(bench):
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_the_table_has_every_part_and_says_what_was_scaled(module):
+def test_the_table_has_every_part_and_reports_what_was_scaled(module):
     cl4ac = module("cl4ac")
     rows = cl4ac.run(cl4ac.Sizes(**TINY), list(cl4ac.PARTS), repetitions=1, steps=cl4ac.QUICK_STEPS)
     table = cl4ac.table(rows)
     assert all(name in table for name in cl4ac.PARTS.values())
-    assert "5 of 35 steps measured, scaled" in table
+    assert "5 of 35" in table and "scaled" in table
 
 
 def test_memory_of_every_stage(module):
@@ -113,11 +111,11 @@ def test_what_is_measured_on_many_clips_runs_on_few(module, tmp_path, capsys):
     assert len(list((tmp_path / "data").glob("clip*.flac"))) == 20
 
 
-def test_growth_is_told_between_the_last_two_sizes(module):
+def test_growth_is_reported_between_the_last_two_sizes(module):
     scale = module("scale")
     rows = [scale.Row("stage", clips, 1.0, peak) for clips, peak in ((1, 9.0), (100, 10.0), (1100, 11.0))]
-    told = scale.growth([*rows, scale.Row("once", 5, 1.0, 9.0)])
-    assert " ".join(told.split()) == "stage 1,049 bytes for each clip more"
+    (line,) = scale.growth([*rows, scale.Row("once", 5, 1.0, 9.0)]).splitlines()
+    assert line.split()[:3] == ["stage", "1,049", "bytes"]
 
 
 @pytest.fixture
@@ -163,15 +161,16 @@ def test_captions_of_a_table(module, tmp_path):
     table.write_text("\n".join(["file_name," + ",".join(f"caption_{n}" for n in range(1, 6)), *lines]) + "\n")
     benchmark = module("metrics")
     assert benchmark.written(table, 2)[1] == [f"caption {number} of 1" for number in range(5)]
-    with pytest.raises(EarwitnessError, match="has 3 clips, fewer than 4"):
+    with pytest.raises(EarwitnessError, match=r"3 clips.* 4"):
         benchmark.written(table, 4)
 
 
-def test_what_cannot_be_measured_is_told(module, metrics, monkeypatch):
-    assert metrics.run("spice")[0].startswith("spice was not measured: The jars that SPICE needs are missing")
+def test_what_cannot_be_measured_is_reported(module, metrics, monkeypatch):
+    line = metrics.run("spice")[0]
+    assert line.startswith("spice was not measured: ") and "no jars" in line
     benchmark = module("metrics")
     # It dies before it has answered; its class would wait for ever.
-    with pytest.raises(EarwitnessError, match="was not done after"):
+    with pytest.raises(EarwitnessError, match=r"Meteor.* 0\.05 s"):
         benchmark.published_meteor({0: ["a dog"]}, {0: ["a dog"]}, seconds=0.05)
 
 
@@ -188,12 +187,12 @@ def test_resamples_of_the_metrics(module, metrics, monkeypatch):
         assert "2 PSDS, 14 pairs of 5 clips" in lines[1] and lines[1].endswith("s CPU)")
 
 
-def test_the_bounds_of_the_metrics_are_told_as_they_are_meant(module):
+def test_the_bounds_of_the_metrics_are_reported_by_their_meaning(module):
     benchmark = module("metrics")
     row = benchmark.Row("rouge_l", benchmark.Side(1.0, 2.0), benchmark.Side(2.0, 2.0), (0.4, 0.6))
-    assert (row.ratio.wall, row.ratio.cpu) == (0.5, 1) and str(row).endswith("0.40-0.60  at most 1.1 of its time")
+    assert (row.ratio.wall, row.ratio.cpu) == (0.5, 1) and "0.40-0.60  at most 1.1 " in str(row)
     row = benchmark.Row("spice", benchmark.Side(1.0, 2.0), benchmark.Side(4.0, 6.0), (4.0, 4.0))
-    assert (row.ratio.wall, row.ratio.cpu) == (4, 3) and str(row).endswith("at least 3 times faster")
+    assert (row.ratio.wall, row.ratio.cpu) == (4, 3) and "at least 3 " in str(row)
 
 
 @pytest.fixture
@@ -211,8 +210,8 @@ def test_extraction_is_the_same_both_ways(extraction, capsys):
     rows = [(row["feature"], row["precision"], row["clips"]) for row in content["speed"]]
     assert rows == [("lms", "float32", 120), ("vggsound", "float32", 12), ("vggsound", "bfloat16", 12)]
     assert all(row["ratio"] > 0 and row["whole"] > 0 and row["waiting"] == [] for row in content["speed"])
-    told = content["precision"]["vggsound"]
-    assert 0 < told["error_to_spread"] < 0.2 and 0.99 < told["cosine"] < 1
+    precision = content["precision"]["vggsound"]
+    assert 0 < precision["error_to_spread"] < 0.2 and 0.99 < precision["cosine"] < 1
     assert content["memory"]["vggsound"]["frames_kb"] == 7 * 512 * 4 / 1024 and content["memory"]["lms"]["few"] > 0
     assert capsys.readouterr().out.count("vggsound ") == 4
 
@@ -237,5 +236,5 @@ def test_the_speed_leaves_out_what_was_decoded_before(extraction):
 def test_too_few_clips_are_no_measure(extraction):
     extract, chosen = extraction
     chosen.clips, chosen.features = 3, ["vggsound"]
-    with pytest.raises(SystemExit, match="3 clips are too few: on 1 cores the first 9 are decoded before"):
+    with pytest.raises(SystemExit, match=r"3 clips.* 1 cores.* 9 "):
         extract.measure(chosen)

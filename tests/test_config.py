@@ -4,7 +4,6 @@ import copy
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,8 +12,8 @@ from earwitness import config as module
 from earwitness.config import RESERVED, Config, schema, validated
 from earwitness.errors import ConfigError
 from earwitness.systems.cl4ac.options import Cl4acOptions
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 ENTRIES = {
     "datasets": {"mini": {"layout": "mini"}, "clotho": {"layout": "clotho", "audio": "resources/clotho"}},
     "features": {"logmel-cl4ac": {"extractor": "logmel", "seconds": 30}},

@@ -1,4 +1,4 @@
-"""A lock keeps others out, and never outlives its holder."""
+"""A lock excludes others and never outlives its holder."""
 
 import subprocess
 import sys
@@ -7,43 +7,43 @@ import threading
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 
 def test_one_at_a_time(tmp_path):
     path = tmp_path / "new" / "lock"
-    with alone(path, "busy"):
-        with pytest.raises(EarwitnessError, match="busy"), alone(path, "busy"):
+    with hold(path, "busy"):
+        with pytest.raises(EarwitnessError, match="busy"), hold(path, "busy"):
             pass
         assert path.exists()
     assert not path.exists()
-    with alone(path, "busy"):
+    with hold(path, "busy"):
         pass
 
 
 def test_the_lock_of_a_dead_process_is_free(tmp_path):
     code = (
-        "import pathlib, sys, time; from earwitness.lock import alone\n"
-        "with alone(pathlib.Path(sys.argv[1]), 'busy'): print('held', flush=True); time.sleep(60)"
+        "import pathlib, sys; from earwitness.lock import hold\n"
+        "with hold(pathlib.Path(sys.argv[1]), 'busy'): print('held', flush=True); sys.stdin.read()"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path / "lock"], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, tmp_path / "lock"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(EarwitnessError, match="busy"), alone(tmp_path / "lock", "busy"):
+    with pytest.raises(EarwitnessError, match="busy"), hold(tmp_path / "lock", "busy"):
         pass
     process.kill()
-    process.wait()
-    process.stdout.close()
-    with alone(tmp_path / "lock", "busy"):
+    process.communicate()
+    with hold(tmp_path / "lock", "busy"):
         pass
 
 
-def test_those_who_wait_come_one_after_the_other(tmp_path):
+def test_waiting_threads_take_turns(tmp_path):
     count = tmp_path / "count"
     count.write_text("0")
 
     def add():
         for _ in range(50):
-            with alone(tmp_path / "lock"):
+            with hold(tmp_path / "lock"):
                 count.write_text(str(int(count.read_text()) + 1))
 
     threads = [threading.Thread(target=add) for _ in range(4)]

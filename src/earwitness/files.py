@@ -1,7 +1,7 @@
-"""Files that are whole or absent, and that say where they came from.
+"""Atomic writing of files, and their provenance.
 
-Every output is written under a temporary name beside its place and renamed, so that a file that exists is whole. JSON
-files carry a ``provenance`` object, HDF5 files a ``provenance`` attribute with the same content.
+Every output is written to a temporary file beside it and renamed, so that a file that exists is complete. JSON files
+have a ``provenance`` object, HDF5 files a ``provenance`` attribute with the same content.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from earwitness import __version__
-from earwitness.errors import EarwitnessError, MismatchError, disk_full_is_plain, listed
+from earwitness.errors import EarwitnessError, MismatchError, listed, report_full_disk
 
 SCHEMA = 1
 
 
 @contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path to write to; rename it to ``path`` on success, remove it on any failure.
+    """Yield a temporary path to write to; rename it to ``path`` on success, remove it on failure.
 
     Raises EarwitnessError when the disk is full.
     """
@@ -34,7 +34,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        with disk_full_is_plain(path):
+        with report_full_disk(path):
             yield temporary
             temporary.chmod(0o666 & ~_umask())
             os.replace(temporary, path)
@@ -56,18 +56,16 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Write indented, strict JSON (NaN is refused), atomically."""
+    """Write indented, strict JSON atomically; ValueError for NaN."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file; a damaged one is named."""
+    """Read a JSON file; EarwitnessError when it is not valid JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise EarwitnessError(
-            f"{path} is not valid JSON: {error}. Remove it and run again to have it remade."
-        ) from error
+        raise EarwitnessError(f"{path} is not valid JSON: {error}. Remove it and run again to make it anew.") from error
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -77,13 +75,13 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def digest(content: Any) -> str:
-    """Hex digest of anything JSON can hold, independent of the order of keys."""
+    """Hex digest of JSON content, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 @cache
 def code_version() -> str:
-    """The package's version and a digest of its sources: recorded with every file, never a reason to refuse one."""
+    """The package's version and a digest of its sources; recorded in every file, but never compared."""
     sources = hashlib.sha256()
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
@@ -93,7 +91,7 @@ def code_version() -> str:
 
 
 def provenance(made_by: str, inputs: dict[str, str | os.PathLike] | None = None, **settings: Any) -> dict[str, Any]:
-    """What made a file: the maker's name, its settings, the digests of its input files, the code's version."""
+    """How a file was made: stage or system, its settings, digests of its input files and the code's version."""
     return {
         "schema": SCHEMA,
         "made_by": made_by,
@@ -104,17 +102,17 @@ def provenance(made_by: str, inputs: dict[str, str | os.PathLike] | None = None,
 
 
 def checkpoint_digests(paths: dict[str, str]) -> dict[str, str]:
-    """Digests of checkpoint files by the key that names them; absent ones are refused together."""
-    if absent := [f"{key}: {path} does not exist" for key, path in paths.items() if not Path(path).is_file()]:
-        advice = "Put the public file there, or say `none` to train from scratch."
-        raise EarwitnessError(listed("Weights that the configuration names are not there:", absent, advice))
+    """Digests of checkpoint files by their configuration key; EarwitnessError that lists all missing ones."""
+    if missing := [f"{key}: {path} does not exist" for key, path in paths.items() if not Path(path).is_file()]:
+        advice = "Put the public file there, or set `none` to train from scratch."
+        raise EarwitnessError(listed("Weights in the configuration are missing:", missing, advice))
     return {key: sha256(path) for key, path in paths.items()}
 
 
 def require_match(path: str | os.PathLike, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Refuse a file whose schema, maker, settings or inputs differ from what its reader needs.
+    """Raise MismatchError for a file whose schema, maker, settings or inputs differ from ``expected``.
 
-    Only the keys that ``expected`` names are compared; the code's version never is.
+    Only the keys in ``expected`` are compared, and never the code's version.
     """
     differences = []
     for key in ("schema", "made_by"):

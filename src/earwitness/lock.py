@@ -1,4 +1,4 @@
-"""One process at a time, by locks that the operating system lets go of when their holder dies."""
+"""Lock files that the operating system releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from earwitness.errors import EarwitnessError
 
 
 @contextmanager
-def alone(path: Path, busy: str | None = None) -> Iterator[None]:
+def hold(path: Path, busy: str | None = None) -> Iterator[None]:
     """Hold the lock file ``path``, and remove it afterwards.
 
     While another process holds it, raises EarwitnessError with the message ``busy``, or waits where that is None.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = None
-    while descriptor is None:
-        descriptor = _held(path, busy)
+    while (descriptor := _acquire(path, busy)) is None:
+        pass
     try:
         yield
     finally:
@@ -28,8 +27,8 @@ def alone(path: Path, busy: str | None = None) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _held(path: Path, busy: str | None) -> int | None:
-    """A descriptor that holds the lock; None when the file was removed by its last holder in the meantime."""
+def _acquire(path: Path, busy: str | None) -> int | None:
+    """A descriptor that holds the lock; None when its last holder removed the file in the meantime."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if busy is None else fcntl.LOCK_NB))

@@ -38,9 +38,11 @@ LAYOUTS = {
     "folder": _layout("folder", "Folder"),
 }
 EXTRACTORS = {
-    "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel:LogMel"),
+    "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel.spectrogram:LogMel"),
     **{
-        name: Entry(f"earwitness.extractors.options:{kind}Options", f"earwitness.extractors.networks:{kind}Extractor")
+        name: Entry(
+            f"earwitness.extractors.{name}:{kind}Options", f"earwitness.extractors.{name}.network:{kind}Extractor"
+        )
         for name, kind in {
             "vggish": "Vggish",
             "vggsound": "Vggsound",
@@ -49,7 +51,9 @@ EXTRACTORS = {
             "efficient_latent": "EfficientLatent",
         }.items()
     },
-    "external": Entry("earwitness.extractors.options:ExternalOptions", "earwitness.features.external:import_features"),
+    "external": Entry(
+        "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features"
+    ),
 }
 TEXTS = {
     "vocabulary": Entry("earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text"),

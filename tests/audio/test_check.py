@@ -1,21 +1,20 @@
-"""Every way in which a recording can be unfit, made on tiny files."""
+"""Every way in which a recording can be unusable, on tiny files."""
 
 import shutil
 import struct
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from earwitness.audio.check import BLOCK, BUFFER, AudioFacts, inspect
+from earwitness.audio.check import BLOCK, BUFFER, MP3_SLACK, AudioFacts, inspect
 from earwitness.audio.decode import AudioError
 from earwitness.files import sha256
+from tests.places import shared
 
 RATE = 22050
 SUFFIXES = [".wav", ".flac", ".ogg", ".mp3"]
-SOUNDSCAPES = Path(__file__).parents[3] / "shared" / "data" / "soundscapes"
 
 
 def noise(seconds=1.0, channels=1, seed=0):
@@ -69,7 +68,7 @@ def test_one_block_exactly(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_silent_is_told_not_refused(tmp_path, suffix):
+def test_silence_is_reported_not_refused(tmp_path, suffix):
     assert inspect(write(tmp_path / f"a{suffix}", np.zeros(RATE))).silent
     almost = np.zeros(RATE)
     almost[-1] = 2**-15
@@ -152,7 +151,7 @@ def test_mp3_that_promises_more_frames(tmp_path):
     place = data.find(b"Xing") if b"Xing" in data else data.find(b"Info")
     data[place + 4 : place + 12] = struct.pack(">II", 1, 10 * RATE // 576)  # frames only, no bytes
     path.write_bytes(data)
-    assert "samples are there" in refusal(path)
+    assert f"of {10 * RATE // 576 * 576 - MP3_SLACK} samples" in refusal(path)
 
 
 def wav_with_sizes(path, riff, data_size):
@@ -185,7 +184,7 @@ def test_flac_without_its_length(tmp_path):
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     path.write_bytes(data)
-    assert refusal(path).startswith("does not tell its length")
+    assert refusal(path).startswith("does not state its length")
 
 
 def test_flac_that_promises_more_samples(tmp_path):
@@ -210,7 +209,7 @@ def test_samples_that_are_no_numbers(tmp_path, value, subtype):
     samples = noise(4, channels=2)
     samples[70_000, 1] = value
     reason = refusal(write(tmp_path / "a.wav", samples, subtype=subtype))
-    assert "not a number or infinite" in reason and "sample 70000, at 3.175 s" in reason
+    assert "NaN or infinite" in reason and "sample 70000, at 3.175 s" in reason
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
@@ -222,9 +221,8 @@ def test_more_than_two_channels(tmp_path, suffix):
 def test_an_extension_that_lies(tmp_path, claimed, real):
     names = {".wav": "WAV", ".flac": "FLAC", ".ogg": "Ogg", ".mp3": "MP3"}
     shutil.move(write(tmp_path / f"a{real}"), tmp_path / f"b{claimed}")
-    assert refusal(tmp_path / f"b{claimed}") == (
-        f"is called {claimed}, but its contents are {names[real]}; rename or convert it"
-    )
+    reason = refusal(tmp_path / f"b{claimed}")
+    assert claimed in reason and names[real] in reason and "contents" in reason
 
 
 @pytest.mark.parametrize(
@@ -245,18 +243,17 @@ def test_contents_of_other_kinds(tmp_path, head, named):
 
 def test_contents_of_no_kind(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"hello" * 100)
-    assert "damaged or no audio" in refusal(tmp_path / "a.wav")
+    assert "not audio" in refusal(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("name", ["a.aac", "a.aiff", "a"])
 def test_unknown_extension(tmp_path, name):
     write(tmp_path / name, format="WAV")
-    assert "known are .wav, .flac, .ogg, .oga, .opus, .mp3, .m4a, .mp4" in refusal(tmp_path / name)
+    reason = refusal(tmp_path / name)
+    assert "extension" in reason and ".wav, .flac, .ogg, .oga, .opus, .mp3, .m4a, .mp4" in reason
 
 
 def test_real_recordings_are_whole():
-    if not SOUNDSCAPES.is_dir():
-        pytest.skip(f"{SOUNDSCAPES} is absent")
-    for path in sorted((SOUNDSCAPES / "evaluation").glob("*.ogg"))[:20]:
+    for path in sorted(shared("soundscapes", "evaluation").glob("*.ogg"))[:20]:
         facts = inspect(path)
         assert (facts.sample_rate, facts.channels, round(facts.seconds)) == (32000, 1, 10)

@@ -50,7 +50,7 @@ def test_resamples(tmp_path, rate):
     assert np.abs(samples - tone(rate=rate))[inside].max() < 1e-3
 
 
-def test_own_rate_is_left_alone(tmp_path):
+def test_the_rate_of_the_file_is_kept(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype="FLOAT")
     np.testing.assert_array_equal(load(tmp_path / "a.wav", RATE), load(tmp_path / "a.wav", None))
 
@@ -63,7 +63,7 @@ def test_odd_names(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "is missing"), (b"", "no audio"), (b"not a sound at all", "no audio")],
+    [(None, "is missing"), (b"", "not audio"), (b"not a sound at all", "not audio")],
 )
 def test_names_what_cannot_be_read(tmp_path, content, reason):
     path = tmp_path / "a.wav"
@@ -131,7 +131,7 @@ def test_the_command_survives_a_shell(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("no_pyav")
 @pytest.mark.parametrize(("content", "reason"), [(None, "is missing"), (b"", "0 bytes"), (b"OggS" * 9, "are Ogg")])
-def test_what_needs_no_pyav_is_told_first(tmp_path, content, reason):
+def test_what_needs_no_pyav_is_reported_first(tmp_path, content, reason):
     if content is not None:
         (tmp_path / "a.m4a").write_bytes(content)
     with pytest.raises(AudioError, match=reason):
@@ -140,7 +140,7 @@ def test_what_needs_no_pyav_is_told_first(tmp_path, content, reason):
 
 @pytest.mark.usefixtures("no_pyav")
 @pytest.mark.parametrize("sizes", [{"ftyp": 8, "mdat": 100}, {"ftyp": 8, "moov": 8, "mdat": 100}])
-def test_a_truncated_mp4_is_told_without_pyav(tmp_path, sizes):
+def test_a_truncated_mp4_is_found_without_pyav(tmp_path, sizes):
     path = boxes(tmp_path / "a.m4a", **sizes)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(AudioError, match="is truncated"):

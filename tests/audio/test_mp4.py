@@ -1,4 +1,4 @@
-"""m4a and mp4: what is read from them, and every way in which one can be unfit."""
+"""m4a and mp4: what is decoded, and every way in which one can be unusable."""
 
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -156,7 +156,7 @@ def test_threads_do_not_mix_recordings(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_silent_is_told_not_refused(tmp_path):
+def test_silence_is_reported_not_refused(tmp_path):
     assert inspect(write(tmp_path / "a.m4a", np.zeros((RATE, 1), np.float32))).silent
 
 
@@ -189,7 +189,7 @@ def test_truncated_says_how_far(tmp_path):
     path = write(tmp_path / "a.m4a", movflags="faststart")
     samples = path.read_bytes().rfind(b"mdat") - 4
     whole = path.stat().st_size - samples
-    assert refusal(cut(path, -500)) == f"is truncated: {whole - 500} of {whole} bytes of its mdat are there"
+    assert f" {whole - 500} of {whole} bytes of its mdat" in refusal(cut(path, -500))
 
 
 def test_cut_between_the_samples_and_the_index(tmp_path):
@@ -238,7 +238,7 @@ def test_damage_in_the_middle(tmp_path):
     data = bytearray(path.read_bytes())
     data[3000:4000] = bytes(1000)
     path.write_bytes(data)
-    assert refusal(path) == "is truncated or damaged (Invalid data found when processing input)"
+    assert refusal(path).startswith("is truncated or damaged (")
     with pytest.raises(AudioError, match="is truncated or damaged"):
         load(path, None)
 
@@ -251,7 +251,7 @@ def test_samples_that_are_no_numbers(tmp_path):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="flt", layout="mono")
         frame.sample_rate, frame.pts = RATE, 0
         container.mux([packet for part in (frame, None) for packet in tracks[0].encode(part)])
-    assert "not a number or infinite (the first is sample 1000, at 0.045 s)" in refusal(path)
+    assert "sample 1000, at 0.045 s" in refusal(path)
 
 
 @pytest.mark.parametrize("channels", [3, 6])
@@ -260,7 +260,7 @@ def test_more_than_two_channels(tmp_path, channels):
 
 
 def test_no_sound_track(tmp_path):
-    assert refusal(write_video(tmp_path / "a.mp4", with_sound=False)) == "holds no sound track"
+    assert refusal(write_video(tmp_path / "a.mp4", with_sound=False)) == "has no audio track"
 
 
 def test_two_sound_tracks(tmp_path):
@@ -269,13 +269,13 @@ def test_two_sound_tracks(tmp_path):
         for track in tracks:
             add(container, track, tone())
     reason = refusal(path)
-    assert reason.startswith("holds 2 sound tracks")
+    assert reason.startswith("has 2 audio tracks")
     assert f"ffmpeg -i {path} -map 0:a:0 {path.with_suffix('.wav')}" in reason
 
 
 def test_a_code_that_is_not_known(tmp_path):
     path = replaced(write(tmp_path / "a.m4a", movflags="faststart"), b"esds", b"free")
-    assert "does not know" in refusal(replaced(path, b"mp4a\0", b"zzzz\0"))
+    assert "codec" in refusal(replaced(path, b"mp4a\0", b"zzzz\0"))
 
 
 def test_channels_that_change(tmp_path):
@@ -289,7 +289,7 @@ def test_channels_that_change(tmp_path):
         for packet in [*other.encode(frame), *other.encode(None)]:
             packet.stream = track
             container.mux(packet)
-    assert "changes its sample rate or its channels" in refusal(path)
+    assert "changes its sample rate" in refusal(path)
 
 
 def test_a_header_without_samples(tmp_path):
@@ -305,9 +305,9 @@ def test_what_is_no_recording(tmp_path, content):
     path = tmp_path / "a.m4a"
     if content is not None:
         path.write_bytes(content)
-    expected = {None: "is missing", b"": "is empty (0 bytes)"}.get(content, "damaged or no audio")
+    expected = {None: "is missing", b"": "is empty (0 bytes)"}.get(content, "not audio")
     assert expected in refusal(path)
-    with pytest.raises(AudioError, match="is missing" if content is None else "damaged or no audio"):
+    with pytest.raises(AudioError, match="is missing" if content is None else "not audio"):
         load(path, None)
 
 
@@ -320,14 +320,16 @@ def test_a_folder(tmp_path):
 
 def test_an_extension_that_lies(tmp_path):
     write(tmp_path / "a.m4a").rename(tmp_path / "a.wav")
-    assert refusal(tmp_path / "a.wav") == "is called .wav, but its contents are MP4; rename or convert it"
+    reason = refusal(tmp_path / "a.wav")
+    assert ".wav" in reason and "contents are MP4" in reason
     (tmp_path / "b.m4a").write_bytes(b"\xff\xf1\x50\x80\x02\x1f\xfc")
-    assert refusal(tmp_path / "b.m4a") == "is called .m4a, but its contents are AAC; rename or convert it"
+    reason = refusal(tmp_path / "b.m4a")
+    assert ".m4a" in reason and "contents are AAC" in reason
 
 
 @pytest.mark.parametrize("playlist", ["#EXTM3U\n#EXTINF:1,\n{}\n", "ffconcat version 1.0\nfile '{}'\n"])
 def test_a_playlist_opens_no_other_file(tmp_path, playlist):
     other = write(tmp_path / "other.m4a")
     (tmp_path / "a.m4a").write_text(playlist.format(other))
-    with pytest.raises(AudioError, match="damaged or no audio"):
+    with pytest.raises(AudioError, match="not audio"):
         load(tmp_path / "a.m4a", None)

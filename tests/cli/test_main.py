@@ -14,7 +14,7 @@ from earwitness.cli.main import main
 from earwitness.doctor.asked import DEMO
 from earwitness.evaluation.readers.grounding import GroundingFiles
 from earwitness.evaluation.readers.ids import MATCHES
-from earwitness.extractors.options import EXPERT_KEYS
+from earwitness.features.external_options import KEY_KINDS
 
 LOADED = {"earwitness", "earwitness.errors", "earwitness.cli"}
 LOADED |= {f"earwitness.cli.{name}" for name in ("main", "doctor", "results", "score", "tracking")}
@@ -82,7 +82,7 @@ def test_each_argument_of_score_is_a_field(capsys, kind):
 
 def test_choices_are_those_of_the_library(capsys):
     assert "--match {" + ",".join(MATCHES) + "}" in help_of(capsys, "score", "captions")
-    assert "--keys {" + ",".join(("auto", *EXPERT_KEYS)) + "}" in help_of(capsys, "export")
+    assert "--keys {" + ",".join(("auto", *KEY_KINDS)) + "}" in help_of(capsys, "export")
     assert doctor.DEMO == DEMO
 
 

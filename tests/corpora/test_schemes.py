@@ -8,9 +8,7 @@ from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
 from earwitness.corpora.schemes import SHIPPED, apply_scheme, scheme_files
 from earwitness.corpora.tables import ListedClip, Listing
 from earwitness.errors import CorpusError
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
-TABLES = DATA / "captions" / "clotho_v2"
+from tests.places import shared
 
 
 def clip(own_split, name, split=None):
@@ -128,9 +126,8 @@ def test_a_list_that_is_no_text(listing, tmp_path):
 
 
 def test_the_real_tables_under_cl4ac():
-    if not TABLES.is_dir():
-        pytest.skip(f"{TABLES} is absent")
-    listing = Clotho(ClothoOptions(layout="clotho", audio="nowhere", tables=str(TABLES))).listing(Path("nowhere"))
+    tables = str(shared("captions", "clotho_v2"))
+    listing = Clotho(ClothoOptions(layout="clotho", audio="nowhere", tables=tables)).listing(Path("nowhere"))
     ids = [clip.clip_id for clip in listing.clips]
     problems = list(listing.problems)
     apply_scheme(listing, "clotho", "cl4ac")
@@ -144,7 +141,5 @@ def test_the_real_tables_under_cl4ac():
 
 
 def test_the_shipped_list_is_that_of_the_shared_data():
-    theirs = DATA / "splits" / "clotho_cl4ac_validation.txt"
-    if not theirs.is_file():
-        pytest.skip(f"{theirs} is absent")
+    theirs = shared("splits", "clotho_cl4ac_validation.txt")
     assert (SHIPPED / theirs.name).read_bytes() == theirs.read_bytes()

@@ -4,9 +4,9 @@ import hashlib
 
 import h5py
 import pytest
-from tests.doctor.test_data import corpus
 
 from earwitness.doctor import weights
+from tests.doctor.test_data import corpus
 
 EVALUATION = "results/own/features/{}/evaluation.h5"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.extractors.efficient_latent import (
+from earwitness.extractors.efficient_latent.network import (
     DIMENSION,
     HOP,
     MINIMUM,

@@ -1,7 +1,6 @@
 """Log-mel frames of clips that are shorter, longer or much shorter than their feature's length."""
 
 import math
-from pathlib import Path
 
 import librosa
 import numpy as np
@@ -9,11 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from earwitness.audio.decode import load
-from earwitness.extractors.logmel import LogMel, LogMelOptions
+from earwitness.extractors.logmel import LogMelOptions
+from earwitness.extractors.logmel.spectrogram import LogMel
 from earwitness.files import require_match
+from tests.places import shared
 
 RATE, FFT, HOP, SECONDS = 8000, 256, 100, 0.5
-RECORDINGS = Path(__file__).parents[3] / "shared" / "data"
 LMS = {
     "extractor": "logmel",
     "sample_rate": 32000,
@@ -139,11 +139,7 @@ def audio(request):
     """Made-up sound, and the first recording of some folders: float32 [samples] at 32 kHz."""
     if request.param == "struck":
         return decaying(4.03, 32000)
-    folder = RECORDINGS / request.param
-    recordings = sorted(folder.iterdir()) if folder.is_dir() else []
-    if not recordings:
-        pytest.skip(f"the recordings are not there ({folder})")
-    return load(recordings[0], 32000)
+    return load(min(shared(request.param).iterdir()), 32000)
 
 
 @pytest.mark.parametrize("average", [1, 10, 31])

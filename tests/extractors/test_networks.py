@@ -1,5 +1,6 @@
-"""The networks as extractors: weights by name or made up, batches, padding, precision and storage."""
+"""The networks as extractors: weights by name or random, batches, padding, precision and storage."""
 
+import sys
 from typing import Literal
 
 import h5py
@@ -13,8 +14,15 @@ from earwitness import config, registry
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.errors import EarwitnessError
 from earwitness.extractors import networks
+from earwitness.extractors.efficient_latent import EfficientLatentOptions
+from earwitness.extractors.efficient_latent.network import EfficientLatentExtractor
 from earwitness.extractors.interface import Extractor
-from earwitness.extractors.options import EfficientLatentOptions, PannsCnn10Options, VggishOptions, VggsoundOptions
+from earwitness.extractors.options import NetworkOptions
+from earwitness.extractors.panns_cnn10 import PannsCnn10Options
+from earwitness.extractors.panns_cnn10.network import PannsCnn10Extractor
+from earwitness.extractors.published import PublishedWeights, state
+from earwitness.extractors.vggish import VggishOptions
+from earwitness.extractors.vggsound import VggsoundOptions
 from earwitness.features import stage
 from earwitness.features.store import FeatureStore
 from earwitness.features.workers import extractor_of
@@ -85,7 +93,7 @@ def test_precision_and_storage_are_asked_for_and_recorded(corpus):
 
 
 def test_weights_are_read_from_a_file_and_their_digest_is_kept(corpus, tmp_path):
-    network = networks.PannsCnn10Extractor(PannsCnn10Options(extractor="panns_cnn10", weights="untrained")).build()
+    network = PannsCnn10Extractor(PannsCnn10Options(extractor="panns_cnn10", weights="untrained")).build()
     networks.checkpoints.untrained(network, 3)
     path = tmp_path / "own.pth"
     torch.save({"model": network.state_dict()}, path)
@@ -124,7 +132,7 @@ def frames(untrained, waveforms):
 
 def test_every_network_says_what_it_gives(untrained, waveforms, frames):
     clips, samples = waveforms.shape
-    assert frames.shape == (clips, untrained.MODULE.frames_of(samples), untrained.dimension)
+    assert frames.shape == (clips, sys.modules[type(untrained).__module__].frames_of(samples), untrained.dimension)
     assert frames.dtype == np.float32 and np.isfinite(frames).all()
     assert np.abs(frames[0] - frames[1]).max() > 0.01 * np.abs(frames).max()
     assert untrained.frames(waveforms[:, : untrained.minimum // 2]).shape[1] == 1
@@ -169,8 +177,8 @@ def test_a_batch_that_memory_does_not_hold_is_halved(monkeypatch):
         return batch[:, :1, None]
 
     options = PannsCnn10Options(extractor="panns_cnn10", weights="untrained")
-    extractor = networks.PannsCnn10Extractor(options)
-    monkeypatch.setattr(networks.PannsCnn10Extractor, "network", staticmethod(network))
+    extractor = PannsCnn10Extractor(options)
+    monkeypatch.setattr(PannsCnn10Extractor, "network", staticmethod(network))
     clips = np.arange(7, dtype=np.float32)[:, None] * np.ones((1, 64000), np.float32)
     most = 2
     assert extractor.frames(clips)[:, 0, 0].tolist() == list(range(7))
@@ -183,7 +191,7 @@ def test_where_batches_count_they_are_the_same_everywhere():
     options = EfficientLatentOptions(
         extractor="efficient_latent", weights="untrained", floor="batch", clips_per_shard=3
     )
-    extractor = networks.EfficientLatentExtractor(options)
+    extractor = EfficientLatentExtractor(options)
     assert (extractor.batch_seconds, options.shard_clips) == (40, 16)
     assert options.model_copy(update={"floor": "clip"}).shard_clips == 3
 
@@ -198,7 +206,9 @@ def test_features_do_not_depend_on_the_number_of_cores(corpus):
 
 def test_where_the_weights_are():
     vggish = VggishOptions(extractor="vggish", postprocess=True)
-    assert [path.name for path in vggish.checkpoints().values()] == [VggishOptions.FILE, VggishOptions.PCA_FILE]
+    files = [path.name for path in vggish.checkpoints().values()]
+    assert files == ["vggish-10086976.pth", "vggish_pca_params-970ea276.pth"]
+    assert VggishOptions(extractor="vggish").checkpoints().keys() == {"weights"}
     assert VggishOptions(extractor="vggish", weights="untrained", postprocess=True).checkpoints() == {}
     assert str(VggsoundOptions(extractor="vggsound").checkpoints()["weights"]) == "resources/checkpoints/H.pth.tar"
     own = PannsCnn10Options(extractor="panns_cnn10", weights="/data/x.pth")
@@ -206,11 +216,13 @@ def test_where_the_weights_are():
 
 
 class LoudnessOptions(FeatureOptions):
+    """A seventh extractor: one module with its options and itself, and one line in the registry."""
+
     extractor: Literal["loudness"]
 
 
 class Loudness(Extractor):
-    """A seventh extractor: one file with its options and itself, and one line in the registry."""
+    """Root mean square of every 0.1 s."""
 
     sample_rate, dimension, hop, window_seconds, batch_seconds = 8000, 1, 800, 0.1, 2
 
@@ -235,3 +247,57 @@ def test_a_seventh_extractor_is_one_line(corpus, monkeypatch):
         assert store.dimension == 1 and [len(store[clip_id]) for clip_id in store.clip_ids] == [6, 1, 6, 4, 6]
         # Uniform noise of 0.5 has 0.289, a quarter of whose power is left below 4 kHz.
         assert store["evaluation/0"].mean() == pytest.approx(0.289 / 2, rel=0.1)
+
+
+class ScaledOptions(NetworkOptions):
+    """An eighth, a network with published weights: they are declared here, and nowhere else."""
+
+    PUBLISHED = {
+        "weights": PublishedWeights(
+            "scaled.pth", ("https://somewhere/scaled.pth",), "Scaled loudness", key="state", marks={"scale": (1,)}
+        )
+    }
+
+    extractor: Literal["scaled"]
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, waveforms):
+        return self.scale * waveforms.unfold(1, 800, 800).square().mean(dim=2, keepdim=True).sqrt()
+
+    def fast(self, dtype):
+        return self
+
+
+class ScaledExtractor(networks.NetworkExtractor):
+    sample_rate, dimension, hop, minimum = 8000, 1, 800, 800
+
+    def build(self):
+        return Scaled()
+
+
+def test_published_weights_of_a_new_extractor_are_declared_with_its_options(corpus, monkeypatch):
+    monkeypatch.setitem(
+        registry.EXTRACTORS, "scaled", registry.Entry(f"{HERE}:ScaledOptions", f"{HERE}:ScaledExtractor")
+    )
+    monkeypatch.chdir(corpus)
+    options = ScaledOptions(extractor="scaled")
+    (weights,) = options.checkpoints().values()
+    with pytest.raises(EarwitnessError, match=r"scaled\.pth does not exist.*Scaled loudness.*snakemake"):
+        stage.extract(options, corpus / "clips.csv", "evaluation", corpus, corpus / "out.h5", 1)
+    (corpus / "mirror").mkdir()
+    torch.save({"state": {"gain": torch.ones(1)}}, corpus / "mirror/scaled.pth")
+    with pytest.raises(EarwitnessError, match=r"scale: missing"):
+        networks.checkpoints.fetch("scaled.pth", mirror="mirror")
+    torch.save({"state": {"scale": torch.full((1,), 2.0)}}, corpus / "mirror/scaled.pth")
+    networks.checkpoints.fetch("scaled.pth", mirror="mirror")
+    assert state("scaled.pth") == {"sha256": sha256(weights), "verified": False}
+    stage.extract(options, corpus / "clips.csv", "evaluation", corpus, corpus / "out.h5", 1)
+    with FeatureStore(corpus / "out.h5") as store:
+        assert store["evaluation/0"].mean() == pytest.approx(0.289, rel=0.1)
+        assert store.provenance["unverified"] == ["scaled.pth"]
+        assert store.provenance["settings"]["weights"] == "public"

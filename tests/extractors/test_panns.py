@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from earwitness.extractors import panns_cnn10, panns_cnn14
 from earwitness.extractors.panns import FRONT_END, Panns
+from earwitness.extractors.panns_cnn10 import network as panns_cnn10
+from earwitness.extractors.panns_cnn14 import network as panns_cnn14
 from tests.extractors.vectors import between_clips, figures, formula, largest_difference, noise
 
 MODULES = {"cnn10": panns_cnn10, "cnn14": panns_cnn14}

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from earwitness.extractors.vggish import DIMENSION, HOP, MINIMUM, SAMPLE_RATE, PostProcessor, Vggish, frames_of
+from earwitness.extractors.vggish.network import DIMENSION, HOP, MINIMUM, SAMPLE_RATE, PostProcessor, Vggish, frames_of
 from tests.extractors.vectors import figures, largest_difference, noise
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import signal
 
-from earwitness.extractors.vggsound import DIMENSION, HOP, MINIMUM, SAMPLE_RATE, Vggsound, frames_of, tukey
+from earwitness.extractors.vggsound.network import DIMENSION, HOP, MINIMUM, SAMPLE_RATE, Vggsound, frames_of, tukey
 from tests.extractors.vectors import figures, formula, largest_difference, noise
 
 

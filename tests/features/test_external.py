@@ -10,8 +10,8 @@ import pytest
 
 from earwitness.corpora.tables import CLIPS, SOURCES, audio_digest, clips_of, write_table
 from earwitness.errors import CorpusError, EarwitnessError
-from earwitness.extractors.options import ExternalOptions
 from earwitness.features.external import KINDS, Clip, export_features, import_features
+from earwitness.features.external_options import ExternalOptions
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import sha256
 
@@ -94,10 +94,10 @@ def test_clips_without_features_are_listed(corpus, tmp_path):
     given(tmp_path, [*KEYS["stem"][:1], "other"])
     with pytest.raises(CorpusError) as caught:
         imported(corpus, tmp_path)
-    told = str(caught.value)
-    assert "2 of 3 clips have no features in" in told and "by keys that are stem" in told
-    assert "- evaluation/dog.barking.wav\n" in told and "- evaluation/sub/bell.ogg\n" in told
-    assert "Keys of no clip: other." in told
+    message = str(caught.value)
+    assert "2 of 3 clips" in message and "stem" in message and NAMES[0] not in message
+    assert "- evaluation/dog.barking.wav\n" in message and "- evaluation/sub/bell.ogg\n" in message
+    assert message.endswith(": other.")
     assert not (tmp_path / "features").exists()
 
 
@@ -105,8 +105,8 @@ def test_keys_of_no_clip_are_listed_and_counted(corpus, tmp_path, capsys):
     given(tmp_path, [*KEYS["stem"], "cat", "ant"])
     with imported(corpus, tmp_path) as store:
         assert store.provenance["counts"] == {"clips": 3, "keys_without_a_clip": 2}
-    told = capsys.readouterr().err
-    assert "2 keys in" in told and "- ant\n" in told and "- cat" in told
+    message = capsys.readouterr().err
+    assert "2 keys in" in message and "- ant\n" in message and "- cat" in message
 
 
 def test_clips_that_share_a_key_are_refused(corpus, tmp_path):
@@ -118,18 +118,18 @@ def test_clips_that_share_a_key_are_refused(corpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "message"),
     [
-        (np.zeros((2, 4), np.float32), r"dog\.barking\.wav: shape \[2, 4\], \[frames, 3\] is needed"),
+        (np.zeros((2, 4), np.float32), r"dog\.barking\.wav: shape \[2, 4\], \[frames, 3\]"),
         (np.zeros((0, 3), np.float32), r"dog\.barking\.wav: shape \[0, 3\]"),
         (np.zeros((2, 2, 3), np.float32), r"shape \[2, 2, 3\]"),
-        (np.array([b"text"] * 3), r"dog\.barking\.wav: no array of numbers"),
+        (np.array([b"text"] * 3), r"dog\.barking\.wav: .*array of numbers"),
         (np.full((2, 3), np.nan, np.float32), r"not finite:\n  - evaluation/dog\.barking\.wav"),
     ],
 )
-def test_features_that_cannot_be_used_are_named(corpus, tmp_path, array, told):
+def test_features_that_cannot_be_used_are_named(corpus, tmp_path, array, message):
     given(tmp_path, KEYS["stem"], arrays=[frames_of(0), array, frames_of(2)])
-    with pytest.raises(EarwitnessError, match=told):
+    with pytest.raises(EarwitnessError, match=message):
         imported(corpus, tmp_path)
     assert not list((tmp_path / "features").glob("*"))
 
@@ -148,7 +148,7 @@ def test_half_precision_is_kept_in_its_range(corpus, tmp_path):
     (tmp_path / "AudioExpert/thing/test/thing.h5").unlink()
     (tmp_path / "AudioExpert/thing/test").rmdir()
     given(tmp_path, KEYS["stem"], arrays=[frames_of(0), frames_of(1) * 1e6, frames_of(2)])
-    with pytest.raises(EarwitnessError, match=r"dog\.barking\.wav holds .*, beyond 65504, .* Set `storage: float32`"):
+    with pytest.raises(EarwitnessError, match=r"dog\.barking\.wav holds .* 65504.*`storage: float32`"):
         imported(corpus, tmp_path, storage="float16")
 
 
@@ -181,14 +181,12 @@ def test_clips_that_a_scheme_moved_are_never_taken_for_others(corpus, tmp_path, 
     with pytest.raises(CorpusError, match=r"share a key \(stem\)(.|\n)*validation/sub/bell\.ogg: bell"):
         imported(corpus, tmp_path)
     given(tmp_path, ["bell"], "val", [frames_of(9)])
-    with pytest.raises(
-        CorpusError, match=r"in both splits of .*:\n  - validation/sub/bell\.ogg: bell\nKeys that are md5"
-    ):
+    with pytest.raises(CorpusError, match=r"both splits of .*:\n  - validation/sub/bell\.ogg: bell\n.*md5"):
         imported(corpus, tmp_path)
 
 
 def test_files_that_are_not_there_or_no_hdf5_are_named(corpus, tmp_path):
-    with pytest.raises(EarwitnessError, match=r"none of these files exists:(.|\n)*thing/train/thing\.h5"):
+    with pytest.raises(EarwitnessError, match=r"AudioExpert/thing.*:\n(.|\n)*thing/train/thing\.h5"):
         imported(corpus, tmp_path)
     path = given(tmp_path, KEYS["stem"])
     path.write_bytes(b"text")
@@ -272,11 +270,11 @@ def test_what_fills_a_clip_up_is_not_exported_and_random_weights_stay_marked(cor
         assert store.provenance["untrained"] is True
 
 
-def test_tables_that_are_not_there_and_names_that_are_paths_are_told(features, corpus, tmp_path):
-    with pytest.raises(EarwitnessError, match=r"a feature's name is no path"):
+def test_tables_that_do_not_exist_and_names_that_are_paths_are_refused(features, corpus, tmp_path):
+    with pytest.raises(EarwitnessError, match=r"--name a/b: "):
         export_features(features, corpus, tmp_path / "out", name="a/b")
     (corpus / "sources.csv").unlink()
-    with pytest.raises(EarwitnessError, match=r"not there:\n  - .*sources\.csv"):
+    with pytest.raises(EarwitnessError, match=r":\n  - .*sources\.csv"):
         export_features(features, corpus, tmp_path / "out")
 
 
@@ -303,7 +301,7 @@ def test_files_made_otherwise_are_not_mixed(features, corpus, tmp_path):
         export_features(features, corpus, tmp_path / "out", name="panns_cnn14")
 
 
-def test_a_place_that_cannot_be_written_is_told(features, corpus, tmp_path):
+def test_a_place_that_cannot_be_written_is_named(features, corpus, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(EarwitnessError, match=r"out/AudioExpert/panns_cnn14/train/panns_cnn14\.h5 cannot be written"):
         export_features(features, corpus, tmp_path / "out")
@@ -311,7 +309,7 @@ def test_a_place_that_cannot_be_written_is_told(features, corpus, tmp_path):
 
 def test_other_keys_are_suggested(corpus, tmp_path):
     given(tmp_path, KEYS["stem"])
-    with pytest.raises(CorpusError, match=r"by keys that are md5:(.|\n)*`keys: stem` would find 3"):
+    with pytest.raises(CorpusError, match=r"3 of 3 clips .* md5:(.|\n)*`keys: stem` would find 3"):
         imported(corpus, tmp_path, keys="md5")
 
 
@@ -325,6 +323,6 @@ def test_keys_that_clips_would_share_are_refused(features, corpus, tmp_path):
     assert "evaluation/dog.barking.flac: dog.barking" in str(caught.value)
 
 
-def test_a_folder_without_features_is_told(corpus, tmp_path):
-    with pytest.raises(EarwitnessError, match=r"holds no feature files"):
+def test_a_folder_without_features_is_named(corpus, tmp_path):
+    with pytest.raises(EarwitnessError, match=r"cnn14 has no feature files"):
         export_features(tmp_path / "cnn14", corpus, tmp_path / "out")

@@ -138,7 +138,7 @@ def test_longer_clips_are_refused_all_together(corpus):
     with pytest.raises(CorpusError) as caught:
         run(corpus, options(seconds=0.3))
     heading, *offenders, advice = str(caught.value).splitlines()
-    assert heading == "Clips longer than the 0.3 s of the feature:"
+    assert "0.3 s" in heading
     assert offenders == [f"  - development/{n}: {SECONDS[n]:.3f} s" for n in (0, 4, 6)]
     assert "on_longer: cut" in advice
     assert not (corpus / "out").exists()

@@ -43,6 +43,28 @@ def test_clips_are_filled_up_when_they_are_read(tmp_path):
         assert store.stored("c").tolist() == [[1, 1]]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_batch_is_padded_to_its_longest_clip(tmp_path, dtype):
+    write(tmp_path / "f.h5", CLIPS.items(), 2, MADE, fill=-100.0, dtype=dtype)
+    with FeatureStore(tmp_path / "f.h5") as store:
+        frames, lengths = store.batch(["c", " a", "é", "c"])
+        assert (frames.dtype, frames.shape) == (np.float32, (4, 3, 2))
+        assert (lengths.dtype, lengths.tolist()) == (np.int64, [1, 3, 0, 1])
+        assert frames[:3].tolist() == [[[1, 1], [-100, -100], [-100, -100]], CLIPS[" a"].tolist(), [[-100, -100]] * 3]
+        assert store.batch(["é", "c"])[0].tolist() == [[[-100, -100]], [[1, 1]]]
+        assert store.batch(["é"])[0].shape == (1, 0, 2) and store.batch([])[0].shape == (0, 0, 2)
+        with pytest.raises(MismatchError, match=r"f\.h5 .* 'b'"):
+            store.batch(["c", "b"])
+
+
+def test_clips_of_a_batch_are_as_long_as_the_file_says(tmp_path):
+    write(tmp_path / "f.h5", CLIPS.items(), 2, MADE, fill=-100.0, frames_per_clip=3)
+    with FeatureStore(tmp_path / "f.h5") as store:
+        frames, lengths = store.batch(["é", "c"])
+        assert lengths.tolist() == [3, 3]
+        assert frames.tolist() == [store["é"].tolist(), store["c"].tolist()]
+
+
 @pytest.mark.parametrize(
     ("expected", "answer"),
     [

@@ -2,27 +2,29 @@
 
 import hashlib
 import random
-from urllib.parse import urlsplit
 
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.fetch import checkpoints as module
-from earwitness.fetch.checkpoints import CHECKPOINTS, fetch, is_published
-from earwitness.fetch.download import digests_of
+from earwitness.fetch.checkpoints import fetch as fetch_published
 from earwitness.fetch.published import Published
 from earwitness.files import read_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 BODY = random.Random(0).randbytes(300_000)
 LOOSE = b"\x80\x02" + BODY  # as PyTorch's files begin; nothing else tells the kind of one without a digest
 PAGE = b"\n<!DOCTYPE html><html><body>Sign in to download</body></html>"
 MD5, SHA256 = hashlib.md5(BODY).hexdigest(), hashlib.sha256(BODY).hexdigest()
+KNOWN = {}  # the published files of a test, by name
+
+
+def fetch(file, *arguments, **options):
+    fetch_published(KNOWN[file], *arguments, **options)
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch, site):
-    """The table: a file with whole digests, one with the beginning of a digest, one with none and two addresses."""
+def known(site):
+    """Published files: one with whole digests, one with the beginning of a digest, one with none and two addresses."""
     for path, body in (("/a/known.pth", BODY), ("/a/begun.pth", BODY), ("/a/loose.pt", LOOSE), ("/b/other.pt", LOOSE)):
         site.serve(path, body)
     entries = (
@@ -30,7 +32,8 @@ def known(monkeypatch, site):
         Published("begun.pth", (f"{site.address}/a/begun.pth",), "Begun", sha256_prefix=SHA256[:8]),
         Published("loose.pt", (f"{site.address}/a/loose.pt", f"{site.address}/b/other.pt"), "Loose"),
     )
-    monkeypatch.setattr(module, "CHECKPOINTS", {entry.file: entry for entry in entries})
+    KNOWN.clear()
+    KNOWN.update({entry.file: entry for entry in entries})
 
 
 @pytest.fixture
@@ -169,9 +172,9 @@ def test_without_a_network_the_message_says_what_to_put_where(site, folder):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file://", "http"])
-def test_a_mirror_has_the_files_under_their_names(kind, site, folder, pins, tmp_path, monkeypatch):
+def test_a_mirror_has_the_files_under_their_names(kind, site, folder, pins, tmp_path):
     entry = Published("a=1.pth", ("http://127.0.0.1:9/never",), "Odd name", md5=MD5)
-    monkeypatch.setattr(module, "CHECKPOINTS", {"a=1.pth": entry})
+    KNOWN["a=1.pth"] = entry
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "a=1.pth").write_bytes(BODY)
     site.serve("/mirror/a%3D1.pth", BODY)
@@ -189,11 +192,6 @@ def test_a_mirror_is_held_to_the_published_digest_and_is_the_only_address(site, 
     assert SHA256 in told and hashlib.sha256(BODY[::-1]).hexdigest() in told
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(folder):
-    with pytest.raises(EarwitnessError, match=r"'knwn\.pth' .*'known\.pth'"):
-        fetch("knwn.pth", folder)
-
-
 def test_a_folder_in_the_place_of_the_file_is_named(folder):
     (folder / "known.pth").mkdir(parents=True)
     told = refused("known.pth", folder)
@@ -201,23 +199,5 @@ def test_a_folder_in_the_place_of_the_file_is_named(folder):
 
 
 def test_one_at_a_time(folder):
-    with alone(folder / ".known.pth.fetch.lock"):
+    with hold(folder / ".known.pth.fetch.lock"):
         assert "another process" in refused("known.pth", folder)
-
-
-def test_published_digests_make_a_file_verified_whatever_its_name(tmp_path):
-    path = tmp_path / "renamed"
-    for body, expected in ((BODY, True), (BODY[:-1], False), (LOOSE, False)):
-        path.write_bytes(body)
-        assert is_published(digests_of(path)) is expected
-
-
-def test_the_table_of_public_files():
-    assert len(CHECKPOINTS) == 6
-    for file, published in CHECKPOINTS.items():
-        assert file == published.file and published.addresses and published.title in published.described()
-        assert all(urlsplit(address).scheme in ("https", "http") for address in published.addresses)
-        if published.sha256_prefix:
-            assert published.sha256_prefix in file  # as torch.hub has it
-    unverifiable = [file for file, published in CHECKPOINTS.items() if not published.verifiable]
-    assert unverifiable == ["H.pth.tar", "effb2.pt"]

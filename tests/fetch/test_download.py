@@ -319,7 +319,7 @@ def test_a_full_disk_keeps_what_is_there(site, tmp_path, monkeypatch):
 
 
 def test_two_downloads_to_one_place_are_refused(site, tmp_path):
-    with module.alone(tmp_path / ".a.lock"):
+    with module.hold(tmp_path / ".a.lock"):
         assert "by another process" in said(download, site.serve("/a", BODY), tmp_path / "a")
     assert download(site.serve("/a", BODY), tmp_path / "a") == WHOLE
 

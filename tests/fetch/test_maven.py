@@ -12,7 +12,7 @@ from earwitness.errors import EarwitnessError
 from earwitness.fetch import maven
 from earwitness.fetch.maven import Jar, fetch
 from earwitness.files import read_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 BODIES = {"small": random.Random(0).randbytes(1_000), "large": random.Random(1).randbytes(300_000)}
 PATHS = {"small": "org/some/small/1.2/small-1.2.jar", "large": "org/some/large/3/large-3-models.jar"}
@@ -132,7 +132,7 @@ def test_without_the_client_the_jars_are_named_too(repository, folder, monkeypat
 
 
 def test_one_at_a_time(repository, folder):
-    with alone(folder / ".lock"):
+    with hold(folder / ".lock"):
         assert "fetched by another process" in refused(folder, repository)
 
 

@@ -16,7 +16,7 @@ import pytest
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.fetch import download as download_module
 from earwitness.fetch.records import RECORDS, PublishedFile, Record, fetch
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 SOUND = random.Random(0).randbytes(50_000)
 TABLE = b"file_name,caption_1\na.wav,Rain falls.\n"
@@ -311,7 +311,7 @@ def test_another_record_is_refused_in_the_same_folder(record, place):
 
 
 def test_a_second_process_is_refused(record, place):
-    with alone(place["root"] / ".fetch.lock"):
+    with hold(place["root"] / ".fetch.lock"):
         assert "another process" in said(record, place)
     fetch(record, **place)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.extractors.logmel import LogMel, LogMelOptions
+from earwitness.extractors.logmel import LogMelOptions
+from earwitness.extractors.logmel.spectrogram import LogMel
 from earwitness.extractors.panns import Trunk
-from earwitness.extractors.panns_cnn10 import CHANNELS
+from earwitness.extractors.panns_cnn10.network import CHANNELS
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.network import Cl4ac, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, DecodingOptions, LossOptions

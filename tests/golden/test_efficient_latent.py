@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.extractors.efficient_latent import EfficientLatent, mel_filters
+from earwitness.extractors.efficient_latent.network import EfficientLatent, mel_filters
 
 INPUTS = {"efficient_latent_10s.npz": (10.0, [121]), "efficient_latent_2s_batch2.npz": (2.0, [122, 123])}
 ROUNDING = 5e-3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=INPUTS)

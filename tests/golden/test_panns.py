@@ -7,8 +7,8 @@ import torch
 
 from earwitness.audio.decode import load
 from earwitness.extractors.panns import FRONT_END_16K
-from earwitness.extractors.panns_cnn10 import Cnn10
-from earwitness.extractors.panns_cnn14 import Cnn14
+from earwitness.extractors.panns_cnn10.network import Cnn10
+from earwitness.extractors.panns_cnn14.network import Cnn14
 
 TOLERANCE = 2e-5  # of the largest value
 STFT = "spectrogram_extractor.stft"

@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from earwitness.audio.decode import load
-from earwitness.extractors.vggish import Vggish, mel_filters
+from earwitness.extractors.vggish.network import Vggish, mel_filters
 
 TOLERANCE = 2e-5  # of the largest value
 

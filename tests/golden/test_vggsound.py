@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from earwitness.extractors.vggsound import Vggsound
+from earwitness.extractors.vggsound.network import Vggsound
 
 TOLERANCE = 2e-5  # of the largest value
 VARIANTS = {

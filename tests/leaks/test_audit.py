@@ -3,7 +3,6 @@
 import csv
 import time
 import tracemalloc
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,7 @@ from earwitness.corpora.tables import CLIPS, SOURCES, write_rows
 from earwitness.errors import MismatchError
 from earwitness.leaks.audit import audit, marks, read_audit, summary, told
 from earwitness.options import IdListOptions
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.places import SHARED_DATA as DATA
 
 
 def corpus(folder, clips, sources=()):

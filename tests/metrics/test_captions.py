@@ -5,15 +5,15 @@ import subprocess
 import sys
 from contextlib import ExitStack, nullcontext
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import bootstrap, captions, fluency, java, sentences, spice, vocabulary
+from tests.places import CAPTION_GOLDEN
 
-GOLDEN = Path(__file__).parents[2] / "../shared/reference/golden/metrics_caption.json"
+GOLDEN = CAPTION_GOLDEN / "metrics_caption.json"
 NAMES = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider"]
 OF_MODELS = ["sbert_sim", "fer", "spider_fl", "fense"]
 BARE = captions.Tools(spice="off", similarity="off", fluency="off")  # what needs nothing but the Python packages

@@ -15,8 +15,7 @@ import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import captions, fluency, java, sentences, spice, vocabulary
-
-JARS = Path(__file__).parents[2] / "../shared/data/spice"
+from tests.places import JARS
 
 CORPUS = [
     ("a dog barks at night", ["a dog barks at the old gate", "a dog barks in the night"]),

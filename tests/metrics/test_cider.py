@@ -4,15 +4,15 @@ import json
 import math
 import random
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics.cider import CiderD
+from tests.places import CAPTION_GOLDEN
 
-GOLDEN = Path(__file__).parents[2] / "../shared/reference/golden/metrics_caption.json"
+GOLDEN = CAPTION_GOLDEN / "metrics_caption.json"
 
 
 def theirs(candidates, references):

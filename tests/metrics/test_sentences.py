@@ -13,8 +13,8 @@ import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import models, sentences
+from tests.places import CAPTION_GOLDEN as GOLDEN
 
-GOLDEN = Path(__file__).parents[2] / "../shared/reference/golden"
 NAME = "all-MiniLM-L6-v2"
 
 

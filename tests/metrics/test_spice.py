@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.lock import alone
+from earwitness.lock import hold
 from earwitness.metrics import java, spice
-
-SHARED = Path(__file__).parents[2] / "../shared"
-JARS, GOLDEN = SHARED / "data/spice", SHARED / "reference/golden"
+from tests.places import CAPTION_GOLDEN as GOLDEN
+from tests.places import JARS
 
 # Odd captions with their references and what SPICE gives them: 1 for a proposition that is found, 0 without any.
 ODD = [
@@ -302,12 +301,12 @@ def test_a_folder_that_cannot_be_the_cache(fake, tmp_path):
 def test_a_second_evaluation_waits_for_the_cache(fake, capsys):
     taken, done = threading.Event(), threading.Event()
 
-    def hold():
-        with alone(fake.settings.cache / ".lock"):
+    def evaluate_elsewhere():
+        with hold(fake.settings.cache / ".lock"):
             taken.set()
             done.wait(10)
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=evaluate_elsewhere)
     holder.start()
     taken.wait(10)
     with pytest.raises(EarwitnessError, match=r"waited .* 0.005 minutes"):

@@ -1,15 +1,14 @@
 """Words, ids and what is done with words that training never had (cl4ac.md, sections 2.4 and 2.5)."""
 
 import csv
-from pathlib import Path
 
 import pytest
 
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.files import provenance
 from earwitness.text.vocabulary import Vocabulary, frequencies, padded
+from tests.places import shared
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 WORDS = ("the", "rain", "falls", "wind", "blows", "a", "dog", "barks", "on", "roof")
 
 
@@ -94,9 +93,7 @@ def test_a_file_gives_back_the_same_vocabulary(make, tmp_path, options):
 @pytest.fixture(scope="module")
 def clotho():
     """Captions of the shared Clotho tables by split: file name -> captions."""
-    folder = DATA / "captions" / "clotho_v2"
-    if not folder.is_dir():
-        pytest.skip(f"the Clotho tables are not there ({folder})")
+    folder = shared("captions", "clotho_v2")
 
     def read(split):
         with (folder / f"clotho_captions_{split}.csv").open(encoding="utf-8", newline="") as file:
@@ -107,7 +104,7 @@ def clotho():
 
 def test_cl4ac_tables_give_the_known_vocabulary(clotho, make):
     """4369 words on these tables (corpora.md); 8 to 20 words a caption; no other split has a word beyond them."""
-    names = (DATA / "splits" / "clotho_cl4ac_validation.txt").read_text(encoding="utf-8").splitlines()
+    names = shared("splits", "clotho_cl4ac_validation.txt").read_text(encoding="utf-8").splitlines()
     held_out = [captions for name, captions in clotho["development"].items() if name in set(names)]
     assert len(held_out) == 100
     rows = [captions for name, captions in clotho["development"].items() if name not in set(names)]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.places import JARS, ROOT
+
 HERE = Path(__file__).parent
-JARS = ROOT.parent / "shared" / "data" / "spice"
 
 
 class Workflow:

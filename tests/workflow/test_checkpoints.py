@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from earwitness.extractors.checkpoints import _MARKS
+from earwitness.extractors.published import published
 from earwitness.files import read_json
 from tests.workflow.conftest import Workflow
 from tests.workflow.test_messages import configured
@@ -29,7 +29,7 @@ def test_a_checkpoint_without_a_published_digest_is_fetched_checked_and_recorded
     printed = workflow.run(LOOSE, configfile=config, fails=True)
     assert "is not the public file `effb2.pt`" in printed and "_conv_head.weight: missing" in printed
     assert "Traceback" not in printed and not (workflow / "resources/digests.json").exists()
-    torch.save({name: torch.zeros(shape) for name, shape in _MARKS["effb2.pt"].items()}, mirror / "effb2.pt")
+    torch.save({name: torch.zeros(shape) for name, shape in published()["effb2.pt"].marks.items()}, mirror / "effb2.pt")
     workflow.run(LOOSE, configfile=config)
     told = read_json(workflow / f"{LOOSE}.json")
     assert told["verified"] is False and told["address"] == str(mirror / "effb2.pt")

@@ -10,9 +10,10 @@ import pytest
 import soundfile
 import yaml
 
-from tests.workflow.conftest import ROOT, Workflow
+from tests.places import SHARED_DATA
+from tests.workflow.conftest import Workflow
 
-REAL = ROOT.parent / "shared" / "data" / "clotho_real"
+REAL = SHARED_DATA / "clotho_real"
 
 pytestmark = pytest.mark.workflow
 

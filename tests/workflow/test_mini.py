@@ -16,8 +16,7 @@ from earwitness.metrics.baselines import shuffled
 from earwitness.metrics.captions import tokenize
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.vocabulary import NAMES as VOCABULARY
-
-from .conftest import JARS
+from tests.places import JARS
 
 pytestmark = pytest.mark.workflow
 NAMES = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider_d", "spice", "spider"]

@@ -10,9 +10,10 @@ import yaml
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, PHRASES, read_table
 from earwitness.files import read_json
-from tests.workflow.conftest import ROOT, Workflow
+from tests.places import SHARED_DATA
+from tests.workflow.conftest import Workflow
 
-REAL = ROOT.parent / "shared" / "data" / "soundscapes"
+REAL = SHARED_DATA / "soundscapes"
 SPLITS = ("development", "validation", "evaluation")
 
 pytestmark = pytest.mark.workflow

@@ -1,4 +1,4 @@
-"""What every script shares: a log file beside the terminal, and plain messages instead of tracebacks."""
+"""What every script shares: running by hand, a log file beside the terminal, and messages instead of tracebacks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TextIO
 # An environment that conda made holds what the library needs, not the library.
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
+from _mock import from_command_line
 from earwitness.errors import EarwitnessError
 
 
@@ -42,13 +43,22 @@ class _Both:
 
 
 @contextmanager
-def stage(snakemake) -> Iterator[None]:
-    """Run a rule's work: standard error goes to its log too, bad input ends it with a message and exit code 1."""
-    terminal = sys.stderr
-    log = Path(snakemake.log[0]).open("w", encoding="utf-8")  # noqa: SIM115 (closing may fail on a full disk)
-    sys.stderr = _Both(terminal, log)
+def stage(script: dict) -> Iterator:
+    """Run a rule's work, and yield the `snakemake` of its script: standard error goes to the log too, bad input ends it
+    with a message and exit code 1.
+
+    Args:
+        script: The script's ``globals()``. Without a `snakemake` there the script is run by hand, for the wildcards of
+            the command line.
+    """
+    terminal, log = sys.stderr, None
     try:
-        yield
+        snakemake = script.get("snakemake") or from_command_line(Path(script["__file__"]))
+        for path in (*snakemake.log, *snakemake.output):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)  # Snakemake has done so
+        log = Path(snakemake.log[0]).open("w", encoding="utf-8")  # noqa: SIM115 (closing may fail on a full disk)
+        sys.stderr = _Both(terminal, log)
+        yield snakemake
     except EarwitnessError as error:
         print(f"\n{error}\n", file=sys.stderr)
         sys.exit(1)
@@ -61,4 +71,5 @@ def stage(snakemake) -> Iterator[None]:
     finally:
         sys.stderr = terminal
         with suppress(OSError):
-            log.close()
+            if log:
+                log.close()

@@ -1,13 +1,11 @@
 """Bring the public checkpoint of an extractor."""
 
-from functools import partial
 from pathlib import Path
 
 from _stage import stage
-from earwitness.extractors.checkpoints import require_kind
-from earwitness.fetch.checkpoints import fetch
+from earwitness.extractors.checkpoints import fetch
 
 if __name__ == "__main__":
-    with stage(snakemake):
-        path, file = Path(snakemake.output.file), snakemake.wildcards.file
-        fetch(file, path.parent, snakemake.resources.mirror or None, check=partial(require_kind, file=file))
+    with stage(globals()) as snakemake:
+        folder = Path(snakemake.output.file).parent
+        fetch(snakemake.wildcards.file, folder, snakemake.resources.mirror or None)

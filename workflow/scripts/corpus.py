@@ -8,7 +8,7 @@ from earwitness.corpora.stage import build
 from earwitness.registry import LAYOUTS, load
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         options = validated("datasets", snakemake.params.options)
         layout = load(LAYOUTS[options.layout].implementation)(options)
         out = Path(snakemake.output[0]).parent

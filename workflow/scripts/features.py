@@ -7,7 +7,7 @@ from earwitness.config import validated
 from earwitness.features.stage import extract
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         resources = snakemake.resources
         options = validated("features", {**snakemake.params.options, "clips_per_shard": resources.clips_per_shard})
         clips, root, out = (Path(p) for p in (snakemake.input.clips, snakemake.params.root, snakemake.output[0]))

@@ -7,6 +7,6 @@ from earwitness.config import validated
 from earwitness.corpora.dataset import Dataset
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         options = validated("datasets", json.loads(snakemake.resources.options))
         Dataset("fetched", options).fetch()

@@ -7,7 +7,7 @@ from earwitness.config import validated
 from earwitness.features.external import import_features
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         options = validated("features", {**snakemake.params.options, "folder": snakemake.resources.folder})
         corpus = Path(snakemake.input.clips).parent
         import_features(options, corpus, snakemake.wildcards.split, Path(snakemake.output[0]))

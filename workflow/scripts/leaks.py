@@ -8,7 +8,7 @@ from earwitness.leaks.audit import audit, read_audit, summary
 from earwitness.options import IdListOptions
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         lists = {name: IdListOptions.model_validate(entry) for name, entry in snakemake.params.lists.items()}
         datasets = {name: Path(corpus) for name, corpus in snakemake.params.datasets.items()}
         out = Path(snakemake.output.counts)

@@ -7,7 +7,7 @@ from earwitness.config import validated
 from earwitness.evaluation.predict import predict
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         files = {name: Path(path) for name, path in snakemake.input.items() if name not in ("model", "corpus")}
         predict(
             options=validated("experiments", snakemake.params.options),

@@ -10,7 +10,7 @@ from earwitness.report.terminal import table
 from earwitness.tracking.publish import publish
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         params, wildcards = snakemake.params, snakemake.wildcards
         folders = [Path(folder) for folder in params.folders]
         result, tracking = Path(snakemake.output.result), Path(snakemake.output.tracking)

@@ -6,5 +6,5 @@ from _stage import stage
 from earwitness.fetch.maven import fetch
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         fetch(Path(snakemake.output[0]).parent, snakemake.resources.repository or None)

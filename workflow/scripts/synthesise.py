@@ -7,6 +7,6 @@ from earwitness.config import validated
 from earwitness.registry import LAYOUTS, load
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         options = validated("datasets", snakemake.params.options)
         load(LAYOUTS[options.layout].implementation)(options).make(Path(snakemake.output[0]))

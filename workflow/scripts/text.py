@@ -7,7 +7,7 @@ from earwitness.config import validated
 from earwitness.registry import TEXTS, load
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         options = validated("texts", snakemake.params.options)
         out = {name: Path(path) for name, path in snakemake.output.items()}
         load(TEXTS[options.kind].implementation)(options, Path(snakemake.input.clips).parent, out)

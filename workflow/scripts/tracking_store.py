@@ -7,6 +7,6 @@ from _stage import stage
 from earwitness.tracking.publish import prepare_store
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         if not prepare_store(snakemake.params.uri, Path(snakemake.output[0])):
             print(f"MLflow's store cannot be reached ({snakemake.output[0]} says why).", file=sys.stderr)

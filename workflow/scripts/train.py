@@ -9,7 +9,7 @@ from earwitness.metrics.captions import Tools
 from earwitness.training.stage import share_training, train_model
 
 if __name__ == "__main__":
-    with stage(snakemake):
+    with stage(globals()) as snakemake:
         options = snakemake.params.options
         options = {**options, "train": {**options["train"], "workers": snakemake.resources.loaders}}
         out = {name: Path(path) for name, path in snakemake.output.items()}

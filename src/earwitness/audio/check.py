@@ -1,7 +1,7 @@
-"""Says whether a recording is whole and sound, before hours are spent on it.
+"""Checks that a recording is complete and valid before time is spent on it.
 
-libsndfile reads a truncated wav, ogg or mp3 without a word, and FFmpeg some m4a, so what the containers promise is
-checked beside decoding.
+libsndfile reads a truncated wav, ogg or mp3 without an error, and FFmpeg some m4a, so the sizes that containers declare
+are checked as well as decoding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 
@@ -24,15 +24,15 @@ from earwitness.audio.sound import MISSING, AudioError, Sound, unreadable
 
 MAX_CHANNELS = 2
 BLOCK = 1 << 16  # samples decoded at a time
-BUFFER = 1 << 18  # bytes read at a time: of a short clip all, as each call to the system makes other threads wait
-STREAMED = 0x7FFFF000  # sox, ffmpeg and others put this or more where a wav's length was not known beforehand
-OGG_TAIL = 1 << 17  # two of the longest possible pages
-MP3_SLACK = 8192  # samples of encoder delay and padding that a decoder leaves out
+BUFFER = 1 << 18  # bytes read at a time: all of a short clip, as every system call makes other threads wait
+STREAMED = 0x7FFFF000  # sox, ffmpeg and others write this or more where they do not know a wav's length in advance
+OGG_TAIL = 1 << 17  # bytes: two pages of the maximum size
+MP3_SLACK = 8192  # samples of encoder delay and padding that a decoder drops
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFacts:
-    """What was found in a recording: ``frames`` counts the samples of each channel, ``sha256`` is the file's digest."""
+    """Properties of a recording: ``frames`` is the number of samples per channel, ``sha256`` the file's digest."""
 
     seconds: float
     sample_rate: int  # Hz
@@ -43,38 +43,44 @@ class AudioFacts:
 
 
 def inspect(path: str | os.PathLike) -> AudioFacts:
-    """Decode a recording once, in blocks, and return what it holds.
+    """Decode a recording once, in blocks, and return its properties.
 
-    Raises AudioError with a plain reason when it is missing, empty, truncated or damaged, when it has more than two
-    channels or samples that are not finite, and when its extension is unknown or belongs to another format.
+    Raises AudioError when the file is missing, empty, truncated or damaged, when it has more than two channels or
+    samples that are not finite, and when its extension is unknown or belongs to another format.
     """
     path = Path(path)
     try:
         size = _size(path)
-        claimed = _claimed(path)
+        if (claimed := FORMATS.get(path.suffix.lower())) is None:
+            raise AudioError(path, f"has the unknown extension {path.suffix!r}; known are {', '.join(FORMATS)}")
         with path.open("rb", buffering=BUFFER) as file:
-            _check_contents(path, file, claimed)
-            declared = _PROMISES[claimed](path, file, size)
+            if (found := contents(file)) not in (claimed, None):
+                raise AudioError(path, f"is named {path.suffix}, but its contents are {found}; rename or convert it")
+            declared = _DECLARED[claimed](path, file, size)
             file.seek(0)
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise AudioError(path, unreadable(error)) from error
     with open_recording(path) as sound:
-        _check_header(path, sound)
         rate, channels = sound.sample_rate, sound.channels
+        if channels > MAX_CHANNELS:
+            raise AudioError(path, f"has {channels} channels; only mono and stereo are supported")
+        if rate <= 0:
+            raise AudioError(path, f"has a sample rate of {rate} Hz")
         frames, silent = _decode(path, sound)
     if not frames:
-        raise AudioError(path, "is empty: its header is there, but no samples" + _why_no_samples(claimed))
+        hint = " (a wav that was streamed or never finished has length 0 in its header; convert it)"
+        raise AudioError(path, "is empty: it has a header but no samples" + (hint if claimed == "WAV" else ""))
     if frames < declared:
-        raise AudioError(path, f"is truncated: {frames} of {declared} samples are there")
+        raise AudioError(path, f"is truncated: it has {frames} of {declared} samples")
     return AudioFacts(frames / rate, rate, channels, frames, digest, silent)
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; refused when it is absent, empty or none."""
+    """Size in bytes; AudioError when the file is missing, empty or not a regular file."""
     try:
         found = path.stat()
-    except (NotADirectoryError, ValueError) as error:  # below a file, or a name that no file can have
+    except (NotADirectoryError, ValueError) as error:  # a path below a file, or an invalid name
         raise AudioError(path, MISSING) from error
     if not stat.S_ISREG(found.st_mode):
         raise AudioError(path, "is not a file")
@@ -83,22 +89,8 @@ def _size(path: Path) -> int:
     return found.st_size
 
 
-def _claimed(path: Path) -> str:
-    """The format that the extension names."""
-    claimed = FORMATS.get(path.suffix.lower())
-    if claimed is None:
-        raise AudioError(path, f"has the extension {path.suffix!r}; known are {', '.join(FORMATS)}")
-    return claimed
-
-
-def _check_contents(path: Path, file: BinaryIO, claimed: str) -> None:
-    found = contents(file)
-    if found not in (claimed, None):
-        raise AudioError(path, f"is called {path.suffix}, but its contents are {found}; rename or convert it")
-
-
 def contents(file: BinaryIO) -> str | None:
-    """The name of the format that a file's first bytes show, None when they show none."""
+    """Format of a file by its first bytes; None when they match none."""
     file.seek(_after_id3(file))
     head = file.read(16)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
@@ -128,20 +120,13 @@ _MAGIC = (
 
 
 def _after_id3(file: BinaryIO) -> int:
-    """Where the contents begin behind an ID3v2 tag, 0 without one."""
+    """Offset of the contents after an ID3v2 tag; 0 without one."""
     file.seek(0)
     head = file.read(10)
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return 10 + size + (10 if head[5] & 0x10 else 0)  # the flag tells of a footer as long as the header
-
-
-def _check_header(path: Path, sound: Sound) -> None:
-    if sound.channels > MAX_CHANNELS:
-        raise AudioError(path, f"has {sound.channels} channels; mono or stereo is needed")
-    if sound.sample_rate <= 0:
-        raise AudioError(path, f"has a sample rate of {sound.sample_rate} Hz")
+    return 10 + size + (10 if head[5] & 0x10 else 0)  # the flag means a footer of the header's length
 
 
 def _decode(path: Path, sound: Sound) -> tuple[int, bool]:
@@ -154,84 +139,58 @@ def _decode(path: Path, sound: Sound) -> tuple[int, bool]:
         if not finite.all():
             first = frames + int(np.argmin(finite.all(axis=1)))
             place = f"sample {first}, at {first / sound.sample_rate:.3f} s"
-            raise AudioError(path, f"holds samples that are not a number or infinite (the first is {place})")
+            raise AudioError(path, f"has samples that are NaN or infinite (the first is {place})")
         frames += size
         silent = silent and not block.any()
     return frames, silent
 
 
-def _why_no_samples(claimed: str) -> str:
-    return " (a wav that was streamed or never finished says 0 in its header; convert it)" if claimed == "WAV" else ""
-
-
-def _wav_promise(path: Path, file: BinaryIO, size: int) -> int:
-    """Refuse a wav whose data chunk is longer than the file; nothing is promised in samples."""
+def _declared_by_wav(path: Path, file: BinaryIO, size: int) -> int:
+    """0, as the header declares bytes; AudioError when its data chunk is longer than the file."""
     file.seek(0)
-    riff = file.read(12)
-    order = ">" if riff[:4] == b"RIFX" else "<"
-    long_size = None  # RF64 keeps its sizes in a chunk of their own
+    order = ">" if file.read(12)[:4] == b"RIFX" else "<"
+    rf64_size = None  # RF64 has 64-bit sizes in a separate chunk
     while len(header := file.read(8)) == 8:
         name, length = header[:4], struct.unpack(order + "I", header[4:])[0]
         if name == b"ds64" and len(sizes := file.read(16)) == 16:
-            long_size = struct.unpack(order + "QQ", sizes)[1]
+            rf64_size = struct.unpack(order + "QQ", sizes)[1]
             length -= 16
         if name == b"data":
-            _check_data(path, _data_size(length, long_size), size - file.tell())
+            unknown = STREAMED
+            if length == 0xFFFFFFFF and rf64_size is not None:
+                length, unknown = rf64_size, 1 << 63
+            present = size - file.tell()
+            if present < length < unknown:
+                raise AudioError(path, f"is truncated: it has {present} of {length} bytes of samples")
             return 0
         file.seek(length + length % 2, os.SEEK_CUR)
-    return 0  # a header that breaks off: the decoder finds no samples either
+    return 0  # the header is cut: the decoder finds no samples either
 
 
-def _data_size(size: int, long_size: int | None) -> int:
-    """The declared bytes of a data chunk, 0 where the writer could not know them."""
-    if size == 0xFFFFFFFF and long_size is not None:
-        return 0 if long_size >= 1 << 63 else long_size
-    return 0 if size >= STREAMED else size
-
-
-def _check_data(path: Path, declared: int, there: int) -> None:
-    if declared > there:
-        raise AudioError(path, f"is truncated: {max(there, 0)} of {declared} bytes of samples are there")
-
-
-class _Page(NamedTuple):
-    end: int  # within the tail that was looked at
-    is_last: bool
-
-
-def _flac_promise(path: Path, file: BinaryIO, size: int) -> int:
-    """The samples that a flac's header tells of, 0 where it does not. Source: RFC 9639, 8.2."""
+def _declared_by_flac(path: Path, file: BinaryIO, size: int) -> int:
+    """Samples declared in a flac's header, 0 where it has none. Source: RFC 9639, 8.2."""
     file.seek(_after_id3(file))
     header = file.read(26)
     return int.from_bytes(header[18:], "big") & (1 << 36) - 1 if len(header) == 26 else 0
 
 
-def _ogg_promise(path: Path, file: BinaryIO, size: int) -> int:
-    """Refuse an Ogg file that does not end with a whole page marked as the last."""
+def _declared_by_ogg(path: Path, file: BinaryIO, size: int) -> int:
+    """0, as Ogg declares no length; AudioError when the file does not end with a complete page marked as the last."""
     file.seek(max(0, size - OGG_TAIL))
     tail = file.read()
     start = len(tail)
-    page = None
     while (start := tail.rfind(b"OggS", 0, start)) >= 0:
-        page = _page(tail[start:], start)
-        # The four letters may stand inside a page by chance; only what ends with the file is taken for the last page.
-        if page and page.end == len(tail):
-            if page.is_last:
+        page = tail[start:]
+        # The four letters may occur inside a page by chance; only a page that ends with the file counts as the last.
+        if len(page) >= 27 and len(page) == 27 + page[26] + sum(page[27 : 27 + page[26]]):
+            if page[5] & 4:
                 return 0
             raise AudioError(path, "is truncated: its last page is not marked as the end of the stream")
-    raise AudioError(path, "is truncated: it does not end with a whole Ogg page")
+    raise AudioError(path, "is truncated: it does not end with a complete Ogg page")
 
 
-def _page(data: bytes, start: int) -> _Page | None:
-    """The Ogg page at the beginning of ``data``, which stands at ``start``; None when its header is cut."""
-    if len(data) < 27 or len(data) < 27 + data[26]:
-        return None
-    segments = data[26]
-    return _Page(start + 27 + segments + sum(data[27 : 27 + segments]), bool(data[5] & 4))
-
-
-def _mp3_promise(path: Path, file: BinaryIO, size: int) -> int:
-    """The samples that an mp3's Xing or Info header tells of, less what decoders cut; refuse one that lacks bytes."""
+def _declared_by_mp3(path: Path, file: BinaryIO, size: int) -> int:
+    """Samples declared in an mp3's Xing or Info header, less ``MP3_SLACK``; AudioError when bytes are missing."""
     start = _after_id3(file)
     file.seek(start)
     frame = file.read(192)
@@ -242,26 +201,26 @@ def _mp3_promise(path: Path, file: BinaryIO, size: int) -> int:
     words = [int.from_bytes(frame[place + 8 + 4 * i : place + 12 + 4 * i], "big") for i in range(2)]
     frames = words.pop(0) if flags & 1 else 0
     declared = words[0] if flags & 2 else 0
-    there = size - start
-    if declared > there:
-        raise AudioError(path, f"is truncated: {there} of {declared} bytes of sound are there")
-    return max(0, frames * (1152 if frame[1] & 0x08 else 576) - MP3_SLACK)  # the bit is MPEG-1 against 2 and 2.5
+    if declared > size - start:
+        raise AudioError(path, f"is truncated: it has {size - start} of {declared} bytes of audio")
+    return max(0, frames * (1152 if frame[1] & 0x08 else 576) - MP3_SLACK)  # the bit: MPEG-1 rather than 2 or 2.5
 
 
 def _xing_place(frame: bytes) -> int | None:
-    """Where in an MPEG layer III frame a Xing header would stand: behind the side information."""
+    """Offset of a Xing header in an MPEG layer III frame, after the side information; None for other frames."""
     if len(frame) < 64 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:
         return None
     mono, mpeg1 = frame[3] >> 6 == 3, bool(frame[1] & 0x08)
     side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
-    return 4 + side + (0 if frame[1] & 0x01 else 2)  # a checksum of two bytes stands before it when the bit is 0
+    return 4 + side + (0 if frame[1] & 0x01 else 2)  # a checksum of two bytes comes first when the bit is 0
 
 
-# What a container tells beside its samples: refuses a file that is shorter, returns the samples that must be there.
-_PROMISES: dict[str, Callable[[Path, BinaryIO, int], int]] = {
-    "WAV": _wav_promise,
-    "FLAC": _flac_promise,
-    "Ogg": _ogg_promise,
-    "MP3": _mp3_promise,
+# By format, from path, open file and size in bytes: the number of samples that must be present, 0 where the container
+# does not declare it. Raises AudioError for a file shorter than declared.
+_DECLARED: dict[str, Callable[[Path, BinaryIO, int], int]] = {
+    "WAV": _declared_by_wav,
+    "FLAC": _declared_by_flac,
+    "Ogg": _declared_by_ogg,
+    "MP3": _declared_by_mp3,
     "MP4": check_boxes,
 }

@@ -1,4 +1,4 @@
-"""Reads recordings of every kind in ``formats``, any rate, any number of channels, as one float32 channel."""
+"""Decodes recordings in every format of ``formats``, with any rate and channel count, to float32 mono."""
 
 from __future__ import annotations
 
@@ -13,20 +13,30 @@ from earwitness.audio.formats import FORMATS
 from earwitness.audio.mp4 import Mp4Sound
 from earwitness.audio.sound import AudioError, Sound, unreadable
 
-UNKNOWN_FRAMES = 1 << 48  # from here on libsndfile means "not told", and soundfile cannot read on
+UNKNOWN_FRAMES = 1 << 48  # from here on libsndfile means that the length is unknown, and soundfile cannot read on
 
 
 class SndfileSound(Sound):
-    """A wav, flac, ogg or mp3 that libsndfile reads; raises AudioError when it cannot be opened."""
+    """A wav, flac, ogg or mp3 read by libsndfile; raises AudioError when it cannot be opened."""
 
     def __init__(self, path: str | os.PathLike):
         self._path = path
-        self._file = open_sound(path)
+        try:
+            self._file = soundfile.SoundFile(path)
+        except soundfile.SoundFileError as error:
+            try:  # libsndfile calls a folder or a missing file a "system error"; Python's open says which it is
+                Path(path).open("rb").close()
+            except OSError as reason:
+                raise AudioError(path, unreadable(reason)) from error
+            raise AudioError(path, f"is damaged or not audio ({library_message(error)})") from error
+        if self._file.frames >= UNKNOWN_FRAMES:
+            self._file.close()
+            raise AudioError(path, "does not state its length (a streamed flac); encode it again from a file")
         self.sample_rate = self._file.samplerate
         self.channels = self._file.channels
 
     def read(self, frames: int = -1) -> np.ndarray:
-        """The next samples as ``Sound`` says."""
+        """As ``Sound.read``."""
         try:
             return self._file.read(frames, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
@@ -35,34 +45,22 @@ class SndfileSound(Sound):
             raise AudioError(self._path, f"cannot be decoded ({error})") from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 def open_recording(path: str | os.PathLike) -> Sound:
-    """Open a recording for reading with the library for its extension; raises AudioError when it cannot be opened."""
+    """Open a recording with the library for its extension; raises AudioError when it cannot be opened."""
     claimed = FORMATS.get(Path(path).suffix.lower())
     return Mp4Sound(path) if claimed == "MP4" else SndfileSound(path)
-
-
-def open_sound(path: str | os.PathLike) -> soundfile.SoundFile:
-    """Open what libsndfile reads; raises AudioError when it cannot be opened."""
-    try:
-        sound = soundfile.SoundFile(path)
-    except soundfile.SoundFileError as error:
-        raise AudioError(path, _unopened(path, error)) from error
-    if sound.frames >= UNKNOWN_FRAMES:
-        sound.close()
-        raise AudioError(path, "does not tell its length (a flac that was streamed); encode it again from a file")
-    return sound
 
 
 def load(path: str | os.PathLike, sample_rate: int | None) -> np.ndarray:
     """Decode a whole recording to mono.
 
-    The channels are averaged before resampling (soxr, quality HQ); ``sample_rate`` in Hz, None keeps the file's own.
-    Returns float32 [samples]. Raises AudioError when the file is missing, empty or cannot be decoded; whether it is
-    whole and holds only finite samples is ``check.inspect``'s matter.
+    The channels are averaged before resampling (soxr, quality HQ); ``sample_rate`` in Hz, None keeps the file's.
+    Returns float32 [samples]. Raises AudioError when the file is missing, empty or cannot be decoded; ``check.inspect``
+    is what checks that it is complete and that all samples are finite.
     """
     with open_recording(path) as sound:
         rate = sound.sample_rate
@@ -76,16 +74,6 @@ def load(path: str | os.PathLike, sample_rate: int | None) -> np.ndarray:
 
 
 def library_message(error: Exception) -> str:
-    """What libsndfile says, without the path that stands in the message already."""
+    """libsndfile's message without the path, which AudioError adds."""
     text = getattr(error, "error_string", None) or str(error)
     return text.strip().rstrip(".")
-
-
-def _unopened(path: str | os.PathLike, error: soundfile.SoundFileError) -> str:
-    """The reason for a file that libsndfile does not open."""
-    try:
-        # libsndfile calls a folder or an absent file a "system error"; Python's own open says what it is.
-        with Path(path).open("rb"):
-            return f"is damaged or no audio ({library_message(error)})"
-    except OSError as system:
-        return unreadable(system)

@@ -1,8 +1,8 @@
-"""The kinds of recordings that are read, and those that are only known; cheap to import, unlike the code that reads."""
+"""Supported audio formats; apart from the code that decodes them, so that importing this is cheap."""
 
 from __future__ import annotations
 
-# By lower-case extension. Raw AAC (.aac) is left out: it tells no length, so that a cut one would pass for whole.
+# By lower-case extension. Raw AAC (.aac) is not supported: it declares no length, so truncation cannot be detected.
 FORMATS = {
     ".wav": "WAV",
     ".flac": "FLAC",
@@ -18,7 +18,7 @@ EXTENSIONS = (*FORMATS, ".aac", ".aif", ".aiff", ".webm", ".mkv")
 
 
 def is_audio(name: str) -> bool:
-    """Whether a file is a recording by its name; what macOS leaves beside each file is none."""
-    own = name.rpartition("/")[2]
-    stem, _, kind = own.rpartition(".")
-    return f".{kind.lower()}" in FORMATS and bool(stem) and not own.startswith("._")
+    """Whether a file name is that of a recording; ``._*``, which macOS leaves beside each file, is not."""
+    base = name.rpartition("/")[2]
+    stem, _, extension = base.rpartition(".")
+    return f".{extension.lower()}" in FORMATS and bool(stem) and not base.startswith("._")

@@ -1,8 +1,8 @@
-"""Reads m4a and mp4 recordings (AAC, ALAC and whatever else FFmpeg decodes) through PyAV, where it is installed.
+"""Decodes m4a and mp4 recordings (AAC, ALAC and whatever else FFmpeg decodes) through PyAV, where it is installed.
 
-What an encoder put before the first sample is left out where the file's edit list tells of it, as nearly all do. What
-fills up the last packet, less than one packet of near silence, stays: the durations in the file are rounded to
-milliseconds, and cutting there would take samples of the recording too.
+The encoder delay before the first sample is dropped where the file's edit list declares it, as nearly all do. The
+padding of the last packet, less than one packet of near silence, is kept: the durations in the file are rounded to
+milliseconds, so cutting there would remove samples of the recording too.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from av import AudioStream
     from av.container import InputContainer
 
-# PyAV lets go of the interpreter and takes it back for every packet: threads that decode at once hold each other up,
-# to half the speed of one after the other.
-_TURN = threading.Lock()
-_CHECKED = (b"moov", b"mdat", b"moof")  # the boxes that hold the index and the samples
+# PyAV releases and takes the interpreter lock for every packet: threads that decode at the same time reach half the
+# speed of one after the other.
+_DECODING = threading.Lock()
+_CHECKED = (b"moov", b"mdat", b"moof")  # the boxes with the index and the samples
 
 
 class _Block(NamedTuple):
@@ -36,9 +36,9 @@ class _Block(NamedTuple):
 
 
 class Mp4Sound(Sound):
-    """The one sound track of an MP4 file; pictures beside it are passed over.
+    """The only audio track of an MP4 file; video tracks are ignored.
 
-    Raises AudioError when the file cannot be opened, holds no sound track or more than one, and when PyAV is absent.
+    Raises AudioError when the file cannot be opened, has no audio track or more than one, or PyAV is not installed.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -47,8 +47,8 @@ class Mp4Sound(Sound):
         try:
             stream = _stream(path, self._container)
             self._blocks = _blocks(library, path, self._container, stream)
-            # Some AAC has twice the rate or channels that its header tells: only the first decoded block knows.
-            with _TURN:
+            # Some AAC has twice the rate or channels that its header declares: only the first decoded block shows it.
+            with _DECODING:
                 first = next(self._blocks, None)
         except BaseException:
             self._container.close()
@@ -58,35 +58,39 @@ class Mp4Sound(Sound):
         self._left = first.samples if first else np.empty((0, self.channels), dtype=np.float32)
 
     def read(self, frames: int = -1) -> np.ndarray:
-        """The next samples as ``Sound`` says."""
-        parts, there = [self._left], len(self._left)
-        with _TURN:
-            while (frames < 0 or there < frames) and (block := next(self._blocks, None)):
+        """As ``Sound.read``."""
+        parts, total = [self._left], len(self._left)
+        with _DECODING:
+            while (frames < 0 or total < frames) and (block := next(self._blocks, None)):
                 parts.append(block.samples)
-                there += len(block.samples)
+                total += len(block.samples)
         samples = np.concatenate(parts)
-        end = there if frames < 0 else frames
+        end = total if frames < 0 else frames
         self._left = samples[end:]
         return samples[:end]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._container.close()
 
 
 def check_boxes(path: Path, file: BinaryIO, size: int) -> int:
-    """Refuse an MP4 file that ends inside a box of samples or lacks its index; nothing is promised in samples.
+    """0, as no samples are declared; AudioError when an MP4 file ends inside a box or lacks its index.
 
-    A fragmented file that ends between two fragments cannot be told from a whole one. Source: ISO/IEC 14496-12, 4.2.
+    A fragmented file that ends between two fragments looks like a complete one. Source: ISO/IEC 14496-12, 4.2.
     """
     start, names = 0, set()
     while start + 8 <= size:
         file.seek(start)
-        length, name = _box(file.read(16), size - start)
+        header = file.read(16)
+        length, name = struct.unpack(">I4s", header[:8])
+        if length == 1 and len(header) == 16:
+            length = struct.unpack(">Q", header[8:])[0]  # 64 bits after the name
+        length = length or size - start  # 0: up to the end of the file
         if length < 8:
             break
         if name in _CHECKED and length > size - start:
-            raise AudioError(path, f"is truncated: {size - start} of {length} bytes of its {name.decode()} are there")
+            raise AudioError(path, f"is truncated: it has {size - start} of {length} bytes of its {name.decode()}")
         names.add(name)
         start += length
     if b"moov" not in names and names & {b"ftyp", b"mdat"}:
@@ -94,72 +98,62 @@ def check_boxes(path: Path, file: BinaryIO, size: int) -> int:
     return 0
 
 
-def _box(header: bytes, left: int) -> tuple[int, bytes]:
-    """Length and name of a box; a length of 0 stands for all that is left, 1 for one of 8 bytes behind the name."""
-    length, name = struct.unpack(">I4s", header[:8])
-    if length == 1 and len(header) == 16:
-        length = struct.unpack(">Q", header[8:])[0]
-    return length or left, name
-
-
 def _library(path: str | os.PathLike) -> ModuleType:
     try:
         import av
     except ImportError as error:
-        wish = f"convert it (`{_conversion(path)}`) or have it read as it is (`pip install av`)"
-        raise AudioError(path, f"cannot be read without PyAV, which is not installed: {wish}") from error
+        advice = f"convert it (`{_conversion(path)}`) or install PyAV (`pip install av`)"
+        raise AudioError(path, f"cannot be read without PyAV, which is not installed: {advice}") from error
     return av
 
 
 def _conversion(path: str | os.PathLike, *options: str) -> str:
-    """The command, for a shell, that writes a recording's sound beside it as a wav."""
+    """The shell command that converts a recording to a wav beside it."""
     source = _local(path)
     return shlex.join(["ffmpeg", "-i", source, *options, source.removesuffix(Path(path).suffix) + ".wav"])
 
 
 def _local(path: str | os.PathLike) -> str:
-    """The path as FFmpeg takes it for one: it reads `rain: a.m4a` as an address and `-a.m4a` as an option."""
+    """The path so that FFmpeg takes it for one: it reads `rain: a.m4a` as a URL and `-a.m4a` as an option."""
     return os.fspath(path) if Path(path).is_absolute() else f"./{os.fspath(path)}"
 
 
 def _container(library: ModuleType, path: str | os.PathLike) -> InputContainer:
     try:
-        # FFmpeg's messages do not tell the operating system's reasons apart.
-        with Path(path).open("rb"):
-            pass
-        # With the format given, a playlist under the name of a recording cannot have other files or addresses opened.
+        Path(path).open("rb").close()  # for the operating system's reason, which FFmpeg's messages lack
+        # With a fixed format, a playlist named like a recording cannot make FFmpeg open other files or URLs.
         return library.open(_local(path), format="mp4", metadata_errors="ignore")
     except library.FFmpegError as error:
-        raise AudioError(path, f"is damaged or no audio ({error.strerror})") from error
+        raise AudioError(path, f"is damaged or not audio ({error.strerror})") from error
     except OSError as error:
         raise AudioError(path, unreadable(error)) from error
 
 
 def _stream(path: str | os.PathLike, container: InputContainer) -> AudioStream:
-    """The only sound track."""
+    """The only audio track; AudioError where there is none, several, or one of an unknown codec."""
     tracks = container.streams.audio
     if not tracks:
-        raise AudioError(path, "holds no sound track")
+        raise AudioError(path, "has no audio track")
     if len(tracks) > 1:
-        advice = f"take one out, such as the first: `{_conversion(path, '-map', '0:a:0')}`"
-        raise AudioError(path, f"holds {len(tracks)} sound tracks where one is needed; {advice}")
+        advice = f"extract one, for example the first: `{_conversion(path, '-map', '0:a:0')}`"
+        raise AudioError(path, f"has {len(tracks)} audio tracks where one is needed; {advice}")
     if tracks[0].codec_context is None:
-        raise AudioError(path, "is coded in a way that the installed PyAV does not know")
+        raise AudioError(path, "uses a codec that the installed PyAV does not support")
     return tracks[0]
 
 
 def _blocks(
     library: ModuleType, path: str | os.PathLike, container: InputContainer, stream: AudioStream
 ) -> Iterator[_Block]:
-    """The decoded packets one by one; refused where the rate or the channels change between them."""
-    resampler = library.AudioResampler(format="fltp")  # planes of float32, which AAC is decoded to without its help
+    """The decoded packets; AudioError where the sample rate or the channels change between them."""
+    resampler = library.AudioResampler(format="fltp")  # planar float32, which AAC is decoded to anyway
     first = None
     try:
         for frame in container.decode(stream):
             shape = frame.sample_rate, frame.layout.nb_channels
             first = first or shape
             if shape != first:
-                raise AudioError(path, "changes its sample rate or its channels on the way; convert it")
+                raise AudioError(path, "changes its sample rate or its channels midway; convert it")
             for part in resampler.resample(frame):
                 yield _Block(part.to_ndarray().T, part.sample_rate)
     except library.FFmpegError as error:

@@ -1,4 +1,4 @@
-"""What an open recording is, whichever library decodes it, and the error that tells of one that is unfit."""
+"""The interface of an open recording, whichever library decodes it, and the error for one that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MISSING = "is missing"
 
 
 class AudioError(CorpusError):
-    """A recording that cannot be used: ``path`` names it, ``reason`` says why in plain words."""
+    """A recording that cannot be used: ``path`` names it, ``reason`` says why."""
 
     def __init__(self, path: str | os.PathLike, reason: str):
-        super().__init__(path, reason)  # both in args, so that the error survives the way between processes
+        super().__init__(path, reason)  # both in args, so that the error can be pickled
         self.path = path
         self.reason = reason
 
@@ -26,21 +26,21 @@ class AudioError(CorpusError):
 
 
 class Sound(ABC):
-    """A recording open for reading, to be used in a ``with`` statement."""
+    """A recording open for reading, used in a ``with`` statement."""
 
     sample_rate: int  # Hz
     channels: int
 
     @abstractmethod
     def read(self, frames: int = -1) -> np.ndarray:
-        """The next samples of each channel, all that are left by default, as float32 [samples, channels].
+        """The next ``frames`` samples of each channel, by default all that remain: float32 [samples, channels].
 
-        There are fewer than asked for only at the end. Raises AudioError when they cannot be decoded.
+        Fewer are returned only at the end. Raises AudioError when they cannot be decoded.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
     def __enter__(self) -> Self:
         return self
@@ -50,5 +50,5 @@ class Sound(ABC):
 
 
 def unreadable(error: OSError) -> str:
-    """The reason for a file that the operating system does not hand out."""
+    """The reason of an AudioError for a file that the operating system does not open."""
     return MISSING if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror or error})"

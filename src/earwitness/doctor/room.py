@@ -13,7 +13,7 @@ from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.doctor.asked import RESOURCES, RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, gigabytes
 from earwitness.errors import EarwitnessError
-from earwitness.extractors.options import EXPERT_FOLDERS
+from earwitness.features.external_options import SPLIT_FOLDERS
 from earwitness.fetch.records import WORK
 from earwitness.fetch.videos import CLIP_SECONDS
 from earwitness.options import SPLITS, FeatureOptions
@@ -121,7 +121,7 @@ def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, fo
             files = options.files()
         except EarwitnessError:
             return None
-        missing = [name for split, name in EXPERT_FOLDERS.items() if not (folder / f"{split}.h5").exists()]
+        missing = [name for split, name in SPLIT_FOLDERS.items() if not (folder / f"{split}.h5").exists()]
         return sum(path.stat().st_size for name, path in files.items() if name in missing)
     extractor = registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
     whole = getattr(options, "seconds", None)

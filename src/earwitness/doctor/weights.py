@@ -9,7 +9,8 @@ from pathlib import Path
 from earwitness.doctor.asked import Asked
 from earwitness.doctor.findings import FAIL, OK, Finding, host_of, one_line, unanswered
 from earwitness.errors import EarwitnessError
-from earwitness.fetch.checkpoints import CHECKPOINTS, FOLDER, absent, state
+from earwitness.extractors.published import absent, published, state
+from earwitness.fetch.checkpoints import FOLDER
 from earwitness.files import sha256
 
 
@@ -50,7 +51,7 @@ def _weights(path: Path, name: str, mirror: str | None) -> Finding:
     """Weights that are there, will be fetched, or must be put there by hand."""
     from earwitness.fetch.download import local_path
 
-    known = CHECKPOINTS.get(path.name) if path.parent == FOLDER else None
+    known = published().get(path.name) if path.parent == FOLDER else None
     if path.is_file():
         what = f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB"
         if state(path)["verified"]:

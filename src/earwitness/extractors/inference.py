@@ -1,6 +1,6 @@
-"""Networks as they run fastest: BatchNorm folded into convolutions, these in the order and precision that suit best.
+"""Networks prepared for fast inference: BatchNorm folded into convolutions, these in the fastest layout and precision.
 
-In float32 a network gives what it gave, up to rounding. Its state dict then has other entries than the public file.
+In float32 the output is the same up to rounding. The state dict then has other entries than the public file.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def fold(network: nn.Module, normalised: Mapping[str, str]) -> None:
 
 
 def arrange(part: nn.Module, dtype: torch.dtype) -> None:
-    """Have the weights of ``part`` in ``dtype``, stored as convolutions read them fastest where ``part`` lies.
+    """Convert the weights of ``part`` to ``dtype``, in the memory format that is fastest on its device.
 
-    That is channels last, but for float32 on a GPU (H100: up to five times slower).
+    That is channels last, except for float32 on a GPU (H100: up to five times slower).
     """
     plain = dtype == torch.float32 and any(parameter.is_cuda for parameter in part.parameters())
     part.to(dtype=dtype, memory_format=torch.contiguous_format if plain else torch.channels_last)

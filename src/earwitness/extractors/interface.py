@@ -1,4 +1,17 @@
-"""What the extraction asks of an extractor; a further one is a class of this kind and a line in ``registry.py``."""
+"""What the extraction asks of an extractor.
+
+To add one, say ``yamnet``, which needs no edit elsewhere:
+
+1. ``extractors/yamnet/__init__.py`` (cheap to import: no torch) has ``YamnetOptions``: a ``FeatureOptions`` with
+   ``extractor: Literal["yamnet"]`` and what may be set. Of a network it is a ``NetworkOptions`` (``options.py``), whose
+   ``PUBLISHED`` declares the published file of each option that names one: addresses, digests, and the entries by which
+   the file is recognised. The rules, the fetching and the doctor know the file from there.
+2. ``extractors/yamnet/network.py`` has the class that computes: an ``Extractor``, made from these options alone. Of a
+   network it is a ``NetworkExtractor`` (``networks.py``), which asks for ``build()``; the network gives frames
+   [clips, frames, dimension] for waveforms [clips, samples], and has ``fast(dtype)``, a copy for inference.
+3. A line in ``registry.EXTRACTORS`` names both classes.
+4. An entry under ``features`` in the configuration uses it: ``yamnet: {extractor: yamnet}``.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +21,18 @@ import numpy as np
 
 
 class Extractor(ABC):
-    """Waveforms -> frames. Made anew in every process that extracts, from the options of its feature alone.
+    """Waveforms -> frames. Constructed in every process that extracts, from the options of its feature alone.
 
     Attributes:
         sample_rate: Hz; what recordings are resampled to.
         dimension: values of a frame.
         hop: samples from one frame to the next.
-        window_seconds: of the shortest clip that gives a frame; shorter ones are filled up with zeros, and counted.
-        frames_per_clip: of every clip when it is read back; None: clips keep their own length.
-        fill: what stands beyond a clip's end where ``frames_per_clip`` is longer.
-        batch_seconds: sound that runs together at most, in clips of one length; a longer clip runs alone.
-        memory_mb: what a process of it needs, with clips of half a minute.
-        on_gpu: whether one process has all the work, since it has the GPU.
+        window_seconds: length of the shortest clip that gives a frame; shorter ones are padded with zeros and counted.
+        frames_per_clip: of every clip when it is read back; None: clips keep their length.
+        fill: value of the frames that pad a clip to ``frames_per_clip``.
+        batch_seconds: at most this much sound runs together, in clips of one length; a longer clip runs alone.
+        memory_mb: memory that one process needs, with clips of half a minute.
+        on_gpu: whether it runs on a GPU, where one process does all the work.
     """
 
     sample_rate: int
@@ -34,7 +47,7 @@ class Extractor(ABC):
 
     @abstractmethod
     def frames(self, waveforms: np.ndarray) -> np.ndarray:
-        """Frames of clips of one length; those of a clip do not depend on the others.
+        """Frames of clips of one length; those of a clip do not depend on the other clips.
 
         Args:
             waveforms: float32 [clips, samples], mono, at ``sample_rate``.

@@ -1,7 +1,7 @@
-"""Features in the layout of the retrieval literature, into it and out of it (audio_text_retrieval.md, section 2.1).
+"""Import and export of external features, in the layout of the retrieval literature (audio_text_retrieval.md, 2.1).
 
-``{folder}/AudioExpert/{feature}/{train,val,test}/{feature}.h5`` holds one data set a clip at its root: [frames, D],
-time first, under a key that tells the clip in one of the ways of ``KINDS``.
+``{folder}/AudioExpert/{feature}/{train,val,test}/{feature}.h5`` has one HDF5 data set per clip at its root, [frames, D]
+with time first, under a key that identifies the clip in one of the ways of ``KINDS``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from earwitness.audio.formats import is_audio
 from earwitness.corpora.tables import SOURCES, audio_digest, clips_of, read_table
 from earwitness.corpora.youtube import OWN_SPLITS
 from earwitness.errors import CorpusError, EarwitnessError, listed
-from earwitness.extractors.options import EXPERT_FOLDERS, EXPERT_KEYS, ExternalOptions, made_of
+from earwitness.features.external_options import KEY_KINDS, SPLIT_FOLDERS, ExternalOptions, provenance_of
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import SCHEMA, atomic, code_version, sha256
 
-# What each split is called where keys are digests: first as the code does that made them, then as others may.
+# Names of the splits in keys that are digests: first that of the code that makes them, then those that others may use.
 SPELLINGS = {
     "development": ("dev", "development", "train"),
     "validation": ("val", "validation"),
@@ -37,7 +37,7 @@ SPELLINGS = {
 
 @dataclass(frozen=True)
 class Clip:
-    """What a clip may be called by."""
+    """What a clip may be identified by."""
 
     clip_id: str
     split: str
@@ -46,40 +46,40 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """Its name in its corpus' own tables."""
+        """Its name in the tables of its corpus."""
         return self.clip_id.partition("/")[2]
 
     @property
-    def own_split(self) -> str:
-        """The split of its corpus' own tables."""
-        own = self.clip_id.partition("/")[0]
-        return OWN_SPLITS.get(own, own)
+    def first_split(self) -> str:
+        """Its split in the tables of its corpus, whatever a scheme made of it."""
+        name = self.clip_id.partition("/")[0]
+        return OWN_SPLITS.get(name, name)
 
     @property
     def stems(self) -> list[str]:
-        """Its name and its file's, without folder and extension."""
+        """Its name and that of its file, without folder and extension."""
         names = [Path(name).name for name in (self.name, self.path)]
         return [name.rpartition(".")[0] if is_audio(name) else name for name in names]
 
 
 def digest_key(split: str, stem: str) -> str:
-    """The key that wsntxxn/AudioCaption gives a clip."""
+    """The key of a clip in files of wsntxxn/AudioCaption."""
     return hashlib.md5(f"{split}_{stem}".encode(), usedforsecurity=False).hexdigest()
 
 
-# By each kind of key, the keys that a clip may have; the first is the one that is written.
+# The keys that a clip may have, by their kind; the first of a kind is the one that an export writes.
 KINDS: dict[str, Callable[[Clip], list[str]]] = {
     "stem": lambda clip: clip.stems,
     "file_name": lambda clip: [Path(name).name for name in (clip.name, clip.path) if is_audio(name)],
     "youtube_id": lambda clip: list(clip.youtube),
-    "md5": lambda clip: [digest_key(word, stem) for stem in clip.stems for word in SPELLINGS.get(clip.own_split, ())],
+    "md5": lambda clip: [digest_key(word, stem) for stem in clip.stems for word in SPELLINGS.get(clip.first_split, ())],
 }
 
 
 def clips_with_sources(corpus: Path, split: str, needed_for: str) -> tuple[list[Clip], str]:
-    """The clips of a split, with the videos they are from, and the digest of their audio."""
+    """The clips of a split with the ids of their videos, and the digest of their audio."""
     if absent := [str(path) for name in ("clips", "sources") if not (path := corpus / f"{name}.csv").is_file()]:
-        raise EarwitnessError(listed("Tables of the corpus are not there:", absent, "Ask Snakemake for them."))
+        raise EarwitnessError(listed("Tables of the corpus do not exist:", absent, "Snakemake makes them."))
     youtube: dict[str, list[str]] = {}
     for source in read_table(corpus / "sources.csv", SOURCES).itertuples():
         if source.kind == "youtube":
@@ -89,19 +89,19 @@ def clips_with_sources(corpus: Path, split: str, needed_for: str) -> tuple[list[
     return found, audio_digest(clips)
 
 
-# --- into the DAG -----------------------------------------------------------------------------------------------------
+# --- import -----------------------------------------------------------------------------------------------------------
 
 
 def import_features(options: ExternalOptions, corpus: Path, split: str, out: Path) -> None:
     """Write a split's feature file from files of the layout.
 
     Args:
-        options: the feature entry, which says where they are.
+        options: the feature entry, with the folder of the files.
         corpus: the folder of the corpus' tables.
 
     Raises:
-        EarwitnessError: a file is no HDF5, or features are of unequal dimension, empty, or not finite (all are named).
-        CorpusError: clips have no features, or share them.
+        EarwitnessError: a file is not HDF5, or features differ in dimension, are empty or not finite (all are named).
+        CorpusError: clips have no features, or share a key.
     """
     clips, audio = clips_with_sources(corpus, split, f"the feature file {out}")
     files = options.files()
@@ -110,7 +110,8 @@ def import_features(options: ExternalOptions, corpus: Path, split: str, out: Pat
         kind, places = _matched(options, clips, opened)
         used = {name: files[name] for name in dict.fromkeys(name for name, _ in places)}
         total, dimension = _size(clips, places, opened)
-        foreign = _foreign(split, places, opened)
+        used_keys = {key for name, key in places if name == SPLIT_FOLDERS[split]}
+        foreign = sorted(set(opened.get(SPLIT_FOLDERS[split], ())) - used_keys)
         provenance = {
             "schema": SCHEMA,
             "made_by": "external",
@@ -119,12 +120,12 @@ def import_features(options: ExternalOptions, corpus: Path, split: str, out: Pat
             "keys": kind,
             "counts": {"clips": len(clips), "keys_without_a_clip": len(foreign)},
             "unverified": [f"{name}/{path.name}" for name, path in used.items()],
-            "untrained": any(made_of(path).get("untrained", False) for path in used.values()),
+            "untrained": any(provenance_of(path).get("untrained", False) for path in used.values()),
             "code": code_version(),
         }
         write(out, _read(clips, places, opened, out), dimension, provenance, total=total, dtype=options.storage)
     if foreign:
-        heading = f"{len(foreign)} keys in {files[EXPERT_FOLDERS[split]]} are of no clip of {split}:"
+        heading = f"{len(foreign)} keys in {files[SPLIT_FOLDERS[split]]} belong to no clip of {split}:"
         print(listed(heading, foreign), file=sys.stderr)
 
 
@@ -138,18 +139,18 @@ def _open(path: Path) -> h5py.File:
 def _matched(
     options: ExternalOptions, clips: Sequence[Clip], opened: Mapping[str, h5py.File]
 ) -> tuple[str, list[tuple[str, str]]]:
-    """The kind of the keys, and the (file, key) of each clip; the kind that finds most clips where none is named.
+    """The kind of the keys, and the (file, key) of each clip; with ``keys: auto`` the kind that finds most clips.
 
-    A clip is looked for in the file of its corpus' own split and, where a scheme moved it, in that of its new split.
+    A clip is looked up in the file of its original split and, where a scheme moved it, in that of its new split.
     """
     keys = {name: set(file) for name, file in opened.items()}
-    kinds = EXPERT_KEYS if options.keys == "auto" else [options.keys]
+    kinds = KEY_KINDS if options.keys == "auto" else [options.keys]
     found = {kind: [_place(clip, KINDS[kind](clip), keys) for clip in clips] for kind in kinds}
     kind = max(kinds, key=lambda kind: sum(place is not None for place in found[kind]))
     places = found[kind]
     where = ", ".join(str(file.filename) for file in opened.values())
     if missing := [clip.clip_id for clip, place in zip(clips, places, strict=True) if place is None]:
-        by = "keys of any kind" if len(missing) == len(clips) and options.keys == "auto" else f"keys that are {kind}"
+        by = "keys of any kind" if len(missing) == len(clips) and options.keys == "auto" else f"keys of the kind {kind}"
         heading = f"{len(missing)} of {len(clips)} clips have no features in {where}, by {by}:"
         raise CorpusError(listed(heading, missing, _advice(kind, clips, places, keys)))
     _require_apart(clips, places, kind, keys, where)
@@ -159,28 +160,28 @@ def _matched(
 def _advice(
     kind: str, clips: Sequence[Clip], places: Sequence[tuple[str, str] | None], keys: Mapping[str, set[str]]
 ) -> str:
-    """Which kind of keys would find more clips, and keys that belong to none."""
-    counts = {other: sum(_place(c, KINDS[other](c), keys) is not None for c in clips) for other in EXPERT_KEYS}
+    """Which kind of keys would find more clips, and examples of keys that belong to no clip."""
+    counts = {other: sum(_place(c, KINDS[other](c), keys) is not None for c in clips) for other in KEY_KINDS}
     best = max(counts, key=counts.get)
-    told = f"`keys: {best}` would find {counts[best]} clips. " if counts[best] > counts[kind] else ""
+    better = f"`keys: {best}` would find {counts[best]} clips. " if counts[best] > counts[kind] else ""
     used = set(places)
     spare = sorted(key for folder, some in keys.items() for key in some if (folder, key) not in used)
     examples = ", ".join(spare[:6]) + (" ..." if len(spare) > 6 else "")
-    return f"{told}Keys of no clip: {examples or 'none'}."
+    return f"{better}Keys of no clip: {examples or 'none'}."
 
 
 def _require_apart(
     clips: Sequence[Clip], places: Sequence[tuple[str, str]], kind: str, keys: Mapping[str, set[str]], where: str
 ) -> None:
-    """CorpusError for clips that may be taken for one another."""
+    """CorpusError for clips that cannot be told apart by their keys."""
     unclear = []
     for clip, (folder, key) in zip(clips, places, strict=True):
-        new = EXPERT_FOLDERS[clip.split]
+        new = SPLIT_FOLDERS[clip.split]
         if folder != new and set(KINDS[kind](clip)) & keys.get(new, set()):
             unclear.append(f"{clip.clip_id}: {key}")
     if unclear:
         heading = f"Clips that a scheme moved, with keys ({kind}) of clips in both splits of {where}:"
-        raise CorpusError(listed(heading, unclear, "Keys that are md5 tell them apart."))
+        raise CorpusError(listed(heading, unclear, "Keys of the kind md5 tell them apart."))
     sharing = Counter(places)
     shared = [f"{clip.clip_id}: {place[1]}" for clip, place in zip(clips, places, strict=True) if sharing[place] > 1]
     if shared:
@@ -188,7 +189,7 @@ def _require_apart(
 
 
 def _place(clip: Clip, candidates: Sequence[str], keys: Mapping[str, set[str]]) -> tuple[str, str] | None:
-    for folder in dict.fromkeys(EXPERT_FOLDERS.get(split) for split in (clip.own_split, clip.split)):
+    for folder in dict.fromkeys(SPLIT_FOLDERS.get(split) for split in (clip.first_split, clip.split)):
         for key in candidates:
             if key in keys.get(folder, ()):
                 return folder, key
@@ -196,12 +197,12 @@ def _place(clip: Clip, candidates: Sequence[str], keys: Mapping[str, set[str]]) 
 
 
 def _size(clips: Sequence[Clip], places: Sequence[tuple[str, str]], opened: Mapping[str, h5py.File]) -> tuple[int, int]:
-    """Frames of all clips together, and the dimension; EarwitnessError with those that are otherwise than most."""
+    """Frames of all clips together, and the dimension; EarwitnessError names clips that differ from most."""
     shapes, problems = {}, []
     for clip, (name, key) in zip(clips, places, strict=True):
         array = opened[name][key]
         if not isinstance(array, h5py.Dataset) or array.dtype.kind not in "fiu":
-            problems.append(f"{clip.clip_id}: no array of numbers")
+            problems.append(f"{clip.clip_id}: not an array of numbers")
         else:
             shapes[clip.clip_id] = tuple(array.shape)
     widths = Counter(shape[-1] for shape in shapes.values() if shape)
@@ -215,17 +216,10 @@ def _size(clips: Sequence[Clip], places: Sequence[tuple[str, str]], opened: Mapp
     return sum(shape[0] if len(shape) == 2 else 1 for shape in shapes.values()), usual
 
 
-def _foreign(split: str, places: Sequence[tuple[str, str]], opened: Mapping[str, h5py.File]) -> list[str]:
-    """Keys in the split's own file that no clip of it has."""
-    folder = EXPERT_FOLDERS[split]
-    used = {key for name, key in places if name == folder}
-    return sorted(key for key in opened.get(folder, ()) if key not in used)
-
-
 def _read(
     clips: Sequence[Clip], places: Sequence[tuple[str, str]], opened: Mapping[str, h5py.File], out: Path
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each clip's frames [frames, D]; VGGish's post-processor leaves a single frame as [D]."""
+    """Id and frames [frames, D] of each clip; files may hold a single frame as [D], as VGGish's post-processor does."""
     bad = []
     bar = tqdm(clips, desc=f"Importing {out.parent.name} {out.stem}", unit="clip")
     for clip, (name, key) in zip(bar, places, strict=True):
@@ -238,65 +232,60 @@ def _read(
         raise EarwitnessError(listed(f"Features in {where} hold values that are not finite:", bad))
 
 
-# --- out of it --------------------------------------------------------------------------------------------------------
+# --- export -----------------------------------------------------------------------------------------------------------
 
 
 def export_features(features: Path, corpus: Path, to: Path, name: str | None = None, keys: str = "auto") -> list[Path]:
-    """Write the feature files of a folder in the layout; the files written.
+    """Write the feature files of a folder in the layout; returns the paths of the files.
 
-    Frames are those that are stored, without what fills a clip up when it is read.
+    Frames are written as they are stored, without the padding that is added when they are read.
 
     Args:
-        features: ``results/{dataset}/features/{feature}``; each split that is there is written.
+        features: ``results/{dataset}/features/{feature}``; every split that exists is written.
         corpus: the folder of the corpus' tables.
-        to: what takes the place of ``data/{AudioCaps,CLOTHO}``.
-        name: of the feature there; None: as the literature calls it, or else as the entry is called.
+        to: the folder that corresponds to ``data/{AudioCaps,CLOTHO}``.
+        name: of the feature in the layout; None: that of its extractor, as the literature has it. Features of random
+            weights, log-mels and external features keep the name of their entry.
         keys: a kind of key; auto: ``youtube_id`` where every clip has one, else ``stem``.
 
     Raises:
-        EarwitnessError: there are no features.
+        EarwitnessError: there are no features, or other features exist under the name.
         CorpusError: clips would share a key (all are named), or have none of the kind.
     """
     if name is not None and Path(name).name != name:
-        raise EarwitnessError(f"--name {name}: a feature's name is no path.")
-    splits = [split for split in EXPERT_FOLDERS if (features / f"{split}.h5").is_file()]
+        raise EarwitnessError(f"--name {name}: the name of a feature is not a path.")
+    splits = [split for split in SPLIT_FOLDERS if (features / f"{split}.h5").is_file()]
     if not splits:
         needed = "a folder results/{dataset}/features/{feature} with files that Snakemake made is needed"
-        raise EarwitnessError(f"{features} holds no feature files; {needed}.")
+        raise EarwitnessError(f"{features} has no feature files; {needed}.")
     read = {split: clips_with_sources(corpus, split, "the export") for split in splits}
     clips, audio = ({split: pair[part] for split, pair in read.items()} for part in (0, 1))
     if keys == "auto":
         keys = "youtube_id" if all(clip.youtube for some in clips.values() for clip in some) else "stem"
     named = {split: _named(some, keys) for split, some in clips.items()}
     with FeatureStore(features / f"{splits[0]}.h5") as store:
-        name = name or _usual_name(store, features.name)
+        made_by, untrained = store.provenance["made_by"], store.provenance.get("untrained")
+        name = name or (features.name if made_by in ("logmel", "external") or untrained else made_by)
         _require_alike(to / "AudioExpert" / name, store)
-        if store.provenance.get("untrained"):
-            print(f"The network that made {features.name} has random weights: for tests alone.", file=sys.stderr)
+        if untrained:
+            print(f"The network that made {features.name} has random weights: for tests only.", file=sys.stderr)
     written = []
     for split in splits:
         expected = {"schema": SCHEMA, "inputs": {"audio": audio[split]}}
         with FeatureStore(features / f"{split}.h5", expected) as store:
-            out = to / "AudioExpert" / name / EXPERT_FOLDERS[split] / f"{name}.h5"
+            out = to / "AudioExpert" / name / SPLIT_FOLDERS[split] / f"{name}.h5"
             _write(out, store, named[split])
         written.append(out)
     return written
 
 
-def _usual_name(store: FeatureStore, entry: str) -> str:
-    """The literature's name of a network, unless its weights are random; settings of a log-mel have none."""
-    made_by = store.provenance["made_by"]
-    return entry if made_by in ("logmel", "external") or store.provenance.get("untrained") else made_by
-
-
 def _require_alike(folder: Path, store: FeatureStore) -> None:
-    """EarwitnessError where files of other features lie under the name already."""
-    theirs = [path for part in EXPERT_FOLDERS.values() if (path := folder / part / f"{folder.name}.h5").is_file()]
-    own = store.provenance
-    if others := [str(p) for p in theirs if any(made_of(p).get(key) != own[key] for key in ("made_by", "settings"))]:
-        raise EarwitnessError(
-            listed("Other features lie there already:", others, "Remove them, or choose another --name.")
-        )
+    """EarwitnessError where files of other features exist in the folder."""
+    theirs = [path for part in SPLIT_FOLDERS.values() if (path := folder / part / f"{folder.name}.h5").is_file()]
+    made = {key: store.provenance[key] for key in ("made_by", "settings")}
+    if others := [str(path) for path in theirs if not made.items() <= provenance_of(path).items()]:
+        advice = "Remove them, or choose another --name."
+        raise EarwitnessError(listed("Other features exist there already:", others, advice))
 
 
 def _named(clips: Sequence[Clip], kind: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Frame features of one split in one HDF5 file: ``frames`` [total, D], ``offsets`` [clips + 1], ``clip_ids`` [clips].
 
-Clips stand one after another, unpadded and uncompressed, so that reading one is one contiguous read. The attributes
+Clips are stored one after another, unpadded and uncompressed, so that reading one is one contiguous read. Attributes
 hold ``provenance`` (JSON), ``fill`` (the value beyond a clip's end) and ``frames_per_clip`` (0: clips keep their own
 length).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,10 @@ def write(
     total: int | None = None,
     dtype: str = "float32",
 ) -> None:
-    """Write (clip_id, frames [n, D]) pairs to a feature file, one clip in memory at a time, atomically.
+    """Write (clip_id, frames [n, D]) pairs to a feature file atomically, with one clip in memory at a time.
 
-    ``total`` is the sum of all frames where it is known: the array is then contiguous, otherwise it grows by chunks.
-    ``dtype`` is float32, or float16 for half the room, which raises EarwitnessError for values beyond its range.
+    ``total`` is the number of frames of all clips, where it is known: the array is then contiguous, otherwise it grows
+    by chunks. ``dtype`` is float32, or float16 for half the space; values beyond its range raise EarwitnessError.
     """
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         rows = max(1, (1 << 20) // (4 * dimension))  # chunks of about 1 MB
@@ -47,8 +47,8 @@ def write(
             if total is None:
                 frames.resize(end, axis=0)
             if dtype == "float16" and np.abs(values).max(initial=0) > HALF:
-                told = f"{path}: {clip_id} holds {np.abs(values).max():g}, beyond {HALF:g}, float16's largest number"
-                raise EarwitnessError(f"{told}. Set `storage: float32` of the feature.")
+                largest = f"{path}: {clip_id} holds {np.abs(values).max():g}, float16's largest number is {HALF:g}"
+                raise EarwitnessError(f"{largest}. Set `storage: float32` of the feature.")
             frames[start:end] = values
             offsets.append(end)
             clip_ids.append(clip_id)
@@ -60,10 +60,10 @@ def write(
 
 
 class FeatureStore:
-    """Frames of single clips, read when asked for; safe to hand to worker processes.
+    """Frames of single clips or batches, read on demand; safe to pass to worker processes.
 
-    ``store[clip_id]`` is float32 [frames, D], filled up to ``frames_per_clip`` where the file says so. ``expected``
-    names what the file's provenance must say; a difference raises MismatchError.
+    ``store[clip_id]`` is float32 [frames, D], padded to ``frames_per_clip`` where the file says so. ``expected`` is
+    what the file's provenance must contain; a difference raises MismatchError.
     """
 
     def __init__(self, path: str | os.PathLike, expected: dict[str, Any] | None = None):
@@ -85,9 +85,9 @@ class FeatureStore:
 
     @property
     def front_end(self) -> dict[str, Any]:
-        """What made the features: maker, settings and weights. Files that go together agree in it."""
+        """What computed the features: extractor, settings and weights; files that are used together must agree."""
         made = {key: self.provenance[key] for key in ("made_by", "settings")}
-        # Of features from elsewhere, each split has a file of its own.
+        # Each split of external features has an input file to itself.
         of_split = self.provenance["inputs"] if made["made_by"] == "external" else ("audio",)
         weights = {name: digest for name, digest in self.provenance["inputs"].items() if name not in of_split}
         return made | {"inputs": weights}
@@ -114,12 +114,32 @@ class FeatureStore:
             return frames
         return np.concatenate([frames, np.full((missing, self.dimension), self.fill, dtype=np.float32)])
 
+    def batch(self, clip_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The frames of several clips, padded with ``fill`` to the longest of them.
+
+        Returns:
+            Frames, float32 [clips, longest, D], and the length of each clip, int64 [clips]: that of ``store[clip_id]``,
+            which is ``frames_per_clip`` where the file says so.
+
+        Raises:
+            MismatchError: the file has no features of a clip.
+        """
+        clips = [self.stored(clip_id) for clip_id in clip_ids]
+        lengths = np.array([max(len(clip), self.frames_per_clip or 0) for clip in clips], dtype=np.int64)
+        frames = np.full((len(clips), lengths.max(initial=0), self.dimension), self.fill, dtype=np.float32)
+        for row, clip in zip(frames, clips, strict=True):
+            row[: len(clip)] = clip
+        return frames, lengths
+
     def stored(self, clip_id: str) -> np.ndarray:
-        """The frames of a clip as they are stored, float32 [frames, D], without the fill."""
+        """The frames of a clip as they are stored, float32 [frames, D], without padding."""
         if clip_id not in self._rows:
             raise MismatchError(f"{self.path} has no features of the clip {clip_id!r}. Remove the file and run again.")
         row = self._rows[clip_id]
-        return self._handle()["frames"][self._offsets[row] : self._offsets[row + 1]].astype(np.float32, copy=False)
+        # An HDF5 handle must not be shared with a forked process: each opens its own.
+        if self._file is None or self._owner != os.getpid():
+            self._file, self._owner = self._open(), os.getpid()
+        return self._file["frames"][self._offsets[row] : self._offsets[row + 1]].astype(np.float32, copy=False)
 
     def close(self) -> None:
         """Close the file, if this process opened it."""
@@ -135,12 +155,6 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_file": None}
-
-    def _handle(self) -> h5py.File:
-        # An HDF5 handle must not be shared with a forked process: each opens its own.
-        if self._file is None or self._owner != os.getpid():
-            self._file, self._owner = self._open(), os.getpid()
-        return self._file
 
     def _open(self) -> h5py.File:
         try:

@@ -1,7 +1,7 @@
-"""The shards of an extraction, made side by side: by processes of one thread each, or by the one that has the GPU.
+"""The shards of an extraction, made in parallel: by processes of one thread each, or by a single one on a GPU.
 
-One thread each makes the numbers independent of how many cores there are, and two processes of one thread are as fast
-as one of two. Beside each network its recordings are decoded and resampled; a GPU has a decoder for each core.
+With one thread each the features do not depend on the number of cores, and two processes of one thread are as fast as
+one of two. Recordings are decoded and resampled while the network runs; a GPU has one decoding thread for each core.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from earwitness.features.store import write
 from earwitness.files import sha256
 from earwitness.options import FeatureOptions
 
-AHEAD = 8  # recordings that each decoder brings before the network wants them
-USUAL_SECONDS = 120  # up to here `memory_mb` of an extractor suffices
-SECOND_MB = 5  # what each second more of the longest clip takes at most
-POLL = 0.2  # seconds between two looks at how far the processes are
+AHEAD = 8  # recordings that each decoder reads before the network asks for them
+USUAL_SECONDS = 120  # clips up to this length fit in `memory_mb` of an extractor
+SECOND_MB = 5  # upper bound of what each further second of the longest clip takes
+POLL = 0.2  # seconds between two looks at the progress of the processes
 
-Heard = Callable[[int, float], None]  # told how many clips more are done, and how many seconds of sound they are
+Progress = Callable[[int, float], None]  # called with the clips done since the last call, and their seconds of sound
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of clips that one worker turns into one file."""
+    """Consecutive clips that one worker turns into one file."""
 
     path: Path
     clip_ids: tuple[str, ...]
@@ -55,17 +55,17 @@ class Shard:
 
 
 def extractor_of(options: FeatureOptions) -> Extractor:
-    """The extractor that an entry of the configuration names."""
+    """The extractor of a feature entry of the configuration."""
     return registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
 
 
 def storage_of(options: FeatureOptions) -> str:
-    """The type that features are stored in."""
+    """The type in which features are stored."""
     return getattr(options, "storage", "float32")
 
 
 def processes_for(extractor: Extractor, cores: int, memory_mb: float, shards: Sequence[Shard]) -> int:
-    """How many processes make the shards: one a core, as far as there is memory; one where it has a GPU."""
+    """How many processes make the shards: one per core as far as memory allows; a single one on a GPU."""
     if extractor.on_gpu:
         return 1
     longest = max(max(shard.seconds) for shard in shards)
@@ -73,29 +73,31 @@ def processes_for(extractor: Extractor, cores: int, memory_mb: float, shards: Se
     return max(1, min(cores, int(memory_mb // needed), len(shards)))
 
 
-def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: float | None, heard: Heard) -> None:
-    """Write every shard's file; what a failure or Ctrl-C interrupts leaves whole files, and no others.
+def make(
+    shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: float | None, progress: Progress
+) -> None:
+    """Write every shard's file; a failure or Ctrl-C leaves complete files only.
 
-    Raises EarwitnessError: a recording changed or cannot be decoded, or a process was killed.
+    Raises EarwitnessError when a recording changed or cannot be decoded, or a process was killed.
     """
     free_mb = psutil.virtual_memory().available / (1 << 20)
     processes = processes_for(extractor, cores, min(free_mb, memory_mb or free_mb), shards)
     if processes == 1:
-        _make(shards, extractor, cores if extractor.on_gpu else 1, heard)
+        _make(shards, extractor, cores if extractor.on_gpu else 1, progress)
         return
     context = multiprocessing.get_context("spawn")
-    progress = context.SimpleQueue()
-    before = set(multiprocessing.active_children())
-    own: set[multiprocessing.process.BaseProcess] = set()
-    pool = ProcessPoolExecutor(processes, context, _begin, (shards[0].options, progress))
+    reports = context.SimpleQueue()
+    others = set(multiprocessing.active_children())
+    started: set[multiprocessing.process.BaseProcess] = set()
+    pool = ProcessPoolExecutor(processes, context, _start, (shards[0].options, reports))
     try:
         for done in _finished(pool, shards, processes):
-            own |= set(multiprocessing.active_children()) - before
-            while not progress.empty():
-                heard(*progress.get())
-            _raise_first(done, own)
+            started |= set(multiprocessing.active_children()) - others
+            while not reports.empty():
+                progress(*reports.get())
+            _raise_first(pool, done, started)
     except BaseException:
-        for process in own | set(multiprocessing.active_children()) - before:
+        for process in started | set(multiprocessing.active_children()) - others:
             process.terminate()
         raise
     finally:
@@ -104,7 +106,7 @@ def make(shards: Sequence[Shard], extractor: Extractor, cores: int, memory_mb: f
 
 
 def _finished(pool: ProcessPoolExecutor, shards: Sequence[Shard], processes: int) -> Iterator[set[Future]]:
-    """Hand the shards out, a few more than there are processes at a time; what is done, every now and then."""
+    """Submit the shards, a few more at a time than there are processes; yields what is done, at least every POLL s."""
     coming, running = iter(shards), set()
     while True:
         running |= {pool.submit(_make_one, shard) for shard in islice(coming, 2 * processes - len(running))}
@@ -115,19 +117,22 @@ def _finished(pool: ProcessPoolExecutor, shards: Sequence[Shard], processes: int
 
 
 def remove_torn(folder: Path, name: str = "") -> None:
-    """Remove what killed processes have left of the file ``name`` in a folder, or of all files there."""
+    """Remove partial files of killed processes from a folder: those of the file ``name``, or all of them."""
     for torn in folder.glob(f".{escape(name) or '*'}.*.tmp"):
         torn.unlink(missing_ok=True)
 
 
-def _raise_first(done: set[Future], processes: set[multiprocessing.process.BaseProcess]) -> None:
-    """Raise what went wrong in a process, the plain message before the consequence for the others."""
+def _raise_first(
+    pool: ProcessPoolExecutor, done: set[Future], processes: set[multiprocessing.process.BaseProcess]
+) -> None:
+    """Raise the error of a process; a cause goes before its consequence, which is a broken pool for all others."""
     errors = [error for future in done if (error := future.exception()) is not None]
-    plain = [error for error in errors if not isinstance(error, BrokenProcessPool)]
-    if plain:
-        raise plain[0]
+    if causes := [error for error in errors if not isinstance(error, BrokenProcessPool)]:
+        raise causes[0]
+    if errors:
+        pool.shutdown()  # until its thread has reaped the processes, their exit codes may be unknown
     if errors and any(process.exitcode == -signal.SIGINT for process in processes):
-        raise KeyboardInterrupt  # it may be seen to have ended the others before it reaches this process
+        raise KeyboardInterrupt  # Ctrl-C may end the others before it reaches this process
     if errors:
         raise EarwitnessError(
             "A process of the extraction was killed; most likely memory ran out. Give it more (`mem_mb`), or fewer "
@@ -137,31 +142,31 @@ def _raise_first(done: set[Future], processes: set[multiprocessing.process.BaseP
 
 # --- in a process of the pool -----------------------------------------------------------------------------------------
 
-_own: dict[str, Any] = {}  # the extractor of this process, and where it tells its progress
+_state: dict[str, Any] = {}  # extractor and progress function of this process
 
 
-def _begin(options: FeatureOptions, progress: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the process that began this one
+def _start(options: FeatureOptions, reports: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _own["extractor"] = extractor_of(options)
-    _own["heard"] = lambda clips, seconds: progress.put((clips, seconds))
+    _state["extractor"] = extractor_of(options)
+    _state["progress"] = lambda clips, seconds: reports.put((clips, seconds))
 
 
 def _end_with_parent() -> None:
-    """Where the parent is killed, a process that waits for work would wait for ever."""
+    """Exit when the parent is killed; a process that waits for work would wait for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
 def _make_one(shard: Shard) -> None:
-    _make([shard], _own["extractor"], 1, _own["heard"])
+    _make([shard], _state["extractor"], 1, _state["progress"])
 
 
 # --- one shard after another ------------------------------------------------------------------------------------------
 
 
-def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: Heard) -> None:
-    """Write shards in this process; while the network has a batch, what comes after it is decoded."""
+def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, progress: Progress) -> None:
+    """Write shards in this process; while the network has a batch, the following recordings are decoded."""
     import torch
 
     plans = [batches(shard.seconds, extractor.batch_seconds) for shard in shards]
@@ -169,7 +174,7 @@ def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: H
     with (
         ThreadPoolExecutor(decoders) as decoder,
         ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as network,
-        ExitStack() as closing,  # what was submitted and is not wanted any more is not begun
+        ExitStack() as closing,  # after a failure, calls that were submitted are cancelled
     ):
         wanted = ((_recording, shard, number, extractor.sample_rate) for shard, numbers in jobs for number in numbers)
         waveforms = _ahead(decoder, wanted, AHEAD * decoders)
@@ -178,12 +183,12 @@ def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, heard: H
         done = _ahead(network, decoded, 1)
         closing.callback(done.close)
         for shard, plan in zip(shards, plans, strict=True):
-            frames = zip(shard.clip_ids, _in_order(shard, plan, done, heard), strict=True)
+            frames = zip(shard.clip_ids, _in_order(shard, plan, done, progress), strict=True)
             write(shard.path, frames, extractor.dimension, shard.provenance, dtype=storage_of(shard.options))
 
 
 def _ahead(pool: ThreadPoolExecutor, calls: Iterable[tuple], ahead: int) -> Generator[Any, None, None]:
-    """What each call (a function and its arguments) gives, in their order; ``ahead`` further ones are under way."""
+    """The results of the calls (a function and its arguments), in order; ``ahead`` further ones run meanwhile."""
     coming: deque[Future] = deque()
     try:
         for function, *arguments in calls:
@@ -198,9 +203,9 @@ def _ahead(pool: ThreadPoolExecutor, calls: Iterable[tuple], ahead: int) -> Gene
 
 
 def batches(seconds: Sequence[float], most: float) -> list[list[int]]:
-    """Places of the clips that run together, which are those of one length: zeros that fill up a clip spoil its frames.
+    """Indices of the clips that run together: those of one length, since padding would change a clip's frames.
 
-    At most ``most`` seconds in a batch of several clips, and the batches in the order of their first clips.
+    A batch of several clips has at most ``most`` seconds; batches are in the order of their first clips.
     """
     batches: list[list[int]] = []
     open_ones: dict[float, list[int]] = {}
@@ -215,9 +220,9 @@ def batches(seconds: Sequence[float], most: float) -> list[list[int]]:
 
 
 def _recording(shard: Shard, number: int, rate: int) -> np.ndarray:
-    """One recording as the network reads it; all of the shard that changed since the corpus was read are named."""
+    """One recording at ``rate``; CorpusError names all of the shard that changed since the corpus was read."""
     if _changed(shard, number):
-        changed = [str(shard.root / path) for place, path in enumerate(shard.audio) if _changed(shard, place)]
+        changed = [str(shard.root / path) for other, path in enumerate(shard.audio) if _changed(shard, other)]
         advice = "Run again: the corpus is read anew when recordings change."
         raise CorpusError(listed("Recordings that changed or went away after the corpus was read:", changed, advice))
     return load(shard.root / shard.audio[number], rate)
@@ -229,21 +234,21 @@ def _changed(shard: Shard, number: int) -> bool:
 
 
 def _in_order(
-    shard: Shard, plan: list[list[int]], done: Iterator[dict[int, np.ndarray]], heard: Heard
+    shard: Shard, plan: list[list[int]], done: Iterator[dict[int, np.ndarray]], progress: Progress
 ) -> Iterator[np.ndarray]:
     """The frames of each clip in the shard's order, float32 [frames, dimension], from its batches as they are done."""
     found: dict[int, np.ndarray] = {}
     following = 0
     for numbers in plan:
         found |= next(done)
-        heard(len(numbers), sum(shard.seconds[number] for number in numbers))
+        progress(len(numbers), sum(shard.seconds[number] for number in numbers))
         while following in found:
             yield found.pop(following)
             following += 1
 
 
 def _together(extractor: Extractor, waveforms: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Frames of clips that last equally long; those whose resampled lengths differ all the same do not run together."""
+    """Frames of clips of one duration; those whose length differs after resampling run apart."""
     found = {}
     for length in {len(waveform) for waveform in waveforms.values()}:
         alike = [number for number, waveform in waveforms.items() if len(waveform) == length]

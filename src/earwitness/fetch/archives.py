@@ -24,8 +24,8 @@ from typing import BinaryIO, NamedTuple
 import py7zr
 from tqdm import tqdm
 
-from earwitness.errors import EarwitnessError, disk_full_is_plain, listed
-from earwitness.lock import alone
+from earwitness.errors import EarwitnessError, listed, report_full_disk
+from earwitness.lock import hold
 
 SUFFIXES = (".7z", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 EXPANSION = 1000  # times its size is what an archive may hold; recordings hardly shrink to a third
@@ -94,9 +94,9 @@ def unpack(
     hidden = into.with_name(f".{into.name}.unpacking").absolute()
     busy = f"{into} is being unpacked by another process; wait for it, or stop it."
     with (
-        alone(into.with_name(f".{into.name}.lock"), busy),
+        hold(into.with_name(f".{into.name}.lock"), busy),
         _damage_is_plain(archive),
-        disk_full_is_plain(into),
+        report_full_disk(into),
         archive.open("rb") as file,
         _opened(archive, file) as source,
     ):

@@ -1,4 +1,4 @@
-"""The public checkpoints of the feature extractors, and how one is fetched.
+"""How a published checkpoint is fetched; which there are is declared by the extractors.
 
 Beside a checkpoint lies ``NAME.json``, written last, which says what was found. A file of which no digest is published
 has its checksum pinned the first time.
@@ -9,82 +9,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from earwitness.errors import EarwitnessError, nearest
 from earwitness.fetch.published import PINNED, Published, at_mirror, json_object, obtain, write_note
 from earwitness.files import SCHEMA
-from earwitness.lock import alone
-
-if TYPE_CHECKING:
-    from earwitness.fetch.download import Downloaded
+from earwitness.lock import hold
 
 FOLDER = Path("resources/checkpoints")
 
-_VGGISH = "https://github.com/harritaylor/torchvggish/releases/download/v0.1"
-_PANNS = "https://zenodo.org/records/3987831/files"
-_EFFICIENT_LATENT = "https://github.com/RicherMans/HEAR2021_EfficientLatent/releases/download/v0.0.1"
-
-CHECKPOINTS = {
-    published.file: published
-    for published in (
-        Published(
-            file="vggish-10086976.pth",
-            addresses=(f"{_VGGISH}/vggish-10086976.pth",),
-            title="VGGish, about 289 MB",
-            sha256_prefix="10086976",
-        ),
-        Published(
-            file="vggish_pca_params-970ea276.pth",
-            addresses=(f"{_VGGISH}/vggish_pca_params-970ea276.pth",),
-            title="PCA of VGGish, about 0.2 MB",
-            sha256_prefix="970ea276",
-        ),
-        Published(
-            file="H.pth.tar",
-            # Published without TLS; the first address is tried for those who can have it.
-            addresses=tuple(
-                f"{scheme}://www.robots.ox.ac.uk/~vgg/data/vggsound/models/H.pth.tar" for scheme in ("https", "http")
-            ),
-            title="ResNet-18 of VGGSound, model H, 45 MB or more",
-        ),
-        Published(
-            file="Cnn10_mAP=0.380.pth",
-            addresses=(f"{_PANNS}/Cnn10_mAP%3D0.380.pth?download=1",),
-            title="PANNs Cnn10",
-            bytes=25_237_595,
-            md5="bfb1f1f9968938fa8ef4012b8471f5f6",
-        ),
-        Published(
-            file="Cnn14_mAP=0.431.pth",
-            addresses=(f"{_PANNS}/Cnn14_mAP%3D0.431.pth?download=1",),
-            title="PANNs Cnn14",
-            bytes=327_428_481,
-            md5="541141fa2ee191a88f24a3219fff024e",
-            sha256="0dc499e40e9761ef5ea061ffc77697697f277f6a960894903df3ada000e34b31",
-        ),
-        Published(
-            file="effb2.pt",
-            addresses=(
-                f"{_EFFICIENT_LATENT}/effb2.pt",
-                "https://zenodo.org/records/6332525/files/hear2021-efficient_latent.pt?download=1",
-            ),
-            title="EfficientLatent of HEAR 2021, about 31 MB",
-        ),
-    )
-}
-
 
 def fetch(
-    file: str,
+    published: Published,
     folder: str | os.PathLike = FOLDER,
     mirror: str | None = None,
     pins: str | os.PathLike = PINNED,
     check: Callable[[Path], object] | None = None,
 ) -> None:
-    """Have the checkpoint ``file`` of CHECKPOINTS in ``folder``, and write ``folder/{file}.json`` last.
+    """Have a published checkpoint in ``folder``, and write ``folder/{file}.json`` last.
 
     A file that is there, put by hand or by an earlier call, is checked and taken. ``mirror`` is an address or a folder
     where the files lie under their names. Published digests are enforced wherever a file comes from. One without any is
@@ -94,8 +35,7 @@ def fetch(
     Raises EarwitnessError when the file cannot be downloaded (the message says what to put where by hand), when it is
     another one than expected, and while another process fetches it to the same folder.
     """
-    if (published := CHECKPOINTS.get(file)) is None:
-        raise EarwitnessError(f"{file!r} is not a known public checkpoint; {nearest(file, CHECKPOINTS)}")
+    file = published.file
     path = Path(folder) / file
 
     def require_checkpoint(path: Path) -> None:
@@ -107,7 +47,7 @@ def fetch(
             check(path)
 
     busy = f"{path} is being fetched by another process; wait for it, or stop it."
-    with alone(path.with_name(f".{file}.fetch.lock"), busy):
+    with hold(path.with_name(f".{file}.fetch.lock"), busy):
         _, found, address = obtain(
             published,
             path,
@@ -127,43 +67,3 @@ def fetch(
         if write_note(note, content, "checkpoint", file=file):
             how = "it has its published digest" if published.verifiable else "its checksum is pinned, none is published"
             print(f"{published.title} is in {path}; {how}", file=sys.stderr)
-
-
-def state(path: str | Path) -> dict[str, Any]:
-    """Digest ``sha256`` of a checkpoint, and whether it is ``verified``, i.e. has a published digest.
-
-    ``path`` is a path, or the bare name of a public file, which is looked for in resources/checkpoints. A file is read
-    again only when it has changed. Raises EarwitnessError where there is none.
-    """
-    path = FOLDER / path if str(path) in CHECKPOINTS else Path(path)
-    if not path.is_file():
-        raise EarwitnessError(absent(path))
-    now = path.stat()
-    found, verified = _digest(path.absolute(), now.st_size, now.st_mtime_ns)
-    return {"sha256": found, "verified": verified}
-
-
-@cache
-def _digest(path: Path, size: int, changed: int) -> tuple[str, bool]:
-    from earwitness.fetch.download import digests_of
-
-    found = digests_of(path)
-    return found.sha256, is_published(found)
-
-
-def absent(path: Path) -> str:
-    """The message about a checkpoint that is not there: where to get it."""
-    if path.is_dir():
-        return f"{path} is a folder; the file of the checkpoint is needed."
-    known = CHECKPOINTS.get(path.name)
-    if known is None and path.parent == Path() and not path.suffix:
-        words = nearest(path.name, ["public", "untrained"])
-        return f"{path} does not exist. It is a path, or one of two words; {words}"
-    put = f"Put {known.described()}, there." if known else "Put the checkpoint there."
-    how = f" `snakemake --cores 1 {FOLDER / path.name}` fetches it." if known and path.parent == FOLDER else ""
-    return f"{path} does not exist. {put}{how}"
-
-
-def is_published(found: Downloaded) -> bool:
-    """Whether a file of this size and these digests is one of CHECKPOINTS, by a digest that was published."""
-    return any(it.verifiable and not it.mismatches(found) for it in CHECKPOINTS.values())

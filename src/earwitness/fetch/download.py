@@ -28,7 +28,7 @@ from earwitness import __version__
 from earwitness.errors import EarwitnessError, listed
 from earwitness.fetch.published import json_object
 from earwitness.files import write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 CHUNK = 1 << 20  # bytes
 BACKOFF = 1.0  # seconds before the first retry, doubled with each further one
@@ -71,7 +71,7 @@ def download(
     """
     to = Path(to)
     busy = f"{to} is being downloaded by another process; wait for it, or stop it."
-    with alone(to.with_name(f".{to.name}.lock"), busy), _Part(to, url, size) as part:
+    with hold(to.with_name(f".{to.name}.lock"), busy), _Part(to, url, size) as part:
         try:
             if (path := local_path(url)) is not None:
                 _copy(path, part)

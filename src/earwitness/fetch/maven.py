@@ -14,7 +14,7 @@ from pathlib import Path
 from earwitness.errors import EarwitnessError, listed
 from earwitness.fetch.published import Published, obtain, write_note
 from earwitness.files import SCHEMA, sha256
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 FETCHED = "jars.json"
 
@@ -69,7 +69,7 @@ def fetch(folder: str | os.PathLike, repository: str | None = None, jars: Sequen
     and while another process fetches to the folder.
     """
     folder = Path(folder)
-    with alone(folder / ".lock", f"{folder} is being fetched by another process; wait for it, or stop it."):
+    with hold(folder / ".lock", f"{folder} is being fetched by another process; wait for it, or stop it."):
         missing = [jar for jar in jars if not _is_right(folder / jar.name, jar)]
         for number, jar in enumerate(missing):
             path = folder / jar.name

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from earwitness.errors import EarwitnessError, listed
 from earwitness.files import provenance, read_json, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 if TYPE_CHECKING:
     from earwitness.fetch.download import Downloaded
@@ -180,7 +180,7 @@ def write_note(path: Path, content: dict[str, Any], made_by: str, **settings: An
 
 def require_pinned(pins: Path, key: str, found: Downloaded, path: Path) -> None:
     """Pin the checksum of a file that is seen for the first time; EarwitnessError for one that has changed since."""
-    with alone(pins.with_name(f".{pins.name}.lock")):
+    with hold(pins.with_name(f".{pins.name}.lock")):
         entries = read_json(pins) if pins.exists() else {}
         known = entries.setdefault(key, {"sha256": found.sha256}) if isinstance(entries, dict) else None
         if not isinstance(known, dict) or "sha256" not in known:

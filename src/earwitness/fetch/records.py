@@ -20,7 +20,7 @@ from urllib.parse import quote
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.fetch.published import PINNED, Published, at_mirror, obtain, write_note
 from earwitness.files import read_json, sha256, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 SCHEMA = 1
 FETCHED = "fetched.json"
@@ -107,7 +107,7 @@ def fetch(record: Record, root: str | os.PathLike, mirror: str | None = None, pi
     root = Path(root)
     if root.exists() and not root.is_dir():
         raise EarwitnessError(f"{root} should be the folder of {record.title}, but is a file. Name another folder.")
-    with alone(root / f"{WORK}.lock", f"{root} is being fetched by another process; wait for it, or stop it."):
+    with hold(root / f"{WORK}.lock", f"{root} is being fetched by another process; wait for it, or stop it."):
         if (path := root / FETCHED).exists():
             content = read_json(path)
             name = content.get("record") if isinstance(content, dict) else None

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from earwitness.errors import EarwitnessError, disk_full_is_plain, listed
+from earwitness.errors import EarwitnessError, listed, report_full_disk
 from earwitness.files import provenance, read_json, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 
 ID = re.compile(r"[A-Za-z0-9_-]{11}")  # of a video
 CLIP_SECONDS = 10  # of AudioCaps and AudioGrounding
@@ -155,7 +155,7 @@ def fetch_sections(root: Path, sections: Sequence[Section], workers: int) -> Non
         )
     busy = f"{root} is being fetched by another process; wait for it, or stop it."
     run, scratch = _Run(notes), root / ".fetching"
-    with _sigterm_unwinds(), alone(root / ".fetching.lock", busy):
+    with _sigterm_unwinds(), hold(root / ".fetching.lock", busy):
         shutil.rmtree(scratch, ignore_errors=True)  # what a killed process may have left
         scratch.mkdir()
         try:
@@ -276,7 +276,7 @@ class _Downloads:
         """Fetch a section to its place; returns why that failed, nothing when the file is there."""
         path = self._root / section.path
         with (
-            disk_full_is_plain(path),
+            report_full_disk(path),
             tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as name,
         ):
             folder = Path(name)

@@ -26,7 +26,7 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError
 from earwitness.files import digest, read_json, sha256, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 from earwitness.metrics import java
 from earwitness.metrics.pairs import require_pairs
 
@@ -235,7 +235,7 @@ def _wait(held: ExitStack, folder: Path, until: float, minutes: float) -> None:
     reported = False
     while True:
         try:
-            held.enter_context(alone(folder / ".lock", "taken"))
+            held.enter_context(hold(folder / ".lock", "taken"))
             return
         except EarwitnessError:
             if time.monotonic() > until:

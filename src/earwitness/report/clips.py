@@ -12,7 +12,8 @@ import soundfile
 import soxr
 
 from earwitness.audio.decode import open_recording
-from earwitness.extractors.logmel import LogMel, LogMelOptions
+from earwitness.extractors.logmel import LogMelOptions
+from earwitness.extractors.logmel.spectrogram import LogMel
 
 SECONDS = 30.0  # of a clip that are played; the rest is cut
 RATES = (16000, 24000)  # at which mp3 is small; narrow recordings take the first

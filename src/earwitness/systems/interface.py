@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from earwitness.training.schedules import Moment
     from earwitness.training.selection import Choice, Stop
 
+MODEL_FILES = {"weights": "model.safetensors", "description": "model.json", "events": "events.jsonl"}  # of a training
 MODEL_SCHEMA = 2  # of model.json
 PREDICTION = "prediction.json"  # in the folder of each kind of prediction: what made it
 

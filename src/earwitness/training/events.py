@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from earwitness.errors import disk_full_is_plain
+from earwitness.errors import report_full_disk
 from earwitness.files import write_text
 
 
@@ -29,7 +29,7 @@ class EventLog:
 
     def append(self, **event: Any) -> None:
         """Add one event with the time of day in seconds, at once on disk."""
-        with disk_full_is_plain(self.path), self.path.open("a", encoding="utf-8") as file:
+        with report_full_disk(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(_line({"time": round(time.time(), 3), **event}))
 
     def metrics(self, step: int, epoch: int, **values: float) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from earwitness.errors import EarwitnessError, disk_full_is_plain
+from earwitness.errors import EarwitnessError, report_full_disk
 from earwitness.files import atomic
 from earwitness.options import TrainingOptions
 from earwitness.systems.interface import System
@@ -215,7 +215,7 @@ class Checkpoints(Callback):
             with atomic(self.work / "best.safetensors") as temporary:
                 save_file(weights, temporary)
         trainer.should_stop = trainer.should_stop or self._stops()
-        with disk_full_is_plain(self.work / "last.ckpt"):
+        with report_full_disk(self.work / "last.ckpt"):
             trainer.save_checkpoint(self.work / "next.ckpt")
             if trainer.is_global_zero:
                 os.replace(self.work / "next.ckpt", self.work / "last.ckpt")

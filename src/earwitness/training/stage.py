@@ -15,14 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
-from earwitness.lock import alone
+from earwitness.lock import hold
 from earwitness.metrics.captions import Tools
 from earwitness.options import ExperimentOptions
-from earwitness.systems.interface import MODEL_SCHEMA, System, read_model, system_class
+from earwitness.systems.interface import MODEL_FILES, MODEL_SCHEMA, System, read_model, system_class
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
-
-OUTPUTS = {"weights": "model.safetensors", "description": "model.json", "events": "events.jsonl"}
 
 
 def train_model(
@@ -113,7 +111,7 @@ def share_training(owner: Path, out: Mapping[str, Path]) -> None:
     Weights are linked where the file system can, so that they take their room once.
     """
     read_model(owner)
-    for name, file in OUTPUTS.items():
+    for name, file in MODEL_FILES.items():
         with atomic(out[name]) as temporary:
             temporary.unlink()
             try:
@@ -132,7 +130,7 @@ def _locked(work: Path) -> Iterator[None]:
         f"Another process is training this already, in {work}. Wait until it has ended, or end it, and run the same "
         "command again: the training goes on where it stopped."
     )
-    with alone(work / "lock", busy):
+    with hold(work / "lock", busy):
         yield
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -13,8 +12,8 @@ from earwitness.corpora.layouts.audiocaps import PUBLISHED, AudioCaps, AudioCaps
 from earwitness.corpora.tables import ListedClip
 from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError, EarwitnessError
+from tests.places import shared
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 HEADER = "audiocap_id,youtube_id,start_time,caption"
 A, B, C = "-aaaa_aaaa_", "bbbbbbbbbbb", "Ycccccccccc"
 
@@ -41,13 +40,6 @@ def corpus(root, *files, **tables):
 def problems(root, *rows):
     """What is wrong with a corpus of these official rows, whose audio is all there."""
     return listing(corpus(root, f"{A}.wav", f"{B}.wav", train=rows)).problems
-
-
-def shared(*parts):
-    path = DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
-    return path
 
 
 def test_the_published_tables(tmp_path):

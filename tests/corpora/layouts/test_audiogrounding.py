@@ -4,7 +4,6 @@ import csv
 import json
 import sys
 from collections import Counter, defaultdict
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -14,8 +13,8 @@ from earwitness.corpora.layouts.audiogrounding import PUBLISHED, AudioGrounding,
 from earwitness.corpora.tables import ListedPhrase
 from earwitness.corpora.youtube import WITHOUT_SPLIT
 from earwitness.errors import CorpusError
+from tests.places import shared
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 NAN = float("nan")
 A, B = "-aaaa_aaaa__30.000_40.000.wav", "Ybbbbbbbbbbb.wav"
 
@@ -26,13 +25,6 @@ def layout(root, **options):
 
 def listing(root, **options):
     return layout(root, **options).listing(root)
-
-
-def shared(*parts):
-    path = DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
-    return path
 
 
 def touched(root, *files):

@@ -8,8 +8,8 @@ import pytest
 from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions, read_captions
 from earwitness.corpora.tables import ListedClip
 from earwitness.errors import CorpusError
+from tests.places import shared
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
 HEADER = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5"
 
 
@@ -339,10 +339,7 @@ def test_options_are_strict():
 
 @pytest.mark.parametrize(("split", "clips"), [("development", 3839), ("validation", 1045), ("evaluation", 1045)])
 def test_the_real_tables(split, clips):
-    path = DATA / "captions" / "clotho_v2" / f"clotho_captions_{split}.csv"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent")
-    sheet, rows = read_captions(path)
+    sheet, rows = read_captions(shared("captions", "clotho_v2", f"clotho_captions_{split}.csv"))
     assert len(rows) == clips and sheet.problems == []
     assert {len(row.captions) for row in rows} == {5}
     leading = {"development": 2, "validation": 1, "evaluation": 0}
@@ -353,10 +350,7 @@ def test_the_real_tables(split, clips):
 
 @pytest.mark.parametrize(("name", "clips"), [("soundscapes", (300, 60, 100)), ("clotho_real", (0, 0, 25))])
 def test_the_real_folders(name, clips):
-    root = DATA / name
-    if not root.is_dir():
-        pytest.skip(f"{root} is absent")
-    found = listing(root)
+    found = listing(shared(name))
     splits = [clip.split for clip in found.clips]
     assert tuple(splits.count(split) for split in ("development", "validation", "evaluation")) == clips
     assert not any(found.notes["unlisted_audio"].values())
@@ -372,9 +366,7 @@ def test_a_copy_that_differs_from_the_published_tables_is_noted(tmp_path):
 
 
 def test_the_real_copy_differs_in_two_tables():
-    tables = DATA / "captions" / "clotho_v2"
-    if not tables.is_dir():
-        pytest.skip(f"{tables} is absent")
+    tables = shared("captions", "clotho_v2")
     options = ClothoOptions(layout="clotho", audio="nowhere", tables=str(tables), source="clotho-2.1")
     found = Clotho(options).listing(Path("nowhere"))
     differs = {name: told["md5"][:8] for name, told in found.notes["differs_from_published"].items()}

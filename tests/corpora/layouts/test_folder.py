@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -13,8 +12,7 @@ from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.tables import ListedClip
 from earwitness.errors import CorpusError
 from earwitness.files import sha256
-
-DATA = Path(__file__).parents[4] / "shared" / "data"
+from tests.places import shared
 
 
 def recordings(root, *names):
@@ -234,22 +232,15 @@ def test_options_load_nothing_heavy():
     assert not {"pandas", "numpy", "pyarrow", "torch", "requests", "soundfile"} & set(done.stdout.split())
 
 
-def real(*parts):
-    path = DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is absent")
-    return path
-
-
 def test_real_recordings_without_a_table():
-    found = listing(real("soundscapes"))
+    found = listing(shared("soundscapes"))
     splits = [clip.split for clip in found.clips]
     assert [splits.count(split) for split in ("development", "validation", "evaluation")] == [300, 60, 100]
     assert len(found.clips) == 460 and all(clip.clip_id == clip.path for clip in found.clips)
 
 
 def test_real_recordings_with_their_captions():
-    root = real("clotho_real")
+    root = shared("clotho_real")
     found = listing(root, table="clotho_captions_evaluation.csv")
     assert len(found.clips) == 25 and {len(clip.captions) for clip in found.clips} == {5}
     assert all(clip.path for clip in found.clips) and found.problems == []
@@ -257,7 +248,7 @@ def test_real_recordings_with_their_captions():
 
 
 def test_real_recordings_with_their_origin():
-    root = real("clotho_real")
+    root = shared("clotho_real")
     found = listing(root, table="recordings.csv", columns={"split": "clotho_v2_split"})
     splits = [clip.split for clip in found.clips]
     assert [splits.count(split) for split in ("development", "validation", "evaluation")] == [15, 6, 4]
@@ -268,7 +259,7 @@ def test_real_recordings_with_their_origin():
 
 
 def test_real_json_lines():
-    root = real("soundscapes")
+    root = shared("soundscapes")
     found = listing(root, table="mixes.jsonl")
     assert len(found.clips) == 460 and found.problems == []
     assert all(clip.path == clip.clip_id and clip.found_by == "folder" for clip in found.clips)

@@ -1,13 +1,11 @@
 """Files as people have them, and the command that scores them."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from earwitness.cli.main import main
-
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+from tests.places import shared as path_of_shared
 
 
 @pytest.fixture
@@ -53,11 +51,4 @@ def scored(score):
 @pytest.fixture
 def shared():
     """The path of a file of the shared data; the test is skipped where it is not there."""
-
-    def path(*parts):
-        found = SHARED.joinpath(*parts)
-        if not found.exists():
-            pytest.skip(f"{found} is not there")
-        return found
-
-    return path
+    return path_of_shared

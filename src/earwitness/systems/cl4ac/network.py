@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.errors import EarwitnessError
-from earwitness.extractors.panns import Trunk
-from earwitness.extractors.panns_cnn10 import load_panns
+from earwitness.extractors.panns import Trunk, load_panns
 from earwitness.nn.decoder import LayerCache, TransformerDecoder, WordEmbedding
 from earwitness.nn.spec_augment import spec_augment
 from earwitness.systems.cl4ac.options import Cl4acOptions, EncoderOptions, LossOptions

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from earwitness.extractors.efficient_latent import EfficientLatentOptions
 from earwitness.extractors.inference import arrange, fold
+from earwitness.extractors.networks import NetworkExtractor
 
 SAMPLE_RATE = 16000  # Hz
 DIMENSION = 1408
@@ -23,7 +25,6 @@ STFT_HOP = 160  # samples
 REDUCTION = 32  # STFT frames for each frame of the network
 HOP = REDUCTION * STFT_HOP  # samples between frames: 0.32 s
 MINIMUM = 3 * STFT_HOP  # samples; a shorter clip has fewer than the four STFT frames that one frame needs
-FILE = "effb2.pt"
 
 WINDOW = 512  # samples, also the FFT's length
 MELS = 64
@@ -213,10 +214,10 @@ class EfficientLatent(nn.Module):
     """Front end and EfficientNet-B2 with one input channel, without its classifier.
 
     Args:
-        floor: what the 120 dB below the loudest value are measured in. With ``batch``, as in the original, the frames
-            of a clip depend on the clips beside it.
+        floor: whether levels are cut off 120 dB below the loudest value of the clip or of the batch. With ``batch``, as
+            in the original, the frames of a clip depend on the clips beside it.
         padding: of the convolutions. ``static``, as in the original and as the public weights need it, pads every
-            spectrogram as if it were an image of 260 x 260; ``same`` pads for the spectrogram's own size.
+            spectrogram as if it were an image of 260 x 260; ``same`` pads for the size of the spectrogram.
     """
 
     def __init__(self, floor: Literal["clip", "batch"] = "clip", padding: Padding = "static"):
@@ -234,7 +235,10 @@ class EfficientLatent(nn.Module):
         self._conv_head = pointwise(channels, DIMENSION)
         self._bn1 = normalisation(DIMENSION)
         self.front_end = nn.Sequential(MelSpectrogram(), Decibels(floor))
-        self._initialise()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        self.damp()
 
     def logmel(self, waveform: Tensor) -> Tensor:
         """Mel levels in dB: [clips, samples] -> [clips, 64, samples // 160 + 1]."""
@@ -267,7 +271,7 @@ class EfficientLatent(nn.Module):
     def timestamps(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """The frames on the 10 ms grid of the STFT, as HEAR asks for them.
 
-        Every frame stands 32 times; the last is repeated where the grid is longer, and both ends are cut where it is
+        Every frame is given 32 times; the last is repeated where the grid is longer, and both ends are cut where it is
         shorter.
 
         Returns:
@@ -284,9 +288,9 @@ class EfficientLatent(nn.Module):
         return self.maps(logmel).to(logmel.dtype).mean(dim=2).transpose(1, 2)
 
     def damp(self) -> None:
-        """Halve what stands beside the skips, in a network with random weights and normalisations that do nothing.
+        """Halve the residual branches, in a network with random weights whose normalisations are the identity.
 
-        At its full weight, rounding would grow from block to block up to a thousandth of the largest value.
+        At full weight, rounding errors would grow from block to block, up to a thousandth of the largest value.
         """
         for block in self._blocks:
             if block.skips:
@@ -304,9 +308,18 @@ class EfficientLatent(nn.Module):
             arrange(part, dtype)
         return network
 
-    def _initialise(self) -> None:
-        """Weights for use without the public file: He's."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        self.damp()
+
+class EfficientLatentExtractor(NetworkExtractor):
+    """EfficientLatent."""
+
+    sample_rate, dimension, hop, minimum = SAMPLE_RATE, DIMENSION, HOP, MINIMUM
+    computed = ("front_end",)
+    cpu_batch = {"float32": 10, "bfloat16": 40}
+
+    def __init__(self, options: EfficientLatentOptions):
+        super().__init__(options)
+        if options.floor == "batch":  # frames depend on what runs together, which must be the same on every machine
+            self.batch_seconds, self.divisible = 40, False
+
+    def build(self) -> nn.Module:
+        return EfficientLatent(self.options.floor, self.options.padding)

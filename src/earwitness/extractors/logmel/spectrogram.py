@@ -1,69 +1,20 @@
-"""Log-mel spectrograms: the front end of CL4AC, and of anything else that reads mel bands (cl4ac.md, section 3)."""
+"""Log-mel spectrograms, such as those that CL4AC reads (cl4ac.md, section 3)."""
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from earwitness.extractors.interface import Extractor
-from earwitness.options import FeatureOptions
+from earwitness.extractors.logmel import LogMelOptions
 
 AMIN = 1e-10  # what the power is floored at before the logarithm, unless an offset is added to it
 
 
-class LogMelOptions(FeatureOptions):
-    """Settings of a log-mel feature; the defaults are CL4AC's."""
-
-    extractor: Literal["logmel"]
-    sample_rate: PositiveInt = 44100
-    n_fft: PositiveInt = 1024  # also the length of the Hann window
-    hop: PositiveInt = 512
-    mels: PositiveInt = 64
-    fmin: NonNegativeFloat = 50.0
-    fmax: PositiveFloat = 14000.0
-    log: Literal["db", "natural"] = "db"
-    offset: float | None = Field(None, ge=1e-37, description="added to the power before the logarithm; null: a floor")
-    top_db: PositiveFloat | None = Field(None, description="floor below the clip's loudest value; null: none")
-    average: PositiveInt | None = Field(None, description="frames of which one mean is kept, after the logarithm")
-    seconds: PositiveFloat | None = Field(None, description="length every clip is brought to; null: as it is")
-    on_longer: Literal["refuse", "cut"] = "refuse"
-    fill: Literal["floor", "zero"] = "floor"  # what stands beyond a clip's end: the log of silence, or 0.0
-
-    @model_validator(mode="after")
-    def _sizes_go_together(self) -> LogMelOptions:
-        if not self.fmin < self.fmax <= self.sample_rate / 2:
-            values = f"{self.fmin}, {self.fmax} and {self.sample_rate / 2}"
-            raise ValueError(f"fmin < fmax <= sample_rate / 2 must hold; they are {values}")
-        if self.seconds is not None and self.seconds * self.sample_rate <= self.n_fft / 2:
-            raise ValueError(f"seconds must be longer than half a window of {self.n_fft} samples; it is {self.seconds}")
-        if self.top_db is not None and self.log != "db":
-            raise ValueError("top_db is a level in decibels and needs log: db")
-        if self.frames_per_clip == 0:
-            raise ValueError(f"seconds must hold {self.average} frames, which `average` needs; it is {self.seconds}")
-        return self
-
-    @property
-    def frames_per_clip(self) -> int | None:
-        """Frames, or blocks of ``average`` frames, of every clip; None where clips keep their own length."""
-        if self.seconds is None:
-            return None
-        return (1 + self.samples // self.hop) // (self.average or 1)
-
-    @property
-    def samples(self) -> int | None:
-        """Length every clip is brought to."""
-        return None if self.seconds is None else round(self.seconds * self.sample_rate)
-
-
 class LogMel(Extractor):
-    """Waveform -> log-mel frames, on one clip at a time.
-
-    ``frames_per_clip`` is the length every clip has when it is read back, or None where clips keep their own.
-    """
+    """Waveform -> log-mel frames, one clip at a time."""
 
     def __init__(self, options: LogMelOptions):
         self.options = options
@@ -106,10 +57,10 @@ class LogMel(Extractor):
             waveform: float32 [samples], mono, at ``sample_rate``.
 
         Returns:
-            float32 [frames, mels]; with ``average`` a frame is a block's mean, and what is left at the end is dropped.
-            With ``seconds`` set, the clip is taken to go on in zeros up to there, and only the frames whose window
-            touches the sound are returned; the reader fills in the rest. Without it, a clip too short for one frame
-            goes on in zeros until it has one.
+            float32 [frames, mels]; with ``average`` a frame is the mean of a block, and an incomplete block is dropped.
+            With ``seconds`` the clip is padded with zeros to that length, and only the frames whose window touches the
+            sound are returned; the reader fills in the rest. Without it, a clip too short for one frame is padded until
+            it has one.
         """
         options = self.options
         if options.seconds is None:

@@ -1,7 +1,7 @@
 """VGGish: one 128-dimensional embedding for every 0.96 s of sound (extractors.md, section 2).
 
-State-dict names and shapes are those of ``harritaylor/torchvggish``, release v0.1: ``FILE`` holds ``features`` and
-``embeddings``, ``PCA_FILE`` the two matrices of ``pproc``.
+State-dict names and shapes are those of ``harritaylor/torchvggish``, release v0.1: one file holds ``features`` and
+``embeddings``, another the two matrices of ``pproc``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from earwitness.extractors import checkpoints
 from earwitness.extractors.inference import arrange
+from earwitness.extractors.networks import NetworkExtractor
 
 SAMPLE_RATE = 16000  # Hz
 WINDOW, STEP, FFT = 400, 160, 512  # samples
@@ -25,8 +27,6 @@ DIMENSION = 128
 HOP = EXAMPLE * STEP  # samples between two embeddings: 0.96 s
 MINIMUM = WINDOW + (EXAMPLE - 1) * STEP  # samples of the shortest clip with one example: 15,600, which is 0.975 s
 QUANTISED = 2.0  # values beyond +-2 are clipped before they are quantised
-FILE = "vggish-10086976.pth"
-PCA_FILE = "vggish_pca_params-970ea276.pth"
 
 
 class Vggish(nn.Module):
@@ -146,3 +146,18 @@ def frames_of(samples: int) -> int:
     """Embeddings of a clip of ``samples`` samples, none below ``MINIMUM``."""
     frames = max(0, (samples - WINDOW) // STEP + 1)
     return frames // EXAMPLE
+
+
+class VggishExtractor(NetworkExtractor):
+    """VGGish: raw embeddings, or after its PCA."""
+
+    sample_rate, dimension, hop, minimum = SAMPLE_RATE, DIMENSION, HOP, MINIMUM
+    memory_mb = 1500  # of 72 million weights, twice while they are loaded
+
+    def build(self) -> nn.Module:
+        return Vggish(self.options.postprocess)
+
+    def entries(self) -> dict[str, Tensor]:
+        pca = self.options.checkpoints().get("pca")
+        matrices = {} if pca is None else checkpoints.read(pca, self.options.PUBLISHED["pca"].key)
+        return super().entries() | {f"pproc.{name}": value for name, value in matrices.items()}

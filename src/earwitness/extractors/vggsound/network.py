@@ -1,7 +1,7 @@
 """VGGSound's ResNet: one 512-dimensional vector for every 0.318 s of sound (extractors.md, section 3).
 
 State-dict names and shapes are those of ``hche11/VGGSound``, whose files have the weights under ``model_state_dict``:
-``FILE`` is the ResNet-18 with average pooling, ``I.pth.tar`` the one with NetVLAD.
+``H.pth.tar`` is the ResNet-18 with average pooling, ``I.pth.tar`` the one with NetVLAD.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.extractors.inference import arrange, fold
+from earwitness.extractors.networks import NetworkExtractor
 
 SAMPLE_RATE = 16000  # Hz
 WINDOW, STEP = 512, 159  # samples: 512 with an overlap of 353
@@ -27,7 +28,6 @@ MINIMUM = WINDOW  # samples of the shortest clip
 TILES = 10  # how often the reference repeats a clip before it cuts it
 CLASSES = 309
 CLUSTERS = 16
-FILE = "H.pth.tar"
 
 
 class Vggsound(nn.Module):
@@ -36,7 +36,7 @@ class Vggsound(nn.Module):
     The spectrogram is standardised over the whole clip, so that every frame depends on the clip's length.
 
     Args:
-        depth: layers of the ResNet; 18 is what ``FILE`` has.
+        depth: layers of the ResNet; 18 is what ``H.pth.tar`` has.
         pooling: what makes the clip embedding; frames are the same with both.
         seconds: None takes the whole clip. A number does what the reference does with 10.0: the clip is repeated, at
             most ten times, and cut to that length.
@@ -121,7 +121,7 @@ class Vggsound(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A ResNet with one input channel, up to its last stage; pooling and classes are applied apart."""
+    """A ResNet with one input channel, up to its last stage; pooling and classifier are applied separately."""
 
     def __init__(self, depth: Literal[18, 50], pooling: Literal["avgpool", "vlad"]):
         super().__init__()
@@ -248,3 +248,12 @@ def frames_of(samples: int, seconds: float | None = None) -> int:
         samples = min(samples * TILES, round(seconds * SAMPLE_RATE))
     columns = (samples - WINDOW) // STEP + 1
     return math.ceil(columns / STRIDE)
+
+
+class VggsoundExtractor(NetworkExtractor):
+    """VGGSound's ResNet-18."""
+
+    sample_rate, dimension, hop, minimum = SAMPLE_RATE, DIMENSION, HOP, MINIMUM
+
+    def build(self) -> nn.Module:
+        return Vggsound(seconds=self.options.seconds)

@@ -1,0 +1,18 @@
+"""Settings of the whole suite."""
+
+import os
+import sys
+
+import pytest
+
+# Read when the libraries are imported, by the processes that tests start too: with a thread for each core, small
+# arrays spend their time in switching, and tests that run beside other work time out.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Undo the threads of stages that set them, without importing torch for tests that need none."""
+    yield
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
