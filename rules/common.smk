@@ -1,4 +1,4 @@
-"""The validated configuration, and the few helpers that rules share."""
+"""The validated configuration, and helpers that rules share."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from earwitness.tracking.publish import store_uri
 
 
 def plain(function, *arguments):
-    """Call a function of the library; what it refuses ends the run with its message alone."""
+    """Call a function of the library; its errors end the run with the message alone."""
     try:
         return function(*arguments)
     except EarwitnessError as error:
@@ -29,7 +29,7 @@ def plain(function, *arguments):
 CONFIG = plain(Config, config)
 KINDS = {name: registry.kind(name) for name in registry.KINDS}
 plain(refuse_old_results, Path("results"))
-# Jars and models that captions are scored with.
+# Jars and models of caption metrics.
 TOOLS = Tools(
     spice=CONFIG.spice.jars,
     spice_cache=CONFIG.spice.cache,
@@ -57,21 +57,22 @@ def dataset(wildcards):
 
 
 def audio_root(wildcards):
-    """The folder that the paths of a data set's clips start from."""
+    """The folder that the paths of a data set's clips are relative to."""
     return str(dataset(wildcards).root)
 
 
 def experiment(wildcards):
+    """The options of an experiment on its data set."""
     return CONFIG.experiment(wildcards.dataset, wildcards.experiment)
 
 
 def found_for_training(wildcards):
-    """Digests of what a training finds on this machine: checkpoints, and programs that choose the epoch."""
+    """Digests of checkpoints, and of tools on this machine that select the epoch."""
     return plain(checkpoint_digests, experiment(wildcards).checkpoints()) | experiment(wildcards).found(TOOLS)
 
 
 def below(dataset, uses):
-    """Named inputs below results/."""
+    """Paths of the files that ``uses`` name, by name."""
     return {name: f"results/{use.path(dataset)}" for name, use in uses.items()}
 
 

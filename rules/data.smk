@@ -1,4 +1,4 @@
-"""Corpora: from a published record, a folder of audio, or nothing at all, to tidy tables."""
+"""Corpora: from a published record, a folder of audio, or synthesis, to tidy tables."""
 
 from earwitness.fetch.records import FETCHED
 
@@ -28,7 +28,7 @@ rule synthesise:
 
 
 def fetched_folders():
-    """The folders that are fetched, each with the data sets that read it."""
+    """The folders to fetch, each with the data sets that read it."""
     folders = {}
     for entry in DATASETS.values():
         if entry.fetched:
@@ -37,7 +37,7 @@ def fetched_folders():
 
 
 def how_to_fetch(root):
-    """Options of the data set that changes nothing in what is fetched: how its entry is written, a mirror, workers."""
+    """Options of the data set, with mirror and workers, which do not affect the fetched content."""
     entries = [entry.options for entry in fetched_folders()[root]]
     changes = {"mirror": next((entry.mirror for entry in entries if entry.mirror), None)}
     if hasattr(entries[0], "workers"):
@@ -46,7 +46,7 @@ def how_to_fetch(root):
 
 
 localrules:
-    fetch,  # compute nodes often have no way out
+    fetch,  # compute nodes often have no internet access
 
 
 rule fetch:

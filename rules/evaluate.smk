@@ -9,12 +9,12 @@ SEED = "results/{dataset}/{experiment}/seed-{seed}"
 
 
 def of_kind(kind):
-    """The experiments that make a kind of prediction, as a pattern."""
+    """A pattern of the experiments that make a kind of prediction."""
     return "|".join(re.escape(name) for name, entry in CONFIG.experiments.items() if kind in entry.KINDS) or "(?!)"
 
 
 def model_of(wildcards):
-    """The files of the model of a seed, none without training."""
+    """The files of a seed's model; none without training."""
     folder = f"results/{wildcards.dataset}/{wildcards.experiment}/seed-{wildcards.seed}"
     return [f"{folder}/{name}" for name in MODEL_FILES.values()] if experiment(wildcards).TRAINED else []
 
@@ -69,12 +69,12 @@ for kind, entry in KINDS.items():
         resources:
             mem_mb=8000,
             runtime=60 + ceil(CONFIG.spice.minutes if entry.uses_tools else 0),
-            tools=TOOLS_JSON,  # where they are; what they are is identified by their digests
+            tools=TOOLS_JSON,  # their places; the content is identified by the digests
         params:
             options=lambda w: experiment(w).settings("scores"),
             kind=kind,
             digests=TOOLS.digests() if entry.uses_tools else {},
-            # What a time limit left out is computed when it is raised.
+            # A raised time limit computes what was left out.
             minutes=CONFIG.spice.minutes if entry.uses_tools else None,
         message:
             "Scoring {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
@@ -103,7 +103,7 @@ rule baselines:
 
 
 def seed_files(wildcards):
-    """All that the seeds of an experiment left: models, predictions and their scores."""
+    """Models, predictions and scores of all seeds of an experiment."""
     options = experiment(wildcards)
     names = [*MODEL_FILES.values()] if options.TRAINED else []
     for kind in options.KINDS:

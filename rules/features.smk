@@ -7,26 +7,26 @@ CHECKPOINTS = published()
 
 
 def weights_of(wildcards):
-    """The files of an extractor's weights; of a published one also what was found out when it was fetched."""
+    """The files of an extractor's weights; for published ones also the records of their download."""
     files = CONFIG.feature(wildcards.dataset, wildcards.feature).checkpoints().values()
     known = [path for path in files if path.parent == FOLDER and path.name in CHECKPOINTS]
-    own = [path for path in files if path not in known and path.is_file()]  # of others the script tells
-    return [str(path) for path in (*own, *known, *(f"{path}.json" for path in known))]
+    others = [path for path in files if path not in known and path.is_file()]  # the script reports missing ones
+    return [str(path) for path in (*others, *known, *(f"{path}.json" for path in known))]
 
 
 def files_of(wildcards):
-    """The files of features from elsewhere, as far as they are there; where none is, the script tells."""
+    """The existing files of external features; the script reports if there are none."""
     options = CONFIG.feature(wildcards.dataset, wildcards.feature)
     return [str(path) for path in options.places().values() if path.is_file()]
 
 
 localrules:
-    checkpoint,  # compute nodes often have no way out
+    checkpoint,  # compute nodes often have no internet access
 
 
 rule checkpoint:
     output:
-        # What is there already is not removed before the rule runs: a file put by hand is checked and taken.
+        # Existing files are not removed before the rule runs: a file put there by hand is checked and used.
         file=update("resources/checkpoints/{file}"),
         found=update("resources/checkpoints/{file}.json"),
     log:
@@ -65,7 +65,7 @@ rule features:
         "../envs/earwitness.yaml"
     threads: 8
     resources:
-        mem_mb=16000,  # as many processes as fit in it
+        mem_mb=16000,  # limits the number of processes
         runtime=240,
         clips_per_shard=lambda w: CONFIG.feature(w.dataset, w.feature).clips_per_shard,  # changes no content
     params:
@@ -95,7 +95,7 @@ rule import_features:
     resources:
         mem_mb=2000,
         runtime=120,
-        folder=lambda w: CONFIG.feature(w.dataset, w.feature).folder,  # what is in it counts, not where it is
+        folder=lambda w: CONFIG.feature(w.dataset, w.feature).folder,  # the content matters, not the place
     params:
         options=lambda w: CONFIG.feature(w.dataset, w.feature).model_dump(
             exclude={"clips_per_shard", "trained_on", "folder"}

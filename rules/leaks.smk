@@ -1,4 +1,4 @@
-"""The leak audit: a data set against itself, and against lists of what models were trained on."""
+"""The leak audit: overlap between the splits of a data set, and with lists of training data."""
 
 import os
 from functools import cache
@@ -7,14 +7,14 @@ from earwitness.files import sha256
 
 
 def list_files(dataset):
-    """The files of the id lists that concern a data set, whether they are there or not."""
+    """The files of the id lists that concern a data set, whether they exist or not."""
     lists = (CONFIG.id_lists[name] for name in CONFIG.audited(dataset))
     return [Path(path).expanduser() for entry in lists for path in entry.files]
 
 
 @cache
 def list_state(path):
-    """Digest of a list's file; one that is not there yet is noticed when it comes."""
+    """Digest of a list's file; a missing one is noticed when it appears."""
     return sha256(path) if is_readable(path) else "absent"
 
 
@@ -24,10 +24,10 @@ def is_readable(path):
 
 @cache
 def listed_corpora(dataset):
-    """The tables of the data sets that the lists name, and their state where the DAG is to leave them as they are.
+    """The corpora of the data sets that lists name: tables, and "made" or the digests of tables that are not remade.
 
-    A list is no reason to fetch a data set: one that is not there is told in the audit, and noticed when it comes. Of
-    one whose corpus is there, while its recordings would have to be fetched, the corpus is read as it is.
+    A list does not cause a data set to be fetched: a missing one is reported in the audit, and noticed when it appears.
+    If the corpus exists but its recordings would have to be fetched, the corpus is read as it is.
     """
     names = dict.fromkeys(filter(None, (CONFIG.id_lists[name].dataset for name in CONFIG.audited(dataset))))
     tables = {name: [Path(f"results/{name}/corpus/{table}.csv") for table in ("clips", "sources")] for name in names}
@@ -38,7 +38,7 @@ def listed_corpora(dataset):
 
 
 def made_for_lists(dataset):
-    """Those of the tables that are made, or made anew, before the audit."""
+    """Those of the tables that the DAG makes before the audit."""
     return [str(path) for paths, state in listed_corpora(dataset).values() if state == "made" for path in paths]
 
 

@@ -1,8 +1,8 @@
-"""What metrics need beside the packages, each a target of its own that no scoring asks for."""
+"""Downloads for metrics beyond the packages; separate targets that scoring never requests."""
 
 
 localrules:
-    spice_jars,  # compute nodes often have no way out
+    spice_jars,  # compute nodes often have no internet access
 
 
 rule spice_jars:

@@ -1,4 +1,4 @@
-"""Report: one page for a data set, every experiment beside the published figures."""
+"""Report: one page per data set that compares its experiments with baselines and published figures."""
 
 from earwitness.files import sha256
 
@@ -6,7 +6,7 @@ PUBLISHED = Path(workflow.basedir) / "src/earwitness/report/published.yaml"
 
 
 def page_inputs(wildcards):
-    """What the page shows: results, the scores and curves of all seeds, baselines of all kinds of prediction."""
+    """The content of the page: results, scores and curves of all seeds, baselines of all kinds of prediction."""
     folder, names = f"results/{wildcards.dataset}", CONFIG.experiments_of(wildcards.dataset)
     options = {name: CONFIG.experiment(wildcards.dataset, name) for name in names}
     kinds = [kind for kind in KINDS if any(kind in entry.KINDS for entry in options.values())]

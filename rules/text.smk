@@ -1,4 +1,4 @@
-"""Text: what models read captions by, such as the vocabulary of the training captions; a rule for each kind."""
+"""Text: representations of captions for models, such as a vocabulary; one rule per kind."""
 
 for kind, entry in registry.TEXTS.items():
 

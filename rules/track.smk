@@ -1,4 +1,4 @@
-"""Tracking: one job makes the MLflow store before parallel jobs write to it."""
+"""Tracking: one job creates the MLflow store before parallel jobs write to it."""
 
 
 rule tracking_store:

@@ -1,20 +1,21 @@
-"""Training: one experiment with one seed; the work folder results/.work outlasts a failed or killed run.
+"""Training: one experiment with one seed; the work folder results/.work is kept after a failed or killed run.
 
-Experiments that differ in prediction or evaluation alone share one training: the first of them trains, the others take
-its model over.
+Experiments that differ only in prediction or scoring share one training: the first of them trains, the others reuse its
+model.
 """
 
 from earwitness.systems.interface import MODEL_FILES
 
 
 def owner_of(wildcards):
-    """The folder of the training that is shared; empty for an experiment that trains itself."""
+    """The folder of the shared training; "" for an experiment that trains itself."""
     owner = CONFIG.trained_as(wildcards.dataset, wildcards.experiment)
     shared = owner != wildcards.experiment
     return f"results/{wildcards.dataset}/{owner}/seed-{wildcards.seed}" if shared else ""
 
 
 def training_inputs(wildcards):
+    """The inputs of training, or the model of the shared training."""
     if owner := owner_of(wildcards):
         return {name: f"{owner}/{file}" for name, file in MODEL_FILES.items()}
     return below(wildcards.dataset, experiment(wildcards).training_inputs())
@@ -38,7 +39,7 @@ rule train:
         mem_mb=16000,
         runtime=1440,
         loaders=lambda w: experiment(w).train.workers,  # changes no content
-        tools=TOOLS_JSON,  # where they are; what is used of them is identified by its digest
+        tools=TOOLS_JSON,  # their places; the used content is identified by its digest
     params:
         options=lambda w: experiment(w).settings("weights"),
         checkpoints=found_for_training,

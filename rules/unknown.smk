@@ -1,8 +1,8 @@
-"""Targets that no other rule makes are answered with what there is; included last, since it looks at all the others."""
+"""Messages for targets that no other rule makes; included last, since it inspects all other rules."""
 
 
 def made_by_rules():
-    """A regular expression of what stands after results/ in every path that a rule makes."""
+    """A regular expression of the part after results/ of all outputs of rules."""
     patterns = (output.regex().pattern for rule in workflow.rules for output in rule.output)
     bare = (re.sub(r"\(\?P<\w+>", "(?:", pattern) for pattern in patterns)
     return "|".join(pattern.removeprefix("results/").removesuffix("$") for pattern in bare)

@@ -81,3 +81,12 @@ def test_only_tests_and_benchmarks_refer_to_shared_data(tracked):
         inside = path.relative_to(ROOT).parts[0]
         if inside not in ("tests", "benchmarks") and path.suffix in {".py", ".smk", ".yaml", ".md", ".toml", ""}:
             assert "../shared" not in path.read_text(encoding="utf-8"), path
+
+
+def test_the_map_in_the_readme_names_every_room():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Map\n")[2]
+    named = {name for cell in re.findall(r"^\| (.+?) \|", text, re.MULTILINE) for name in re.findall(r"`(.+?)`", cell)}
+    library = ROOT / "src" / "earwitness"
+    rooms = {path.stem for path in library.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    folders = {"rules/", "workflow/scripts/", "config/", "envs/", "profiles/", "tests/", "benchmarks/", "docs/"}
+    assert named == rooms - {"__init__"} | folders | {"src/earwitness/", "Snakefile"}

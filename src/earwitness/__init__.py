@@ -1,3 +1,3 @@
 """Earwitness: from raw audio to captions, retrieval and sound event detection, in one DAG."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

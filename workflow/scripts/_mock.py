@@ -1,4 +1,4 @@
-"""Scripts run by hand: the `snakemake` that they read, built from the rules for a command line or a notebook.
+"""For scripts run by hand: the `snakemake` object, built from the rules for a command line or a notebook.
 
 Snakemake is imported inside the functions: an environment made by conda lacks it, and jobs of a run do not need it.
 """

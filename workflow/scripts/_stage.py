@@ -1,4 +1,4 @@
-"""What every script shares: running by hand, a log file beside the terminal, and messages instead of tracebacks."""
+"""Shared by all scripts: running by hand, a log file beside the terminal, and messages instead of tracebacks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-# An environment that conda made holds what the library needs, not the library.
+# A conda environment has the dependencies of the library, but not the library.
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from _mock import from_command_line
@@ -30,7 +30,7 @@ class _Both:
         self.terminal.flush()
 
     def _log(self, text: str) -> None:
-        # On a full disk the message on the terminal is what counts.
+        # With a full disk, at least the terminal shows the message.
         with suppress(OSError):
             self.log.write(text)
             self.log.flush()
@@ -44,18 +44,18 @@ class _Both:
 
 @contextmanager
 def stage(script: dict) -> Iterator:
-    """Run a rule's work, and yield the `snakemake` of its script: standard error goes to the log too, bad input ends it
-    with a message and exit code 1.
+    """Yield the `snakemake` of a script: standard error also goes to the log, and invalid input ends the script with a
+    message and exit code 1.
 
     Args:
-        script: The script's ``globals()``. Without a `snakemake` there the script is run by hand, for the wildcards of
+        script: The script's ``globals()``. Without a `snakemake` in them the script is run by hand, with wildcards from
             the command line.
     """
     terminal, log = sys.stderr, None
     try:
         snakemake = script.get("snakemake") or from_command_line(Path(script["__file__"]))
         for path in (*snakemake.log, *snakemake.output):
-            Path(path).parent.mkdir(parents=True, exist_ok=True)  # Snakemake has done so
+            Path(path).parent.mkdir(parents=True, exist_ok=True)  # as Snakemake does
         log = Path(snakemake.log[0]).open("w", encoding="utf-8")  # noqa: SIM115 (closing may fail on a full disk)
         sys.stderr = _Both(terminal, log)
         yield snakemake
@@ -63,10 +63,10 @@ def stage(script: dict) -> Iterator:
         print(f"\n{error}\n", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nInterrupted: what was finished is kept. Run the same command to go on.\n", file=sys.stderr)
+        print("\nInterrupted: finished work is kept. Run the same command to resume.\n", file=sys.stderr)
         sys.exit(130)
     except Exception:
-        traceback.print_exc(file=sys.stderr)  # into the log too: on a cluster there is no terminal
+        traceback.print_exc(file=sys.stderr)  # into the log, since there may be no terminal on a cluster
         sys.exit(1)
     finally:
         sys.stderr = terminal

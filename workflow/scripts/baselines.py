@@ -1,4 +1,4 @@
-"""Score what systems of a kind are compared with."""
+"""Compute the baselines of one kind of prediction."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Bring the public checkpoint of an extractor."""
+"""Fetch the public checkpoint of an extractor."""
 
 from pathlib import Path
 

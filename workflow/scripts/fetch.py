@@ -1,4 +1,4 @@
-"""Bring a published data set into its folder."""
+"""Fetch a published data set into its folder."""
 
 import json
 

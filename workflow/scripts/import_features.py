@@ -1,4 +1,4 @@
-"""Take one split of a feature over from files of the retrieval literature."""
+"""Import one split of external features in the layout of the retrieval literature."""
 
 from pathlib import Path
 

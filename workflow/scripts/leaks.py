@@ -1,4 +1,4 @@
-"""Look for clips that are in several splits, or in lists of what models were trained on."""
+"""Search for clips that are in several splits, or in lists of training data."""
 
 import sys
 from pathlib import Path
@@ -13,5 +13,5 @@ if __name__ == "__main__":
         datasets = {name: Path(corpus) for name, corpus in snakemake.params.datasets.items()}
         out = Path(snakemake.output.counts)
         audit(out.parent, lists, datasets, out)
-        told = summary(read_audit(out))
-        print(f"\nLeak audit of {snakemake.wildcards.dataset}\n{told}\n{out}\n", file=sys.stderr)
+        lines = summary(read_audit(out))
+        print(f"\nLeak audit of {snakemake.wildcards.dataset}\n{lines}\n{out}\n", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Bring the jars that SPICE needs."""
+"""Fetch the jars of SPICE."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Make what models read captions by."""
+"""Make the files of one text from a corpus."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Make the MLflow store."""
+"""Create the MLflow store."""
 
 import sys
 from pathlib import Path
@@ -9,4 +9,4 @@ from earwitness.tracking.publish import prepare_store
 if __name__ == "__main__":
     with stage(globals()) as snakemake:
         if not prepare_store(snakemake.params.uri, Path(snakemake.output[0])):
-            print(f"MLflow's store cannot be reached ({snakemake.output[0]} says why).", file=sys.stderr)
+            print(f"The MLflow store cannot be reached ({snakemake.output[0]} says why).", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Train one experiment with one seed, or take over the training that it shares."""
+"""Train one experiment with one seed, or reuse a shared training."""
 
 import json
 from pathlib import Path
