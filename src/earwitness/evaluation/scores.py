@@ -188,7 +188,7 @@ def _table(path: Path) -> pd.DataFrame:
         raise EarwitnessError(f"{path} does not exist.")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # pandas' own errors, and bytes that are not UTF-8, are of this kind
+    except ValueError as error:  # includes pandas' errors, and bytes that are not UTF-8
         raise EarwitnessError(f"{path} is not a table of comma-separated values in UTF-8: {error}") from error
     if table.empty:
         raise EarwitnessError(f"{path} holds no scores: it has no rows.")

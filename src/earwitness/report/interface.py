@@ -56,7 +56,9 @@ class KindPage:
         optional = [name for name in present if self.kind.metric(name).column is False]
         of_kind = {name for experiment in found for name in experiment.result["kinds"][self.kind.name]["metrics"]}
         order = {metric.name: place for place, metric in enumerate(self.kind.metrics)}
-        optional = sorted(of_kind.intersection(optional), key=lambda name: order.get(name.split(".")[0], 99))
+        # A list, so that metrics of one place keep the order of the experiments.
+        optional = [name for name in dict.fromkeys(optional) if name in of_kind]
+        optional.sort(key=lambda name: order.get(name.split(".")[0], 99))
         names = dict.fromkeys([*known, *optional])
         return {name: self.kind.metric(name).label for name in names}
 

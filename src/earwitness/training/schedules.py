@@ -1,4 +1,4 @@
-"""Learning rate schedules without state of their own, so that resuming needs nothing beyond ``last.ckpt``.
+"""Stateless learning rate schedules, so that resuming needs nothing beyond ``last.ckpt``.
 
 Each returns a factor of the base rate. A schedule by epochs uses ``moment.epoch``, one by steps ``moment.step``, and
 ``plateau`` the validation history, which is in the checkpoint.
