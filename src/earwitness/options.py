@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -109,6 +109,8 @@ class DatasetOptions(Entry):
     """What every data set has, whatever its layout."""
 
     STAGES = ("audio", "corpus")
+    if TYPE_CHECKING:  # each layout has it, as a Literal
+        layout: str
 
     # What comparison.html and `make demo` ask for, sweeps by their name; null: all that extend no other experiment.
     experiments: Annotated[list[Name] | None, Changes("nothing")] = None
@@ -158,6 +160,8 @@ class FeatureOptions(Entry):
     """What every feature has, whatever its extractor."""
 
     STAGES = ("frames",)
+    if TYPE_CHECKING:  # each extractor has it, as a Literal
+        extractor: str
 
     trained_on: Annotated[list[Name], Changes("nothing")] = []  # id lists of what its extractor was trained on
     # At most; what a killed extraction loses, for each worker.
@@ -224,6 +228,8 @@ class ExperimentOptions(Entry):
     KINDS: ClassVar[tuple[str, ...]]
     # A trained system has the field `train: TrainingOptions`; False: it predicts from what it reads.
     TRAINED: ClassVar[bool] = True
+    if TYPE_CHECKING:
+        train: TrainingOptions
 
     system: str
     seeds: Annotated[

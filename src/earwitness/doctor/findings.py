@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Thread
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-OK, NOTE, FAIL = "ok", "note", "FAIL"
+OK: Final = "ok"
+NOTE: Final = "note"
+FAIL: Final = "FAIL"
 
 ANSWER_SECONDS = 5  # for a server
 PROGRAM_SECONDS = 15  # for Java to print its version, and for a disk to grant a lock
