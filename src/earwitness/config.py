@@ -22,7 +22,6 @@ from earwitness import registry
 from earwitness.errors import ConfigError, listed, nearest
 from earwitness.expand import expand, merge
 from earwitness.options import (
-    RecordingsOptions,
     SPLITS,
     CheckpointsOptions,
     DatasetOptions,
@@ -31,6 +30,7 @@ from earwitness.options import (
     IdListOptions,
     Name,
     Options,
+    RecordingsOptions,
     SentenceModelsOptions,
     SpiceOptions,
     TextOptions,
@@ -191,7 +191,10 @@ class Config:
         if dataset not in self.datasets:
             hint = "or is its --configfile missing from the command?"
             problems.append(f"data set {dataset!r}: {nearest(dataset, self.datasets)} ({hint})")
-        named: dict[str, tuple[str, Collection[str]]] = {"features": ("feature", self.features), "text": ("text", self.texts)}
+        named: dict[str, tuple[str, Collection[str]]] = {
+            "features": ("feature", self.features),
+            "text": ("text", self.texts),
+        }
         if below in named and name not in named[below][1]:
             kind, known = named[below]
             problems.append(f"{kind} {name!r}: {nearest(name, known)}")
@@ -218,7 +221,12 @@ class Config:
                 if value not in asked:
                     yield f"datasets.{dataset}.experiments: {value!r}; {nearest(value, asked)}"
             overrides = options.overrides
-            known_by_kind: dict[str, Collection[str]] = {"features": self.features, "texts": self.texts, "systems": registry.SYSTEMS}
+            known_by_kind: dict[str, Collection[str]]
+            known_by_kind = {
+                "features": self.features,
+                "texts": self.texts,
+                "systems": registry.SYSTEMS,
+            }
             for kind, known in known_by_kind.items():
                 for value in getattr(overrides, kind):
                     if value not in known:
@@ -226,7 +234,11 @@ class Config:
 
     def _bad_uses(self, name: str, entry: ExperimentOptions) -> Iterator[str]:
         """Entries that an experiment reads and that are not there."""
-        known: dict[str, Collection[str]] = {"features": self.features, "text": self.texts, "experiments": self.experiments}
+        known: dict[str, Collection[str]] = {
+            "features": self.features,
+            "text": self.texts,
+            "experiments": self.experiments,
+        }
         written = self._expanded.origin[name]
         for use in entry.uses():
             if use.stage in known and use.entry not in known[use.stage]:

@@ -31,8 +31,8 @@ class Dataset:
         self.name = name
         self.options: Any = options  # of the layout's own model
         self.synthesised = not isinstance(options, RecordingsOptions)
-        recordings = isinstance(options, RecordingsOptions)
-        root = Path(options.audio).expanduser() if recordings else results / name / "audio"
+        folder = Path(options.audio).expanduser() if isinstance(options, RecordingsOptions) else None
+        root = folder or results / name / "audio"
         self.root = root.resolve() if ".." in root.parts else root  # logs are named after it, and stay in their folder
 
     @cached_property

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 OK: Final = "ok"
 NOTE: Final = "note"
 FAIL: Final = "FAIL"
+Mark = Literal["ok", "note", "FAIL"]
 
 ANSWER_SECONDS = 5  # for a server
 PROGRAM_SECONDS = 15  # for Java to print its version, and for a disk to grant a lock
@@ -24,7 +25,7 @@ PROGRAM_SECONDS = 15  # for Java to print its version, and for a disk to grant a
 class Finding:
     """One line of the report; ``advice`` says what to do, where there is anything to do."""
 
-    mark: Literal["ok", "note", "FAIL"]
+    mark: Mark
     what: str
     advice: str = ""
 

@@ -13,7 +13,7 @@ from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.doctor.asked import RESOURCES, RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, gigabytes
 from earwitness.errors import EarwitnessError
-from earwitness.features.external_options import SPLIT_FOLDERS
+from earwitness.features.external_options import SPLIT_FOLDERS, ExternalOptions
 from earwitness.fetch.records import WORK
 from earwitness.fetch.videos import CLIP_SECONDS
 from earwitness.options import SPLITS, FeatureOptions
@@ -117,7 +117,7 @@ def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, fo
 
     Of external features the files that are read; None where the size is unknown.
     """
-    if not options.computed:
+    if isinstance(options, ExternalOptions):
         try:
             files = options.files()
         except EarwitnessError:

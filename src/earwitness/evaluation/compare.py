@@ -201,13 +201,13 @@ def _references_differ(runs: list[Run], pair: Pair) -> bool:
     for table, known in zip(tables, digests, strict=True):
         if table is None or not table.is_file() or known != {sha256(table)}:
             return True
-    first, second = (captions_by_clip(table, pair.shared) for table in tables)
+    first, second = (captions_by_clip(table, pair.shared) for table in tables if table is not None)
     return any(sorted(first[clip_id]) != sorted(second[clip_id]) for clip_id in pair.shared)
 
 
 def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
     """The settings of scoring that both name and that differ, but for those of how files are read: [of a, of b]."""
-    differing = {}
+    differing: dict[str, list[Any]] = {}
     for pair in pairs:
         a, b = pair.a.seeds[0].settings, pair.b.seeds[0].settings
         differing |= {
@@ -218,10 +218,11 @@ def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
 
 def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
     """How many of the shared clips are other recordings in the one data set than in the other."""
-    if any(run.corpus is None for run in runs):
+    corpora = [run.corpus for run in runs if run.corpus is not None]
+    if len(corpora) < len(runs):
         return None
-    tables = [run.corpus / "clips.csv" for run in runs]
-    if runs[0].corpus.resolve() == runs[1].corpus.resolve():
+    tables = [corpus / "clips.csv" for corpus in corpora]
+    if corpora[0].resolve() == corpora[1].resolve():
         return 0
     if not all(table.is_file() for table in tables):
         return None
@@ -238,13 +239,14 @@ def _compared(name: str, runs: list[Run], pairs: dict[str, Pair]) -> dict[str, A
     reasons = {run.name: entry["reason"] for run, entry in zip(runs, entries, strict=True) if entry["value"] is None}
     same = len(reasons) == len(runs) and len(set(reasons.values())) == 1  # both lack it alike
     lacking = list(set(reasons.values())) if same else [f"{name}: {reason}" for name, reason in reasons.items()]
-    statistics = [scored.statistics(name, pair.shared) for scored in (pair.a, pair.b)]
-    if not lacking and None not in statistics:
-        return bootstrap.difference(*statistics)
+    a, b = statistics = [scored.statistics(name, pair.shared) for scored in (pair.a, pair.b)]
+    if not lacking and a is not None and b is not None:
+        return bootstrap.difference(a, b)
     known = [_value(*found, pair.lists_differ) for found in zip(entries, statistics, strict=True)]
     reason = "; ".join(lacking) or "nothing was kept of the clips that it could be computed from again"
-    difference = None if None in known else known[1] - known[0]
-    return {"a": known[0], "b": known[1], "difference": difference, "ci95": None, "p_value": None, "reason": reason}
+    first, second = known
+    difference = None if first is None or second is None else second - first
+    return {"a": first, "b": second, "difference": difference, "ci95": None, "p_value": None, "reason": reason}
 
 
 def _has(name: str, pair: Pair) -> bool:
@@ -273,6 +275,7 @@ def _moved(metric: str | None, pairs: dict[str, Pair]) -> dict[str, Any]:
         return {"metric": None, "clips": []}
     pair = known[metric]
     a, b = (scored.by_clip(metric, pair.shared) for scored in (pair.a, pair.b))
+    assert a is not None and b is not None  # `known` has what both have of each clip
     distance = np.nan_to_num(np.abs(b - a))
     order = [row for row in np.argsort(-distance, kind="stable")[:MOVED] if distance[row] > 0]
     clips = [

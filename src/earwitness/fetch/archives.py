@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import py7zr
 from tqdm import tqdm
@@ -303,7 +303,7 @@ def _unsafe(members: list[_Member]) -> Iterator[str]:
 
 def _clashes(members: list[_Member]) -> Iterator[str]:
     """Members that would become one file, on some file system at least: case and Unicode form do not count."""
-    files, folders = defaultdict(list), dict[str, str]()
+    files, folders = defaultdict(list), dict[PurePosixPath, str]()
     for member in members:
         folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", member.name).casefold())
         path = PurePosixPath(folded)
@@ -352,7 +352,7 @@ class _Writer(io.BufferedWriter, py7zr.Py7zIO):
         super().__init__(io.FileIO(path, "xb"))
         self.meter = meter
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         self.meter.count(data)
         return super().write(data)
 

@@ -6,6 +6,7 @@ A part outlives kills and broken connections; it is renamed only when size and d
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import os
 import re
@@ -189,7 +190,7 @@ class _Part:
         write_json(self._note, {"url": self.url, "validator": validator, "bytes": total})
         self._bar.reset(total)
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: builtins.bytes) -> None:
         self._file.write(data)
         self._file.flush()
         self.hashes.add(data)

@@ -125,7 +125,7 @@ def difference(a: Sequence[Statistic], b: Sequence[Statistic], seed: int = 0) ->
         known = {name: found if np.isfinite(found) else None for name, found in values.items()}
         return known | {"difference": None, "ci95": None, "p_value": None, "reason": reason}
     observed = values["b"] - values["a"]
-    found = values | {"difference": observed, "ci95": None, "p_value": None}
+    found: dict[str, Any] = values | {"difference": observed, "ci95": None, "p_value": None}
     if a[0].clips == 1:
         return found | {"reason": "there is only one clip"}
     try:
@@ -187,11 +187,12 @@ def _over_seeds(seeds: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
 
 def _averaged_first(seeds: Sequence[Statistic]) -> Sequence[Statistic]:
     """Means of equally many values each are averaged over seeds before anything is drawn: the same, but cheaper."""
-    if not all(isinstance(statistic, Sums) and statistic.formula == "mean" for statistic in seeds):
+    means = [statistic for statistic in seeds if isinstance(statistic, Sums) and statistic.formula == "mean"]
+    if len(means) < len(seeds):
         return seeds
-    if any(not np.array_equal(statistic.columns[:, 1], seeds[0].columns[:, 1]) for statistic in seeds):
+    if any(not np.array_equal(statistic.columns[:, 1], means[0].columns[:, 1]) for statistic in means):
         return seeds
-    return [Sums("mean", np.mean([statistic.columns for statistic in seeds], axis=0))]
+    return [Sums("mean", np.mean([statistic.columns for statistic in means], axis=0))]
 
 
 def _draws(clips: int, seed: int, resamples: int) -> Iterator[np.ndarray]:

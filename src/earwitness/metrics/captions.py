@@ -19,6 +19,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -132,7 +133,7 @@ def validate(candidates: Mapping[str, str], references: Mapping[str, Sequence[st
         raise EarwitnessError(listed("These captions cannot be scored:", offenders))
 
 
-def _reference_offenders(clip: str, texts) -> list[str]:
+def _reference_offenders(clip: str, texts: Any) -> list[str]:
     """What is wrong with the references of one clip."""
     if isinstance(texts, str):
         return [f"the references of clip {clip!r} are one string, not a list of strings"]
@@ -147,7 +148,7 @@ def _reference_offenders(clip: str, texts) -> list[str]:
     return offenders
 
 
-def _described(value) -> str:
+def _described(value: object) -> str:
     empty = value is None or (isinstance(value, float) and value != value)
     hint = "; an empty cell of a table, perhaps" if empty else ""
     return f"{value!r} ({type(value).__name__}), not text{hint}"
@@ -248,7 +249,7 @@ def _meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarr
 
     archive = java.jar("meteor/meteor-1.5.jar")
     java.jar("meteor/data/paraphrase-en.gz")
-    options = ["-XX:+UseSerialGC", "-Xmx2G", "-jar", archive, "-", "-", "-stdio", "-l", "en", "-norm"]
+    options: list[str | Path] = ["-XX:+UseSerialGC", "-Xmx2G", "-jar", archive, "-", "-", "-stdio", "-l", "en", "-norm"]
     with java.conversation("METEOR", options) as program:
         statistics = []
         for candidate, texts in zip(candidates, references, strict=True):
@@ -322,9 +323,9 @@ def evaluate(
         _add_model_metrics(results, needed, captions, texts, tools)
     if not needed.isdisjoint(vocabulary.NAMES):
         results.metrics |= vocabulary.vocabulary(tokens, references_tokens)
+    tables: tuple[dict[str, Any], ...] = (results.metrics, results.items, results.statistics)
     found, items, statistics = (
-        {name: value for name, value in of.items() if name.split(".")[0] in wanted}
-        for of in (results.metrics, results.items, results.statistics)
+        {name: value for name, value in of.items() if name.split(".")[0] in wanted} for of in tables
     )
     return Evaluation(found, items, statistics, ids, tokens, references_tokens)
 
@@ -332,7 +333,7 @@ def evaluate(
 class _Results:
     """Metrics as they are computed, one after another."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.metrics: dict[str, dict] = {}
         self.items: dict[str, np.ndarray] = {}
         self.statistics: dict[str, Statistic] = {}

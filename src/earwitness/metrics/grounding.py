@@ -223,9 +223,9 @@ def evaluate(
                 curves["th_auc"] = accumulator.curves()
             case Overlap() if not nothing:
                 by_clip["miou"] = accumulator.by_clip()
-    counts = {name: int(number) for name, number in counts.items()}
-    notes = _notes(counts, activations is not None, durations is not None, options)
-    return Evaluation(found, ids, by_clip, statistics, curves, baselines, counts, notes)
+    totals = {name: int(number) for name, number in counts.items()}
+    notes = _notes(totals, activations is not None, durations is not None, options)
+    return Evaluation(found, ids, by_clip, statistics, curves, baselines, totals, notes)
 
 
 def _accumulators(

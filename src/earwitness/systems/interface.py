@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from earwitness import registry
 from earwitness.errors import EarwitnessError
@@ -33,8 +33,10 @@ MODEL_FILES = {"weights": "model.safetensors", "description": "model.json", "eve
 MODEL_SCHEMA = 2  # of model.json
 PREDICTION = "prediction.json"  # in the folder of each kind of prediction: what made it
 
+OptionsT = TypeVar("OptionsT", bound="ExperimentOptions")
 
-class System(ABC):
+
+class System(ABC, Generic[OptionsT]):
     """A system on one data set, with one seed, as the training loop sees it.
 
     A system without training (``TRAINED = False`` of its options) overrides ``load`` alone.
@@ -49,7 +51,7 @@ class System(ABC):
     choice: Choice
     stop: Stop | None = None
 
-    def __init__(self, options: ExperimentOptions, files: Mapping[str, Path], seed: int, tools: Tools):
+    def __init__(self, options: OptionsT, files: Mapping[str, Path], seed: int, tools: Tools):
         """Read what training needs.
 
         Args:
@@ -102,7 +104,7 @@ class System(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, options: ExperimentOptions, folder: Path, files: Mapping[str, Path]) -> Any:
+    def load(cls, options: OptionsT, folder: Path, files: Mapping[str, Path]) -> Any:
         """The model: a Captioner, a Retriever, a Grounder, or several of them at once.
 
         Args:

@@ -81,7 +81,9 @@ class Folder:
 
     def tables(self, root: Path) -> list[Path]:
         """The table, if one is configured and there."""
-        return [path for path in [self._table(root, self.options.table)] if path.is_file()] if self.options.table else []
+        return (
+            [path for path in [self._table(root, self.options.table)] if path.is_file()] if self.options.table else []
+        )
 
     def _table(self, root: Path, table: str) -> Path:
         folder = Path(self.options.tables).expanduser() if self.options.tables else root
