@@ -235,7 +235,8 @@ class Panns(Trunk):
         for block in network.blocks():
             arrange(block, dtype)
             if block.conv1.out_channels >= MANY and block.conv1.weight.device.type == "cpu":
-                block.conv1, block.conv2 = MatrixConv(block.conv1), MatrixConv(block.conv2)
+                part: Any = block
+                part.conv1, part.conv2 = MatrixConv(block.conv1), MatrixConv(block.conv2)
         return network
 
 

@@ -25,9 +25,17 @@ UNDEFINED = 0.05  # share of resamples without a value above which there is no i
 class Scores(Protocol):
     """What ``summarise`` reads of one seed; every ``Evaluation`` of ``earwitness.metrics`` has it."""
 
-    metrics: Mapping[str, Mapping]  # name -> {"value": float} or {"value": None, "reason": str}
-    statistics: Mapping[str, Statistic]  # name -> statistic of the clips, in the order of ``ids``
-    ids: Sequence[str]  # [clips]
+    @property
+    def metrics(self) -> Mapping[str, Mapping]:
+        """Name -> {"value": float} or {"value": None, "reason": str}."""
+
+    @property
+    def statistics(self) -> Mapping[str, Statistic]:
+        """Name -> statistic of the clips, in the order of ``ids``."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """[clips]."""
 
 
 def value(seeds: Sequence[Statistic]) -> float:

@@ -28,6 +28,7 @@ from earwitness.metrics import fluency, java, sentences, spice, vocabulary
 from earwitness.metrics.catalogue import chosen, find, of_kind
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.pairs import require_pairs
+from earwitness.metrics.spice import Settings as SpiceSettings
 from earwitness.metrics.statistics import Statistic, Sums, mean_of
 
 NAMES = [metric.name for metric in of_kind("captioning")]
@@ -83,7 +84,7 @@ class Tools:
         """Digests of the tools that choosing an epoch by the metric ``monitor`` needs."""
         return {"spice": spice.state(self.spice)} if monitor == "spider" else {}
 
-    def spice_settings(self) -> spice.Settings:
+    def spice_settings(self) -> SpiceSettings:
         """How SPICE runs; EarwitnessError without its jars."""
         cache = None if self.spice_cache is None else Path(self.spice_cache)
         return spice.Settings(spice.find(self.spice), cache, self.spice_minutes)

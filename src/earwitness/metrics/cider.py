@@ -33,7 +33,8 @@ class Table(NamedTuple):
 
     def take(self, rows: np.ndarray) -> Table:
         """The same texts with some of the rows."""
-        return Table(*(column[rows] for column in self[:5]), self.norms, self.lengths)
+        text, gram, count, order, weight = (column[rows] for column in self[:5])
+        return Table(text, gram, count, order, weight, self.norms, self.lengths)
 
 
 def ngrams(text: str) -> Counter[tuple[str, ...]]:

@@ -103,12 +103,15 @@ class TrainingBatches(Dataset):
         unpaired = [self.captions.ids[row] for row in negatives[rows]] if negatives is not None and drawn else None
         length = self.fixed + 1 if self.fixed else max(map(len, ids + (unpaired or []))) + self.extra
         frames = np.stack([self.store[self.captions.clip_ids[clip]] for clip in clips])
-        negative = self._padded(unpaired, length) if unpaired else (None, None)
+        positive, words = self._padded(ids, length)
+        negative, negative_words = self._padded(unpaired, length) if unpaired else (None, None)
         return Batch(
             torch.from_numpy(frames),
             torch.from_numpy(clip_of_row),
-            *self._padded(ids, length),
-            *negative,
+            positive,
+            words,
+            negative,
+            negative_words,
             torch.from_numpy(sources),
         )
 
