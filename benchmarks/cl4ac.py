@@ -35,7 +35,6 @@ import numpy as np
 import pandas as pd
 import published
 import torch
-from earwitness.systems.cl4ac.task import Cl4acTask, caption_memory
 from torch import Tensor
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, write_table
@@ -46,6 +45,7 @@ from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.batches import Batch, TrainingBatches
 from earwitness.systems.cl4ac.network import Cl4ac
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions
+from earwitness.systems.cl4ac.system import Cl4acSystem, caption_memory
 from earwitness.text.vocabulary import EOS, SOS, Vocabulary
 
 PARTS = {"faithful": "training step", "grouped": "training step, per caption", "decoding": "decoding, per batch"}
@@ -100,32 +100,32 @@ class Bench:
     def __init__(self, sizes: Sizes, folder: Path, seed: int = 0):
         self.sizes, self.seed = sizes, seed
         files = make_data(sizes, folder, np.random.default_rng(seed))
-        self.task = Cl4acTask(options_of(sizes), files, seed)
+        self.system = Cl4acSystem(options_of(sizes), files, seed)
         self.published = published.PublishedCl4ac(sizes.mels, sizes.channels, sizes.vocabulary, inner=sizes.inner)
         self.share_weights()
 
     def share_weights(self) -> None:
         """Give our weights and statistics to the published network."""
-        self.published.load_state_dict(self.task.network.state_dict())
+        self.published.load_state_dict(self.system.network.state_dict())
 
     def batch(self, **changes: Any) -> Batch:
         """The first batch of the first epoch, with some options changed."""
-        options = changed(self.task.options, **changes)
-        task = self.task
-        return TrainingBatches(task.development, task.batches.captions, task.vocabulary, options, self.seed)[0, 0]
+        options = changed(self.system.options, **changes)
+        system = self.system
+        return TrainingBatches(system.development, system.batches.captions, system.vocabulary, options, self.seed)[0, 0]
 
     # --- training -----------------------------------------------------------------------------------------------
 
     def check_training(self) -> float:
         """Both losses of a batch of two and their gradients agree, without dropout; the largest difference found."""
         batch = self.batch(loss=UNMASKED, batch_size=2)
-        ours = copy.copy(self.task)
-        ours.options = changed(self.task.options, loss=UNMASKED)
-        self.task.network.eval()
+        ours = copy.copy(self.system)
+        ours.options = changed(self.system.options, loss=UNMASKED)
+        self.system.network.eval()
         self.published.eval()
         losses = [ours.losses(batch)["loss"], self.published_loss(batch)]
         gradients = []
-        for network, value in zip((self.task.network, self.published), losses, strict=True):
+        for network, value in zip((self.system.network, self.published), losses, strict=True):
             network.zero_grad()
             value.backward()
             gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
@@ -136,16 +136,16 @@ class Bench:
 
     def published_loss(self, batch: Batch) -> Tensor:
         """The published loss of a batch of pairs."""
-        return published.loss(self.published, batch.frames, batch.ids, batch.negative_ids, self.task.vocabulary.eos)
+        return published.loss(self.published, batch.frames, batch.ids, batch.negative_ids, self.system.vocabulary.eos)
 
     def training(self, part: str, repetitions: int) -> Row:
         """Time a training step of each side: ``faithful`` or ``grouped``."""
-        task = self.task
+        system = self.system
         batch, pairs = self.batch(batching="grouped" if part == "grouped" else "pairs"), self.batch(loss=UNMASKED)
-        rates = task.options.optim
+        rates = system.options.optim
         adam = torch.optim.Adam(self.published.parameters(), lr=rates.lr, weight_decay=rates.weight_decay)
-        clip = task.options.train.gradient_clip
-        ours = stepper(task.network, task.optimiser(), lambda: task.losses(batch)["loss"], clip)
+        clip = system.options.train.gradient_clip
+        ours = stepper(system.network, system.optimiser(), lambda: system.losses(batch)["loss"], clip)
         theirs = stepper(self.published, adam, lambda: self.published_loss(pairs), clip)
         for step in (ours, theirs):  # once untimed
             step()
@@ -157,7 +157,7 @@ class Bench:
     def prepare_decoding(self) -> Tensor:
         """Let captions follow the audio and end after ``LENGTHS`` words; the clips to caption."""
         frames = self.batch().frames
-        network, vocabulary = self.task.network, self.task.vocabulary
+        network, vocabulary = self.system.network, self.system.vocabulary
         let_audio_matter(network, frames)
         with torch.inference_mode():
             memory = network.encode(frames)
@@ -169,30 +169,30 @@ class Bench:
     def ours_greedy(self, frames: Tensor) -> list[list[int]]:
         """Our captions, as prediction makes them."""
         with torch.inference_mode():
-            memory = self.task.network.encode(frames)
-        return caption_memory(self.task.network, self.task.vocabulary, self.task.options.decode, memory)[0]
+            memory = self.system.network.encode(frames)
+        return caption_memory(self.system.network, self.system.vocabulary, self.system.options.decode, memory)[0]
 
     def published_greedy(self, frames: Tensor, steps: int) -> list[list[int]]:
         """The published captions, each cut at its first <eos>."""
-        vocabulary = self.task.vocabulary
+        vocabulary = self.system.vocabulary
         rows = published.greedy(self.published, frames, vocabulary.sos, vocabulary.eos, steps).tolist()
         return [row[: row.index(vocabulary.eos)] if vocabulary.eos in row else row for row in rows]
 
     def check_logits(self) -> float:
         """Word and match logits of a batch of captions agree at all positions; the largest difference found."""
-        batch, network = self.batch(), self.task.network
+        batch, network = self.batch(), self.system.network
         inputs = batch.ids[:, :-1]
         with torch.inference_mode():
             hidden = network.hidden(inputs, network.encode(batch.frames), batch.clip_of_row)
             ours = network.word_head(hidden), network.match_logits(hidden, batch.words)
-            theirs = self.published(batch.frames, inputs, self.task.vocabulary.eos)
+            theirs = self.published(batch.frames, inputs, self.system.vocabulary.eos)
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
         return max(float((a - b).abs().max()) for a, b in zip(ours, theirs, strict=True))
 
     def decoding(self, repetitions: int, steps: int = published.WORDS) -> tuple[Row, list[list[int]]]:
         """Time greedy decoding of each side, the published one for ``steps`` steps, scaled to 35; and our captions."""
         frames = self.prepare_decoding()
-        self.task.network.eval()
+        self.system.network.eval()
         self.published.eval()
         self.check_logits()
         row, ours, theirs = side_by_side(
@@ -357,7 +357,7 @@ def run(sizes: Sizes, parts: list[str], repetitions: int, steps: int = published
         for part in parts:
             timed = bench.decoding(repetitions, steps)[0] if part == "decoding" else bench.training(part, repetitions)
             rows.append(timed)
-        bench.task.development.close()
+        bench.system.development.close()
         return rows
 
 

@@ -30,7 +30,7 @@ import numpy as np
 import soundfile
 
 from earwitness.config import validated
-from earwitness.options import SPLITS, VocabularyOptions
+from earwitness.options import SPLITS, Use, VocabularyOptions
 
 SHARES = {"development": 3, "validation": 1, "evaluation": 1}  # fifths of the clips
 FEATURE = {"extractor": "logmel", "sample_rate": 16000, "fmax": 8000, "hop": 64, "seconds": 3}
@@ -133,11 +133,11 @@ def training(folder: Path) -> None:
 
 def prediction(folder: Path) -> None:
     """Caption the clips to evaluate on."""
-    from earwitness.prediction.stage import predict
+    from earwitness.evaluation.predict import predict
 
     options = validated("experiments", EXPERIMENT)
-    model, description = folder / "model.safetensors", folder / "model.json"
-    predict(options, model, description, inputs(folder, options.prediction_inputs()), folder / "captions.csv", THREADS)
+    files = inputs(folder, options.prediction_inputs())
+    predict(options, "captioning", files, folder / "corpus", folder, THREADS)
 
 
 STAGES: dict[Callable[[Path], None], tuple[str, ...]] = {  # the splits that each works on
@@ -149,11 +149,12 @@ STAGES: dict[Callable[[Path], None], tuple[str, ...]] = {  # the splits that eac
 }
 
 
-def inputs(folder: Path, wanted: dict[str, str]) -> dict[str, Path]:
-    """The places of the files that a system names below a data set's results."""
-    tables = ("clips.csv", "captions.csv")
-    names = {key: Path(path).name for key, path in wanted.items()}
-    return {key: folder / "corpus" / name if name in tables else folder / name for key, name in names.items()}
+def inputs(folder: Path, wanted: dict[str, Use]) -> dict[str, Path]:
+    """The places of the files that a system reads."""
+    return {
+        name: folder / "corpus" / use.file if use.stage == "corpus" else folder / use.file
+        for name, use in wanted.items()
+    }
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------

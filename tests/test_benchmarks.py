@@ -30,7 +30,7 @@ def bench(module, tmp_path):
     cl4ac = module("cl4ac")
     bench = cl4ac.Bench(cl4ac.Sizes(**TINY), tmp_path)
     yield bench
-    bench.task.development.close()
+    bench.system.development.close()
 
 
 def test_both_sides_have_the_same_loss_gradients_and_captions(bench):
@@ -176,8 +176,8 @@ def test_what_cannot_be_measured_is_reported(module, metrics, monkeypatch):
 
 def test_resamples_of_the_metrics(module, metrics, monkeypatch):
     benchmark = module("metrics")
-    quick = {names: function for names, function in benchmark.captions.METRICS.items() if names != ("meteor",)}
-    monkeypatch.setattr(benchmark.captions, "METRICS", quick)
+    quick = {names: function for names, function in benchmark.captions.OF_TOKENS.items() if names != ("meteor",)}
+    monkeypatch.setattr(benchmark.captions, "OF_TOKENS", quick)
     monkeypatch.setattr(benchmark.bootstrap, "resampled", lambda statistics: np.arange(10.0))
     lines = metrics.run("bootstrap")
     assert any(line.startswith("2,000 resamples: 6 caption metrics, 12 clips: ") for line in lines)

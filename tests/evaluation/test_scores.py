@@ -132,3 +132,20 @@ def test_what_a_foreign_table_leaves_open_is_refused(tmp_path):
         EarwitnessError, match=r"no finite numbers:\n  - row 4, cider_d: 'inf'\n  - row 5, cider_d: 'oops'"
     ):
         read_table_of_scores(path)
+
+
+def test_results_of_the_earlier_form_are_refused_once_and_others_are_not(tmp_path):
+    from earwitness.evaluation.result import refuse_old_results
+
+    for name in ("clotho/one/seed-0", "clotho/one/seed-1", "mini/two/seed-0"):
+        path = tmp_path / "results" / name / "captioning" / "metrics.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    refuse_old_results(tmp_path / "results")
+    for name in ("clotho/one/seed-0", "clotho/one/seed-1"):
+        (tmp_path / "results" / name / "metrics.json").write_text("{}")
+    with pytest.raises(EarwitnessError) as caught:
+        refuse_old_results(tmp_path / "results")
+    assert [line for line in str(caught.value).splitlines() if line.startswith("  - ")] == [
+        f"  - {tmp_path / 'results/clotho/one'}"
+    ]

@@ -104,7 +104,7 @@ def test_what_was_found_in_a_data_set_is_printed_again(corpus, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("split ") and printed[1].split()[:3] == ["evaluation", "1", "1"]
     assert printed[2:] == [
-        "no column and no folder tells the split, so all clips are evaluation",
+        "no column and no folder gives the split, so all clips are evaluation",
         "clips by sample rate: 1 at 8000 Hz",
     ]
     assert main(["--results", results, "corpus", "mind"]) == 1
@@ -117,6 +117,6 @@ def test_a_report_of_another_version_is_refused(corpus, capsys, content):
     path = corpus / "report.json"
     path.write_text(content, encoding="utf-8")
     assert main(["--results", str(corpus.parents[1]), "corpus", "mine"]) == 1
-    assert f"ask for it again: snakemake --cores 8 {path}" in capsys.readouterr().err
+    assert f"snakemake --cores 8 {path}" in capsys.readouterr().err
     with pytest.raises(MismatchError, match=r"report\.json"):
         split_counts(corpus)

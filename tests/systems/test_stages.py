@@ -11,9 +11,9 @@ from earwitness.files import read_json, sha256, write_json
 from earwitness.prediction.clips import Clips
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.systems.cl4ac.system import Cl4acSystem
-from earwitness.systems.interface import load
+from earwitness.systems.interface import MODEL_FILES, load
 from earwitness.training.events import read_events
-from earwitness.training.stage import OUTPUTS, share_training, train_model
+from earwitness.training.stage import share_training, train_model
 
 STEPS = 4  # an epoch: 16 captions, 4 a batch
 
@@ -40,7 +40,7 @@ def stages(corpus, tmp_path, monkeypatch):
         files = {name: path for name, path in corpus.items() if name != "evaluation"}
 
         def train(self, name, options, seed=0):
-            out = {kind: tmp_path / name / file for kind, file in OUTPUTS.items()}
+            out = {kind: tmp_path / name / file for kind, file in MODEL_FILES.items()}
             train_model("mini", "cl4ac", options, seed, self.files, out, tmp_path / name / "work", threads=1)
             assert not list((tmp_path / name / "work").iterdir())
             return out
@@ -168,9 +168,9 @@ def test_a_model_of_an_earlier_version_is_refused(stages):
 
 def test_a_training_is_shared_by_another_experiment(stages, tmp_path):
     made = stages.train("a", options())
-    out = {kind: tmp_path / "b" / file for kind, file in OUTPUTS.items()}
+    out = {kind: tmp_path / "b" / file for kind, file in MODEL_FILES.items()}
     share_training(made["weights"].parent, out)
-    assert all(out[kind].read_bytes() == made[kind].read_bytes() for kind in OUTPUTS)
+    assert all(out[kind].read_bytes() == made[kind].read_bytes() for kind in MODEL_FILES)
     assert out["weights"].stat().st_ino == made["weights"].stat().st_ino
 
 

@@ -1,0 +1,108 @@
+"""Retrieval and grounding as kinds of prediction: their files, what is scored, baselines, and what is refused."""
+
+import h5py
+import numpy as np
+import pytest
+
+from earwitness.corpora.tables import CAPTIONS, CLIPS, EVENTS, PHRASES, clips_of, read_table, write_rows
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.evaluation.grounding import Grounding
+from earwitness.evaluation.retrieval import Retrieval
+from earwitness.prediction.clips import Clips
+from earwitness.systems.interface import Grounder, Retriever
+
+HOP = 0.1
+CLIPS_OF_SPLIT = 4
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Four evaluation clips of 2 s and one of development: three captions each, the second one with a phrase."""
+    folder = tmp_path / "corpus"
+    names = ["development/x", *(f"evaluation/{number}" for number in range(CLIPS_OF_SPLIT))]
+    rows = [(name, name.split("/")[0], f"{name}.wav", "name", 2.0, 8000, 1, name) for name in names]
+    write_rows(folder / "clips.csv", CLIPS, rows)
+    captions = [(f"{name}#{n}", name, f"caption {n} of {name}") for name in names for n in (1, 2, 3)]
+    write_rows(folder / "captions.csv", CAPTIONS, captions)
+    phrases = [(f"{caption}.1", caption, f"phrase of {name}", 0, 2) for caption, name, _ in captions if "#2" in caption]
+    write_rows(folder / "phrases.csv", PHRASES, phrases)
+    write_rows(folder / "events.csv", EVENTS, [(phrase, 0.5, 1.0) for phrase, *_ in phrases[:-1]])  # the last is silent
+    return folder
+
+
+def clips(corpus):
+    return Clips(list(clips_of(corpus / "clips.csv", "evaluation", "the test")["clip_id"]))
+
+
+class Perfect(Retriever, Grounder):
+    hop, threshold = HOP, 0.4
+
+    def similarity(self, clips, texts):
+        found = [[float(text.endswith(clip_id)) for clip_id in clips.ids] for text in texts]
+        return np.array(found) - 0.001 * np.arange(len(texts))[:, None]  # no two captions are tied
+
+    def activations(self, clips, queries):
+        for _ in queries:
+            activation = np.zeros(20, dtype=np.float32)
+            activation[5:10] = 0.5
+            yield activation
+
+
+def test_a_perfect_retriever_finds_every_clip_and_caption(corpus, tmp_path):
+    kind = Retrieval()
+    kind.predict(Perfect(), clips(corpus), corpus, tmp_path / "seed-0")
+    with h5py.File(tmp_path / "seed-0/similarity.h5") as file:
+        assert file["similarity"].shape == (12, 4) and file["similarity"].dtype == np.float32
+    assert len(read_table(tmp_path / "seed-0/queries.csv", CAPTIONS)) == 12
+    scored = kind.score(tmp_path / "seed-0", corpus, None)
+    assert scored.evaluation.metrics["t2a_r1"]["value"] == scored.evaluation.metrics["a2t_r1"]["value"] == 1
+    assert scored.counts == {"clips_scored": 4, "captions_scored": 12}
+
+
+def test_chance_is_counted(corpus):
+    (chance,) = Retrieval().baselines(corpus)
+    assert chance.metrics["t2a_r1"]["value"] == 1 / 4 and chance.metrics["t2a_r5"]["value"] == 1
+    assert chance.metrics["a2t_r1"]["value"] == pytest.approx(3 / 12)
+    # None of three among the first five of twelve: 9 * 8 * 7 * 6 * 5 / (12 * 11 * 10 * 9 * 8).
+    assert chance.metrics["a2t_r5"]["value"] == pytest.approx(1 - 9 * 8 * 7 * 6 * 5 / (12 * 11 * 10 * 9 * 8))
+
+
+def test_similarities_of_other_clips_or_another_shape_are_refused(corpus, tmp_path):
+    kind = Retrieval()
+    kind.predict(Perfect(), clips(corpus), corpus, tmp_path / "seed-0")
+    table = (corpus / "captions.csv").read_text().replace("evaluation/3#1", "evaluation/3#4")
+    (corpus / "captions.csv").write_text(table)
+    with pytest.raises(MismatchError, match=r"similarity\.h5"):
+        kind.score(tmp_path / "seed-0", corpus, None)
+
+    class Turned(Perfect):
+        def similarity(self, clips, texts):
+            return super().similarity(clips, texts).T
+
+    with pytest.raises(ValueError, match=r"\(4, 12\).*\(12, 4\)"):
+        kind.predict(Turned(), clips(corpus), corpus, tmp_path / "seed-1")
+    assert not list((tmp_path / "seed-1").glob("*"))
+
+
+def test_a_perfect_grounder_finds_every_event_above_its_threshold(corpus, tmp_path):
+    kind = Grounding()
+    kind.predict(Perfect(), clips(corpus), corpus, tmp_path / "seed-0")
+    events = read_table(tmp_path / "seed-0/events.csv", EVENTS)
+    assert list(events["phrase_id"]) == [f"evaluation/{n}#2.1" for n in range(4)]
+    assert np.allclose(events[["onset", "offset"]].to_numpy(dtype=float), [0.5, 1.0])
+    scored = kind.score(tmp_path / "seed-0", corpus, None)
+    assert scored.evaluation.metrics["event_f1"]["value"] == pytest.approx(1)
+    assert scored.settings == {"hop": HOP, "threshold": 0.4}
+    assert scored.counts["phrases_scored"] == 4 and scored.counts["silent_pairs"] == 1
+
+
+def test_all_active_is_the_baseline_of_grounding(corpus):
+    (baseline,) = Grounding().baselines(corpus)
+    assert baseline.metrics["frame_recall"]["value"] == 1
+    assert baseline.metrics["frame_precision"]["value"] == pytest.approx(3 * 0.5 / (4 * 2), abs=0.01)
+
+
+def test_a_corpus_without_phrases_cannot_be_grounded(corpus, tmp_path):
+    write_rows(corpus / "phrases.csv", PHRASES, [])
+    with pytest.raises(EarwitnessError, match=r"phrases\.csv"):
+        Grounding().predict(Perfect(), clips(corpus), corpus, tmp_path)
