@@ -228,7 +228,7 @@ class ExperimentOptions(Entry):
     KINDS: ClassVar[tuple[str, ...]]
     # A trained system has the field `train: TrainingOptions`; False: it predicts from what it reads.
     TRAINED: ClassVar[bool] = True
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # a trained system has it
         train: TrainingOptions
 
     system: str

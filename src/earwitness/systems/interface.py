@@ -39,6 +39,7 @@ OptionsT = TypeVar("OptionsT", bound="ExperimentOptions")
 class System(ABC, Generic[OptionsT]):
     """A system on one data set, with one seed, as the training loop sees it.
 
+    ``class Mine(System[MineOptions])`` is checked with its options; a bare ``System`` takes any.
     A system without training (``TRAINED = False`` of its options) overrides ``load`` alone.
 
     Attributes:
