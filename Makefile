@@ -13,7 +13,7 @@ export PYTHONNOUSERSITE := 1
 
 help:
 	@echo "make demo   install, then train and score two captioners on the miniature data set"
-	@echo "make test   install, then check style and run the tests (some minutes)"
+	@echo "make test   install, then check style and types and run the tests (some minutes)"
 	@echo "make ui     compare runs in MLflow, in the browser"
 
 install: .venv/installed
@@ -40,6 +40,7 @@ test: install lint
 lint: install
 	ruff check .
 	ruff format --check .
+	mypy
 	snakefmt --check Snakefile rules
 
 ui: install

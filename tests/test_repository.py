@@ -33,7 +33,8 @@ def test_lock_names_no_machine():
     assert "+cpu" not in text and "file:" not in text and "--" not in text
 
 
-DEVELOPMENT = {"ruff", "snakefmt", "pytest", "pytest-timeout", "resampy"}
+TYPES = {"mypy", "types-psutil", "types-pyyaml", "types-requests", "types-tqdm"}
+DEVELOPMENT = {"ruff", "snakefmt", "pytest", "pytest-timeout", "pytest-xdist", "resampy"} | TYPES
 TO_BUILD_PSDS = {"cython", "einops", "lazy-dataset"}
 
 

@@ -11,7 +11,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -30,6 +30,7 @@ from earwitness.options import (
     IdListOptions,
     Name,
     Options,
+    RecordingsOptions,
     SentenceModelsOptions,
     SpiceOptions,
     TextOptions,
@@ -45,17 +46,13 @@ RESERVED = ("audio", "baselines", "corpus", "features", "text", "clap")  # other
 @cache
 def model() -> type[Options]:
     """The pydantic model of the whole configuration, with the options of everything in the registry."""
-    dataset = _one_of(registry.LAYOUTS, "layout")
-    feature = _one_of(registry.EXTRACTORS, "extractor")
-    text = _one_of(registry.TEXTS, "kind")
-    experiment = _one_of(registry.SYSTEMS, "system")
     return create_model(
         "Config",
         __base__=Options,
-        datasets=(dict[Name, dataset], ...),
-        features=(dict[Name, feature], ...),
-        texts=(dict[Name, text], ...),
-        experiments=(dict[Name, experiment], ...),
+        datasets=(_entries(registry.LAYOUTS, "layout"), ...),
+        features=(_entries(registry.EXTRACTORS, "extractor"), ...),
+        texts=(_entries(registry.TEXTS, "kind"), ...),
+        experiments=(_entries(registry.SYSTEMS, "system"), ...),
         id_lists=(dict[Name, IdListOptions], {}),
         checkpoints=(CheckpointsOptions, CheckpointsOptions()),
         sentence_models=(SentenceModelsOptions, SentenceModelsOptions()),
@@ -79,12 +76,11 @@ def schema() -> dict[str, Any]:
     return content
 
 
-def _one_of(entries: dict[str, registry.Entry], kind: str) -> Any:
-    """The union of the option models of a registry, discriminated by the key ``kind``."""
+def _entries(entries: dict[str, registry.Entry], kind: str) -> Any:
+    """The type of entries by name: the union of the option models of a registry, discriminated by the key ``kind``."""
     choices = registry.options_of(entries)
-    if len(choices) == 1:
-        return choices[0]
-    return Annotated[Union[choices], Field(discriminator=kind)]  # noqa: UP007 (made at run time)
+    one: Any = choices[0] if len(choices) == 1 else Annotated[Union[choices], Field(discriminator=kind)]  # noqa: UP007
+    return dict.__class_getitem__((Name, one))
 
 
 class Config:
@@ -197,7 +193,10 @@ class Config:
         if dataset not in self.datasets:
             hint = "or is its --configfile missing from the command?"
             problems.append(f"data set {dataset!r}: {nearest(dataset, self.datasets)} ({hint})")
-        named = {"features": ("feature", self.features), "text": ("text", self.texts)}
+        named: dict[str, tuple[str, Collection[str]]] = {
+            "features": ("feature", self.features),
+            "text": ("text", self.texts),
+        }
         if below in named and name not in named[below][1]:
             kind, known = named[below]
             problems.append(f"{kind} {name!r}: {nearest(name, known)}")
@@ -219,12 +218,17 @@ class Config:
                 yield f"experiments.{name}: this name is taken by a folder under results/; choose another"
             yield from self._bad_uses(name, entry)
         asked = [*self.experiments, *self._expanded.sweeps]
-        for dataset, entry in self.datasets.items():
-            for value in entry.experiments or []:
+        for dataset, options in self.datasets.items():
+            for value in options.experiments or []:
                 if value not in asked:
                     yield f"datasets.{dataset}.experiments: {value!r}; {nearest(value, asked)}"
-            overrides = entry.overrides
-            known_by_kind = {"features": self.features, "texts": self.texts, "systems": registry.SYSTEMS}
+            overrides = options.overrides
+            known_by_kind: dict[str, Collection[str]]
+            known_by_kind = {
+                "features": self.features,
+                "texts": self.texts,
+                "systems": registry.SYSTEMS,
+            }
             for kind, known in known_by_kind.items():
                 for value in getattr(overrides, kind):
                     if value not in known:
@@ -232,7 +236,11 @@ class Config:
 
     def _bad_uses(self, name: str, entry: ExperimentOptions) -> Iterator[str]:
         """Entries that an experiment reads but the configuration lacks."""
-        known = {"features": self.features, "text": self.texts, "experiments": self.experiments}
+        known: dict[str, Collection[str]] = {
+            "features": self.features,
+            "text": self.texts,
+            "experiments": self.experiments,
+        }
         written = self._expanded.origin[name]
         for use in entry.uses():
             if use.stage in known and use.entry not in known[use.stage]:
@@ -267,15 +275,15 @@ class Config:
             yield from (
                 f"{place}: {value!r}; {nearest(value, self.id_lists)}" for value in lists if value not in self.id_lists
             )
-        for name, entry in self.id_lists.items():
-            if entry.dataset is not None and entry.dataset not in self.datasets:
-                yield f"id_lists.{name}.dataset: {entry.dataset!r}; {nearest(entry.dataset, self.datasets)}"
+        for name, id_list in self.id_lists.items():
+            if id_list.dataset is not None and id_list.dataset not in self.datasets:
+                yield f"id_lists.{name}.dataset: {id_list.dataset!r}; {nearest(id_list.dataset, self.datasets)}"
 
     def _bad_sources(self) -> Iterator[str]:
         """Folders into which two published records would be fetched."""
         first: dict[str, tuple[str, str]] = {}
         for name, entry in self.datasets.items():
-            if (source := getattr(entry, "source", None)) is not None:
+            if isinstance(entry, RecordingsOptions) and (source := entry.source) is not None:
                 other, known = first.setdefault(str(Path(entry.audio).expanduser()), (name, source))
                 if source != known:
                     yield f"datasets.{name}.source: {source!r} and {known!r} of {other!r} have the same folder"
@@ -283,7 +291,7 @@ class Config:
     def _bad_overrides(self) -> Iterator[str]:
         for dataset, entry in self.datasets.items():
             overrides = entry.overrides
-            checks = [
+            checks: list[tuple[Callable[[str, str], Any], str]] = [
                 *((self.feature, name) for name in overrides.features if name in self.features),
                 *((self.text, name) for name in overrides.texts if name in self.texts),
                 *(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import ENOSPC
+from pathlib import Path
 
 
 class EarwitnessError(Exception):
@@ -43,7 +44,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 @contextmanager
-def report_full_disk(path):
+def report_full_disk(path: str | Path) -> Iterator[None]:
     """Turn "no space left on device" into an EarwitnessError that names the file that could not be written."""
     try:
         yield

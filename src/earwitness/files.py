@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -90,7 +90,7 @@ def code_version() -> str:
     return f"{__version__}+{sources.hexdigest()[:12]}"
 
 
-def provenance(made_by: str, inputs: dict[str, str | os.PathLike] | None = None, **settings: Any) -> dict[str, Any]:
+def provenance(made_by: str, inputs: Mapping[str, str | os.PathLike] | None = None, **settings: Any) -> dict[str, Any]:
     """How a file was made: stage or system, settings, digests of the input files, and version of the code."""
     return {
         "schema": SCHEMA,

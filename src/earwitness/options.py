@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -109,6 +109,8 @@ class DatasetOptions(Entry):
     """Options of every data set, whatever its layout."""
 
     STAGES = ("audio", "corpus")
+    if TYPE_CHECKING:  # each layout has it, as a Literal
+        layout: str
 
     # Shown on comparison.html; the name of a sweep stands for all its experiments. null: all that extend no other one.
     experiments: Annotated[list[Name] | None, Changes("nothing")] = None
@@ -158,6 +160,8 @@ class FeatureOptions(Entry):
     """Options of every feature, whatever its extractor."""
 
     STAGES = ("frames",)
+    if TYPE_CHECKING:  # each extractor has it, as a Literal
+        extractor: str
 
     trained_on: Annotated[list[Name], Changes("nothing")] = []  # id lists of the data its extractor was trained on
     # Upper limit; a killed extraction loses at most this many clips per worker.
@@ -224,6 +228,8 @@ class ExperimentOptions(Entry):
     KINDS: ClassVar[tuple[str, ...]]
     # True requires the field `train: TrainingOptions`; False: the system predicts without training.
     TRAINED: ClassVar[bool] = True
+    if TYPE_CHECKING:  # a trained system has it
+        train: TrainingOptions
 
     system: str
     seeds: Annotated[

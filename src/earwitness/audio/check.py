@@ -58,7 +58,8 @@ def inspect(path: str | os.PathLike) -> AudioFacts:
                 raise AudioError(path, f"is named {path.suffix}, but its contents are {found}; rename or convert it")
             declared = _DECLARED[claimed](path, file, size)
             file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            # What a buffered `open` gives has `readinto`, which its declared type lacks.
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     except OSError as error:
         raise AudioError(path, unreadable(error)) from error
     with open_recording(path) as sound:

@@ -28,9 +28,11 @@ class Dataset:
     """A data set: its entry ``options``, and ``root``, which the paths of its clips start from."""
 
     def __init__(self, name: str, options: DatasetOptions, results: Path = Path("results")):
-        self.name, self.options = name, options
+        self.name = name
+        self.options: Any = options  # of the layout's own model
         self.synthesised = not isinstance(options, RecordingsOptions)
-        root = results / name / "audio" if self.synthesised else Path(options.audio).expanduser()
+        folder = Path(options.audio).expanduser() if isinstance(options, RecordingsOptions) else None
+        root = folder or results / name / "audio"
         self.root = root.resolve() if ".." in root.parts else root  # logs are named after it, and stay in their folder
 
     @cached_property

@@ -133,7 +133,7 @@ class _JsonText:
     def next(self) -> str:
         """The next character that is not blank, which stays unread; "" at the end."""
         while True:
-            self._at = _BLANKS.match(self._text, self._at).end()
+            self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches anywhere
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():

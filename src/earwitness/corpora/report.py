@@ -233,7 +233,7 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
         bare = f"{counted['without_event']} without an event"
         yield f"{split}: {counted['phrases']} phrases ({bare}), {counted['events']} events"
     across, unlisted = report["same_audio"]["across_splits"], notes.get("unlisted_audio", 0)
-    counts = {
+    totals = {
         "captions repeated for the same clip": sum(report["repeated_captions"].values()),
         "repeated rows that were skipped": sum(report["notes"].get("repeated_rows", {}).values()),
         "clips all silent": len(report["silent"]),
@@ -250,4 +250,4 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
             for split, counts in report.get("unseen_words", {}).items()
         },
     }
-    yield from (f"{meaning}: {count}" for meaning, count in counts.items() if count)
+    yield from (f"{meaning}: {count}" for meaning, count in totals.items() if count)

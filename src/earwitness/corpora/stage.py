@@ -83,8 +83,10 @@ def _check_audio(listing: Listing, root: Path, workers: int) -> Checked:
             chunks = (there[start : start + CHUNK] for start in range(0, len(there), CHUNK))
             for chunk in pool.map(lambda clips: [_inspect(clip, root) for clip in clips], chunks):
                 for clip, found in chunk:
-                    kept = checked.bad if isinstance(found, str) else checked.good
-                    kept.append((clip, found))
+                    if isinstance(found, str):
+                        checked.bad.append((clip, found))
+                    else:
+                        checked.good.append((clip, found))
                 bar.update(len(chunk))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C, no chunk is begun any more
@@ -94,7 +96,7 @@ def _check_audio(listing: Listing, root: Path, workers: int) -> Checked:
 def _inspect(clip: ListedClip, root: Path) -> tuple[ListedClip, AudioFacts | str]:
     """The clip with its facts, or with the reason why it is refused."""
     try:
-        return clip, inspect(root / clip.path)
+        return clip, inspect(root / str(clip.path))
     except AudioError as error:
         return clip, error.reason
 

@@ -131,7 +131,7 @@ def clips_of(path: str | Path, split: str, needed_for: str) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    chosen, have = [], {}
+    chosen, have = [], dict[str, int]()
     for batch in _batches(path, CLIPS):
         for entry in batch["split"].value_counts().to_pylist():
             have[entry["values"]] = have.get(entry["values"], 0) + entry["counts"]

@@ -149,8 +149,9 @@ def without_rivals(wanted: Sequence[Wanted], found: Sequence[Match]) -> list[Mat
 
 def _are_rivals(one: Wanted, other: Wanted) -> bool:
     """Whether two rows cannot have the same file: they are of one split, or begin at different seconds."""
-    apart = None not in (one.start, other.start) and abs(one.start - other.start) > _TOLERANCE
-    return one.split == other.split or apart
+    if one.start is None or other.start is None:
+        return one.split == other.split
+    return one.split == other.split or abs(one.start - other.start) > _TOLERANCE
 
 
 def _rows(wanted: Sequence[Wanted], numbers: list[int]) -> str:

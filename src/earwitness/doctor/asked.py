@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -133,11 +134,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _add(asked: Asked, target: str) -> None:
     """Add what a target needs of its data set, and the data sets that its leak audit reads."""
     if Path(target).name == FETCHED:
-        for name, dataset in asked.configured.items():
-            if dataset.root == Path(target).parent and dataset.fetched:
+        for name, one in asked.configured.items():
+            if one.root == Path(target).parent and one.fetched:
                 asked.needs.setdefault(name, Need()).stages.add("fetch")
                 return
-    config, features, experiments, splits = asked.config, [], [], {}
+    config = asked.config
+    features: list[str] = []
+    experiments: list[str] = []
+    splits: dict[str, str] = {}
+    stages: AbstractSet[str]
     match target.split("/"):
         case _ if target in (STORE, JARS):
             return  # of no data set

@@ -82,7 +82,9 @@ def _record(dataset: Dataset) -> Finding:
     """Whether a published record can be fetched, from its mirror where one is named."""
     from earwitness.fetch.download import local_path
 
-    address, key = dataset.options.mirror or dataset.record.url, f"datasets.{dataset.name}.mirror"
+    record, key = dataset.record, f"datasets.{dataset.name}.mirror"
+    assert record  # else it is not fetched
+    address = dataset.options.mirror or record.url
     folder = local_path(address)
     if folder is None:
         return _reached(dataset, address, f"Fetch where there is a network, or set {key} to a folder with the files")

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Thread
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-OK, NOTE, FAIL = "ok", "note", "FAIL"
+OK: Final = "ok"
+NOTE: Final = "note"
+FAIL: Final = "FAIL"
+Mark = Literal["ok", "note", "FAIL"]
 
 ANSWER_SECONDS = 5  # for a server
 PROGRAM_SECONDS = 15  # for Java to print its version, and for a disk to grant a lock
@@ -22,7 +25,7 @@ PROGRAM_SECONDS = 15  # for Java to print its version, and for a disk to grant a
 class Finding:
     """One line of the report; ``advice`` says what to do, where there is anything to do."""
 
-    mark: Literal["ok", "note", "FAIL"]
+    mark: Mark
     what: str
     advice: str = ""
 

@@ -15,7 +15,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from earwitness.doctor.asked import RESULTS, Asked
-from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, fail_if, gigabytes, host_of, ran, unanswered
+from earwitness.doctor.findings import (
+    FAIL,
+    NOTE,
+    OK,
+    Finding,
+    Mark,
+    existing,
+    fail_if,
+    gigabytes,
+    host_of,
+    ran,
+    unanswered,
+)
 from earwitness.errors import EarwitnessError
 from earwitness.options import TrainingOptions
 
@@ -69,15 +81,16 @@ def check_packages(asked: Asked) -> Iterator[Finding]:
         with suppress(metadata.PackageNotFoundError):
             installed[name] = metadata.version(name)
     missing = [name for name, version in installed.items() if version is None]
-    for mark, names in (
+    sorts: tuple[tuple[Mark, list[str]], ...] = (
         (FAIL, [name for name in missing if name in needed]),
         (NOTE, [name for name in missing if name not in needed]),
-    ):
+    )
+    for mark, names in sorts:
         if names:
             need = "needed" if mark == FAIL else "not needed for this"
             yield Finding(mark, f"Packages that are missing and {need}: {', '.join(names)}", INSTALL)
     there = [name for name in locked if installed[name]]
-    differ = [name for name in there if installed[name].partition("+")[0] != locked[name].partition("+")[0]]
+    differ = [name for name in there if str(installed[name]).partition("+")[0] != locked[name].partition("+")[0]]
     if differ:
         versions = ", ".join(f"{name} {installed[name]} instead of {locked[name]}" for name in differ)
         yield Finding(NOTE, f"Packages of other versions than in {LOCK}: {versions}", INSTALL)

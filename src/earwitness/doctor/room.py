@@ -13,7 +13,7 @@ from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.doctor.asked import RESOURCES, RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, gigabytes
 from earwitness.errors import EarwitnessError
-from earwitness.features.external_options import SPLIT_FOLDERS
+from earwitness.features.external_options import SPLIT_FOLDERS, ExternalOptions
 from earwitness.fetch.records import WORK
 from earwitness.fetch.videos import CLIP_SECONDS
 from earwitness.options import SPLITS, FeatureOptions
@@ -67,10 +67,10 @@ def to_write(asked: Asked) -> Iterator[ToWrite]:
             folder = RESULTS / dataset.name / "features" / name
             count = _feature_bytes(asked.config.feature(dataset.name, name), seconds, folder)
             yield ToWrite(RESULTS, f"{dataset.name}/features/{name}", count)
-    for dataset, name, options in asked.trained():
-        folders = [RESULTS / dataset / name / f"seed-{seed}" for seed in options.seeds]
+    for corpus, name, options in asked.trained():
+        folders = [RESULTS / corpus / name / f"seed-{seed}" for seed in options.seeds]
         todo = sum(not (folder / "model.safetensors").exists() for folder in folders)
-        yield ToWrite(RESULTS, f"training of {dataset}/{name}", todo * TRAINING)
+        yield ToWrite(RESULTS, f"training of {corpus}/{name}", todo * TRAINING)
 
 
 def _seconds(dataset: Dataset) -> dict[str, float] | None:
@@ -89,7 +89,7 @@ def _seconds(dataset: Dataset) -> dict[str, float] | None:
 
 
 def _recordings_bytes(dataset: Dataset, seconds: dict[str, float] | None) -> float | None:
-    if dataset.synthesised:
+    if dataset.synthesised and seconds is not None:
         return sum(seconds.values()) * dataset.options.sample_rate * 2
     if dataset.options.source == YOUTUBE:
         missing = sum(clip.path is None for clip in dataset.clips)
@@ -100,9 +100,10 @@ def _recordings_bytes(dataset: Dataset, seconds: dict[str, float] | None) -> flo
 
 def record_bytes(record: Record, root: Path) -> float:
     """Bytes that a record still needs: one archive at a time lies beside what all of them unpack to."""
-    archives = [file for file in record.files if file.into]
+    files = record.files or ()
+    archives = [file for file in files if file.into]
     least = min((file.bytes for file in archives if file.bytes), default=1)  # for an archive of unpublished size
-    missing = [file for file in record.files if not (root / file.place).exists()]
+    missing = [file for file in files if not (root / file.place).exists()]
     packed = [file.bytes or least for file in missing if file.into]
     whole = sum(file.bytes or least for file in archives)
     unpacked = (record.unpacked_bytes or 0) * sum(packed) / whole if archives else 0
@@ -116,7 +117,7 @@ def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, fo
 
     Of external features the files that are read; None where the size is unknown.
     """
-    if not options.computed:
+    if isinstance(options, ExternalOptions):
         try:
             files = options.files()
         except EarwitnessError:

@@ -10,6 +10,7 @@ from earwitness.doctor.asked import Asked
 from earwitness.doctor.findings import FAIL, OK, Finding, host_of, one_line, unanswered
 from earwitness.errors import EarwitnessError
 from earwitness.extractors.published import absent, published, state
+from earwitness.features.external_options import ExternalOptions
 from earwitness.fetch.checkpoints import FOLDER
 from earwitness.files import sha256
 
@@ -35,7 +36,7 @@ def check_features(asked: Asked) -> Iterator[Finding]:
     for dataset, need in asked.needs.items():
         for name in need.features:
             options = asked.config.feature(dataset, name)
-            if not options.computed:
+            if isinstance(options, ExternalOptions):
                 try:
                     files = ", ".join(map(str, options.files().values()))
                     yield Finding(OK, f"{dataset}/features/{name}: features are read from {files}")

@@ -204,13 +204,13 @@ def _references_differ(runs: list[Run], pair: Pair) -> bool:
     for table, known in zip(tables, digests, strict=True):
         if table is None or not table.is_file() or known != {sha256(table)}:
             return True
-    first, second = (captions_by_clip(table, pair.shared) for table in tables)
+    first, second = (captions_by_clip(table, pair.shared) for table in tables if table is not None)
     return any(sorted(first[clip_id]) != sorted(second[clip_id]) for clip_id in pair.shared)
 
 
 def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
     """Settings of scoring that both have and that differ, as [a, b], apart from those of reading files."""
-    differing = {}
+    differing: dict[str, list[Any]] = {}
     for pair in pairs:
         a, b = pair.a.seeds[0].settings, pair.b.seeds[0].settings
         differing |= {
@@ -221,10 +221,11 @@ def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
 
 def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:
     """How many shared clips are different recordings in the two data sets; None if that is unknown."""
-    if any(run.corpus is None for run in runs):
+    corpora = [run.corpus for run in runs if run.corpus is not None]
+    if len(corpora) < len(runs):
         return None
-    tables = [run.corpus / "clips.csv" for run in runs]
-    if runs[0].corpus.resolve() == runs[1].corpus.resolve():
+    tables = [corpus / "clips.csv" for corpus in corpora]
+    if corpora[0].resolve() == corpora[1].resolve():
         return 0
     if not all(table.is_file() for table in tables):
         return None
@@ -242,13 +243,14 @@ def _compared(name: str, runs: list[Run], pairs: dict[str, Pair]) -> dict[str, A
     reasons = {run.name: entry["reason"] for run, entry in zip(runs, entries, strict=True) if entry["value"] is None}
     same = len(reasons) == len(runs) and len(set(reasons.values())) == 1  # one reason for both
     lacking = list(set(reasons.values())) if same else [f"{name}: {reason}" for name, reason in reasons.items()]
-    statistics = [scored.statistics(name, pair.shared) for scored in (pair.a, pair.b)]
-    if not lacking and None not in statistics:
-        return bootstrap.difference(*statistics)
+    a, b = statistics = [scored.statistics(name, pair.shared) for scored in (pair.a, pair.b)]
+    if not lacking and a is not None and b is not None:
+        return bootstrap.difference(a, b)
     known = [_value(*found, pair.lists_differ) for found in zip(entries, statistics, strict=True)]
     reason = "; ".join(lacking) or "no statistics by clip were stored from which it could be recomputed"
-    difference = None if None in known else known[1] - known[0]
-    return {"a": known[0], "b": known[1], "difference": difference, "ci95": None, "p_value": None, "reason": reason}
+    first, second = known
+    difference = None if first is None or second is None else second - first
+    return {"a": first, "b": second, "difference": difference, "ci95": None, "p_value": None, "reason": reason}
 
 
 def _value(entry: dict[str, Any], statistic: list[Statistic] | None, differ: bool) -> float | None:
@@ -276,6 +278,7 @@ def _moved(metric: str | None, pairs: dict[str, Pair]) -> dict[str, Any]:
         return {"metric": None, "clips": []}
     pair = known[metric]
     a, b = (scored.by_clip(metric, pair.shared) for scored in (pair.a, pair.b))
+    assert a is not None and b is not None  # `known` has what both have of each clip
     distance = np.nan_to_num(np.abs(b - a))
     order = [row for row in np.argsort(-distance, kind="stable")[:MOVED] if distance[row] > 0]
     clips = [

@@ -9,7 +9,7 @@ these files.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,13 +99,13 @@ class _Activations(Mapping):
 
     def __init__(self, names: list[str], offsets: np.ndarray, values: Any):
         self.rows = {name: row for row, name in enumerate(names)}
-        self.offsets, self.values = offsets, values
+        self.offsets, self.frames = offsets, values
 
     def __getitem__(self, name: str) -> np.ndarray:
         row = self.rows[name]
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
+        return self.frames[self.offsets[row] : self.offsets[row + 1]]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
 
     def __len__(self) -> int:

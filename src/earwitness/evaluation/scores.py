@@ -105,6 +105,7 @@ def _write_statistics(path: Path, evaluation: Evaluation) -> None:
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["provenance"] = json.dumps(provenance(MADE_BY), sort_keys=True)
         file.create_dataset("clip_ids", data=list(map(str, evaluation.ids)), dtype=h5py.string_dtype())
+        statistic: Any  # a dataclass
         for name, statistic in evaluation.statistics.items():
             group = file.create_group(name)
             group.attrs["kind"] = type(statistic).__name__.lower()

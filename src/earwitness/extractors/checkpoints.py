@@ -177,8 +177,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 def _numpy_arrays() -> list[Any]:
     """What torch's safe loading must be allowed, to rebuild NumPy arrays and numbers."""
     kinds = {type(np.dtype(code)) for code in "?bhilqBHILQefd"}
-    rebuild = np.zeros(1).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
+    rebuild: Any = np.zeros(1).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
     # Files of earlier NumPy versions name the same functions with their former module.
     former = [(function, f"numpy.core.multiarray.{function.__name__}") for function in (rebuild, scalar)]
     return [rebuild, scalar, *former, np.ndarray, np.dtype, *kinds]

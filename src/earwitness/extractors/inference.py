@@ -31,4 +31,5 @@ def arrange(part: nn.Module, dtype: torch.dtype) -> None:
     That is channels last, except for float32 on a GPU (H100: up to five times slower).
     """
     plain = dtype == torch.float32 and any(parameter.is_cuda for parameter in part.parameters())
-    part.to(dtype=dtype, memory_format=torch.contiguous_format if plain else torch.channels_last)
+    layout = torch.contiguous_format if plain else torch.channels_last
+    part.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]  # its stub lacks one for both at once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ class NetworkExtractor(Extractor):
         divisible: whether a batch may be divided where memory does not suffice.
     """
 
+    options: NetworkOptions
     minimum: int
     computed: tuple[str, ...] = ()
     memory_mb = 1000
@@ -51,7 +53,7 @@ class NetworkExtractor(Extractor):
     @cached_property
     def network(self) -> nn.Module:
         """The network with its weights, ready for inference."""
-        network = self.build()
+        network: Any = self.build()
         if self.options.untrained:
             checkpoints.untrained(network, self.options.seed)
         else:

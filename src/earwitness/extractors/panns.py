@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,8 @@ class Spectrogram(nn.Module):
     ``fft`` takes the fast Fourier transform in their place: the same up to rounding, and with less of it.
     """
 
+    stft: Any  # an nn.ModuleDict of Fixed
+
     def __init__(self, window: int, hop: int):
         super().__init__()
         self.window, self.hop, self.fft = window, hop, False
@@ -90,6 +92,8 @@ class Spectrogram(nn.Module):
 
 class LogMel(nn.Module):
     """Power spectrum -> decibels in mel bands."""
+
+    melW: Tensor
 
     def __init__(self, front_end: FrontEnd):
         super().__init__()
@@ -159,7 +163,7 @@ class Trunk(nn.Module):
 
     def blocks(self) -> list[ConvBlock]:
         """The convolution blocks in their order."""
-        return [module for name, module in self.named_children() if name.startswith("conv_block")]
+        return [module for module in self.children() if isinstance(module, ConvBlock)]
 
     def normalise(self, logmel: Tensor) -> Tensor:
         """BatchNorm over clips and time for each band: [clips, time, mels] -> [clips, 1, time, mels]."""
@@ -231,7 +235,8 @@ class Panns(Trunk):
         for block in network.blocks():
             arrange(block, dtype)
             if block.conv1.out_channels >= MANY and block.conv1.weight.device.type == "cpu":
-                block.conv1, block.conv2 = MatrixConv(block.conv1), MatrixConv(block.conv2)
+                part: Any = block
+                part.conv1, part.conv2 = MatrixConv(block.conv1), MatrixConv(block.conv2)
         return network
 
 

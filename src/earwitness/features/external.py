@@ -153,8 +153,9 @@ def _matched(
         by = "keys of any kind" if len(missing) == len(clips) and options.keys == "auto" else f"keys of the kind {kind}"
         heading = f"{len(missing)} of {len(clips)} clips have no features in {where}, by {by}:"
         raise CorpusError(listed(heading, missing, _advice(kind, clips, places, keys)))
-    _require_apart(clips, places, kind, keys, where)
-    return kind, places
+    placed = [place for place in places if place is not None]
+    _require_apart(clips, placed, kind, keys, where)
+    return kind, placed
 
 
 def _advice(
@@ -162,7 +163,7 @@ def _advice(
 ) -> str:
     """Which kind of keys would find more clips, and examples of keys that belong to no clip."""
     counts = {other: sum(_place(c, KINDS[other](c), keys) is not None for c in clips) for other in KEY_KINDS}
-    best = max(counts, key=counts.get)
+    best = max(counts, key=lambda kind: counts[kind])
     better = f"`keys: {best}` would find {counts[best]} clips. " if counts[best] > counts[kind] else ""
     used = set(places)
     spare = sorted(key for folder, some in keys.items() for key in some if (folder, key) not in used)
@@ -191,7 +192,7 @@ def _require_apart(
 def _place(clip: Clip, candidates: Sequence[str], keys: Mapping[str, set[str]]) -> tuple[str, str] | None:
     for folder in dict.fromkeys(SPLIT_FOLDERS.get(split) for split in (clip.first_split, clip.split)):
         for key in candidates:
-            if key in keys.get(folder, ()):
+            if folder is not None and key in keys.get(folder, ()):
                 return folder, key
     return None
 
@@ -259,7 +260,7 @@ def export_features(features: Path, corpus: Path, to: Path, name: str | None = N
         needed = "a folder results/{dataset}/features/{feature} with files that Snakemake made is needed"
         raise EarwitnessError(f"{features} has no feature files; {needed}.")
     read = {split: clips_with_sources(corpus, split, "the export") for split in splits}
-    clips, audio = ({split: pair[part] for split, pair in read.items()} for part in (0, 1))
+    clips, audio = {split: pair[0] for split, pair in read.items()}, {split: pair[1] for split, pair in read.items()}
     if keys == "auto":
         keys = "youtube_id" if all(clip.youtube for some in clips.values() for clip in some) else "stem"
     named = {split: _named(some, keys) for split, some in clips.items()}
@@ -296,7 +297,7 @@ def _named(clips: Sequence[Clip], kind: str) -> dict[str, str]:
     count = Counter(keys.values())
     if shared := [f"{clip_id}: {key}" for clip_id, key in keys.items() if count[key] > 1]:
         raise CorpusError(listed(f"Clips that would share a key ({kind}):", shared, "Choose other keys."))
-    return keys
+    return {clip_id: key for clip_id, key in keys.items() if key is not None}
 
 
 def _write(out: Path, store: FeatureStore, keys: Mapping[str, str]) -> None:

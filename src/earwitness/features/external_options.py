@@ -22,7 +22,7 @@ class ExternalOptions(FeatureOptions):
     extractor: Literal["external"]
     folder: FilePath  # .../AudioExpert/{feature}, which holds {train,val,test}/{feature}.h5
     file: FilePath | None = None  # the name of these files without .h5; null: the folder's
-    keys: Literal["auto", *KEY_KINDS] = "auto"  # auto: what finds most clips
+    keys: Literal["auto", "stem", "file_name", "youtube_id", "md5"] = "auto"  # auto: what finds most clips
     storage: Literal["float32", "float16"] = "float32"
 
     @property

@@ -107,7 +107,7 @@ def make(
 
 def _finished(pool: ProcessPoolExecutor, shards: Sequence[Shard], processes: int) -> Iterator[set[Future]]:
     """Submit the shards, a few more at a time than there are processes; yields what is done, at least every POLL s."""
-    coming, running = iter(shards), set()
+    coming, running = iter(shards), set[Future]()
     while True:
         running |= {pool.submit(_make_one, shard) for shard in islice(coming, 2 * processes - len(running))}
         if not running:
@@ -154,7 +154,9 @@ def _start(options: FeatureOptions, reports: Any) -> None:
 
 def _end_with_parent() -> None:
     """Exit when the parent is killed; a process that waits for work would wait for ever."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # only called in a worker
+    parent.join()
     os._exit(1)
 
 
@@ -249,7 +251,7 @@ def _in_order(
 
 def _together(extractor: Extractor, waveforms: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
     """Frames of clips of one duration; those whose length differs after resampling run apart."""
-    found = {}
+    found: dict[int, np.ndarray] = {}
     for length in {len(waveform) for waveform in waveforms.values()}:
         alike = [number for number, waveform in waveforms.items() if len(waveform) == length]
         frames = extractor.frames(np.stack([waveforms[number] for number in alike]))

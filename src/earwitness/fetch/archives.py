@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import py7zr
 from tqdm import tqdm
@@ -163,7 +163,7 @@ def _encrypted(archive: Path) -> EarwitnessError:
 class _Archive:
     """One format: ``opened`` is what its library reads, ``entries`` the members as the library lists them."""
 
-    def __init__(self, archive: Path, opened):
+    def __init__(self, archive: Path, opened: Any):
         self.archive, self.opened = archive, opened
         self.entries: list = []
 
@@ -171,7 +171,7 @@ class _Archive:
         """The members, in order; EarwitnessError where their contents cannot be read at all."""
         raise NotImplementedError
 
-    def open(self, entry) -> BinaryIO:
+    def open(self, entry: Any) -> BinaryIO:
         """The contents of a member."""
         return self.opened.open(entry)
 
@@ -227,13 +227,15 @@ class _Tar(_Archive):
         while self.opened.fileobj.read(CHUNK):
             pass  # the checksum of a compressed tar stands at its very end
 
-    def open(self, entry) -> BinaryIO:
+    def open(self, entry: Any) -> BinaryIO:
         return self.opened.extractfile(entry)
 
 
 @contextmanager
 def _opened(archive: Path, file: BinaryIO) -> Iterator[_Archive]:
     """The archive in its format, found from the first bytes."""
+    form: type[_Archive]
+    library: Any
     head = file.read(6)
     file.seek(0)
     if head == b"7z\xbc\xaf\x27\x1c":
@@ -301,7 +303,7 @@ def _unsafe(members: list[_Member]) -> Iterator[str]:
 
 def _clashes(members: list[_Member]) -> Iterator[str]:
     """Members that would become one file, on some file system at least: case and Unicode form do not count."""
-    files, folders = defaultdict(list), {}
+    files, folders = defaultdict(list), dict[PurePosixPath, str]()
     for member in members:
         folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", member.name).casefold())
         path = PurePosixPath(folded)
@@ -350,7 +352,7 @@ class _Writer(io.BufferedWriter, py7zr.Py7zIO):
         super().__init__(io.FileIO(path, "xb"))
         self.meter = meter
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         self.meter.count(data)
         return super().write(data)
 

@@ -6,6 +6,7 @@ A part outlives kills and broken connections; it is renamed only when size and d
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import os
 import re
@@ -132,7 +133,7 @@ def mismatches(found: Downloaded, digests: Mapping[str, str] | None, size: int |
 class _Hashes:
     """Size and digests of what has been added so far."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.bytes, self._md5, self._sha256 = 0, hashlib.md5(usedforsecurity=False), hashlib.sha256()
 
     def add(self, data: bytes) -> None:
@@ -189,7 +190,7 @@ class _Part:
         write_json(self._note, {"url": self.url, "validator": validator, "bytes": total})
         self._bar.reset(total)
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: builtins.bytes) -> None:
         self._file.write(data)
         self._file.flush()
         self.hashes.add(data)
@@ -299,8 +300,10 @@ def _continues(response: requests.Response, part: _Part) -> bool:
             )
         return True
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    continues = response.status_code == 206 and found and int(found[1]) == part.bytes
-    if not continues or validator not in ("", part.validator) or found[2] not in ("*", str(part.total)):
+    if response.status_code != 206 or not found or int(found[1]) != part.bytes:
+        part.restart()
+        return False
+    if validator not in ("", part.validator) or found[2] not in ("*", str(part.total)):
         part.restart()
         return False
     return True

@@ -101,4 +101,5 @@ def _places(jar: Jar, repository: str | None) -> tuple[Path, str]:
     group, name, version, *classifier = jar.coordinates.split(":")
     artifact = context.project(group, name).at_version(version).artifact(*classifier)
     (address,) = context.remote_repos.values()
+    assert artifact.cached_path  # None only for a context without a cache
     return artifact.cached_path, f"{address}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"

@@ -140,6 +140,7 @@ def _listed_files(record: Record, root: Path, mirror: str | None) -> tuple[Publi
         if not source.is_dir():
             raise EarwitnessError(f"{source} is given as a mirror, but is no folder.")
         names = sorted(path.name for path in source.iterdir() if path.is_file())
+        found: list[tuple[str, str | None, int | None]]
         found = [(name, None, None) for name in names if not name.startswith(".") and name != FETCHED]
     else:
         source = root / STATES / ".record.json"

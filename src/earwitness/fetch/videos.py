@@ -194,7 +194,7 @@ class _Run:
         self.failed: dict[Section, str] = {}  # those to be tried again, and why they failed
         self.stopped = False
         self._notes = notes
-        self._before, self._counted = set(notes.failed), set()
+        self._before, self._counted = set(notes.failed), set[str]()
         self._doubtful: dict[Section, str] = {}
         self._in_a_row = 0
 

@@ -286,8 +286,8 @@ def _within(audited: _Clips) -> list[dict[str, Any]]:
     for pair in pairs:
         by = {kind: {split: len(ids) for split, ids in found[pair][kind].items()} for kind in BY if kind in found[pair]}
         evidence = [sides for kind, sides in found[pair].items() if kind != "name"]
-        clips = {split: len(set().union(*(sides[split] for sides in evidence))) for split in pair}
-        content.append({"splits": list(pair), "by": by, "clips": clips})
+        shared = {split: len(set().union(*(sides[split] for sides in evidence))) for split in pair}
+        content.append({"splits": list(pair), "by": by, "clips": shared})
     return content
 
 
@@ -317,7 +317,7 @@ def _compared(
 ) -> tuple[dict[str, Any], dict[str, _Found]]:
     """The counts of one list for ``leaks.json``, and the clips that are in it."""
     if options.dataset is None:
-        head = {"kind": options.kind, "files": options.files}
+        head: dict[str, Any] = {"kind": options.kind, "files": options.files}
     else:
         head = {"kind": DATASET, "dataset": options.dataset}
     try:

@@ -25,9 +25,17 @@ UNDEFINED = 0.05  # share of resamples without a value above which there is no i
 class Scores(Protocol):
     """What ``summarise`` reads of one seed; every ``Evaluation`` of ``earwitness.metrics`` has it."""
 
-    metrics: Mapping[str, Mapping]  # name -> {"value": float} or {"value": None, "reason": str}
-    statistics: Mapping[str, Statistic]  # name -> statistic of the clips, in the order of ``ids``
-    ids: Sequence[str]  # [clips]
+    @property
+    def metrics(self) -> Mapping[str, Mapping]:
+        """Name -> {"value": float} or {"value": None, "reason": str}."""
+
+    @property
+    def statistics(self) -> Mapping[str, Statistic]:
+        """Name -> statistic of the clips, in the order of ``ids``."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """[clips]."""
 
 
 def value(seeds: Sequence[Statistic]) -> float:
@@ -125,7 +133,7 @@ def difference(a: Sequence[Statistic], b: Sequence[Statistic], seed: int = 0) ->
         known = {name: found if np.isfinite(found) else None for name, found in values.items()}
         return known | {"difference": None, "ci95": None, "p_value": None, "reason": reason}
     observed = values["b"] - values["a"]
-    found = values | {"difference": observed, "ci95": None, "p_value": None}
+    found: dict[str, Any] = values | {"difference": observed, "ci95": None, "p_value": None}
     if a[0].clips == 1:
         return found | {"reason": "there is only one clip"}
     try:
@@ -187,11 +195,12 @@ def _over_seeds(seeds: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
 
 def _averaged_first(seeds: Sequence[Statistic]) -> Sequence[Statistic]:
     """Means of equally many values each are averaged over seeds before anything is drawn: the same, but cheaper."""
-    if not all(isinstance(statistic, Sums) and statistic.formula == "mean" for statistic in seeds):
+    means = [statistic for statistic in seeds if isinstance(statistic, Sums) and statistic.formula == "mean"]
+    if len(means) < len(seeds):
         return seeds
-    if any(not np.array_equal(statistic.columns[:, 1], seeds[0].columns[:, 1]) for statistic in seeds):
+    if any(not np.array_equal(statistic.columns[:, 1], means[0].columns[:, 1]) for statistic in means):
         return seeds
-    return [Sums("mean", np.mean([statistic.columns for statistic in seeds], axis=0))]
+    return [Sums("mean", np.mean([statistic.columns for statistic in means], axis=0))]
 
 
 def _draws(clips: int, seed: int, resamples: int) -> Iterator[np.ndarray]:

@@ -19,6 +19,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from earwitness.metrics import fluency, java, sentences, spice, vocabulary
 from earwitness.metrics.catalogue import chosen, find, of_kind
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.pairs import require_pairs
+from earwitness.metrics.spice import Settings as SpiceSettings
 from earwitness.metrics.statistics import Statistic, Sums, mean_of
 
 NAMES = [metric.name for metric in of_kind("captioning")]
@@ -82,7 +84,7 @@ class Tools:
         """Digests of the tools that choosing an epoch by the metric ``monitor`` needs."""
         return {"spice": spice.state(self.spice)} if monitor == "spider" else {}
 
-    def spice_settings(self) -> spice.Settings:
+    def spice_settings(self) -> SpiceSettings:
         """How SPICE runs; EarwitnessError without its jars."""
         cache = None if self.spice_cache is None else Path(self.spice_cache)
         return spice.Settings(spice.find(self.spice), cache, self.spice_minutes)
@@ -132,7 +134,7 @@ def validate(candidates: Mapping[str, str], references: Mapping[str, Sequence[st
         raise EarwitnessError(listed("These captions cannot be scored:", offenders))
 
 
-def _reference_offenders(clip: str, texts) -> list[str]:
+def _reference_offenders(clip: str, texts: Any) -> list[str]:
     """What is wrong with the references of one clip."""
     if isinstance(texts, str):
         return [f"the references of clip {clip!r} are one string, not a list of strings"]
@@ -147,7 +149,7 @@ def _reference_offenders(clip: str, texts) -> list[str]:
     return offenders
 
 
-def _described(value) -> str:
+def _described(value: object) -> str:
     empty = value is None or (isinstance(value, float) and value != value)
     hint = "; an empty cell of a table, perhaps" if empty else ""
     return f"{value!r} ({type(value).__name__}), not text{hint}"
@@ -248,7 +250,7 @@ def _meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarr
 
     archive = java.jar("meteor/meteor-1.5.jar")
     java.jar("meteor/data/paraphrase-en.gz")
-    options = ["-XX:+UseSerialGC", "-Xmx2G", "-jar", archive, "-", "-", "-stdio", "-l", "en", "-norm"]
+    options: list[str | Path] = ["-XX:+UseSerialGC", "-Xmx2G", "-jar", archive, "-", "-", "-stdio", "-l", "en", "-norm"]
     with java.conversation("METEOR", options) as program:
         statistics = []
         for candidate, texts in zip(candidates, references, strict=True):
@@ -322,9 +324,9 @@ def evaluate(
         _add_model_metrics(results, needed, captions, texts, tools)
     if not needed.isdisjoint(vocabulary.NAMES):
         results.metrics |= vocabulary.vocabulary(tokens, references_tokens)
+    tables: tuple[dict[str, Any], ...] = (results.metrics, results.items, results.statistics)
     found, items, statistics = (
-        {name: value for name, value in of.items() if name.split(".")[0] in wanted}
-        for of in (results.metrics, results.items, results.statistics)
+        {name: value for name, value in of.items() if name.split(".")[0] in wanted} for of in tables
     )
     return Evaluation(found, items, statistics, ids, tokens, references_tokens)
 
@@ -332,7 +334,7 @@ def evaluate(
 class _Results:
     """Metrics as they are computed, one after another."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.metrics: dict[str, dict] = {}
         self.items: dict[str, np.ndarray] = {}
         self.statistics: dict[str, Statistic] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from earwitness.errors import EarwitnessError, listed, nearest
 
@@ -43,7 +44,7 @@ class Metric:
 
 
 def _captioning() -> Iterable[Metric]:
-    def metric(name: str, label: str, **properties) -> Metric:
+    def metric(name: str, label: str, **properties: Any) -> Metric:
         return Metric(name, label, "captioning", **properties)
 
     yield from (metric(f"bleu_{order}", f"BLEU-{order}", is_mean=False) for order in (1, 2, 3, 4))
@@ -70,7 +71,7 @@ def _captioning() -> Iterable[Metric]:
 def _retrieval() -> Iterable[Metric]:
     for way, label in {"t2a": "text to audio", "a2t": "audio to text"}.items():
 
-        def metric(name: str, text: str, way: str = way, label: str = label, **properties) -> Metric:
+        def metric(name: str, text: str, way: str = way, label: str = label, **properties: Any) -> Metric:
             return Metric(f"{way}_{name}", f"{text} ({label})", "retrieval", **properties)
 
         yield from (metric(f"r{cut}", f"R@{cut}") for cut in CUTS)
@@ -82,7 +83,7 @@ def _retrieval() -> Iterable[Metric]:
 
 
 def _grounding() -> Iterable[Metric]:
-    def metric(name: str, label: str, is_mean: bool = False, **properties) -> Metric:
+    def metric(name: str, label: str, is_mean: bool = False, **properties: Any) -> Metric:
         return Metric(name, label, "grounding", is_mean=is_mean, **properties)
 
     scores = {"precision": "precision", "recall": "recall", "f1": "F1"}

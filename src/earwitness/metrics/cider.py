@@ -25,7 +25,7 @@ class Table(NamedTuple):
 
     text: np.ndarray  # index of the text
     gram: np.ndarray  # id of the n-gram
-    count: np.ndarray  # how often the text has it
+    count: np.ndarray  # type: ignore[assignment]  # tuple.count is not needed; how often the text has it
     order: np.ndarray  # 0 for single words to 3 for 4-grams
     weight: np.ndarray  # count times inverse document frequency
     norms: np.ndarray  # [texts, 4] Euclidean length of the text's weights, for each order
@@ -33,7 +33,8 @@ class Table(NamedTuple):
 
     def take(self, rows: np.ndarray) -> Table:
         """The same texts with some of the rows."""
-        return Table(*(column[rows] for column in self[:5]), self.norms, self.lengths)
+        text, gram, count, order, weight = (column[rows] for column in self[:5])
+        return Table(text, gram, count, order, weight, self.norms, self.lengths)
 
 
 def ngrams(text: str) -> Counter[tuple[str, ...]]:

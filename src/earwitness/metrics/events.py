@@ -105,7 +105,7 @@ def _regions(active: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return row, start, np.nonzero(steps == -1)[1]
 
 
-def _joined(row, start, end, gap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(row: np.ndarray, start: np.ndarray, end: np.ndarray, gap: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not len(row):
         return row, start, end
     apart = (row[1:] != row[:-1]) | (start[1:] - end[:-1] > gap)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -182,7 +183,7 @@ def _described(folder: Path) -> models.Folder:
 
 
 @lru_cache(maxsize=1)
-def _network(folder: Path, state: str, device: str):
+def _network(folder: Path, state: str, device: str) -> Any:
     """The loaded encoder and classifier, and the tokeniser; ``state`` makes a changed folder another one."""
     try:
         import torch
@@ -210,7 +211,7 @@ def _weights(file: Path) -> dict:
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        tensors = load_file(file)
+        tensors: Any = load_file(file)
     else:
         content = torch.load(file, map_location="cpu", weights_only=True)
         tensors = content.get("state_dict") if isinstance(content, dict) else None

@@ -58,8 +58,8 @@ UNLIKE = 1.5  # factor by which frames and clip may differ in length
 MUCH = 3  # times a clip's length from which an event's times are taken for milliseconds
 BEYOND = 0.1  # seconds that an event may end after its clip where no hop is given
 
-Activations = Mapping[Hashable, Any]  # pair -> array [frames]
-Events = Mapping[Hashable, Sequence]  # pair -> (onset, offset) of each event
+Activations = Mapping[Any, Any]  # pair -> array [frames]
+Events = Mapping[Any, Sequence]  # pair -> (onset, offset) of each event
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ def evaluate(
     references: Events,
     *,
     hop: float | None,
-    clips: Mapping[Hashable, Hashable] | None = None,
-    durations: Mapping[Hashable, float] | None = None,
+    clips: Mapping[Any, Hashable] | None = None,
+    durations: Mapping[Any, float] | None = None,
     events: Events | None = None,
     options: Options | None = None,
     metrics: str | Iterable[str] | None = None,
@@ -223,9 +223,9 @@ def evaluate(
                 curves["th_auc"] = accumulator.curves()
             case Overlap() if not nothing:
                 by_clip["miou"] = accumulator.by_clip()
-    counts = {name: int(number) for name, number in counts.items()}
-    notes = _notes(counts, activations is not None, durations is not None, options)
-    return Evaluation(found, ids, by_clip, statistics, curves, baselines, counts, notes)
+    totals = {name: int(number) for name, number in counts.items()}
+    notes = _notes(totals, activations is not None, durations is not None, options)
+    return Evaluation(found, ids, by_clip, statistics, curves, baselines, totals, notes)
 
 
 def _accumulators(
@@ -240,7 +240,7 @@ def _accumulators(
             reason = NO_SCORES
         elif names:
             try:
-                accumulators.append(kind(clips, hop, options))
+                accumulators.append(kind(clips, hop or 0.0, options))  # 0: only events, which have no frames
             except ImportError as error:
                 reason = f"{kind.package} is not installed, or cannot be loaded: {error}"
         metrics |= {name: {"value": None, "reason": reason} for name in names}
@@ -251,8 +251,8 @@ def _pairs(
     activations: Activations | None,
     references: Events,
     events: Events | None,
-    clip_of: Mapping[Hashable, Hashable],
-    durations: Mapping[Hashable, float],
+    clip_of: Mapping[Any, Hashable],
+    durations: Mapping[Any, float],
     hop: float | None,
     options: Options,
 ) -> Iterator[Pair]:
@@ -261,10 +261,10 @@ def _pairs(
     for pair, given in references.items():
         duration = float(durations[clip_of[pair]])
         times, removed = cleaned(given, duration)
-        if activations is None:
-            scores = activation = None
+        scores = activation = None
+        if events is not None:
             detections, dropped = cleaned(events[pair], duration)
-        else:
+        elif activations is not None and hop is not None:
             scores = np.asarray(activations[pair], dtype=float)
             activation = smoothed(scores, options.median_filter)
             found = _detect(activation, np.array([options.threshold]), duration, hop, options)
@@ -325,7 +325,7 @@ class Accumulator(Protocol):
     counts_silent: bool  # whether it counts silent pairs that the others drop
     package: str  # that it needs, empty for none
 
-    def __init__(self, clips: int, hop: float | None, options: Options) -> None: ...
+    def __init__(self, clips: int, hop: float, options: Options) -> None: ...
 
     @classmethod
     def names(cls, options: Options) -> tuple[str, ...]: ...
@@ -343,7 +343,7 @@ class Frames:
 
     needs_scores, counts_silent, package = True, True, ""
 
-    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+    def __init__(self, clips: int, hop: float, options: Options) -> None:
         self.hop, self.options = hop, options
         self.counts = np.zeros((clips, 3))  # true positives, active, in the reference
         self.frames = np.zeros(clips)
@@ -354,6 +354,7 @@ class Frames:
         return (*(f"frame_{name}" for name in SCORES), "frame_f1_all_active", "frame_f1_all_silent")
 
     def add(self, pair: Pair) -> None:
+        assert pair.activation is not None and pair.scores is not None  # needs_scores
         labels = frame_labels(pair.references, self.hop)
         scores = scaled(pair.activation, pair.scores) if self.options.minmax else pair.activation
         # An activation may end within the last frame of a reference: that frame is no miss, further ones are.
@@ -374,7 +375,8 @@ class Frames:
     def statistics(self) -> dict[str, Statistic]:
         reference = self.counts[:, 2]
         all_active = np.stack([reference, self.frames, reference], axis=1)
-        return {f"frame_{name}": Sums(name, self.counts) for name in SCORES} | {
+        return {
+            **{f"frame_{name}": Sums(name, self.counts) for name in SCORES},
             "frame_f1_all_active": Sums("f1", all_active),
             "frame_f1_all_silent": Sums("f1", self.counts * [0, 0, 1]),
         }
@@ -402,7 +404,7 @@ class SegmentBased:
     needs_scores, counts_silent, package = False, False, "sed_eval"
     kind = "segment"
 
-    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+    def __init__(self, clips: int, hop: float, options: Options) -> None:
         self.toolkit = sound_events.toolkit(self.kind, [LABEL], **self.settings(options))
         self.counts, self.last = np.zeros((clips, 6)), np.zeros(6)
 
@@ -441,7 +443,7 @@ class DetectionScore:
 
     needs_scores, counts_silent, package = True, False, "sed_scores_eval"
 
-    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+    def __init__(self, clips: int, hop: float, options: Options) -> None:
         import sed_scores_eval  # noqa: F401 - ImportError is raised here, not at the first batch
 
         self.hop, self.options = hop, options
@@ -455,6 +457,7 @@ class DetectionScore:
         return tuple("psds" if rate == 100 else f"psds_{rate:g}" for rate in options.e_max)
 
     def add(self, pair: Pair) -> None:
+        assert pair.activation is not None  # needs_scores
         edges = np.round(np.arange(len(pair.activation) + 1) * self.hop, DECIMALS)
         frames = np.count_nonzero(edges[:-1] < pair.duration)
         edges = np.minimum(edges[: frames + 1], pair.duration)
@@ -489,7 +492,7 @@ class ThresholdArea:
 
     needs_scores, counts_silent, package = True, False, ""
 
-    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+    def __init__(self, clips: int, hop: float, options: Options) -> None:
         self.hop, self.options = hop, options
         self.counts = np.zeros((clips, len(GRID), 4))
 
@@ -498,6 +501,7 @@ class ThresholdArea:
         return ("th_auc", "th_auc_02_08")
 
     def add(self, pair: Pair) -> None:
+        assert pair.activation is not None  # needs_scores
         found = _detect(pair.activation, GRID, pair.duration, self.hop, self.options)
         self.counts[pair.clip] += intersections(found, pair.references, self.options.dtc, self.options.gtc)
 
@@ -517,7 +521,7 @@ class Overlap:
 
     needs_scores, counts_silent, package = False, False, ""
 
-    def __init__(self, clips: int, hop: float | None, options: Options) -> None:
+    def __init__(self, clips: int, hop: float, options: Options) -> None:
         self.sums = np.zeros((clips, 2))  # of the pairs' values, number of pairs
 
     @classmethod
@@ -550,8 +554,8 @@ def validate(
     references: Events,
     *,
     hop: float | None,
-    clips: Mapping[Hashable, Hashable] | None = None,
-    durations: Mapping[Hashable, float] | None = None,
+    clips: Mapping[Any, Hashable] | None = None,
+    durations: Mapping[Any, float] | None = None,
     events: Events | None = None,
 ) -> None:
     """Refuse what ``evaluate`` cannot score, all offenders in one EarwitnessError.
@@ -564,7 +568,9 @@ def validate(
     _checked(activations, references, hop, clips, durations, events)
 
 
-def _checked(activations, references, hop, clips, durations, events) -> Mapping[Hashable, float]:
+def _checked(
+    activations: Any, references: Any, hop: float | None, clips: Any, durations: Any, events: Any
+) -> Mapping[Any, float]:
     """The seconds of each clip; EarwitnessError for arguments that cannot be scored."""
     frames: dict[Hashable, int] = {}
     offenders = _argument_offenders(activations, references, hop, events)
@@ -582,7 +588,7 @@ def _checked(activations, references, hop, clips, durations, events) -> Mapping[
     return durations
 
 
-def _argument_offenders(activations, references, hop, events) -> list[str]:
+def _argument_offenders(activations: Any, references: Any, hop: float | None, events: Any) -> list[str]:
     """What is wrong with the arguments as such."""
     if (activations is None) == (events is None):
         return ["either activations or events are needed, one of them" + ("" if events is None else ", not both")]
@@ -596,7 +602,7 @@ def _argument_offenders(activations, references, hop, events) -> list[str]:
     return offenders
 
 
-def _name_offenders(activations, references, clips, durations, events) -> list[str]:
+def _name_offenders(activations: Any, references: Any, clips: Any, durations: Any, events: Any) -> list[str]:
     """Pairs and clips that some arguments name and others lack."""
     given, what = (activations, "activations") if events is None else (events, "detected events")
     offenders = [f"pair {pair!r} has {what} but no references" for pair in given if pair not in references]
@@ -658,7 +664,9 @@ def _times(events: Events, which: str) -> list[str]:
     return offenders
 
 
-def _durations(references, events, clip_of, frames: Mapping[Hashable, int], hop) -> dict[Hashable, float]:
+def _durations(
+    references: Any, events: Any, clip_of: Any, frames: Mapping[Any, int], hop: Any
+) -> dict[Hashable, float]:
     """The longest activation of each clip in seconds, or where there are only events the last offset."""
     durations = dict.fromkeys(clip_of.values(), 0.0)
     for pair, clip in clip_of.items():
@@ -670,7 +678,7 @@ def _durations(references, events, clip_of, frames: Mapping[Hashable, int], hop)
     return durations
 
 
-def _ends(references, events, clip_of, durations, frames: Mapping[Hashable, int], hop) -> list[str]:
+def _ends(references: Any, events: Any, clip_of: Any, durations: Any, frames: Mapping[Any, int], hop: Any) -> list[str]:
     """Events that end after their clip, and activations that are much longer or shorter than it."""
     offenders = []
     slack = BEYOND if hop is None else hop
@@ -693,6 +701,6 @@ def _ends(references, events, clip_of, durations, frames: Mapping[Hashable, int]
     return offenders
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     """Whether ``value`` is a number, and neither NaN nor infinite."""
     return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 from earwitness.errors import EarwitnessError
 
@@ -41,7 +42,7 @@ def jar(name: str) -> Path:
     spec = find_spec("pycocoevalcap")
     if spec is None:
         raise EarwitnessError("The Python package pycocoevalcap is missing.")
-    for folder in spec.submodule_search_locations:
+    for folder in spec.submodule_search_locations or ():
         if (path := Path(folder, name)).is_file():
             return path
     raise EarwitnessError(f"The Python package pycocoevalcap lacks its file {name}: install it again from its wheel.")
@@ -60,7 +61,14 @@ def ptb_tokenize(texts: list[str]) -> list[str]:
         return []
     archive = jar("tokenizer/stanford-corenlp-3.4.1.jar")
     options = ["-preserveLines", "-lowerCase", "-encoding", "UTF-8"]
-    command = [java(), "-XX:+UseSerialGC", "-cp", archive, "edu.stanford.nlp.process.PTBTokenizer", *options]
+    command: list[str | Path] = [
+        java(),
+        "-XX:+UseSerialGC",
+        "-cp",
+        archive,
+        "edu.stanford.nlp.process.PTBTokenizer",
+        *options,
+    ]
     lines = "".join(LINE_BREAKS.sub(" ", text) + "\n" for text in texts)
     done = subprocess.run(command, input=lines.encode("utf-8", "replace"), capture_output=True)
     if done.returncode:
@@ -82,20 +90,22 @@ def _tail(output: bytes) -> str:
 class Conversation:
     """A Java program that answers lines with lines."""
 
-    def __init__(self, name: str, process: subprocess.Popen, complaints):
+    def __init__(self, name: str, process: subprocess.Popen, complaints: IO[bytes]):
         self._name, self._process, self._complaints = name, process, complaints
+        assert process.stdin is not None and process.stdout is not None
+        self._stdin, self._stdout = process.stdin, process.stdout
 
     def say(self, line: str) -> None:
         """Send one line; EarwitnessError when the program is gone."""
         try:
-            self._process.stdin.write(line.encode("utf-8", "replace") + b"\n")
-            self._process.stdin.flush()
+            self._stdin.write(line.encode("utf-8", "replace") + b"\n")
+            self._stdin.flush()
         except OSError as error:
             raise self._gone() from error
 
     def hear(self) -> str:
         """Wait for one line; EarwitnessError when the program ended without giving it."""
-        if not (line := self._process.stdout.readline()):
+        if not (line := self._stdout.readline()):
             raise self._gone()
         return line.decode("utf-8", "replace").strip()
 
@@ -124,4 +134,4 @@ def conversation(name: str, arguments: list[str | Path]) -> Iterator[Conversatio
             process.kill()
             # Flushing to a dead process would raise here and hide the reason.
             with suppress(OSError):
-                process.stdin.close()
+                process.stdin.close()  # type: ignore[union-attr]  # it is a pipe

@@ -103,8 +103,8 @@ def configuration_facts(folder: Path) -> dict[str, Any]:
     config = BERT_DEFAULTS | settings(folder / "config.json")
     facts = {name: config.get(name) for name in names}
     if tokenizer := settings(folder / "tokenizer.json"):
-        words = (tokenizer.get("model") or {}).get("vocab")
-        words = sorted(words, key=words.get) if isinstance(words, dict) else []
+        words: Any = (tokenizer.get("model") or {}).get("vocab")
+        words = sorted(words, key=lambda word: words[word]) if isinstance(words, dict) else []
         return facts | {
             "vocabulary": _lines_digest(words),
             "lowercase": (tokenizer.get("normalizer") or {}).get("lowercase"),

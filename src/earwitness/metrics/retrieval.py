@@ -45,7 +45,7 @@ Ids = Sequence[Hashable]
 Scores = (
     Any  # array, h5py data set or nested list [captions, clips], or a function (start, stop) -> array of these rows
 )
-Relevant = Mapping[Hashable, Collection[Hashable]]
+Relevant = Mapping[Any, Collection[Hashable]]
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,9 @@ def evaluate(
         if any(name.startswith(way) for name in wanted):
             above, level = counts[way]
             _score(result, way, query, 1 + above + (level - 1) / 2, names, owner, wanted, ties)
-            notes += _notes(way, query, level, result.pool[way], len(result.skipped[way]))
+            pool = result.pool[way]
+            assert pool is not None  # everything is ranked
+            notes += _notes(way, query, level, pool, len(result.skipped[way]))
     return result
 
 
@@ -306,7 +308,11 @@ def evaluate_top(
         raise EarwitnessError(listed("These ranked lists cannot be scored:", offenders))
     given = clips is not None
     named = {clip for line in relevant.values() for clip in _members(line)} if relevant is not None else set()
-    known = list(clips) if given else list(dict.fromkeys([*owners, *(c for line in ranked for c in line), *named]))
+    known = (
+        list(clips)
+        if clips is not None
+        else list(dict.fromkeys([*owners, *(c for line in ranked for c in line), *named]))
+    )
     relevance = _relevance(owners, known, captions, relevant)
     place = {clip: number for number, clip in enumerate(known)}
     depth = len(ranked[0])
@@ -330,7 +336,8 @@ def _wanted(metrics: str | Iterable[str] | None, relevant: Relevant | None) -> l
 
 def _nothing(pool: dict[str, int | None], notes: list[str]) -> Evaluation:
     """An evaluation that no direction has been added to."""
-    return Evaluation({}, {}, *({way: [] for way in DIRECTIONS} for _ in range(3)), pool, {}, notes)
+    queries, clips, skipped = (dict[str, list]((way, []) for way in DIRECTIONS) for _ in range(3))
+    return Evaluation({}, {}, queries, clips, skipped, pool, {}, notes)
 
 
 def _score(
@@ -377,7 +384,7 @@ def _score(
                 result.items[key] = per_query
             if name == "gmean":
                 result.shares[way] = np.stack([recall(best, k, ties)[1] for k in (1, 5, 10)])
-            if pool is not None and name[0] == "r" and needed >= pool:
+            if pool is not None and name[0] == "r" and needed is not None and needed >= pool:
                 result.metrics[key]["note"] = f"1 for any scores: only {pool} items are ranked"
 
 
@@ -389,7 +396,7 @@ def _count(scores: Scores, relevance: _Relevance, captions_too: bool) -> dict[st
     row, column = relevance.row, relevance.column
     positive = np.empty(len(row), dtype=float)
     above, least = np.zeros(len(row), dtype=np.int64), np.zeros(len(row), dtype=np.int64)
-    missing = {}
+    missing: dict[int, int] = {}
     for start, block in _blocks(scores, relevance):
         missing |= {start + line: number for line, number in _nan(block)}
         pairs = slice(*np.searchsorted(row, [start, start + len(block)]))
@@ -657,7 +664,7 @@ def _notes(way: str, query: np.ndarray, level: np.ndarray, pool: int, skipped: i
         )
     if tied - (constant if pool > 1 else 0):
         notes.append(f"{DIRECTIONS[way]}: for {tied} of {queries} queries a relevant item ties with another item")
-    return notes + ([_skipped_note(way, skipped, queries + skipped)] if skipped else [])
+    return notes + ([_skipped_note(way, skipped, int(queries) + skipped)] if skipped else [])
 
 
 def _skipped_note(way: str, skipped: int, queries: int) -> str:

@@ -137,7 +137,7 @@ def embeddings(texts: Sequence[str], folder: str | PathLike, device: str = "auto
 
 
 @lru_cache(maxsize=1)
-def _network(folder: Path, state: str, device: str):
+def _network(folder: Path, state: str, device: str) -> Any:
     """The loaded model; ``state`` makes a changed folder another one."""
     try:
         import torch

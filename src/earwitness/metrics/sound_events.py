@@ -76,7 +76,7 @@ def event_based(
     return _results(metrics, labels)
 
 
-def toolkit(kind: str, labels: list[str], **options):
+def toolkit(kind: str, labels: list[str], **options: Any) -> Any:
     """sed_eval's object for the ``kind`` ``segment`` or ``event``, with 0 as the precision of an empty output.
 
     Raises ImportError where sed_eval is not installed or cannot be loaded.
@@ -95,7 +95,7 @@ def toolkit(kind: str, labels: list[str], **options):
     return metrics
 
 
-def totals(kind: str, metrics) -> np.ndarray:
+def totals(kind: str, metrics: Any) -> np.ndarray:
     """What ``metrics`` counted: true positives, detected, reference, substitutions, deletions, insertions: [6].
 
     >>> totals("event", toolkit("event", ["dog"])).tolist()
@@ -113,7 +113,9 @@ def events_of(times: np.ndarray, label: str) -> list[dict]:
     return [{"onset": onset, "offset": offset, "event_label": label} for onset, offset in times.tolist()]
 
 
-def _prepared(kind: str, reference, estimated, durations, **options) -> tuple[Any, dict[Any, str]]:
+def _prepared(
+    kind: str, reference: Any, estimated: Any, durations: Mapping | None, **options: Any
+) -> tuple[Any, dict[Any, str]]:
     """sed_eval's object, and the numbers used in place of the labels, of which it would change and drop some."""
     offenders = _offenders("reference", reference, durations) + _offenders("estimated", estimated, durations)
     for file, seconds in (durations or {}).items():
@@ -147,14 +149,14 @@ def _offenders(which: str, events: Sequence[Event], durations: Mapping[str, floa
     return offenders
 
 
-def _is_time(value) -> bool:
-    return isinstance(value, Real) and math.isfinite(value) and value >= 0
+def _is_time(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value) and float(value) >= 0
 
 
-def _by_file(reference, estimated, labels: Mapping, more: Iterable[str]) -> dict[str, tuple[list, list]]:
+def _by_file(reference: Any, estimated: Any, labels: Mapping, more: Iterable[str]) -> dict[str, tuple[list, list]]:
     """Reference and estimated events of each file, in the order of the files' names."""
     files = {event["filename"] for event in (*reference, *estimated)} | set(more)
-    events = {file: ([], []) for file in sorted(files, key=str)}
+    events: dict[Any, tuple[list, list]] = {file: ([], []) for file in sorted(files, key=str)}
     for side, those in enumerate((reference, estimated)):
         for event in those:
             times = {"onset": float(event["onset"]), "offset": float(event["offset"])}
@@ -162,7 +164,7 @@ def _by_file(reference, estimated, labels: Mapping, more: Iterable[str]) -> dict
     return events
 
 
-def _results(metrics, labels: Mapping[Any, str]) -> dict[str, dict]:
+def _results(metrics: Any, labels: Mapping[Any, str]) -> dict[str, dict]:
     """sed_eval's results under the labels as given; without a reference an error rate is NaN, not a huge number."""
     overall = metrics.results_overall_metrics()
     by_class = metrics.results_class_wise_metrics()

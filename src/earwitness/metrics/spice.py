@@ -108,7 +108,7 @@ def find(jars: str | os.PathLike = "auto") -> Path:
         lacks = f"lacks {', '.join(missing)}" if folder.is_dir() else "does not exist"
         raise EarwitnessError(f"The jars that SPICE needs are missing: {place} {lacks}. {HOW}.")
     damaged = []
-    for path in paths.values():
+    for path in filter(None, paths.values()):
         with suppress(OSError):
             if zipfile.is_zipfile(path):
                 continue
@@ -128,7 +128,7 @@ def state(jars: str | os.PathLike = "auto") -> str:
     'none'
     """
     try:
-        paths = [path.absolute() for path in _paths(find(jars)).values()]
+        paths = [path.absolute() for path in _paths(find(jars)).values() if path]
         stats = [path.stat() for path in paths]
         return digest([_digest(path, it.st_size, it.st_mtime_ns) for path, it in zip(paths, stats, strict=True)])
     except (EarwitnessError, OSError):
@@ -276,7 +276,7 @@ def _run(scratch: Path, settings: Settings, folder: Path | None, until: float) -
     try:
         _run_once(scratch, settings, folder, until)
     except _CacheFailed as error:
-        if error.damaged:
+        if error.damaged and folder is not None:
             _empty(folder, str(error))
             _run_once(scratch, settings, folder, until)
         else:
@@ -321,7 +321,7 @@ def _command(settings: Settings, folder: Path | None, scratch: Path) -> list[str
     path = os.pathsep.join(map(str, [archive, archive.parent / "lib" / "*", *jars]))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = settings.threads or min(cores, THREADS)
-    kept = [] if folder is None else ["-cache", folder]
+    kept: list[str | Path] = [] if folder is None else ["-cache", folder]
     result = ["-out", "out.json", "-silent", "-threads", str(threads)]
     return [program, *opens, *options, "-cp", path, "edu.anu.spice.SpiceScorer", "in.json", *kept, *result]
 

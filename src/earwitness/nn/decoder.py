@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,8 @@ class DecoderLayer(nn.Module):
 class TransformerDecoder(nn.Module):
     """A stack of decoder layers; several rows (captions, beams) may share the memory of a clip."""
 
+    layers: Any  # of DecoderLayer, which an nn.ModuleList does not say
+
     def __init__(self, width: int, heads: int, feedforward: int, layers: int, dropout: float, identical: bool = False):
         super().__init__()
         self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward, dropout) for _ in range(layers))
@@ -127,7 +130,7 @@ class TransformerDecoder(nn.Module):
         for layer in self.layers:
             keys, values = layer.multihead_attn.keys_values(memory)
             rows, (_, heads, _, size) = len(clip_of_row), keys.shape
-            empty = [keys.new_zeros(rows, heads, capacity, size) for _ in range(2)]
+            empty = (keys.new_zeros(rows, heads, capacity, size), keys.new_zeros(rows, heads, capacity, size))
             caches.append(LayerCache(*empty, keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
         return caches
 
@@ -146,6 +149,8 @@ class TransformerDecoder(nn.Module):
 
 class WordEmbedding(nn.Module):
     """Word vectors times the square root of their width, plus sinusoidal positions, then dropout."""
+
+    positions: Tensor
 
     def __init__(self, words: int, width: int, dropout: float, longest: int = 2000):
         super().__init__()

@@ -9,16 +9,17 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from earwitness.training.events import read_events
 
 COLOURS = 8  # number of colours for experiments in the style sheet
 INK, GRID = "#000001", "#000002"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names may contain dollar signs
     "font.size": 10,
@@ -123,7 +124,7 @@ def curve_plot(key: str, title: str, parts: Mapping[str, str], seeds: Sequence[S
                         marker=marker,
                     )
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # it is a MaxNLocator
     return drawn.svg
 
 
@@ -143,7 +144,7 @@ class _Drawn:
 
 
 @contextmanager
-def _figure(key: str, size: tuple[float, float], title: str):
+def _figure(key: str, size: tuple[float, float], title: str) -> Iterator[_Drawn]:
     from matplotlib import rc_context
 
     with rc_context({**STYLE, "svg.hashsalt": key}):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from earwitness import registry
 from earwitness.errors import EarwitnessError
@@ -37,10 +37,13 @@ MODEL_FILES = {
 MODEL_SCHEMA = 2  # of model.json
 PREDICTION = "prediction.json"  # provenance of a prediction, in the folder of its kind
 
+OptionsT = TypeVar("OptionsT", bound="ExperimentOptions")
 
-class System(ABC):
+
+class System(ABC, Generic[OptionsT]):
     """A system on one data set with one seed, as seen by the training loop.
 
+    ``class Mine(System[MineOptions])`` is type-checked with its options; a bare ``System`` accepts any.
     A system without training (``TRAINED = False`` in its options) overrides only ``load``.
 
     Attributes:
@@ -53,7 +56,7 @@ class System(ABC):
     choice: Choice
     stop: Stop | None = None
 
-    def __init__(self, options: ExperimentOptions, files: Mapping[str, Path], seed: int, tools: Tools):
+    def __init__(self, options: OptionsT, files: Mapping[str, Path], seed: int, tools: Tools):
         """Read the inputs of training and create ``network``.
 
         Args:
@@ -106,7 +109,7 @@ class System(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, options: ExperimentOptions, folder: Path, files: Mapping[str, Path]) -> Any:
+    def load(cls, options: OptionsT, folder: Path, files: Mapping[str, Path]) -> Any:
         """The model: a Captioner, a Retriever, a Grounder, or several of these at once.
 
         Args:

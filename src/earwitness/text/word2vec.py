@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -40,7 +41,7 @@ def train(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, out: Path)
     model.build_vocab_from_freq(frequencies(sentences, vocabulary), corpus_count=len(wrapped))
 
     class Progress(CallbackAny2Vec):
-        def on_epoch_end(self, _) -> None:
+        def on_epoch_end(self, _: Any) -> None:
             bar.update()
 
     with tqdm(total=options.passes, desc="word2vec", unit="pass", mininterval=1) as bar:

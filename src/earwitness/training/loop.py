@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ class Loop(LightningModule):
     def train_dataloader(self) -> DataLoader:
         loader = self.system.training_loader()
         # Lightning sets the sampler's epoch too, but after the first epoch's workers were asked for batches.
-        loader.sampler.set_epoch(self.progress.epoch + 1)
+        sampler: Any = loader.sampler
+        sampler.set_epoch(self.progress.epoch + 1)
         return loader
 
     def val_dataloader(self) -> DataLoader | list:
@@ -125,7 +127,7 @@ class Loop(LightningModule):
         steps = int(self.trainer.num_training_batches)
         moment = Moment(self.current_epoch, step, steps, self.options.epochs, self.progress.history)
         rates = self.system.learning_rate(moment)
-        return list(rates) if isinstance(rates, list | tuple) else [rates]
+        return list(rates) if isinstance(rates, Sequence) else [rates]
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         losses = self.system.losses(batch)
@@ -141,7 +143,10 @@ class Loop(LightningModule):
         return losses["loss"]
 
     def configure_gradient_clipping(
-        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         # Lightning refuses to clip with fused optimisers in mixed precision; bfloat16 needs no unscaling.
         if gradient_clip_val is not None:
@@ -204,7 +209,7 @@ class Checkpoints(Callback):
         value = self.history[best][self.choice.metric] if self.choice.metric else None
         return {"epoch": best, "metric": self.choice.metric, "value": value}
 
-    def on_train_epoch_end(self, trainer: Trainer, loop: Loop) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, loop: Any) -> None:
         if trainer.is_global_zero:
             rate = loop.rates(loop.global_step - 1)[0]
             loop.events.metrics(loop.global_step, trainer.current_epoch, learning_rate=rate, **self.validated)
@@ -234,7 +239,7 @@ class Progress(Callback):
         steps = int(trainer.num_training_batches)
         done = trainer.current_epoch * steps
         self.bar = tqdm(
-            total=trainer.max_epochs * steps,
+            total=(trainer.max_epochs or 0) * steps,
             initial=done,
             desc=self.name,
             unit="step",
@@ -251,7 +256,7 @@ class Progress(Callback):
             self.figures["loss"] = f"{float(outputs['loss']):.3f}"
             self.bar.set_postfix(self.figures, refresh=False)
 
-    def on_train_epoch_end(self, trainer: Trainer, loop: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, loop: Any) -> None:
         metrics = loop.progress.history[-1]
         self.figures = {"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}"}
         self.figures |= {name.removeprefix("validation_"): f"{value:.3f}" for name, value in metrics.items()}

@@ -106,7 +106,11 @@ class AudioCaps:
         _find(splits, recordings_below(root))
         missing = [(split, video) for split, video, one in _rows(splits) if one.path is None and not one.problem]
         path = "{}/Y{}.wav"
-        sections = [Section(v.youtube_id, v.start, path.format(split.name, v.youtube_id)) for split, v in missing]
+        sections = [
+            Section(v.youtube_id, v.start, path.format(split.name, v.youtube_id))
+            for split, v in missing
+            if v.start is not None  # such rows are refused above
+        ]
         root.mkdir(parents=True, exist_ok=True)
         fetch_sections(root, sections, self.options.workers)
         gone = unavailable(root)

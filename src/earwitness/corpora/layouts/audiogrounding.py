@@ -310,8 +310,10 @@ class _Labels:
             number = None if value is None or isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if value is None or (number is not None and number.is_integer()):
-            return None if value is None else int(number)
+        if value is None:
+            return None
+        if number is not None and number.is_integer():
+            return int(number)
         self.table.blame(row.where, f"the {which} {shown(str(value))} is no index of a word")
         return None
 
@@ -357,7 +359,7 @@ def locate(
     first place that is not ``taken``.
     """
     given = start is not None and end is not None and 0 <= start < end <= len(words)
-    if given and _loose(words[start:end]) == _loose(phrase):
+    if start is not None and end is not None and given and _loose(words[start:end]) == _loose(phrase):
         return start, end
     ways = [_places(words, phrase, exactly) for exactly in (True, False)]
     for places in ways:

@@ -84,6 +84,7 @@ class Clotho:
         """Bring the published record, checked by its digests, into the folder."""
         from earwitness.fetch.records import RECORDS, fetch
 
+        assert self.options.source  # else nothing is fetched
         fetch(RECORDS[self.options.source], root, self.options.mirror)
 
     def _tables_folder(self, root: Path) -> Path:
@@ -153,12 +154,13 @@ def _note_differences(found: Listing, source: str, tables: list[Path]) -> None:
     """Note which tables are not those that were published: a digest binds only what Earwitness downloads itself."""
     from earwitness.fetch.records import RECORDS
 
-    published = {file.name: file.md5 for file in RECORDS[source].files}
+    published = {file.name: file.md5 for file in RECORDS[source].files or ()}
     digests = {path.name: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for path in tables}
     differs = {name: digest for name, digest in digests.items() if published.get(name) not in (None, digest)}
     if differs:
-        digests = {name: {"md5": digest, "published_md5": published[name]} for name, digest in differs.items()}
-        found.notes["differs_from_published"] = digests
+        found.notes["differs_from_published"] = {
+            name: {"md5": digest, "published_md5": published[name]} for name, digest in differs.items()
+        }
 
 
 def _clips(split: str, rows: list[CaptionedFile], on_disk: set[str]) -> list[ListedClip]:

@@ -74,18 +74,20 @@ class Folder:
         files = recordings_below(root)
         if self.options.table is None:
             return _without_table(root, files, self.options.split)
-        path = self._table(root)
+        path = self._table(root, self.options.table)
         if not path.is_file():
             raise CorpusError(_no_table(path, self.options.table))
         return _with_table(root, files, path, self.options)
 
     def tables(self, root: Path) -> list[Path]:
         """The table, if one is configured and there."""
-        return [path for path in [self._table(root)] if path.is_file()] if self.options.table else []
+        return (
+            [path for path in [self._table(root, self.options.table)] if path.is_file()] if self.options.table else []
+        )
 
-    def _table(self, root: Path) -> Path:
+    def _table(self, root: Path, table: str) -> Path:
         folder = Path(self.options.tables).expanduser() if self.options.tables else root
-        return folder / Path(self.options.table).expanduser()
+        return folder / Path(table).expanduser()
 
 
 def _no_table(path: Path, table: str) -> str:
@@ -192,7 +194,7 @@ def _matched(rows: CaptionRows, files: set[str]) -> dict[str, Match]:
     return found
 
 
-def _take(found: dict[str, Match], clip_ids: Iterable[str], files: set[str]) -> set[str]:
+def _take(found: dict[str, Match], clip_ids: Iterable[str], files: set[str]) -> set[str | None]:
     """Match those clips that wait for a file with what there is; returns the files that were taken."""
     if not files:
         return set()

@@ -58,14 +58,14 @@ def score(
     )
     names, known = _files(found, references, durations, files)
     true, estimated = _event_list(references, known), _event_list(found, names)
-    if durations is not None:
+    if durations is not None and files.durations is not None:
         ends = ((event["filename"], event["offset"]) for event in (*true, *estimated))
         refuse_milliseconds(files.durations, durations, ends)
     clips = list(dict.fromkeys([*(durations or ()), *known.values(), *names.values()]))
     seconds = None if durations is None else {name: durations[name] for name in clips}
     settings = files.settings()
     resolution = {"time_resolution": settings.time_resolution}
-    collars = {"t_collar": settings.t_collar, "percentage_of_length": settings.percentage_of_length}
+    collars: dict[str, Any] = {"t_collar": settings.t_collar, "percentage_of_length": settings.percentage_of_length}
     results = {
         "segment": segment_based(true, estimated, durations=seconds, **resolution),
         "event": event_based(true, estimated, **collars),
@@ -94,7 +94,7 @@ def _files(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The names of the predictions' and of the references' files in the durations, or else in the references."""
     known = references.rows() if durations is None else durations
-    other = (files.references if durations is None else files.durations).name
+    other = (files.durations or files.references).name
     hint = "; --durations gives a table of all files" if durations is None else ""
     problems, names, alike = [], [], False
     for events in (found, references):
@@ -125,7 +125,7 @@ def _statistics(
 ) -> dict[str, Statistic]:
     """sed_eval's counts of each file, from which the metrics over all events can be resampled."""
     labels = {name: str(n) for n, name in enumerate(dict.fromkeys(e["event_label"] for e in (*true, *estimated)))}
-    sides = [defaultdict(list), defaultdict(list)]
+    sides: tuple[dict[str, list], dict[str, list]] = (defaultdict(list), defaultdict(list))
     for side, events in zip(sides, (true, estimated), strict=True):
         for event in events:
             side[event["filename"]].append({**event, "event_label": labels[event["event_label"]]})
@@ -136,8 +136,10 @@ def _statistics(
         toolkit.evaluate(sides[0][file], sides[1][file], **duration)
         totals.append(sound_events.totals(kind, toolkit))
     counts = np.diff(totals, axis=0)
-    found = {f"{kind}_{name}": Sums(name, counts[:, :3]) for name in ("f1", "precision", "recall")}
-    return found | {f"{kind}_er": Sums("error_rate", counts[:, [3, 4, 5, 2]])}
+    found: dict[str, Statistic] = {
+        f"{kind}_{name}": Sums(name, counts[:, :3]) for name in ("f1", "precision", "recall")
+    }
+    return {**found, f"{kind}_er": Sums("error_rate", counts[:, [3, 4, 5, 2]])}
 
 
 def _metrics(results: Mapping[str, Mapping]) -> dict[str, dict]:
@@ -147,6 +149,7 @@ def _metrics(results: Mapping[str, Mapping]) -> dict[str, dict]:
         for suffix, key in (("", "overall"), ("_macro", "class_wise_average")):
             for name, (group, part) in PARTS.items():
                 value = float(result[key][group][part])
+                entry: dict[str, Any]
                 entry = {"value": value} if math.isfinite(value) else {"value": None, "reason": NO_VALUE}
                 if suffix and entry["value"] is not None:
                     entry["ci95_reason"] = NO_INTERVAL

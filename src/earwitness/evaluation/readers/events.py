@@ -215,8 +215,8 @@ def read_events(path: Path, by_file: bool = False, predicted: bool = False) -> E
             events.events.append(Event(name, times, text, owner, row))
     if scored:
         events.problems.append(
-            f"{path.name}: the column {shown(scores)} has {scored} numbers, but events are scored without scores; give "
-            "frame scores as HDF5 or as json {pair: [scores]}, or leave out this column and the events below your "
+            f"{path.name}: the column {shown(str(scores))} has {scored} numbers, but events are scored without scores; "
+            "give frame scores as HDF5 or as json {pair: [scores]}, or leave out this column and the events below your "
             "threshold"
         )
     return events
@@ -247,6 +247,7 @@ def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:
     found: dict[str, float] = {}
     if table.problems:
         return found, table.problems
+    assert clip is not None and seconds is not None  # or it is a problem
     for row, (name, value) in table.rows([clip, seconds]):
         name, number = read_id(table, row, name), _number(value)
         if number is None or number <= 0:
@@ -286,7 +287,7 @@ def _hdf(path: Path, file: Any) -> Frames:
     if absent := [name for name, there in (("offsets", "offsets" in file), ("phrase_ids", key)) if not there]:
         frames.problems.append(f"{where}: has activations, but no {' and no '.join(absent)}; it has {some(list(file))}")
         return frames
-    if odd := [name for name in ("activations", "offsets", key) if getattr(file[name], "ndim", None) != 1]:
+    if odd := [name for name in ("activations", "offsets", str(key)) if getattr(file[name], "ndim", None) != 1]:
         frames.problems.append(f"{where}: {' and '.join(odd)} must be one-dimensional data sets")
         return frames
     scores = file["activations"]
@@ -324,11 +325,11 @@ def _times(table: Table, row: int | str, start: Any, end: Any) -> tuple[float, f
     """Onset and offset; None and a problem where one is not a time, only None where neither is given."""
     if _blank(start) and _blank(end):
         return None
-    times = _number(start), _number(end)
-    for what, value, number in zip(("onset", "offset"), (start, end), times, strict=True):
+    onset, offset = _number(start), _number(end)
+    for what, value, number in zip(("onset", "offset"), (start, end), (onset, offset), strict=True):
         if number is None:
             table.blame(row, f"the {what} {shown(str(value))} is not a number of seconds")
-    return None if None in times else times
+    return None if onset is None or offset is None else (onset, offset)
 
 
 def _blank(value: Any) -> bool:

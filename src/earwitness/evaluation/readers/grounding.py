@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from earwitness.corpora.csv_reader import shown, some
 from earwitness.corpora.paths import stem
@@ -67,7 +68,7 @@ class GroundingFiles:
 
     def settings(self) -> metrics.Options:
         """The options of the metrics."""
-        given = {"threshold": self.threshold, "silent": self.silent, "t_collar": self.collar}
+        given: dict[str, Any] = {"threshold": self.threshold, "silent": self.silent, "t_collar": self.collar}
         given |= {"percentage_of_length": self.offset_share, "time_resolution": self.segment}
         return metrics.Options(**{name: value for name, value in given.items() if value is not None})
 
@@ -119,7 +120,7 @@ def _score(
     clips = _clips(list(true), names, found, references, phrases)
     if durations is not None:
         matched = ids.match(clips.values(), durations, files.match)
-        where = files.durations.name
+        where = files.durations.name if files.durations else ""
         lost = [f"{where}: clip {shown(clip)} is not in it{matched.hint(clip)}" for clip in matched.lost]
         refuse([*matched.problems, *lost], ids.ADVICE if matched.alike else "")
         durations = {clip: durations[there] for clip, there in matched.found.items()}
@@ -134,13 +135,13 @@ def _score(
             )
     else:
         by_pair = found.by_pair()
-        activations, events = None, {pair: by_pair.get(names.get(pair), []) for pair in true}
-        if durations is not None:
+        activations, events = None, {pair: by_pair.get(names[pair], []) if pair in names else [] for pair in true}
+        if durations is not None and files.durations is not None:
             ends = ((clips[pair], end) for pair in true for _, end in (*true[pair], *events[pair]))
             refuse_milliseconds(files.durations, durations, ends)
         counts["pairs_without_detection_rows"] = len(true) - len(names)
     settings = files.settings()
-    of_pairs = {"events": events, "clips": clips, "durations": durations}
+    of_pairs: dict[str, Any] = {"events": events, "clips": clips, "durations": durations}
     evaluation = metrics.evaluate(activations, true, hop=hop, options=settings, **of_pairs)
     inputs = {name: getattr(files, name) for name in ("predictions", "references", "phrases", "captions", "durations")}
     curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in evaluation.curves.items()}
@@ -230,6 +231,7 @@ def _read_phrases(path: Path, captions: Path | None) -> Phrases:
     pair, phrase = pair_columns(table, "pairs")
     clip, caption = find_column(table, CLIP_COLUMNS[:-1]), find_column(table, ("caption_id",))
     refuse(table.problems)
+    assert pair is not None  # or it is a problem
     phrases = Phrases(path, {}, {}, phrase)
     for row, (name, owner, text, words) in table.rows([pair, clip or pair, caption or pair, phrase or pair]):
         if (name := read_id(table, row, name, "pair")) is None:
@@ -247,7 +249,7 @@ def _read_phrases(path: Path, captions: Path | None) -> Phrases:
             continue
         if clip is not None and clip != pair:
             phrases.clips[name] = read_id(table, row, owner) or ""
-        elif caption is not None and known is not None and text not in known.by_id:
+        elif caption is not None and known is not None and captions is not None and text not in known.by_id:
             table.blame(row, f"the caption {shown(str(text))} is not in {captions.name}")
         elif caption is not None and text is not None:
             phrases.clips[name] = known.by_id[text].clip if known else clip_of(str(text))
@@ -260,7 +262,7 @@ def _refuse_mixed(files: list[Frames | Events | Phrases]) -> None:
     by_text = [file for file in files if file.text is not None]
     others = [file.path.name for file in files if file.text is None]
     if by_text and others:
-        columns = " and ".join(f"{file.path.name} (column {shown(file.text)})" for file in by_text)
+        columns = " and ".join(f"{file.path.name} (column {shown(str(file.text))})" for file in by_text)
         raise EarwitnessError(
             f"Pairs are a file and a text in {columns}, but not in {' and '.join(others)}, so it is not known which "
             "phrases those mean. Give all files a column phrase_id (the name of pairs in HDF5 and json), or all event "

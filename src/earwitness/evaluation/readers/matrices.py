@@ -94,7 +94,7 @@ def read_csv(path: Path) -> Matrix:
         try:
             lines.append(np.array(cells, dtype=float))
         except ValueError:
-            bad = [(clip, cell) for clip, cell in zip(matrix.clips, cells, strict=True) if not _is_number(cell)]
+            bad = [(clip, cell) for clip, cell in zip(matrix.clips or (), cells, strict=True) if not _is_number(cell)]
             offenders = ", ".join(f"{shown(cell)} for {shown(clip)}" for clip, cell in bad)
             sheet.blame(row, f"{shown(caption)} has scores that are no numbers: {offenders}")
     if sheet.columns and not matrix.clips:

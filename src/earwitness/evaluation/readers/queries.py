@@ -70,9 +70,10 @@ def read_clips(path: Path | None) -> list[str] | None:
     table = open_table(path)
     column = need_column(table, CLIP_COLUMNS, None, "clips")
     refuse(table.problems)
-    found = [read_id(table, row, name) for row, (name,) in table.rows([column])]
+    assert column is not None  # or it is a problem
+    clips = [read_id(table, row, name) for row, (name,) in table.rows([column])]
     refuse(table.problems)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(clip for clip in clips if clip is not None))
 
 
 def _read_relevant(path: Path) -> list[tuple[int | str, str, list[str]]]:
@@ -86,6 +87,7 @@ def _read_relevant(path: Path) -> list[tuple[int | str, str, list[str]]]:
     query = need_column(table, QUERY_COLUMNS, None, "queries")
     clip = need_column(table, (*CLIP_COLUMNS[:-1], "clips", "clip_ids", "relevant"), None, "clips")
     refuse(table.problems)
+    assert query is not None and clip is not None  # or it is a problem
     rows = []
     for row, (name, value) in table.rows([query, clip]):
         clips = value if isinstance(value, list) else [] if value is None or not str(value).strip() else [value]

@@ -64,7 +64,9 @@ def read_ranked(table: Table) -> Ranked:
     """The lists of a table whose columns ``is_ranked``."""
     ranked = Ranked(table.path, problems=table.problems)
     numbered = _numbered(table)
-    columns = [numbered[number] for number in sorted(numbered)] or [find_column(table, LIST_COLUMNS)]
+    columns = [numbered[number] for number in sorted(numbered)] or list(
+        filter(None, [find_column(table, LIST_COLUMNS)])
+    )
     query = find_column(table, QUERY_COLUMNS)
     if query is None and (query := find_column(table, CLIP_COLUMNS)) is not None:
         ranked.by_clip = True
@@ -73,7 +75,7 @@ def read_ranked(table: Table) -> Ranked:
     if query is None:
         what = f"no column names the query; call it {', '.join(QUERY_COLUMNS[:-1])} or {QUERY_COLUMNS[-1]}"
         table.problems.append(f"{table.path.name}: {what}")
-    if table.problems:
+    if table.problems or query is None:
         return ranked
     for row, (name, *values) in table.rows([query, *columns]):
         clips = [value for cell in values for value in (cell if isinstance(cell, list) else [cell])]

@@ -76,7 +76,7 @@ def score(files: RetrievalFiles) -> Scored:
     captions, clips = read_captions(files.captions), read_clips(files.clips)
     with _opened(files.scores) as found:
         refuse(found.problems)
-        by_kind = _score_lists if isinstance(found, Ranked) else _score_matrix
+        by_kind: Any = _score_lists if isinstance(found, Ranked) else _score_matrix
         evaluation, counts, notes = by_kind(found, captions, clips, files)
     pools = {f"{way}_pool": size for way, size in evaluation.pool.items() if way == "t2a" or size is not None}
     skipped = {f"{way}_queries_skipped": len(names) for way, names in evaluation.skipped.items() if names}
@@ -180,10 +180,12 @@ def _axes(matrix: Matrix, captions: Captions | None, clips: list[str] | None) ->
     if names is None and captions is not None:
         names = [caption.id for caption in captions.all]
         notes.append(f"{where} does not name its captions: they are taken in the order of {captions.path.name}")
-    if columns is None and (clips is not None or captions is not None):
-        columns = list(dict.fromkeys(caption.clip for caption in captions.all)) if clips is None else clips
-        table = captions.path.name if clips is None else "the clips"
-        notes.append(f"{where} does not name its clips: they are taken in the order of {table}")
+    if columns is None and clips is not None:
+        columns = clips
+        notes.append(f"{where} does not name its clips: they are taken in the order of the clips")
+    elif columns is None and captions is not None:
+        columns = list(dict.fromkeys(caption.clip for caption in captions.all))
+        notes.append(f"{where} does not name its clips: they are taken in the order of {captions.path.name}")
     if names is None:
         problems.append(f"{where} does not name its captions (caption_ids); give a table CAPTIONS in their order")
     if columns is None:
@@ -194,6 +196,7 @@ def _axes(matrix: Matrix, captions: Captions | None, clips: list[str] | None) ->
             shape = f"the scores have the shape {(rows, width)} (captions, clips)"
             problems.append(f"{where}: {shape}, but there are names of {len(found)} {what}, not {number}{hint}")
     refuse(problems)
+    assert columns is not None and names is not None  # or it is a problem
     return columns, names, notes
 
 

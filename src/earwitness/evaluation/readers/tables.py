@@ -197,7 +197,8 @@ def _is_captions(key: str, value: Any) -> bool:
 
 def _coco(path: Path, content: dict[str, Any]) -> MemoryTable:
     """COCO's annotations, each with the ``file_name`` of its image where there is one."""
-    images = content.get("images") if isinstance(content.get("images"), list) else []
+    listed: Any = content.get("images")
+    images = listed if isinstance(listed, list) else []
     names = {str(image.get("id")): image.get("file_name") for image in images if isinstance(image, dict)}
     problems, records = MemoryTable(path), []
     for number, record in enumerate(content["annotations"], 1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,9 @@ def mel_filters() -> Tensor:
 class Spectrogram(nn.Module):
     """Power spectrogram with centred windows and reflection at the edges."""
 
-    def __init__(self):
+    window: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("window", torch.hann_window(WINDOW))
 
@@ -112,7 +114,9 @@ class Spectrogram(nn.Module):
 class MelScale(nn.Module):
     """Sums of frequency bins under the triangles."""
 
-    def __init__(self):
+    fb: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("fb", mel_filters())
 
@@ -123,7 +127,7 @@ class MelScale(nn.Module):
 class MelSpectrogram(nn.Module):
     """Waveform to mel power: [clips, samples] -> [clips, mels, time]."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.spectrogram = Spectrogram()
         self.mel_scale = MelScale()
@@ -292,7 +296,8 @@ class EfficientLatent(nn.Module):
 
         At full weight, rounding errors would grow from block to block, up to a thousandth of the largest value.
         """
-        for block in self._blocks:
+        blocks: Any = self._blocks
+        for block in blocks:
             if block.skips:
                 nn.init.constant_(block._bn2.weight, 0.5)
 
@@ -311,6 +316,8 @@ class EfficientLatent(nn.Module):
 
 class EfficientLatentExtractor(NetworkExtractor):
     """EfficientLatent."""
+
+    options: EfficientLatentOptions
 
     sample_rate, dimension, hop, minimum = SAMPLE_RATE, DIMENSION, HOP, MINIMUM
     computed = ("front_end",)

@@ -43,9 +43,9 @@ class LogMelOptions(FeatureOptions):
     @property
     def frames_per_clip(self) -> int | None:
         """Frames, or blocks of ``average`` frames, of every clip; None where clips keep their own length."""
-        if self.seconds is None:
+        if (samples := self.samples) is None:
             return None
-        return (1 + self.samples // self.hop) // (self.average or 1)
+        return (1 + samples // self.hop) // (self.average or 1)
 
     @property
     def samples(self) -> int | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from earwitness.extractors.interface import Extractor
 from earwitness.extractors.logmel import LogMelOptions
+
+if TYPE_CHECKING:
+    import torch
 
 AMIN = 1e-10  # what the power is floored at before the logarithm, unless an offset is added to it
 
@@ -22,24 +26,13 @@ class LogMel(Extractor):
         self.dimension = options.mels
         self.frames_per_clip = options.frames_per_clip
         self._block = options.average or 1
-
-    @property
-    def fill(self) -> float:
-        """What a frame beyond the clip's end holds."""
-        if self.options.fill == "zero":
-            return 0.0
-        silence = self.options.offset or AMIN
-        return 10 * math.log10(silence) if self.options.log == "db" else math.log(silence)
-
-    @property
-    def window_seconds(self) -> float:
-        """Length in seconds of what one frame is made from: a window, or the windows of a block."""
-        return (self.options.n_fft + self._block_span) / self.sample_rate
-
-    @property
-    def hop(self) -> int:
-        """Samples from one frame to the next."""
-        return self.options.hop * self._block
+        self.hop = options.hop * self._block
+        # Of a window, or of the windows of a block.
+        self.window_seconds = (options.n_fft + self._block_span) / self.sample_rate
+        silence = options.offset or AMIN
+        self.fill = 10 * math.log10(silence) if options.log == "db" else math.log(silence)
+        if options.fill == "zero":
+            self.fill = 0.0
 
     def frames(self, waveforms: np.ndarray) -> np.ndarray:
         """Log-mel of clips of one length: float32 [clips, samples] -> float32 [clips, frames, mels]."""
@@ -66,7 +59,8 @@ class LogMel(Extractor):
         if options.seconds is None:
             shortest = max(options.n_fft // 2 + 1, self._block_span)  # reflection at the edges needs half a window
             return self._averaged(_zeros_to(waveform, shortest))
-        full = options.samples
+        full, frames = options.samples, options.frames_per_clip
+        assert full is not None and frames is not None  # as the length is given
         waveform = waveform[:full]
         if options.top_db is not None:  # the cap acts on silence too, and differs from clip to clip
             return self._averaged(_zeros_to(waveform, full))
@@ -75,7 +69,7 @@ class LogMel(Extractor):
             reach += 1
         touching = math.ceil(reach / (options.hop * self._block))
         extended = _zeros_to(waveform, min(full, len(waveform) + 2 * options.n_fft + self._block_span))
-        return self._averaged(extended)[: min(touching, self.frames_per_clip)]
+        return self._averaged(extended)[: min(touching, frames)]
 
     def _averaged(self, waveform: np.ndarray) -> np.ndarray:
         frames = self._spectrogram(waveform)  # [frames, mels]
@@ -105,7 +99,7 @@ class LogMel(Extractor):
         return levels.T.contiguous().numpy()
 
     @cached_property
-    def _filters(self):
+    def _filters(self) -> torch.Tensor:
         import librosa
         import torch
 

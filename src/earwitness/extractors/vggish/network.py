@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from earwitness.extractors import checkpoints
 from earwitness.extractors.inference import arrange
 from earwitness.extractors.networks import NetworkExtractor
+from earwitness.extractors.vggish import VggishOptions
 
 SAMPLE_RATE = 16000  # Hz
 WINDOW, STEP, FFT = 400, 160, 512  # samples
@@ -53,10 +54,12 @@ class Vggish(nn.Module):
             *(nn.Linear(4096, DIMENSION), nn.ReLU(inplace=True)),
         )
         self.pproc = PostProcessor() if postprocess else None
+        self.mel: Tensor
         self.register_buffer("mel", mel_filters(), persistent=False)  # [257, 64]
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -90,7 +93,7 @@ class Vggish(nn.Module):
 
     def embed(self, examples: Tensor) -> Tensor:
         """Raw embeddings of log-mel examples: [examples, 96, 64] -> [examples, 128], all values >= 0."""
-        x = examples[:, None].to(self.features[0].weight.dtype)
+        x = examples[:, None].to(next(self.features.parameters()).dtype)
         x = self.features(x)  # [examples, 512, 6, 4]
         x = x.permute(0, 2, 3, 1).flatten(1)  # [examples, 12288]: channels come last, as in TensorFlow
         return self.embeddings(x).to(self.mel.dtype)
@@ -113,7 +116,7 @@ class PostProcessor(nn.Module):
     means as [128].
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.pca_eigen_vectors = nn.Parameter(torch.eye(DIMENSION), requires_grad=False)  # one component in each row
         self.pca_means = nn.Parameter(torch.zeros(DIMENSION, 1), requires_grad=False)
@@ -129,7 +132,8 @@ class PostProcessor(nn.Module):
 
 def mel_filters() -> Tensor:
     """Mel filters [257, 64] in float32: triangles of height 1, linear in mel and not in Hz; none takes the DC bin."""
-    edges = np.linspace(*_mel(np.array([FMIN, FMAX])), BANDS + 2)
+    lowest, highest = _mel(np.array([FMIN, FMAX]))
+    edges = np.linspace(lowest, highest, BANDS + 2)
     bins = _mel(np.linspace(0, SAMPLE_RATE / 2, FFT // 2 + 1))[:, None]
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
@@ -150,6 +154,8 @@ def frames_of(samples: int) -> int:
 
 class VggishExtractor(NetworkExtractor):
     """VGGish: raw embeddings, or after its PCA."""
+
+    options: VggishOptions
 
     sample_rate, dimension, hop, minimum = SAMPLE_RATE, DIMENSION, HOP, MINIMUM
     memory_mb = 1500  # of 72 million weights, twice while they are loaded

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from earwitness.extractors.inference import arrange, fold
 from earwitness.extractors.networks import NetworkExtractor
+from earwitness.extractors.vggsound import VggsoundOptions
 
 SAMPLE_RATE = 16000  # Hz
 WINDOW, STEP = 512, 159  # samples: 512 with an overlap of 353
@@ -136,7 +137,7 @@ class ResNet(nn.Module):
         self.layer3 = _stage(block, blocks[2], 128 * wider, 256, stride=2)
         self.layer4 = _stage(block, blocks[3], 256 * wider, 512, stride=2)
         if pooling == "avgpool":
-            self.avgpool = nn.AdaptiveAvgPool2d(1)
+            self.avgpool: nn.Module = nn.AdaptiveAvgPool2d(1)
             self.fc = nn.Linear(self.channels, CLASSES)
         else:
             self.avgpool = NetVlad(self.channels)
@@ -219,10 +220,11 @@ class NetVlad(nn.Module):
         return functional.normalize(functional.normalize(residuals, dim=2).flatten(1), dim=1)
 
 
+BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]]
 BLOCKS = {18: (BasicBlock, (2, 2, 2, 2)), 50: (Bottleneck, (3, 4, 6, 3))}  # by depth: kind, and how many in each stage
 
 
-def _stage(block: type[nn.Module], blocks: int, inputs: int, width: int, stride: int) -> nn.Sequential:
+def _stage(block: type[BasicBlock | Bottleneck], blocks: int, inputs: int, width: int, stride: int) -> nn.Sequential:
     others = [block(width * block.expansion, width, 1) for _ in range(blocks - 1)]
     return nn.Sequential(block(inputs, width, stride), *others)
 
@@ -252,6 +254,8 @@ def frames_of(samples: int, seconds: float | None = None) -> int:
 
 class VggsoundExtractor(NetworkExtractor):
     """VGGSound's ResNet-18."""
+
+    options: VggsoundOptions
 
     sample_rate, dimension, hop, minimum = SAMPLE_RATE, DIMENSION, HOP, MINIMUM
 

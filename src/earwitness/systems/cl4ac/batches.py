@@ -100,15 +100,19 @@ class TrainingBatches(Dataset):
         )
         ids = [self.captions.ids[row] for row in rows]
         # A batch of a single clip has no negatives to choose from, whatever the option.
-        drawn = negatives is not None and (self.negatives in DRAWN or len(set(sources)) == 1)
-        unpaired = [self.captions.ids[row] for row in negatives[rows]] if drawn else None
+        drawn = self.negatives in DRAWN or len(set(sources)) == 1
+        unpaired = [self.captions.ids[row] for row in negatives[rows]] if negatives is not None and drawn else None
         length = self.fixed + 1 if self.fixed else max(map(len, ids + (unpaired or []))) + self.extra
         frames = np.stack([self.store[self.captions.clip_ids[clip]] for clip in clips])
+        positive, words = self._padded(ids, length)
+        negative, negative_words = self._padded(unpaired, length) if unpaired else (None, None)
         return Batch(
             torch.from_numpy(frames),
             torch.from_numpy(clip_of_row),
-            *self._padded(ids, length),
-            *(self._padded(unpaired, length) if unpaired else (None, None)),
+            positive,
+            words,
+            negative,
+            negative_words,
             torch.from_numpy(sources),
         )
 

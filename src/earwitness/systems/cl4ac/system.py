@@ -36,13 +36,15 @@ from earwitness.training.selection import Choice, Patience
 CLIPS_AT_ONCE = 16  # batch size outside training
 
 
-class Cl4acSystem(System):
+class Cl4acSystem(System[Cl4acOptions]):
     """CL4AC on one data set with one seed.
 
     Attributes:
         network: the :class:`Cl4ac` to train.
         training_batches: number of batches in an epoch, over all processes.
     """
+
+    network: Cl4ac
 
     def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int, tools: Tools | None = None):
         self.options = options
@@ -134,7 +136,7 @@ class Cl4acSystem(System):
 
     def _negatives(self, batch: Batch, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Unpaired captions: those in the batch, or chosen among the batch's captions of other clips."""
-        if batch.negative_ids is not None:
+        if batch.negative_ids is not None and batch.negative_words is not None:
             return batch.negative_ids, batch.negative_words
         others = batch.source[:, None] != batch.source  # [rows, rows]
         if self.options.contrastive.negatives == "hardest":
@@ -176,7 +178,9 @@ class Cl4acSystem(System):
         blocks = np.split(
             np.arange(len(captions.clip_ids)), range(CLIPS_AT_ONCE, len(captions.clip_ids), CLIPS_AT_ONCE)
         )
-        return DataLoader(blocks, batch_size=None, collate_fn=batch_of)
+        whole: Any = blocks  # a list is all that a DataLoader needs of a data set
+        collate: Any = batch_of  # without a batch size it is given one block
+        return DataLoader(whole, batch_size=None, collate_fn=collate)
 
     def validation_step(self, batch: Batch) -> dict[str, Any]:
         """Generated captions of a batch's clips, and the loss of the references."""

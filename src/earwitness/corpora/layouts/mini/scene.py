@@ -41,9 +41,9 @@ class Scene:
 
 def plan(rng: np.random.Generator, options: MiniOptions) -> Scene:
     """Draw what is heard when."""
-    seconds = round(rng.uniform(*options.seconds), 2)
+    seconds = round(rng.uniform(options.seconds[0], options.seconds[1]), 2)
     # The larger of two draws: were most clips of a single sound, a constant caption would score well.
-    events = int(rng.integers(*options.events, size=2, endpoint=True).max())
+    events = int(rng.integers(options.events[0], options.events[1], size=2, endpoint=True).max())
     sizes = _group_sizes(rng, events, options.classes)
     sounds = rng.choice(list(SOUNDS)[: options.classes], size=len(sizes), replace=False)
     stages = _pair(rng, list(zip(sounds.tolist(), sizes, strict=True)))

@@ -76,10 +76,11 @@ def _bell(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     time = np.arange(samples) / rate
     fundamental, decay = rng.uniform(480, 680), rng.uniform(2.0, 3.0) * rate / samples
     partials = ((1, 1.0), (2.0, 0.7), (2.76, 0.6), (5.4, 0.45), (8.9, 0.25))
-    return sum(
+    waves = (
         strength * np.exp(-decay * (1 + 0.25 * ratio) * time) * np.sin(2 * np.pi * fundamental * ratio * time)
         for ratio, strength in partials
     )
+    return sum(waves, start=np.zeros(samples))
 
 
 def _bird(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
