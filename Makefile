@@ -5,6 +5,7 @@ PSDS := sed-scores-eval-np2==0.0.4
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
+JOBS ?= 2
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
@@ -34,8 +35,9 @@ demo: install
 	snakemake --cores $(CORES) -- results/mini/comparison.html
 	@earwitness show mini
 
+# Each file of tests runs in one process, so that what its tests share is made once.
 test: install lint
-	python -m pytest
+	python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: install
 	ruff check .
