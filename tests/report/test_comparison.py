@@ -316,6 +316,8 @@ def test_each_kind_of_prediction_is_a_section_with_its_baselines(results, root):
     rows = [row for row in page.rows if row and row[0].startswith("second")]
     assert any("0.6250.500–0.750" in cell for cell in rows[1])
     assert "0.435" in [cell.strip() for cell in page.row("Chance")]
+    plot = page.text.split('aria-label="R@10 (text to audio) of each')[1].split("</svg>")[0]
+    assert "var(--c1)" in plot and "var(--c0)" not in plot  # the colour of the second experiment, as in the table
 
 
 def test_a_kind_without_a_page_of_its_own_shows_scores_alone():

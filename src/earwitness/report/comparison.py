@@ -109,8 +109,8 @@ def _section(
     metrics, headline = page.columns(members, baselines), page.headline(members)
     footnotes = Footnotes()
     published, left_out = _published(results.name, metrics, report)
-    rows = [(experiment.name, experiment.metric(headline)) for experiment in members]
-    scores = [(name, entry["value"], entry.get("ci95")) for name, entry in rows]
+    entries = [(number, experiment.name, experiment.metric(headline)) for number, experiment in numbered]
+    scores = [(number, name, entry["value"], entry.get("ci95")) for number, name, entry in entries]
     lines = {b.label[:1].lower() + b.label[1:]: b.metrics.get(headline, {}).get("value") for b in baselines}
     seeds = [curves[experiment.name] for experiment in found]
     return {

@@ -60,7 +60,7 @@ def read_curves(path: Path) -> dict[str, dict[int, float]]:
 
 
 def score_plot(
-    scores: Sequence[tuple[str, float | None, Sequence[float] | None]],
+    scores: Sequence[tuple[int, str, float | None, Sequence[float] | None]],
     lines: Mapping[str, float | None],
     label: str,
     key: str = "scores",
@@ -68,7 +68,8 @@ def score_plot(
     """A plot with a dot and an interval for each experiment, and a vertical line for each baseline.
 
     Args:
-        scores: name, value and 95 % interval of each experiment; without a value, the row is empty.
+        scores: number on the page (for its colour), name, value and 95 % interval of each experiment; without a value,
+            the row is empty.
         lines: values of baselines by name.
         label: name of the metric; key: unique on the page.
 
@@ -76,19 +77,19 @@ def score_plot(
     """
     with _figure(key, (10.8, 1.1 + 0.45 * len(scores)), f"{label} of each experiment with its interval") as drawn:
         figure, axes = drawn.figure, drawn.axes
-        for row, (_, value, interval) in enumerate(scores):
+        for row, (number, _, value, interval) in enumerate(scores):
             if value is None:
                 continue
             if interval:
                 axes.plot(
-                    interval, [row, row], color=_placeholder(row), linewidth=2.5, alpha=0.55, solid_capstyle="round"
+                    interval, [row, row], color=_placeholder(number), linewidth=2.5, alpha=0.55, solid_capstyle="round"
                 )
-            axes.plot([value], [row], "o", color=_placeholder(row), markersize=8)
+            axes.plot([value], [row], "o", color=_placeholder(number), markersize=8)
             axes.annotate(f"{value:.3f}", (value, row), (0, 8), textcoords="offset points", ha="center", fontsize=9)
         for style, (name, value) in zip(("--", ":"), lines.items(), strict=False):
             if value is not None:
                 axes.axvline(value, color=INK, linestyle=style, linewidth=1.2, label=f"{name} {value:.3f}")
-        axes.set_yticks(range(len(scores)), [name for name, _, _ in scores])
+        axes.set_yticks(range(len(scores)), [name for _, name, _, _ in scores])
         axes.set_ylim(len(scores) - 0.4, -0.8)
         axes.set_xlim(left=0)
         axes.grid(False, axis="y")
