@@ -8,13 +8,14 @@ import sys
 import pytest
 
 from earwitness import doctor
+from earwitness.cli import doctor as command
 from earwitness.doctor.findings import Finding
 from earwitness.errors import ConfigError, EarwitnessError
 
 
 def call(*arguments):
     parser = argparse.ArgumentParser()
-    doctor.add_command(parser.add_subparsers(required=True))
+    command.add_commands(parser.add_subparsers(required=True))
     options = parser.parse_args(["doctor", *map(str, arguments)])
     return options.run(options)
 

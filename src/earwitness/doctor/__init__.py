@@ -12,8 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from earwitness.doctor import data, machine, room, splits, weights
 from earwitness.doctor.asked import DEMO, Asked, ask, read_config
@@ -37,17 +35,6 @@ CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
     "MLflow": machine.check_tracking,
     "Snakemake": machine.check_snakemake,
 }
-
-
-def add_command(commands: Any) -> None:
-    """Add ``doctor`` to the command line's subcommands (what ``ArgumentParser.add_subparsers`` returned)."""
-    doctor = commands.add_parser("doctor", help="check whether this machine can make the targets")
-    text = f"as for snakemake, or the name of a data set (default: {DEMO})"
-    doctor.add_argument("targets", nargs="*", metavar="TARGET", help=text)
-    text = "merged over config/config.yaml as snakemake does; put it after the targets"
-    doctor.add_argument("--configfile", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help=text)
-    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
-    doctor.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
