@@ -26,6 +26,8 @@ def plain(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
+if not Path("config/config.yaml").is_file():
+    raise WorkflowError(f"config/config.yaml is not in {Path.cwd()}: --directory needs its own, copied or linked.")
 CONFIG = plain(Config, config)
 KINDS = {name: registry.kind(name) for name in registry.KINDS}
 plain(refuse_old_results, Path("results"))

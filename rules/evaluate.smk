@@ -44,6 +44,7 @@ for kind, entry in KINDS.items():
             runtime=120,
         params:
             options=lambda w: experiment(w).settings("prediction"),
+            checkpoints=lambda w: plain(checkpoint_digests, experiment(w).prediction_checkpoints()),
             kind=kind,
         message:
             "Predicting with {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"

@@ -15,7 +15,8 @@ def page_inputs(wildcards):
         files = [f"{kind}/{file}" for kind in entry.KINDS for file in ("scores.csv", "metrics.json")]
         files += ["events.jsonl"] if entry.TRAINED else []
         paths += [f"{folder}/{name}/seed-{seed}/{file}" for seed in entry.seeds for file in files]
-    tables = dict.fromkeys(table for kind in kinds for table in KINDS[kind].tables)
+    tables = dict.fromkeys(["clips.csv", "captions.csv", "report.json"])
+    tables |= dict.fromkeys(table for kind in kinds for table in KINDS[kind].tables)
     return [*paths, *(f"{folder}/corpus/{table}" for table in tables)]
 
 

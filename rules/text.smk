@@ -26,6 +26,7 @@ for kind, entry in registry.TEXTS.items():
             runtime=60,
         params:
             options=lambda w: CONFIG.text(w.dataset, w.text).settings("text"),
+            checkpoints=lambda w: plain(checkpoint_digests, CONFIG.text(w.dataset, w.text).checkpoints()),
         message:
             "Preparing the text {wildcards.text} of {wildcards.dataset}"
         script:

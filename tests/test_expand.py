@@ -9,7 +9,7 @@ BASE = {"system": "s", "pooling": "mean", "loss": {"margin": 0.2, "hard": False}
 
 def test_entries_without_extends_stay_as_they_are():
     found = expand({"a": BASE, "b": None})
-    assert found.entries == {"a": BASE, "b": None} and not found.derived and not found.problems
+    assert found.entries == {"a": BASE, "b": None} and not any(found.depth.values()) and not found.problems
 
 
 def test_what_differs_is_merged_over_a_chain_of_experiments():
@@ -21,7 +21,7 @@ def test_what_differs_is_merged_over_a_chain_of_experiments():
         }
     )
     assert found.entries["c"] == {"system": "s", "pooling": "max", "loss": {"margin": 0.5, "hard": False}}
-    assert list(found.entries) == ["c", "a", "b"] and found.derived == {"b", "c"}
+    assert list(found.entries) == ["c", "a", "b"] and found.depth == {"a": 0, "b": 1, "c": 2}
 
 
 def test_a_sweep_stands_for_every_combination():
@@ -35,6 +35,12 @@ def test_a_sweep_stands_for_every_combination():
 def test_lists_and_truth_values_are_labels_too():
     found = expand({"a": {**BASE, "sweep": {"features": [["x"], ["x", "y"]], "loss.hard": [True, False]}}})
     assert found.sweeps["a"] == ["a-x-true", "a-x-false", "a-x_y-true", "a-x_y-false"]
+
+
+def test_two_experiments_of_one_name_are_refused():
+    ambiguous = {"p": {"b": 1, "b-c": 2}, "q": {"c-d": 1, "d": 2}}
+    found = expand({"a": {**BASE, "sweep": ambiguous}, "a-b": {**BASE, "sweep": {"p": {"d": 1}}}})
+    assert len(found.problems) == 2 and "'a-b-c-d'" in found.problems[0] and "'a-b-d'" in found.problems[1]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def schema() -> dict[str, Any]:
 
 def _entries(entries: dict[str, registry.Entry], kind: str) -> Any:
     """The type of entries by name: the union of the option models of a registry, discriminated by the key ``kind``."""
-    choices = registry.options_of(entries)
+    choices = registry.options_of(entries, kind)
     one: Any = choices[0] if len(choices) == 1 else Annotated[Union[choices], Field(discriminator=kind)]  # noqa: UP007
     return dict.__class_getitem__((Name, one))
 
@@ -140,24 +140,24 @@ class Config:
         """The experiments that a data set's comparison page shows, sweeps expanded."""
         chosen = self.datasets[dataset].experiments
         if chosen is None:
-            return [name for name in self.experiments if name not in self._expanded.derived]
+            return [name for name in self.experiments if not self._expanded.depth[name]]
         members = (self._expanded.sweeps.get(name, [name]) for name in chosen)
         return list(dict.fromkeys(name for names in members for name in names))
 
     @cache  # noqa: B019 (as long as the configuration lives)
     def trained_as(self, dataset: str, experiment: str) -> str:
-        """The experiment whose training this one shares: the first that differs in prediction or scores alone; else
-        itself."""
+        """The experiment that trains for all those that differ in prediction or scores alone.
+
+        Of these it is the one that extends fewest others, then the first in the configuration: a variant that is added
+        later, wherever it stands, never trains in place of the experiment that it varies.
+        """
         options = self.experiment(dataset, experiment)
         if not options.TRAINED:
             return experiment
         wanted = options.settings("weights")
-        for name, entry in self.experiments.items():
-            if name == experiment:
-                break
-            if entry.system == options.system and self.experiment(dataset, name).settings("weights") == wanted:
-                return name
-        return experiment
+        alike = [name for name, entry in self.experiments.items() if entry.system == options.system]
+        alike = [name for name in alike if self.experiment(dataset, name).settings("weights") == wanted]
+        return min(alike, key=lambda name: self._expanded.depth[name])
 
     def trained_on(self, dataset: str, experiment: str) -> list[str]:
         """The id lists of what an experiment and its features' extractors were trained on beforehand."""
@@ -181,8 +181,11 @@ class Config:
 
     def audited(self, dataset: str) -> list[str]:
         """The id lists that concern a data set: of its audit, and of what its experiments were trained on."""
+        every = self.datasets[dataset].experiments is None  # variants too: their results may be asked for one by one
         trained_on = [
-            name for experiment in self.experiments_of(dataset) for name in self.trained_on(dataset, experiment)
+            name
+            for experiment in (self.experiments if every else self.experiments_of(dataset))
+            for name in self.trained_on(dataset, experiment)
         ]
         return list(dict.fromkeys([*self.datasets[dataset].audit, *trained_on]))
 

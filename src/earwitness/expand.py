@@ -34,14 +34,14 @@ class Expanded:
         entries: name -> options; without those that cannot be resolved, which are in ``problems``.
         origin: experiment -> the entry of the configuration that it comes from.
         sweeps: entry with a sweep -> its experiments.
-        derived: experiments that extend another one or belong to a sweep.
+        depth: how many experiments each one extends, one after another; a sweep's members count as extending one more.
         problems: one message per mistake.
     """
 
     entries: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
     sweeps: dict[str, list[str]] = field(default_factory=dict)
-    derived: set[str] = field(default_factory=set)
+    depth: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -50,7 +50,7 @@ def expand(experiments: Mapping[str, Any]) -> Expanded:
     expanded = Expanded()
     for name, entry in experiments.items():
         if not isinstance(entry, Mapping) or not {"extends", "sweep"} & entry.keys():
-            expanded.entries[name], expanded.origin[name] = entry, name
+            expanded.entries[name], expanded.origin[name], expanded.depth[name] = entry, name, 0
             continue
         chain = _chain(name, experiments)
         if isinstance(chain, str):
@@ -66,11 +66,11 @@ def expand(experiments: Mapping[str, Any]) -> Expanded:
                 expanded.problems.append(member)
                 continue
             label, changes = member
-            if label != name and label in experiments:
-                expanded.problems.append(f"experiments.{name}.sweep: {label!r} is another experiment's name")
+            if label != name and (label in experiments or label in expanded.entries):
+                expanded.problems.append(f"experiments.{name}.sweep: two experiments would be called {label!r}")
                 continue
             expanded.entries[label], expanded.origin[label] = merge(resolved, changes), name
-            expanded.derived.add(label)
+            expanded.depth[label] = len(chain) - 1 + ("sweep" in entry)
             if "sweep" in entry:
                 expanded.sweeps.setdefault(name, []).append(label)
     return expanded

@@ -207,6 +207,10 @@ class TextOptions(Entry):
 
     kind: str
 
+    def checkpoints(self) -> dict[str, str]:
+        """Paths of the files from elsewhere that the text is made from, by the key that names them."""
+        return {}
+
 
 class VocabularyOptions(TextOptions):
     """A vocabulary of the training captions and word vectors trained on them (cl4ac.md, sections 2.3 to 2.5)."""
@@ -259,6 +263,10 @@ class ExperimentOptions(Entry):
 
     def checkpoints(self) -> dict[str, str]:
         """Paths of the checkpoints that training starts from, by configuration key."""
+        return {}
+
+    def prediction_checkpoints(self) -> dict[str, str]:
+        """Paths of public checkpoints that prediction reads, by the key that names them."""
         return {}
 
     def found(self, tools: Any) -> dict[str, str]:

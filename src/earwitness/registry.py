@@ -7,8 +7,11 @@ predicts and scores (quick to import since rules are made from it) and its secti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
+
+from earwitness.errors import EarwitnessError, listed, nearest
 
 
 class Entry(NamedTuple):
@@ -81,6 +84,33 @@ def kind(name: str) -> Any:
     return load(KINDS[name].evaluation)()
 
 
-def options_of(registry: dict[str, Entry]) -> tuple[type, ...]:
-    """The option models of all entries of one registry."""
-    return tuple(load(entry.options) for entry in registry.values())
+def options_of(registry: dict[str, Entry], key: str) -> tuple[type, ...]:
+    """The option models of all entries of one registry, whose names stand under ``key`` in the configuration.
+
+    Raises EarwitnessError for models that do not keep to what registered models need, all in one message.
+    """
+    models = {name: load(entry.options) for name, entry in registry.items()}
+    problems = [problem for name, model in models.items() for problem in _problems(name, model, key)]
+    if problems:
+        raise EarwitnessError(listed("Registered options are not as they need to be:", problems))
+    return tuple(models.values())
+
+
+def _problems(name: str, model: Any, key: str) -> Iterator[str]:
+    """What a developer may have got wrong in an option model."""
+    where = f"{model.__name__}, registered as {name!r}"
+    named = get_args(model.model_fields[key].annotation) if key in model.model_fields else ()
+    if name not in named:
+        yield f"{where}: needs the field `{key}: Literal[{name!r}]`"
+    marks = [mark.stage for field in model.model_fields.values() for mark in field.metadata if hasattr(mark, "stage")]
+    for mark in marks:
+        if mark not in (*model.STAGES, "nothing"):
+            yield f"{where}: Changes({mark!r}); {nearest(mark, [*model.STAGES, 'nothing'])}"
+    if key == "system":
+        kinds = getattr(model, "KINDS", None)
+        if not isinstance(kinds, tuple) or not kinds:
+            yield f"{where}: KINDS is {kinds!r}; a tuple of kinds of prediction is needed, such as ('captioning',)"
+        else:
+            yield from (f"{where}: KINDS has {kind!r}; {nearest(kind, KINDS)}" for kind in kinds if kind not in KINDS)
+        if model.TRAINED and "train" not in model.model_fields:
+            yield f"{where}: needs the field `train: TrainingOptions`, or TRAINED = False"

@@ -54,7 +54,7 @@ def test_a_perfect_retriever_finds_every_clip_and_caption(corpus, tmp_path):
     with h5py.File(tmp_path / "seed-0/similarity.h5") as file:
         assert file["similarity"].shape == (12, 4) and file["similarity"].dtype == np.float32
     assert len(read_table(tmp_path / "seed-0/queries.csv", CAPTIONS)) == 12
-    scored = kind.score(tmp_path / "seed-0", corpus, None)
+    scored = kind.score(tmp_path / "seed-0", corpus, None, {})
     assert scored.evaluation.metrics["t2a_r1"]["value"] == scored.evaluation.metrics["a2t_r1"]["value"] == 1
     assert scored.counts == {"clips_scored": 4, "captions_scored": 12}
 
@@ -73,13 +73,13 @@ def test_similarities_of_other_clips_or_another_shape_are_refused(corpus, tmp_pa
     table = (corpus / "captions.csv").read_text().replace("evaluation/3#1", "evaluation/3#4")
     (corpus / "captions.csv").write_text(table)
     with pytest.raises(MismatchError, match=r"similarity\.h5"):
-        kind.score(tmp_path / "seed-0", corpus, None)
+        kind.score(tmp_path / "seed-0", corpus, None, {})
 
     class Turned(Perfect):
         def similarity(self, clips, texts):
             return super().similarity(clips, texts).T
 
-    with pytest.raises(ValueError, match=r"\(4, 12\).*\(12, 4\)"):
+    with pytest.raises(EarwitnessError, match=r"\(4, 12\).*\(12, 4\)"):
         kind.predict(Turned(), clips(corpus), corpus, tmp_path / "seed-1")
     assert not list((tmp_path / "seed-1").glob("*"))
 
@@ -90,9 +90,9 @@ def test_a_perfect_grounder_finds_every_event_above_its_threshold(corpus, tmp_pa
     events = read_table(tmp_path / "seed-0/events.csv", EVENTS)
     assert list(events["phrase_id"]) == [f"evaluation/{n}#2.1" for n in range(4)]
     assert np.allclose(events[["onset", "offset"]].to_numpy(dtype=float), [0.5, 1.0])
-    scored = kind.score(tmp_path / "seed-0", corpus, None)
+    scored = kind.score(tmp_path / "seed-0", corpus, None, {})
     assert scored.evaluation.metrics["event_f1"]["value"] == pytest.approx(1)
-    assert scored.settings == {"hop": HOP, "threshold": 0.4}
+    assert scored.settings == {"hop": HOP, "threshold": 0.4, "minmax": False, "merge_gap": 0.5, "min_length": 0.0}
     assert scored.counts["phrases_scored"] == 4 and scored.counts["silent_pairs"] == 1
 
 

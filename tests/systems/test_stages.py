@@ -171,7 +171,24 @@ def test_a_training_is_shared_by_another_experiment(stages, tmp_path):
     out = {kind: tmp_path / "b" / file for kind, file in MODEL_FILES.items()}
     share_training(made["weights"].parent, out)
     assert all(out[kind].read_bytes() == made[kind].read_bytes() for kind in MODEL_FILES)
-    assert out["weights"].stat().st_ino == made["weights"].stat().st_ino
+    # A link would share the time of change: Snakemake would make the owner's predictions again.
+    assert out["weights"].stat().st_ino != made["weights"].stat().st_ino
+
+
+def test_weights_of_another_training_than_their_description_are_refused(stages):
+    made, other = stages.train("a", options()), stages.train("b", options(), seed=1)
+    made["weights"].write_bytes(other["weights"].read_bytes())
+    with pytest.raises(EarwitnessError, match=r"a/model\.json and model\.safetensors"):
+        stages.predict(made)
+
+
+def test_predictions_of_an_earlier_training_do_not_say_how_a_model_is_loaded(stages):
+    made, other = stages.train("a", options()), stages.train("b", options(), seed=1)
+    stages.predict(made, options(decode={"beam": 2}))
+    assert load(made["weights"].parent).options.decode.beam == 2
+    for name in MODEL_FILES:
+        made[name].write_bytes(other[name].read_bytes())
+    assert load(made["weights"].parent).options.decode.beam == 1
 
 
 def test_weights_that_are_absent_are_an_error_before_training(stages, tmp_path):

@@ -402,6 +402,15 @@ def test_validation_that_never_gives_a_number_is_a_plain_error(tmp_path):
     assert "validation_cider_d" in str(told.value) and "4 epochs" in str(told.value)
 
 
+def test_rates_that_fit_no_parameter_groups_are_a_plain_error(tmp_path):
+    class Wrong(Groups):
+        def learning_rate(self, moment):
+            return [0.1, 0.2, 0.3]
+
+    with pytest.raises(EarwitnessError, match=r"Wrong\.learning_rate.*3.*2"):
+        train(Wrong(), options(), 0, tmp_path)
+
+
 def test_an_epoch_that_is_no_number_is_not_chosen(tmp_path):
     chosen = train(Scored([math.nan, 0.2, math.nan, 0.1]), options(), 0, tmp_path)
     assert (chosen["epoch"], chosen["value"]) == (1, 0.2)

@@ -10,4 +10,5 @@ from earwitness.metrics.captions import Tools
 if __name__ == "__main__":
     with stage(globals()) as snakemake:
         folder, corpus = Path(snakemake.output[0]).parents[1], Path(snakemake.input.corpus[0]).parent
-        score_prediction(snakemake.params.kind, folder, corpus, Tools(**json.loads(snakemake.resources.tools)))
+        tools = Tools(**json.loads(snakemake.resources.tools))
+        score_prediction(snakemake.params.kind, folder, corpus, tools, snakemake.params.options)

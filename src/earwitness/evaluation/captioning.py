@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Captioning(Kind):
     artifacts = files
     baseline_splits = SPLITS
     uses_tools = True
+    summed = ("captions_empty",)
     curves = {"validation_cider_d": "CIDEr-D on validation"}
 
     def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
@@ -34,7 +36,7 @@ class Captioning(Kind):
         rows = [(clip_id, *caption) for clip_id, caption in zip(clips.ids, captions, strict=True)]
         write_table(folder / "captions.csv", pd.DataFrame(rows, columns=PREDICTIONS))
 
-    def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
+    def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
         """All caption metrics of a seed's captions."""
         from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
         from earwitness.evaluation.scores import Scored

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from earwitness import registry
 from earwitness.corpora.tables import captions_by_clip, read_table
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.evaluation.result import kinds_of, read_result
@@ -24,6 +25,7 @@ from earwitness.metrics import bootstrap, catalogue
 from earwitness.metrics.statistics import Statistic
 
 MOVED = 5  # number of listed clips with the largest differences
+SCORED_BY_COMMAND = {"score captions": "captioning", "score retrieval": "retrieval", "score grounding": "grounding"}
 OF_FILES = ("match", "subset", "candidate_columns", "reference_columns")  # settings of reading, not of scoring
 
 
@@ -178,7 +180,9 @@ def _run(path: Path) -> Run:
     folder = path if path.is_dir() else path.parent
     content = read_json(folder / "metrics.json")
     if isinstance(content, dict) and "seeds" not in content and (folder / "scores.csv").is_file():
-        return Run(str(folder), folder, {"": Seeds([read_scores(folder)])})
+        made_by = (content.get("provenance") or {}).get("made_by", "")
+        kind = content.get("kind") or SCORED_BY_COMMAND.get(made_by, "")
+        return Run(str(folder), folder, {kind: Seeds([read_scores(folder)])})
     result = read_result(folder / "metrics.json")
     folders = {kind: [folder / f"seed-{seed}" / kind for seed in result["seeds"]] for kind in kinds_of(result)}
     files = [
@@ -271,7 +275,7 @@ def _moved(metric: str | None, pairs: dict[str, Pair]) -> dict[str, Any]:
     }
     if metric is not None and metric not in known:
         raise EarwitnessError(f"No scores by clip of {metric!r} in both; available: {', '.join(known) or 'none'}.")
-    headlines = [name for kind in pairs for name in catalogue.HEADLINES.get(kind, ())]
+    headlines = [name for kind in pairs if kind for name in registry.kind(kind).headlines]
     headlines += [name for names in catalogue.HEADLINES.values() for name in names]
     metric = metric or next((name for name in (*headlines, *known) if name in known), None)
     if metric is None:

@@ -2,8 +2,8 @@
 
 ``activations.h5`` holds ``activations`` float32 [frames of all pairs], ``offsets`` int64 [pairs + 1], ``phrase_ids``
 and the attributes ``hop`` (s) and ``threshold``; ``pairs.csv`` has phrase_id, clip_id, text in the same order;
-``events.csv`` has phrase_id, onset, offset (s) of the frames above the threshold. ``earwitness score grounding`` reads
-these files.
+``events.csv`` has phrase_id, onset, offset (s) of the events above the threshold, short gaps closed as in scoring.
+``earwitness score grounding`` reads these files.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Grounding(Kind):
 
         pairs = _pairs(corpus)
         made = model.activations(clips, list(zip(pairs["clip_id"], pairs["text"], strict=True)))
+        references = _references(corpus, pairs)
+        seconds = {phrase: references["durations"][clip] for phrase, clip in references["clips"].items()}
         events, offsets = [], [0]
         with atomic(folder / "activations.h5") as temporary, h5py.File(temporary, "w") as file:
             frames = file.create_dataset("activations", (0,), "float32", maxshape=(None,), chunks=(1 << 16,))
@@ -46,7 +48,8 @@ class Grounding(Kind):
                 offsets.append(offsets[-1] + len(activation))
                 frames.resize(offsets[-1], axis=0)
                 frames[offsets[-2] :] = activation
-                events += [(phrase_id, *times) for times in _spans(activation > model.threshold, model.hop)]
+                end = seconds[phrase_id]
+                events += [(phrase_id, *times) for times in _events(activation, model.threshold, model.hop, end)]
             file["offsets"] = np.asarray(offsets, dtype=np.int64)
             file.create_dataset("phrase_ids", data=list(pairs["phrase_id"]), dtype=h5py.string_dtype())
             file.attrs.update(hop=model.hop, threshold=model.threshold)
@@ -54,7 +57,7 @@ class Grounding(Kind):
         write_table(folder / "pairs.csv", pairs)
         write_rows(folder / "events.csv", ["phrase_id", "onset", "offset"], events)
 
-    def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
+    def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
         """Frame, segment and event metrics and IoU at the model's operating point, PSDS and Th-AUC."""
         import h5py
 
@@ -67,16 +70,16 @@ class Grounding(Kind):
             if names != list(pairs["phrase_id"]):
                 raise MismatchError(f"{path} and {corpus} have different phrases. Remove {path.name} and run again.")
             offsets, hop = file["offsets"][:], float(file.attrs["hop"])
-            options = Options(threshold=float(file.attrs["threshold"]))
+            at = Options(threshold=float(file.attrs["threshold"]), minmax=False)
             activations = _Activations(names, offsets, file["activations"])
-            scored = evaluate(activations, hop=hop, options=options, **_references(corpus, pairs))
+            scored = evaluate(activations, hop=hop, options=at, **_references(corpus, pairs))
         counts = {"clips_scored": len(scored.ids), "phrases_scored": len(pairs)} | scored.counts
         curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in scored.curves.items()}
         return Scored(
             scored,
             "score grounding",
             {"activations": path, "references": corpus / "events.csv"},
-            {"hop": hop, "threshold": options.threshold},
+            {"hop": hop, **{name: getattr(at, name) for name in ("threshold", "minmax", "merge_gap", "min_length")}},
             counts,
             notes=scored.notes,
             more={"curves": curves},
@@ -145,7 +148,13 @@ def _references(corpus: Path, pairs: Any) -> dict[str, Any]:
     return {"references": references, "clips": clip_of, "durations": durations}
 
 
-def _spans(active: np.ndarray, hop: float) -> list[tuple[float, float]]:
-    """Onset and offset (s) of each run of active frames."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(np.int8), [0]])))
-    return [(float(start * hop), float(end * hop)) for start, end in edges.reshape(-1, 2)]
+def _events(activation: np.ndarray, threshold: float, hop: float, duration: float) -> list[list[float]]:
+    """Onset and offset in seconds of each event, detected as the scores do it."""
+    from earwitness.metrics.events import detect
+    from earwitness.metrics.grounding import Options
+
+    scores, at = np.asarray(activation, dtype=float), Options(threshold=threshold)
+    found = detect(
+        scores, np.array([threshold]), hop=hop, duration=duration, merge_gap=at.merge_gap, min_length=at.min_length
+    )
+    return found.times.tolist()

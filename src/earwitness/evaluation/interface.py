@@ -50,6 +50,7 @@ class Kind(ABC):
         baseline_splits: the splits that baselines read.
         uses_tools: whether the metrics use the jars or models of ``Tools``.
         curves: validation metrics that the page plots -> title.
+        summed: counts of which a result has the sum over seeds; of others it has those of the first seed.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Kind(ABC):
     baseline_splits: tuple[str, ...] = (SPLIT,)
     uses_tools: bool = False
     curves: Mapping[str, str] = {}
+    summed: tuple[str, ...] = ()
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -85,8 +87,11 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def score(self, folder: Path, corpus: Path, tools: Tools) -> Scored:
+    def score(self, folder: Path, corpus: Path, tools: Tools, options: Mapping[str, Any]) -> Scored:
         """Score the predictions in a seed's folder against the evaluation split.
+
+        Args:
+            options: those of the experiment, as far as scores depend on them.
 
         Raises MismatchError if the predictions and the corpus have different clips.
         """

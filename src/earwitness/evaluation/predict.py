@@ -9,9 +9,9 @@ from earwitness import registry
 from earwitness.corpora.tables import clips_of
 from earwitness.evaluation.interface import SPLIT
 from earwitness.files import provenance, write_json
-from earwitness.options import ExperimentOptions
+from earwitness.options import ExperimentOptions, Use
 from earwitness.prediction.clips import Clips
-from earwitness.systems.interface import PREDICTION, read_model, system_class
+from earwitness.systems.interface import PREDICTION, Model, read_model, system_class
 
 
 def predict(
@@ -35,10 +35,9 @@ def predict(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     model = system_class(options.system).load(options, folder, files)
-    made_by = getattr(model, "made_by", {})
+    made_by = model.made_by if isinstance(model, Model) else {}
     uses = options.prediction_inputs()
-    # Features of other splits are handled by the system itself.
-    features = {n: files[n] for n, use in uses.items() if use.stage == "features" and use.file == f"{SPLIT}.h5"}
+    features = {n: files[n] for n, use in uses.items() if _is_predicted(use)}
     clips = Clips.of(clips_of(corpus / "clips.csv", SPLIT, "prediction"), features, made_by)
     registry.kind(kind).predict(model, clips, corpus, folder)
     inputs = dict(files)
@@ -52,3 +51,8 @@ def predict(
         "provenance": provenance("predict", inputs, kind=kind),
     }
     write_json(folder / kind / PREDICTION, content)
+
+
+def _is_predicted(use: Use) -> bool:
+    """Whether a file holds features of the clips that are predicted; others are the system's business."""
+    return use.stage == "features" and use.file == f"{SPLIT}.h5" and use.dataset is None

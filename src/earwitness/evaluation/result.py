@@ -16,13 +16,16 @@ from earwitness.files import provenance, read_json, sha256, write_json
 from earwitness.leaks import audit as leaks
 from earwitness.metrics.bootstrap import summarise
 from earwitness.metrics.captions import Tools
+from earwitness.systems.interface import PREDICTION
 
 SCHEMA = 2  # of an experiment's metrics.json and of baselines
 
 
-def score_prediction(kind: str, folder: Path, corpus: Path, tools: Tools | None = None) -> None:
+def score_prediction(
+    kind: str, folder: Path, corpus: Path, tools: Tools | None = None, options: Mapping[str, Any] | None = None
+) -> None:
     """Score one kind of prediction of one seed and write the scores to ``folder / kind``."""
-    scored = registry.kind(kind).score(folder, corpus, tools or Tools())
+    scored = registry.kind(kind).score(folder, corpus, tools or Tools(), options or {})
     content = {
         "kind": kind,
         "counts": split_counts(corpus) | dict(scored.counts),
@@ -77,10 +80,12 @@ def summarise_experiment(
     for kind in kinds:
         found = summarise([read_scores(folder / kind) for folder in folders])
         per_seed = [read_json(folder / kind / "metrics.json")["counts"] for folder in folders]
-        merged = per_seed[0] | {
-            name: sum(seed[name] for seed in per_seed) for name in per_seed[0] if name == "captions_empty"
-        }
-        metrics = found | metrics
+        merged = per_seed[0] | {name: sum(seed[name] for seed in per_seed) for name in registry.kind(kind).summed}
+        if shared := sorted(found.keys() & metrics.keys()):
+            raise EarwitnessError(
+                f"{experiment}: two kinds of prediction have metrics of one name: {', '.join(shared)}."
+            )
+        metrics |= found
         counts = merged | counts
         of_kinds[kind] = {"metrics": list(found), "counts": merged}
     models = [read_json(folder / "model.json") for folder in folders if (folder / "model.json").is_file()]
@@ -91,19 +96,20 @@ def summarise_experiment(
         "system": options["system"],
         "seeds": list(seeds),
         "kinds": of_kinds,
-        "metrics": {name: metrics[name] for kind in kinds for name in of_kinds[kind]["metrics"]},
+        "metrics": metrics,
         "counts": counts,
         "leaks": leaks.marks(leaks.read_audit(audit), trained_on, SPLIT),
         "untrained": list(untrained),
-        "provenance": provenance("result") | _trained(models, folders) | {"options": options},
+        "provenance": provenance("result") | _trained(models, folders, kinds[0]) | {"options": options},
     }
     write_json(out, content)
 
 
-def _trained(models: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> dict[str, Any]:
-    """Provenance of the weights; empty for a system without training."""
+def _trained(models: Sequence[Mapping[str, Any]], folders: Sequence[Path], kind: str) -> dict[str, Any]:
+    """Provenance of the weights; of a system without training, what its predictions were made from."""
     if not models:
-        return {"weights_sha256": [], "run_keys": [], "checkpoints": {}, "inputs": {}}
+        inputs = read_json(folders[0] / kind / PREDICTION)["provenance"]["inputs"]
+        return {"weights_sha256": [], "run_keys": [], "checkpoints": {}, "inputs": inputs}
     return {
         "weights_sha256": [sha256(folder / "model.safetensors") for folder in folders],
         "run_keys": [model["run_key"] for model in models],

@@ -7,10 +7,11 @@ caption_id, clip_id, text in the same order. ``earwitness score retrieval`` read
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from earwitness.errors import MismatchError
+from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
 from earwitness.files import atomic, provenance
 
@@ -36,7 +37,8 @@ class Retrieval(Kind):
         queries = _queries(corpus)
         similarity = np.asarray(model.similarity(clips, list(queries["text"])), dtype=np.float32)
         if similarity.shape != (expected := (len(queries), len(clips))):
-            raise ValueError(f"similarity has the shape {similarity.shape}, {expected} is needed: [captions, clips]")
+            name = type(model).__name__
+            raise EarwitnessError(f"{name}.similarity gave {similarity.shape}; {expected} is needed: [texts, clips].")
         with atomic(folder / "similarity.h5") as temporary, h5py.File(temporary, "w") as file:
             file["similarity"] = similarity
             file.create_dataset("caption_ids", data=list(queries["caption_id"]), dtype=h5py.string_dtype())
@@ -44,7 +46,7 @@ class Retrieval(Kind):
             file.attrs["provenance"] = json.dumps(provenance("predict"), sort_keys=True)
         write_table(folder / "queries.csv", queries)
 
-    def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
+    def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
         """Recalls, ranks and mAP in both directions."""
         import h5py
 

@@ -29,7 +29,7 @@ class PublishedWeights(Published):
 
 def published() -> dict[str, PublishedWeights]:
     """The published files of all registered extractors, by file name."""
-    kinds = registry.options_of(registry.EXTRACTORS)
+    kinds = registry.options_of(registry.EXTRACTORS, "extractor")
     return {weights.file: weights for kind in kinds for weights in getattr(kind, "PUBLISHED", {}).values()}
 
 

@@ -255,5 +255,8 @@ def _together(extractor: Extractor, waveforms: dict[int, np.ndarray]) -> dict[in
     for length in {len(waveform) for waveform in waveforms.values()}:
         alike = [number for number, waveform in waveforms.items() if len(waveform) == length]
         frames = extractor.frames(np.stack([waveforms[number] for number in alike]))
+        if frames.ndim != 3 or len(frames) != len(alike) or frames.shape[2] != extractor.dimension:
+            expected = f"[{len(alike)} clips, frames, {extractor.dimension}]"
+            raise EarwitnessError(f"{type(extractor).__name__}.frames gave {list(frames.shape)}; {expected} is needed.")
         found |= dict(zip(alike, frames, strict=True))
     return found

@@ -71,7 +71,7 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
     kinds = [kind for kind in registry.KINDS if any(kind in experiment.result["kinds"] for experiment in found)]
     curves = {e.name: [plots.read_curves(seed / "events.jsonl") for seed in e.seeds] for e in found}
     seeds = list(curves.values())
-    every = [curve for runs in seeds for curve in runs]
+    every = [curve for runs in seeds for curve in runs if curve]  # a system without training has none
     # The total loss of one experiment may have terms that another lacks; the caption loss is comparable.
     loss = "loss_caption" if every and all("loss_caption" in curve for curve in every) else "loss"
     content = {

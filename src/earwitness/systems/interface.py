@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from earwitness import registry
 from earwitness.errors import EarwitnessError
-from earwitness.files import read_json
+from earwitness.files import read_json, sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +119,18 @@ class System(ABC, Generic[OptionsT]):
         """
 
 
-class Captioner(ABC):
+class Model:
+    """What all models have in common.
+
+    Attributes:
+        made_by: for each of the features that the model reads, what must have made them (``FeatureStore.front_end``);
+            features of another front end are then refused.
+    """
+
+    made_by: Mapping[str, Mapping[str, Any]] = {}
+
+
+class Captioner(Model, ABC):
     """A model that describes clips."""
 
     @abstractmethod
@@ -127,7 +138,7 @@ class Captioner(ABC):
         """Caption and score of each clip, in order; higher scores are better, their scale depends on the model."""
 
 
-class Retriever(ABC):
+class Retriever(Model, ABC):
     """A model that compares clips with texts."""
 
     @abstractmethod
@@ -135,7 +146,7 @@ class Retriever(ABC):
         """Similarities: float32 [texts, clips], higher is more similar."""
 
 
-class Grounder(ABC):
+class Grounder(Model, ABC):
     """A model that locates texts in clips.
 
     Attributes:
@@ -168,8 +179,11 @@ def load(folder: str | Path, files: Mapping[str, Path] | None = None) -> Any:
     Example: ``load("results/mini/cl4ac/seed-0").caption(clips)``.
     """
     folder = Path(folder)
-    predicted = sorted(folder.glob(f"*/{PREDICTION}"))
-    content = read_json(predicted[0]) if predicted else read_model(folder)
+    weights = sha256(folder / "model.safetensors") if (folder / "model.json").is_file() else None
+    predictions = [read_json(path) for path in sorted(folder.glob(f"*/{PREDICTION}"))]
+    # Predictions of an earlier training say nothing of these weights.
+    current = [entry for entry in predictions if entry["provenance"]["inputs"].get("weights") == weights]
+    content = current[0] if current else read_model(folder)
     options = registry.load(registry.SYSTEMS[content["system"]].options).model_validate(content["options"])
     return system_class(content["system"]).load(options, folder, files or {})
 
@@ -186,4 +200,6 @@ def read_model(folder: Path) -> dict[str, Any]:
             f"{path} has schema {found}, {MODEL_SCHEMA} is needed: it was made by another version of Earwitness. "
             "Remove the folder and make the result again."
         )
+    if content["weights_sha256"] != sha256(folder / "model.safetensors"):
+        raise EarwitnessError(f"{path} and model.safetensors beside it are of two trainings. Make the result again.")
     return content

@@ -119,6 +119,9 @@ class Loop(LightningModule):
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
         groups = self.trainer.optimizers[0].param_groups
         rates = self.rates(self.global_step)
+        if len(rates) not in (1, len(groups)):
+            name = type(self.system).__name__
+            raise EarwitnessError(f"{name}.learning_rate gave {len(rates)} rates for {len(groups)} parameter groups.")
         for group, rate in zip(groups, rates * len(groups) if len(rates) == 1 else rates, strict=True):
             group["lr"] = rate
 
@@ -216,7 +219,9 @@ class Checkpoints(Callback):
         self.history.append(self.validated)
         self.validated = {}
         if self.choice.best(self.history) == self.epoch and trainer.is_global_zero:
-            weights = {name: tensor.detach().cpu().contiguous() for name, tensor in loop.network.state_dict().items()}
+            weights = {
+                name: tensor.detach().cpu().clone().contiguous() for name, tensor in loop.network.state_dict().items()
+            }
             with atomic(self.work / "best.safetensors") as temporary:
                 save_file(weights, temporary)
         trainer.should_stop = trainer.should_stop or self._stops()

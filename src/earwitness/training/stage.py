@@ -73,8 +73,8 @@ def train_model(
         chosen = train(system, options.train, seed, work, f"{experiment} seed {seed}")
         if _is_first_process():
             _write(work, content, run_key, system, chosen, files, out)
-    if _is_first_process():
-        shutil.rmtree(work)
+            (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
+            shutil.rmtree(work)
 
 
 def _write(
@@ -88,7 +88,9 @@ def _write(
 ) -> None:
     """Write the outputs, with the operating point of the selected weights."""
     system.network.load_state_dict(load_file(work / "best.safetensors"))
-    system.network.eval()
+    system.network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    with torch.no_grad():
+        operating_point = system.operating_point()
     description = {
         "schema": MODEL_SCHEMA,
         "run_key": run_key,
@@ -97,7 +99,8 @@ def _write(
         "seed": content["seed"],
         "checkpoints": content["checkpoints"],
         "chosen": chosen,
-        "operating_point": system.operating_point(),
+        "operating_point": operating_point,
+        "weights_sha256": sha256(work / "best.safetensors"),
         "network": system.description(),
         "provenance": provenance(
             "train", files, **{key: content[key] for key in ("dataset", "experiment", "seed", "threads")}
@@ -112,16 +115,13 @@ def _write(
 def share_training(owner: Path, out: Mapping[str, Path]) -> None:
     """Reuse the training in the folder ``owner``, of an experiment that differs in prediction and scores alone.
 
-    Files are hard-linked where the file system allows it, which saves disk space.
+    Files are copied: hard links would share their time of change, and Snakemake, which touches what a job made, would
+    take the owner's model for newer than its predictions.
     """
     read_model(owner)
     for name, file in MODEL_FILES.items():
         with atomic(out[name]) as temporary:
-            temporary.unlink()
-            try:
-                os.link(owner / file, temporary)
-            except OSError:
-                shutil.copyfile(owner / file, temporary)
+            shutil.copyfile(owner / file, temporary)
 
 
 @contextmanager

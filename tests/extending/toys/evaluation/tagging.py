@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Tagging(Kind):
 
         write_rows(folder / "tags.csv", ["clip_id", "tag"], zip(clips.ids, model.tags(clips), strict=True))
 
-    def score(self, folder: Path, corpus: Path, tools: Any) -> Any:
+    def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
         """Both metrics, with what resampling the clips needs."""
         import numpy as np
 
