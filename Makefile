@@ -37,7 +37,7 @@ demo: install
 
 # Each file of tests runs in one process, so that what its tests share is made once.
 test: install lint
-	python -m pytest --numprocesses $(JOBS) --dist loadfile
+	python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: install
 	ruff check .

@@ -16,3 +16,16 @@ def one_thread():
     yield
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
+
+
+LONGEST = ("tests/workflow/test_mini.py", "tests/workflow/", "tests/extending/")  # runs of the DAG, the longest first
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+
+    def place(item) -> int:
+        path = item.path.as_posix()
+        return next((number for number, part in enumerate(LONGEST) if part in path), len(LONGEST))
+
+    items.sort(key=place)
