@@ -10,6 +10,7 @@ from tests.places import ROOT
 RIGHT = """
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -73,7 +74,7 @@ class ToyKind(Kind):
     def predict(self, model: ToyModel, clips: Clips, corpus: Path, folder: Path) -> None:
         (folder / "toy.csv").write_text(model.text)
 
-    def score(self, folder: Path, corpus: Path, tools: Tools) -> Scored:
+    def score(self, folder: Path, corpus: Path, tools: Tools, options: Mapping[str, Any]) -> Scored:
         raise NotImplementedError
 
 
@@ -87,7 +88,7 @@ WRONG = {  # what a method has, and what it has in its place
     "load": ("def load(cls, options: ToyOptions", "ToyOptions", "int"),
     "similarity": ("def similarity(self, clips: Clips, texts: Sequence[str])", ", texts: Sequence[str]", ""),
     "frames": ("def frames(self, waveforms: np.ndarray)", "np.ndarray", "Tensor"),
-    "score": ("def score(self, folder: Path, corpus: Path, tools: Tools) -> Scored:", "Scored", "float"),
+    "score": ("tools: Tools, options: Mapping[str, Any]) -> Scored:", "Scored", "float"),
     "facts": ("def facts(self, experiment: Experiment) -> list[str]:", "list[str]", "str"),
 }
 
