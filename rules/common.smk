@@ -1,7 +1,6 @@
 """The validated configuration, and helpers that rules share."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 

@@ -286,7 +286,7 @@ def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
     first = {"sbert_sim.mini": value(0.5), "fer.x": value(0.2), "fense": absent, "vocab_candidates": value(70.0)}
     second = {"sbert_sim.tiny": value(0.7), "fer.x": value(0.1), "fer": absent, "vocab_candidates": value(74.0)}
     found, page = [experiment("first", first), experiment("second", second)], CaptioningPage(Captioning())
-    columns = page.columns(found, [])
+    columns = page.columns(found)
     assert list(columns)[: len(METRICS)] == METRICS
     assert list(columns.values())[len(METRICS) :] == ["SBERT-sim (mini)", "SBERT-sim (tiny)", "FER (x)", "Vocabulary"]
     metrics = {name: page.kind.metric(name) for name in columns}

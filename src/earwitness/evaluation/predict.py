@@ -11,7 +11,7 @@ from earwitness.evaluation.interface import SPLIT
 from earwitness.files import provenance, write_json
 from earwitness.options import ExperimentOptions, Use
 from earwitness.prediction.clips import Clips
-from earwitness.systems.interface import PREDICTION, Model, read_model, system_class
+from earwitness.systems.interface import PREDICTION, Model, system_class
 
 
 def predict(
@@ -42,7 +42,6 @@ def predict(
     registry.kind(kind).predict(model, clips, corpus, folder)
     inputs = dict(files)
     if options.TRAINED:
-        read_model(folder)
         inputs |= {"weights": folder / "model.safetensors"}
     content = {
         "system": options.system,

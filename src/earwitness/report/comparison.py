@@ -106,7 +106,7 @@ def _section(
     numbered = [(number, experiment) for number, experiment in enumerate(found) if kind in experiment.result["kinds"]]
     members = [experiment for _, experiment in numbered]
     baselines = read_baselines(results / "baselines" / f"{kind}.json")
-    metrics, headline = page.columns(members, baselines), page.headline(members)
+    metrics, headline = page.columns(members), page.headline(members)
     footnotes = Footnotes()
     published, left_out = _published(results.name, metrics, report)
     entries = [(number, experiment.name, experiment.metric(headline)) for number, experiment in numbered]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from earwitness.evaluation.interface import Baseline, Kind
+from earwitness.evaluation.interface import Kind
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class KindPage:
     def __init__(self, kind: Kind):
         self.kind = kind
 
-    def columns(self, found: list[Experiment], baselines: list[Baseline]) -> dict[str, str]:
+    def columns(self, found: list[Experiment]) -> dict[str, str]:
         """Metrics and their headings: those that always have a column, and optional ones that some experiment has.
 
         A metric with two sentence models has two columns.
