@@ -4,14 +4,17 @@ import re
 import subprocess
 import sys
 import tracemalloc
+from itertools import permutations
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import retrieval
+from tests.places import shared
 
 WAYS = tuple(retrieval.DIRECTIONS)
 
@@ -45,7 +48,9 @@ def assert_ranks(evaluation, expected):
     for way in WAYS:
         np.testing.assert_array_equal(evaluation.ranks[way].values, np.concatenate(expected[way]))
         assert evaluation.ranks[way].sizes.tolist() == [len(ranks) for ranks in expected[way]]
-        assert evaluation.items[f"{way}_meanr"].tolist() == [ranks[0] for ranks in expected[way]]
+        best = evaluation.ranks[way].best("benchmark")
+        assert best.tolist() == [ranks[0] for ranks in expected[way]]
+        assert (evaluation.items[f"{way}_meanr"] <= best + 1e-12).all()
 
 
 @pytest.mark.parametrize("with_table", [False, True])
@@ -67,7 +72,7 @@ def test_more_captions_than_a_byte_counts():
     scores = np.zeros((700, 3))
     scores[:699, 0] = np.arange(699, 0, -1)  # the last caption, of clip 0, is beaten by the other 699
     result = retrieval.evaluate(scores, [1] * 699 + [0], [0, 1, 2])
-    assert result.items["a2t_meanr"].tolist() == [700, 350.5]
+    assert result.items["a2t_meanr"].tolist() == [700, 701 / 700]  # of 700 that tie 699 are relevant
 
 
 @pytest.mark.parametrize("kind", ["function", "h5py", "list", "float16", "float64", "int32", "bool"])
@@ -86,6 +91,16 @@ def test_scores_of_any_kind(monkeypatch, tmp_path, kind):
         assert_ranks(retrieval.evaluate(given, owners, names), expected)
 
 
+def test_whole_numbers_that_floats_cannot_tell_apart_are_refused():
+    scores = np.array([[2**53 + 1, 2**53], [0, 1]])
+    with pytest.raises(EarwitnessError, match=rf"captions 0 to 1 .*{2**53 + 1}"):
+        retrieval.evaluate(scores, ["a", "b"], ["a", "b"])
+    assert value(retrieval.evaluate(scores - 2, ["a", "b"], ["a", "b"]), "t2a_r1") == 1
+    least = np.array([[0, -(2**63)], [0, 1]])
+    with pytest.raises(EarwitnessError, match=f"{2**63}"):
+        retrieval.evaluate(least, ["a", "b"], ["a", "b"])
+
+
 def test_items_and_corpus_values_belong_together():
     scores, owners, names, table = random_case()
     result = retrieval.evaluate(scores, owners, names, relevant=table)
@@ -100,28 +115,103 @@ def test_items_and_corpus_values_belong_together():
 
 
 def test_average_precision_divides_by_the_relevant_and_not_by_those_found():
-    ranks = retrieval.Ranks(np.array([1, 3, 11, 12, 13, 2, *range(1, 21)], dtype=float), np.array([5, 1, 20]))
-    mean, items = retrieval.mean_average_precision(ranks, 10)
-    assert items == pytest.approx([(1 + 2 / 3) / 5, 1 / 2, 1])  # the first is metrics.md, 3.8; the last has 20
-    assert mean == pytest.approx(items.mean())
-    assert retrieval.mean_average_precision(ranks, 2)[1] == pytest.approx([1 / 2, 1 / 2, 1])
+    ranks = retrieval.Ranks(np.array([1, 3, 11, 12, 13, 2, *range(1, 21)]) - 1, [5, 1, 20])
+    for ties in retrieval.TIES:
+        mean, items = retrieval.mean_average_precision(ranks, 10, ties)
+        assert items == pytest.approx([(1 + 2 / 3) / 5, 1 / 2, 1])  # the first is metrics.md, 3.8; the last has 20
+        assert mean == pytest.approx(items.mean())
+        assert retrieval.mean_average_precision(ranks, 2, ties)[1] == pytest.approx([1 / 2, 1 / 2, 1])
 
 
 @pytest.mark.parametrize("cut", [1, 5, 10, 16])
 def test_average_precision_is_at_most_one_where_many_tie(cut):
-    ranks = retrieval.Ranks(np.full(19, 10.0), np.array([19]))
-    mean, _ = retrieval.mean_average_precision(ranks, cut)
+    ranks = retrieval.Ranks([0] * 19, [19], 19)
+    assert retrieval.mean_average_precision(ranks, cut)[0] == pytest.approx(1)
+    mean, _ = retrieval.mean_average_precision(ranks, cut, "benchmark")
     assert mean == pytest.approx(sum(range(1, cut + 1)) / 10 / cut if cut >= 10 else 0)
     assert mean <= 1
 
 
+def in_all_orders(line, relevant):
+    """Means over all orders of a query's items that its scores allow: of the best rank, R@1 to R@5 and AP@2."""
+    found = []
+    for last in permutations(range(len(line))):
+        order = sorted(range(len(line)), key=lambda item: (-line[item], last.index(item)))
+        ranks = [order.index(item) + 1 for item in relevant]
+        gains = [number / rank for number, rank in enumerate(sorted(ranks), 1) if rank <= 2]
+        found.append([min(ranks), *(min(ranks) <= cut for cut in range(1, 6)), sum(gains) / min(len(ranks), 2)])
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("line", "relevant"),
+    [
+        ([1, 1, 0, 0, 0], [0, 1]),  # all that tie is relevant
+        ([1, 1, 0, 0, 0], [1]),
+        ([1, 1, 1, 1, 0], [0, 3]),
+        ([2, 1, 1, 1, 0], [0, 1, 3]),  # two sets with relevant items
+        ([2, 1, 1, 1, 0], [2, 4]),
+        ([0, 0, 0, 0, 0], [0, 1, 2]),
+        ([5, 4, 3, 2, 1], [1, 3]),
+        ([np.inf, np.inf, 1, -np.inf, -np.inf], [1, 4]),
+    ],
+)
+def test_ties_are_the_mean_over_all_orders(line, relevant):
+    result = retrieval.evaluate([line], ["0"], list("01234"), relevant={0: [str(item) for item in relevant]})
+    expected = in_all_orders(line, relevant)
+    ranks = result.ranks["t2a"]
+    assert retrieval.mean_rank(ranks)[0] == value(result, "t2a_meanr") == pytest.approx(expected[0])
+    assert [retrieval.recall(ranks, cut)[0] for cut in range(1, 6)] == pytest.approx(expected[1:6])
+    assert retrieval.mean_average_precision(ranks, 2)[0] == pytest.approx(expected[6])
+    turned = retrieval.evaluate(
+        np.array(line)[:, None], ["a"] * 5, ["a"], relevant={row: ["a"] if row in relevant else [] for row in range(5)}
+    )
+    for name in retrieval.SETS["t2a"]:
+        assert value(turned, f"a2t{name[3:]}") == value(result, name)
+
+
+def test_a_caption_twice_on_one_clip_loses_nothing():
+    scores, owners = [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.1, 0.7]], list("aabb")
+    result = retrieval.evaluate(scores, owners, ["a", "b"])
+    assert {name: value(result, name) for name in result.metrics} == dict.fromkeys(result.metrics, 1)
+    (note,) = [note for note in result.notes if "'benchmark'" in note]
+    assert "a2t_r1 0.5, not 1" in note and "map10" not in note and "t2a_r1" not in note
+    published = retrieval.evaluate(scores, owners, ["a", "b"], ties="benchmark")
+    assert value(published, "a2t_r1") == 0.5 and any("a2t_r1 1, not 0.5" in note for note in published.notes)
+    assert not retrieval.evaluate([[1, 0], [0, 1]], ["a", "b"], ["a", "b"]).notes
+
+
+def test_an_ideal_system_on_the_real_test_captions_of_audiocaps():
+    table = pd.read_csv(shared("captions", "audiocaps_v1", "test.csv"))
+    clips = list(dict.fromkeys(table["youtube_id"]))
+    texts = sorted(set(table["caption"]))
+    belongs = np.zeros((len(texts), len(clips)))
+    belongs[[texts.index(text) for text in table["caption"]], [clips.index(clip) for clip in table["youtube_id"]]] = 1
+    belongs *= 1 + np.random.default_rng(0).random((len(texts), 1))  # equal texts score alike, others do not
+    scores = belongs[[texts.index(text) for text in table["caption"]]]
+    once = retrieval.evaluate(scores, list(table["youtube_id"]), clips)
+    published = retrieval.evaluate(scores, list(table["youtube_id"]), clips, ties="benchmark")
+    # A text that two clips have leaves a chance of one half.
+    assert (round(value(once, "a2t_r1"), 3), round(value(published, "a2t_r1"), 3)) == (0.978, 0.945)
+
+
+@pytest.mark.parametrize("relevant", [None, {0: ["a", "b"], 1: ["a", "b"], 2: ["c"], 3: []}])
+def test_boolean_scores_are_ties(relevant):
+    scores = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)
+    result = retrieval.evaluate(scores, ["a", "b", "c", "c"], list("abc"), relevant=relevant)
+    expected = [1 / 2, 1, 1 / 2, 1 / 3] if relevant is None else [1, 1, 1 / 2]
+    assert result.items["t2a_r1"] == pytest.approx(expected)
+
+
 def test_set_recall_and_recall_by_both_rules():
-    ranks = retrieval.Ranks(np.array([1, 3, 6, 7, 8, 2.5]), np.array([5, 1]))
+    ranks = retrieval.Ranks([0, 2, 5, 6, 7, 1], [5, 1], [1, 1, 1, 1, 1, 2])
     assert retrieval.set_recall(ranks, 5)[1].tolist() == [2 / 5, 1]
-    best = np.array([1, 1.5, 5, 5.5, 6])
-    assert retrieval.recall(best, 5) == (pytest.approx(0.6), pytest.approx([1, 1, 1, 0, 0]))
-    assert retrieval.recall(best, 5, "benchmark")[1].tolist() == [1, 1, 1, 1, 0]
-    assert [retrieval.recall(best, 1, ties)[0] for ties in retrieval.TIES] == [0.2, 0.2]
+    ranks = retrieval.Ranks([0, 0, 3, 4, 4, 5], [1] * 6, [1, 2, 3, 1, 2, 1])
+    assert ranks.values.tolist() == [1, 1.5, 5, 5, 5.5, 6]
+    assert retrieval.recall(ranks, 5)[1] == pytest.approx([1, 1, 2 / 3, 1, 1 / 2, 0])
+    assert retrieval.recall(ranks, 5, "benchmark")[1].tolist() == [1, 1, 1, 1, 1, 0]
+    assert retrieval.recall(ranks, 1)[1].tolist() == [1, 0.5, 0, 0, 0, 0]
+    assert retrieval.recall(ranks, 1, "benchmark")[1].tolist() == [1, 0, 0, 0, 0, 0]
 
 
 def test_perfect_scores():
@@ -129,19 +219,20 @@ def test_perfect_scores():
     owners = np.repeat(range(60), 2)
     result = retrieval.evaluate(scores * np.linspace(1, 2, 120)[:, None], owners, range(60))
     assert {name: value(result, name) for name in result.metrics} == dict.fromkeys(result.metrics, pytest.approx(1))
-    # Where a clip's two captions score alike they share the mean of the first two ranks.
-    result = retrieval.evaluate(scores, owners, range(60))
+    # Where a clip's two captions score alike they share the mean of the first two ranks by the benchmark's rule.
+    result = retrieval.evaluate(scores, owners, range(60), ties="benchmark")
     assert (value(result, "a2t_meanr"), value(result, "a2t_r1"), value(result, "a2t_r5")) == (1.5, 0, 1)
-    (note,) = result.notes
-    assert re.match("audio to text: .*60 of 60 .*ties", note)
+    assert re.match("audio to text: .*60 of 60 .*ties", result.notes[0])
+    result = retrieval.evaluate(scores, owners, range(60))
+    assert {name: value(result, name) for name in result.metrics} == dict.fromkeys(result.metrics, pytest.approx(1))
 
 
 @pytest.mark.parametrize("clips", [1, 2, 9])
-def test_constant_scores_give_middle_ranks(clips):
+def test_constant_scores_give_the_ranks_of_chance(clips):
     result = retrieval.evaluate(np.zeros((3 * clips, clips)), np.repeat(range(clips), 3), range(clips))
     assert value(result, "t2a_meanr") == value(result, "t2a_medr") == (clips + 1) / 2  # metrics.md, 3.8
-    assert value(result, "a2t_meanr") == (3 * clips + 1) / 2
-    assert value(result, "t2a_r1") == (clips == 1)
+    assert value(result, "a2t_meanr") == (3 * clips + 1) / 4  # the first of three
+    assert value(result, "t2a_r1") == pytest.approx(1 / clips)
     noted = [f"audio to text: {clips} of {clips} queries score all {3 * clips} items alike"]
     noted += [f"text to audio: {3 * clips} of {3 * clips} queries score all"] if clips > 1 else []
     assert all(any(note.startswith(start) for note in result.notes) for start in noted)
@@ -194,7 +285,7 @@ def test_a_table_of_relevant_clips():
     assert result.items["t2a_map16"] == pytest.approx([(1 / 2 + 2 / 3) / 2, 1])
     assert result.skipped == {"t2a": ["z"], "a2t": []}
     # a: x and y tie at 3, y is relevant; b: all three tie, x is; c: x ties with y behind z.
-    assert result.items["a2t_meanr"].tolist() == [1.5, 2, 2.5]
+    assert result.items["a2t_meanr"].tolist() == [1.5, 2, 2.5]  # one relevant item each: the mean of what ties
     assert any(re.match("text to audio: 1 of 3 .*not scored", note) for note in result.notes)
     assert any(note.startswith("1 captions") for note in result.notes)
     alone = retrieval.evaluate(scores, ["b", "a", "c"], ["a", "b", "c"])
@@ -263,6 +354,14 @@ def test_a_top_list_gives_what_the_scores_give(with_table):
         for name, parts in (("t2a_r50", "50 best.* 10 "), ("t2a_medr", "all ranks.* 10 "), ("a2t_r1", " 10 ")):
             assert re.search(parts, top.metrics[name]["reason"])
         assert top.pool["t2a"] == (clips and 17)
+    complete = [[names[n] for n in np.argsort(-line)] for line in scores]
+    top = retrieval.evaluate_top(complete, owners, clips=names, relevant=relevant)
+    assert {name: top.metrics[name] for name in retrieval.SETS["t2a"] if name in full.metrics} == {
+        name: entry for name, entry in full.metrics.items() if name.startswith("t2a")
+    }
+    assert top.statistics["t2a_medr"].items.tolist() == full.statistics["t2a_medr"].items.tolist()
+    unknown = retrieval.evaluate_top(complete, owners, relevant=relevant).metrics["t2a_medr"]
+    assert unknown["value"] is None  # without the table of clips nobody knows that the lists are complete
 
 
 def test_a_short_top_list_and_one_without_a_hit():
@@ -328,7 +427,7 @@ def test_nan_is_named_in_whichever_block(monkeypatch):
 
 
 def test_an_unknown_rule_of_ties_and_a_function_that_changes_its_answers():
-    with pytest.raises(EarwitnessError, match=r"ties is 'optimistic'.* 'average', 'benchmark'"):
+    with pytest.raises(EarwitnessError, match=r"ties is 'optimistic'.* 'expected', 'benchmark'"):
         retrieval.evaluate([[1]], ["a"], ["a"], ties="optimistic")
     generator = np.random.default_rng(0)
     with pytest.raises(EarwitnessError, match=r"captions 0 to 1 .*again"):

@@ -1,6 +1,8 @@
 """Every retrieval metric in both directions with all values worked out by hand: known ranks, perfect scores, another
 order, a corpus twice over, and scores or lists that tell nothing."""
 
+from math import comb
+
 import numpy as np
 import pytest
 
@@ -74,15 +76,26 @@ def test_the_order_of_queries_and_items_does_not_matter(way, metric):
         assert moved.items[f"{way}_{metric}"].tolist() == expected.tolist()
 
 
-# Twice as many items are above the relevant one, and its copy ties with it: 1 + above becomes 1 + 2 above + 1/2, which
-# is 2 r - 1/2 of the rank r. The copy is not relevant, it stands for another clip; nothing has the rank 1 any more.
+# Twice as many items are above the relevant one, and its copy, which stands for another clip, ties with it: either is
+# first, so that the rank r becomes 2 r - 1 or 2 r, each with a chance of one half.
 TWICE = {
-    "r1": 0,
-    "r5": 3 / 60,  # 1, 1, 2 become 1.5, 1.5, 3.5; 3 becomes 5.5
-    "r10": 5 / 60,  # and 3, 5 become 5.5, 9.5
+    "r1": (1 + 1) / 2 / 60,
+    "r5": (1 + 1 + 1 + 1 / 2) / 60,  # 3 becomes 5 or 6
+    "r10": 5 / 60,  # 1, 1, 2, 3, 5; 6 becomes 11 or 12
     "r50": 9 / 60,
     "medr": 2 * 53.5 - 0.5,
     "meanr": 2 * VALUES["meanr"] - 0.5,
+    "gmean": (1 / 60 * 3.5 / 60 * 5 / 60) ** (1 / 3),
+    "map10": (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5 + 1 / 6 + 1 / 9 + 1 / 10 + (1 + 1 / 2)) / 2 / 60,
+    "map16": (2 * (1 + 1 / 2) + 1 / 3 + 1 / 4 + 1 / 5 + 1 / 6 + 1 / 9 + 1 / 10 + 1 / 11 + 1 / 12 + 1 / 15 + 1 / 16)
+    / 2
+    / 60,
+}
+# By the benchmark's rule both have the rank 2 r - 1/2, and 5.5 is among the first 5, since 4.5, from 0, is below 5.
+TWICE_BENCHMARK = TWICE | {
+    "r1": 0,
+    "r5": 4 / 60,  # 1.5, 1.5, 3.5, 5.5
+    "r10": 5 / 60,  # and 9.5
     "gmean": 0,
     "map10": (2 / 1.5 + 1 / 3.5 + 1 / 5.5 + 1 / 9.5) / 60,
     "map16": (2 / 1.5 + 1 / 3.5 + 1 / 5.5 + 1 / 9.5 + 1 / 11.5 + 1 / 15.5) / 60,
@@ -90,33 +103,39 @@ TWICE = {
 
 
 @EACH
-@pytest.mark.parametrize("ties", retrieval.TIES)
-def test_a_duplicated_corpus_scores_otherwise(way, metric, ties):
+@pytest.mark.parametrize(("ties", "expected"), [("expected", TWICE), ("benchmark", TWICE_BENCHMARK)])
+def test_a_duplicated_corpus_scores_otherwise(way, metric, ties, expected):
     result = evaluated(way, np.tile(scores_of(RANKS), (2, 2)), CLIPS + [f"{clip}'" for clip in CLIPS], ties=ties)
-    # By the benchmark's rule 5.5 is among the first 5, since 4.5, counted from 0, is below 5.
-    expected = 4 / 60 if (metric, ties) == ("r5", "benchmark") else TWICE[metric]
-    assert value(result, way, metric) == pytest.approx(expected, rel=1e-14)
+    assert value(result, way, metric) == pytest.approx(expected[metric], rel=1e-14)
     assert result.ranks[way].values.tolist() == [2 * rank - 0.5 for rank in RANKS] * 2
 
 
 @EACH
-def test_copies_that_are_relevant_to_each_other_keep_a_perfect_map(way, metric):
+@pytest.mark.parametrize("ties", retrieval.TIES)
+def test_copies_that_are_relevant_to_each_other_stay_perfect(way, metric, ties):
     names = CLIPS + [f"{clip}'" for clip in CLIPS]
     table = {row: [clip, f"{clip}'"] for row, clip in enumerate(CLIPS)}
     table |= {row + 60: clips for row, clips in table.items()}
-    result = evaluated(way, np.tile(scores_of([1] * 60), (2, 2)), names, relevant=table)
-    # Both have the rank 1.5: (1 / 1.5 + 2 / 1.5) / 2 = 1.
-    expected = dict.fromkeys(NAMES, 1) | {"r1": 0, "gmean": 0, "medr": 1.5, "meanr": 1.5}
+    result = evaluated(way, np.tile(scores_of([1] * 60), (2, 2)), names, relevant=table, ties=ties)
+    expected = dict.fromkeys(NAMES, 1)
+    if ties == "benchmark":  # both have the rank 1.5: (1 / 1.5 + 2 / 1.5) / 2 = 1
+        expected |= {"r1": 0, "gmean": 0, "medr": 1.5, "meanr": 1.5}
     assert value(result, way, metric) == pytest.approx(expected[metric], rel=1e-14)
 
 
 @EACH
-@pytest.mark.parametrize(("items", "rank"), [(9, 5), (15, 8), (20, 10.5), (31, 16), (60, 30.5)])
-def test_scores_that_tell_nothing(way, metric, items, rank):
-    result = evaluated(way, np.zeros((items, items)), CLIPS[:items])
-    expected = {f"r{cut}": float(rank <= cut) for cut in retrieval.CUTS} | {"medr": rank, "meanr": rank, "gmean": 0}
-    expected |= {f"map{cut}": 1 / rank if rank <= cut else 0 for cut in (10, 16)}
-    assert value(result, way, metric) == pytest.approx(expected[metric], rel=1e-14)
+@pytest.mark.parametrize("ties", retrieval.TIES)
+@pytest.mark.parametrize("items", [9, 15, 20, 31, 60])
+def test_scores_that_tell_nothing_give_chance(way, metric, ties, items):
+    result = evaluated(way, np.zeros((items, items)), CLIPS[:items], ties=ties)
+    rank = (items + 1) / 2
+    expected = {f"r{cut}": min(cut, items) / items for cut in retrieval.CUTS} | {"medr": rank, "meanr": rank}
+    expected |= {f"map{cut}": sum(1 / place for place in range(1, min(cut, items) + 1)) / items for cut in (10, 16)}
+    if ties == "benchmark":
+        expected |= {f"r{cut}": float(rank - 1 < cut and cut > 1) for cut in retrieval.CUTS}
+        expected |= {f"map{cut}": 1 / rank if rank <= cut else 0 for cut in (10, 16)}
+    expected["gmean"] = (expected["r1"] * expected["r5"] * expected["r10"]) ** (1 / 3)
+    assert value(result, way, metric) == pytest.approx(expected[metric], rel=1e-13)
 
 
 # Audio to text with several captions a clip
@@ -160,20 +179,22 @@ def test_five_captions_a_clip(metric):
     assert value(result, "a2t", metric) == pytest.approx(SEVERAL[metric], rel=1e-14)
 
 
-# Each rank r becomes 2 r - 1/2, of the best caption as of the others.
+def twice(places, cut):
+    """The expected average precision when each rank r becomes 2 r - 1 or 2 r."""
+    chances = [(number, 2 * rank - half) for number, rank in enumerate(sorted(places), 1) for half in (0, 1)]
+    return sum(number / rank for number, rank in chances if rank <= cut) / 2 / 5
+
+
 SEVERAL_TWICE = {
-    "r1": 0,
+    "r1": 2 / 2 / 12,
     "r5": 2 / 12,
     "r10": 2 / 12,
     "r50": 3 / 12,
     "medr": 111.5,
     "meanr": 2 * SEVERAL["meanr"] - 0.5,
-    "gmean": 0,
-    "map10": ((1 / 1.5 + 2 / 3.5 + 3 / 5.5 + 4 / 7.5 + 5 / 9.5) / 5 + (1 / 1.5 + 2 / 5.5) / 5) / 12,
-    "map16": (
-        (1 / 1.5 + 2 / 3.5 + 3 / 5.5 + 4 / 7.5 + 5 / 9.5) / 5 + (1 / 1.5 + 2 / 5.5) / 5 + (1 / 11.5 + 2 / 13.5) / 5
-    )
-    / 12,
+    "gmean": (1 / 12 * 2 / 12 * 2 / 12) ** (1 / 3),
+    "map10": sum(twice(places, 10) for places in PLACES) / 12,
+    "map16": sum(twice(places, 16) for places in PLACES) / 12,
 }
 
 
@@ -187,29 +208,28 @@ def test_perfect_scores_of_five_captions_and_scores_that_tell_nothing():
     perfect = evaluated_captions(captions_of_clips([[1, 2, 3, 4, 5]] * 12, 60))
     assert [value(perfect, "a2t", metric) for metric in NAMES] == pytest.approx([1] * len(NAMES))
     nothing = evaluated_captions(np.zeros((60, 12)))
-    found = {metric: value(nothing, "a2t", metric) for metric in NAMES}
-    # All five captions have the rank 30.5, the best of them too.
-    assert found == dict.fromkeys(NAMES, 0) | {"r50": 1, "medr": 30.5, "meanr": 30.5}
-    # Of 15 captions at the rank 8, the five of a clip fill the list: (1 + 2 + 3 + 4 + 5) / 8 / 5.
-    few = retrieval.evaluate(np.zeros((15, 3)), np.repeat(range(3), 5), range(3))
-    assert value(few, "a2t", "map10") == pytest.approx(15 / 8 / 5)
+    # The best of five among 60 in random order; a place has one of them with 5 / 60, and then 4 / 59 of those above it.
+    assert [value(nothing, "a2t", metric) for metric in ("meanr", "medr")] == pytest.approx([61 / 6] * 2)
+    for cut in retrieval.CUTS:
+        assert value(nothing, "a2t", f"r{cut}") == pytest.approx(1 - comb(55, cut) / comb(60, cut))
+    for cut in (10, 16):
+        expected = sum(5 / 60 * (1 + (place - 1) * 4 / 59) / place for place in range(1, cut + 1)) / 5
+        assert value(nothing, "a2t", f"map{cut}") == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("ranks", "expected"),
+    ("above", "level", "expected"),
     [
-        (PLACES[0], {1: 0.2, 5: 1, 10: 1}),  # perfect
-        (sorted(PLACES[1]), {1: 0.2, 5: 0.4, 10: 0.4, 16: 1}),
-        ([1.5, 3.5, 5.5, 7.5, 9.5], {1: 0, 5: 0.4, 10: 1}),  # perfect, the corpus twice over
-        ([30.5] * 5, {1: 0, 10: 0, 50: 1}),  # scores that tell nothing
+        ([0, 1, 2, 3, 4], 1, {1: 0.2, 5: 1, 10: 1}),  # perfect
+        ([0, 2, 10, 11, 15], 1, {1: 0.2, 5: 0.4, 10: 0.4, 16: 1}),
+        ([0, 2, 4, 6, 8], 2, {1: 0.1, 5: 0.5, 10: 1}),  # perfect, the corpus twice over
+        ([0] * 5, 60, {1: 1 / 60, 10: 1 / 6, 50: 5 / 6}),  # scores that tell nothing
     ],
 )
-def test_set_recall(ranks, expected):
-    given = retrieval.Ranks(np.array(ranks, dtype=float), np.array([5]))
-    found = {cut: retrieval.set_recall(given, cut)[0] for cut in expected}
-    assert found == pytest.approx(expected)
-    two = retrieval.Ranks(np.tile(given.values, 2), np.array([5, 5]))
-    assert {cut: retrieval.set_recall(two, cut)[0] for cut in expected} == pytest.approx(expected)
+def test_set_recall(above, level, expected):
+    for copies in (1, 2):
+        given = retrieval.Ranks(above * copies, [5] * copies, level)
+        assert {cut: retrieval.set_recall(given, cut)[0] for cut in expected} == pytest.approx(expected)
 
 
 # Lists of the best clips

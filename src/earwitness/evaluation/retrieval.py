@@ -47,7 +47,7 @@ class Retrieval(Kind):
         write_table(folder / "queries.csv", queries)
 
     def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
-        """Recalls, ranks and mAP in both directions."""
+        """Recalls, ranks and mAP in both directions; the experiment's option ``ties``, if it has one, is applied."""
         import h5py
 
         from earwitness.corpora.tables import clips_of
@@ -62,12 +62,13 @@ class Retrieval(Kind):
                 raise MismatchError(
                     f"{path} and {corpus} have different captions or clips. Remove {path.name} and run again."
                 )
-            scored = evaluate(file["similarity"], list(queries["clip_id"]), clip_ids, captions=found[0])
+            ties = options.get("ties", "expected")
+            scored = evaluate(file["similarity"], list(queries["clip_id"]), clip_ids, captions=found[0], ties=ties)
         return Scored(
             scored,
             "score retrieval",
             {"similarity": path, "references": corpus / "captions.csv"},
-            {"ties": "average"},
+            {"ties": ties},
             {"clips_scored": len(clip_ids), "captions_scored": len(queries)},
             notes=scored.notes,
         )

@@ -4,16 +4,22 @@ Conventions
 -----------
 ``evaluate`` takes scores of captions (rows) against clips (columns), the higher the better; ``evaluate_top`` takes the
 best clips of each caption, without scores. In ``t2a`` a caption is a query and the clips are ranked, in ``a2t`` a clip
-is a query and the captions are ranked. Ranks start at 1; items that score alike share the mean of their ranks. A query
-with several relevant items has the rank of the best of them (convention A of section 2.3); its average precision counts
-them all. Shares are fractions, not per cent; medr and meanr are ranks, and lower is better.
+is a query and the captions are ranked. Ranks start at 1. A query with several relevant items has the rank of the best
+of them (convention A of section 2.3); its average precision counts them all. Shares are fractions, not per cent; medr
+and meanr are ranks, and lower is better.
+
+Items that score alike stand in no order. By default (``ties="expected"``) each query's rank, its chance to count for
+R@k and its average precision are the exact expectations over all orders of the tied items, so that a clip with the same
+caption twice loses nothing; medr is the median of the expected ranks. With ``ties="benchmark"`` tied items share the
+mean of their ranks, as in the audio-retrieval benchmark, and R@k cuts these as its code does.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,7 +32,7 @@ from earwitness.metrics.catalogue import CUTS, chosen, of_kind
 from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
 
 DIRECTIONS = {"t2a": "text to audio", "a2t": "audio to text"}
-TIES = ("average", "benchmark")
+TIES = ("expected", "benchmark")
 NAMES = [metric.name for metric in of_kind("retrieval")]
 MEANS = tuple(metric.name for metric in of_kind("retrieval") if metric.is_mean)
 SETS = {
@@ -37,8 +43,11 @@ SETS = {
     "map": [f"{way}_{name}" for way in DIRECTIONS for name in ("map10", "map16")],
     "dcase": ["t2a_r1", "t2a_r5", "t2a_r10", "t2a_map10"],  # of the DCASE challenge's task on language-based retrieval
 }
+# The metrics of a direction, and how many ranks each needs; None for all.
+NEEDED = {**{f"r{cut}": cut for cut in CUTS}, "medr": None, "meanr": None, "gmean": 10, "map10": 10, "map16": 16}
 BLOCK = 1 << 22  # scores read at a time (16 MB in float32)
 TILE = 2048  # clips compared at a time, so that the scores stay in the processor's cache
+EXACT = 1 << 53  # whole numbers up to it are exact in float64
 ROWS = 128  # captions compared at a time; at most 255, so that their count fits into one byte
 
 Ids = Sequence[Hashable]
@@ -50,18 +59,61 @@ Relevant = Mapping[Any, Collection[Hashable]]
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks of all relevant items of some queries, each query with at least one.
+    """Where all relevant items of some queries stand, each query with at least one.
 
-    ``values`` holds the ranks of the first query's relevant items in ascending order, then the second's, and so on;
-    a rank is inf where it is unknown, but below that of every known one.
+    The arrays hold the first query's relevant items, the best first, then the second's, and so on.
+
+    >>> Ranks(above=[0, 3, 0], sizes=[2, 1], level=[1, 1, 2]).values.tolist()  # the third ties with another item
+    [1.0, 4.0, 1.5]
     """
 
-    values: np.ndarray  # float64 [relevant items of all queries]
+    above: np.ndarray  # float64 [relevant items] number of items that score higher; inf where it is unknown
     sizes: np.ndarray  # int64 [queries] number of relevant items
+    level: Any = 1  # int64 [relevant items] number of items that score alike, itself included; or one for all
 
-    def best(self) -> np.ndarray:
-        """The rank of the best relevant item: float64 [queries]."""
-        return self.values[np.cumsum(self.sizes) - self.sizes]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "above", np.asarray(self.above, dtype=float))
+        object.__setattr__(self, "sizes", np.asarray(self.sizes, dtype=np.int64))
+        object.__setattr__(self, "level", np.broadcast_to(np.asarray(self.level, dtype=np.int64), self.above.shape))
+
+    @property
+    def values(self) -> np.ndarray:
+        """The mean rank of the items that score alike: float64 [relevant items]."""
+        return 1 + self.above + (self.level - 1) / 2
+
+    def best(self, ties: str = "expected") -> np.ndarray:
+        """The rank of the best relevant item, float64 [queries]: the expected one, or the mean rank of what ties."""
+        if ties == "benchmark":
+            return self.values[self._first]
+        above, level, relevant = self._best_ties
+        return above + (level + 1) / (relevant + 1)
+
+    @cached_property
+    def query(self) -> np.ndarray:
+        """The index of each relevant item's query: int64 [relevant items]."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    @property
+    def _first(self) -> np.ndarray:
+        """The index of each query's first relevant item."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
+    def tied(self) -> tuple[np.ndarray, ...]:
+        """The sets of items that score alike and hold a relevant one, in the order of queries and ranks.
+
+        The index of the query; the numbers of items above, of items, of relevant items, and of relevant items above.
+        """
+        starts = np.union1d(np.flatnonzero(self.above[1:] != self.above[:-1]) + 1, self._first)
+        relevant = np.diff(starts, append=len(self.above))
+        query = self.query[starts]
+        return query, self.above[starts], self.level[starts], relevant, starts - self._first[query]
+
+    @property
+    def _best_ties(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the best set of each query the numbers of items above, of items, and of relevant items."""
+        _, above, level, relevant, before = self.tied
+        return above[before == 0], level[before == 0], relevant[before == 0]
 
 
 @dataclass(frozen=True)
@@ -132,37 +184,50 @@ class _Relevance:
     owners: list  # [captions] clip that each caption was written for
 
 
-def recall(ranks: np.ndarray, cut: int, ties: str = "average") -> tuple[float, np.ndarray]:
-    """R@k of the best ranks [queries]: the share of queries, and 0 or 1 for each, float64 [queries].
+def recall(ranks: Ranks | Sequence[float], cut: int, ties: str = "expected") -> tuple[float, np.ndarray]:
+    """R@k: the share of queries with a relevant item among the first ``cut``, and each query's part, float64 [queries].
 
-    A query counts when its rank, ties averaged, is at most ``cut``. With ``ties="benchmark"`` it counts as in the
-    audio-retrieval benchmark, which differs only where items tie: the rank from 0 is 0 for R@1, below k else.
+    ``ranks`` are those of all relevant items, or the rank of the best of each query where nothing ties. Of t items that
+    score alike, r of them relevant, one is among the first m with the probability 1 - C(t - r, m) / C(t, m). With
+    ``ties="benchmark"`` a query counts 0 or 1 as in the audio-retrieval benchmark, by the mean rank of what ties, from
+    0: it has to be 0 for R@1, below k else.
 
     >>> recall([1, 3, 12, 7], cut=5)
     (0.5, array([1., 1., 0., 0.]))
+    >>> recall(Ranks(above=[0, 0], sizes=[1, 1], level=[1, 2]), cut=1)  # the second ties with one other item
+    (0.75, array([1. , 0.5]))
     """
     _check_ties(ties)
-    ranks = np.asarray(ranks, dtype=float)
-    within = ranks <= cut if ties == "average" or cut == 1 else ranks - 1 < cut
-    return float(within.mean()), within.astype(float)
+    ranks = _ranks(ranks)
+    if ties == "benchmark":
+        best = ranks.best(ties) - 1
+        items = (best <= 0 if cut == 1 else best < cut).astype(float)
+        return float(items.mean()), items
+    above, level, relevant = ranks._best_ties
+    reached = np.clip(cut - above, 0, level)
+    missed = np.ones(len(above))
+    for place in range(int(reached.max(initial=0))):  # the chance that this place, too, has no relevant item
+        left = np.maximum(level - place, 1)
+        missed *= np.where(place < reached, np.maximum(level - relevant - place, 0) / left, 1)
+    return float((1 - missed).mean()), 1 - missed
 
 
-def median_rank(ranks: np.ndarray) -> float:
-    """MedR: the median of the best ranks [queries]; of an even number the mean of the middle two.
+def median_rank(ranks: Ranks | Sequence[float], ties: str = "expected") -> float:
+    """MedR: the median of the queries' best ranks; of an even number the mean of the middle two.
 
     >>> median_rank([1, 3, 12, 7])
     5.0
     """
-    return float(np.median(ranks))
+    return float(np.median(_ranks(ranks).best(ties)))
 
 
-def mean_rank(ranks: np.ndarray) -> tuple[float, np.ndarray]:
-    """MeanR: the mean of the best ranks [queries], and these, float64 [queries].
+def mean_rank(ranks: Ranks | Sequence[float], ties: str = "expected") -> tuple[float, np.ndarray]:
+    """MeanR: the mean of the queries' best ranks, and these, float64 [queries].
 
     >>> mean_rank([1, 3, 12, 7])[0]
     5.75
     """
-    items = np.asarray(ranks, dtype=float)
+    items = _ranks(ranks).best(ties)
     return float(items.mean()), items
 
 
@@ -175,40 +240,51 @@ def geometric_mean(shares: Sequence[float]) -> float:
     return float(np.prod(shares) ** (1 / len(shares)))
 
 
-def mean_average_precision(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
+def mean_average_precision(ranks: Ranks, cut: int, ties: str = "expected") -> tuple[float, np.ndarray]:
     """mAP@k: the mean, and the average precision of each query, float64 [queries], in 0 to 1.
 
     The sum of i / rank over the relevant items i = 1, 2, ... up to rank k, divided by the number of all relevant items
-    but by k at most, not by the number found. Of items that tie at most k count.
+    but by k at most, not by the number found; the expectation over all orders of tied items. With ``ties="benchmark"``
+    these share their mean rank, and at most k of them count.
 
-    >>> ranks = Ranks(values=np.array([1.0, 4.0, 20.0]), sizes=np.array([2, 1]))  # of two queries
+    >>> ranks = Ranks(above=[0, 3, 19], sizes=[2, 1])  # of two queries
     >>> mean_average_precision(ranks, cut=10)[1].tolist()
     [0.75, 0.0]
     """
-    query, number = _numbers(ranks)
-    gains = np.where((ranks.values <= cut) & (number <= cut), number / ranks.values, 0)
-    sums = np.bincount(query, gains, minlength=len(ranks.sizes))
-    items = sums / np.minimum(ranks.sizes, cut)
+    _check_ties(ties)
+    if ties == "benchmark":
+        number = np.arange(1, len(ranks.query) + 1) - ranks._first[ranks.query]
+        query, gains = ranks.query, np.where((ranks.values <= cut) & (number <= cut), number / ranks.values, 0)
+    else:
+        query, above, level, relevant, before = ranks.tied
+        gains = np.zeros(len(query))
+        others = (relevant - 1) / np.maximum(level - 1, 1)  # share of relevant items among the others, next to one
+        for place in range(1, cut + 1):
+            gain = relevant / level * (before + 1 + (place - 1) * others) / (above + place)
+            gains += np.where((place <= level) & (above + place <= cut), gain, 0)
+    items = np.bincount(query, gains, minlength=len(ranks.sizes)) / np.minimum(ranks.sizes, cut)
     return float(items.mean()), items
 
 
 def set_recall(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
     """R@k by convention B of section 2.3: the mean, and the share of a query's relevant items up to rank k [queries].
 
-    With five relevant items it is 0.2 at most for k = 1. ``evaluate`` reports ``recall`` of the best item instead.
+    With five relevant items it is 0.2 at most for k = 1. It is the expectation over all orders of tied items.
+    ``evaluate`` reports ``recall`` of the best item instead.
 
-    >>> set_recall(Ranks(values=np.array([1.0, 4.0, 20.0]), sizes=np.array([2, 1])), cut=10)[1].tolist()
+    >>> set_recall(Ranks(above=[0, 3, 19], sizes=[2, 1]), cut=10)[1].tolist()
     [1.0, 0.0]
     """
-    query, _ = _numbers(ranks)
-    items = np.bincount(query, ranks.values <= cut, minlength=len(ranks.sizes)) / ranks.sizes
+    within = np.clip((cut - ranks.above) / ranks.level, 0, 1)
+    items = np.bincount(ranks.query, within, minlength=len(ranks.sizes)) / ranks.sizes
     return float(items.mean()), items
 
 
-def _numbers(ranks: Ranks) -> tuple[np.ndarray, np.ndarray]:
-    """For each relevant item the index of its query, and its number from 1 among the query's relevant items."""
-    query = np.repeat(np.arange(len(ranks.sizes)), ranks.sizes)
-    return query, np.arange(1, len(query) + 1) - (np.cumsum(ranks.sizes) - ranks.sizes)[query]
+def _ranks(ranks: Ranks | Sequence[float]) -> Ranks:
+    """Plain ranks as those of queries with one relevant item, which ties with nothing."""
+    if isinstance(ranks, Ranks):
+        return ranks
+    return Ranks(np.asarray(ranks, dtype=float) - 1, np.ones(len(ranks)))
 
 
 def validate(
@@ -236,7 +312,7 @@ def evaluate(
     *,
     captions: Ids | None = None,
     relevant: Relevant | None = None,
-    ties: str = "average",
+    ties: str = "expected",
     metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
     """Metrics of both directions, from scores [captions, clips], the higher the better.
@@ -247,10 +323,11 @@ def evaluate(
     0 where not given). A clip may have any number of captions; one without stays in the pool and is no query.
 
     ``relevant`` gives for each caption all clips that are relevant to it, in place of its clip alone, and so for each
-    clip all captions it is relevant to. A caption with an empty list is skipped and counted. ``ties`` is that of
-    ``recall``. ``metrics`` are names of ``earwitness.metrics.catalogue`` or of ``SETS``; None computes all, mAP@16 only
-    with ``relevant``. With one clip every value of text to audio is 1, whatever the scores; with equal scores every
-    rank is the middle of the pool, (items + 1) / 2, and a note says so.
+    clip all captions it is relevant to. A caption with an empty list is skipped and counted. ``ties`` says how
+    items that score alike count (see the module); where that changes a figure, a note gives the other rule's.
+    ``metrics`` are names of ``earwitness.metrics.catalogue`` or of ``SETS``; None computes all, mAP@16 only
+    with ``relevant``. With one clip every value of text to audio is 1, whatever the scores; with equal scores all
+    are those of chance, and a note says so.
 
     Raises EarwitnessError for what ``validate`` refuses, unknown metrics, and a function that changes its answers.
 
@@ -272,10 +349,8 @@ def evaluate(
     ):
         if any(name.startswith(way) for name in wanted):
             above, level = counts[way]
-            _score(result, way, query, 1 + above + (level - 1) / 2, names, owner, wanted, ties)
-            pool = result.pool[way]
-            assert pool is not None  # everything is ranked
-            notes += _notes(way, query, level, pool, len(result.skipped[way]))
+            _score(result, way, query, above, level, names, owner, wanted, ties)
+            notes += _notes(result, way, ties)
     return result
 
 
@@ -293,7 +368,7 @@ def evaluate_top(
     ``ranked`` lists for each caption, in the order of ``owners``, the clips from the best on, equally many for each.
     ``clips`` are all that could have been ranked, where known: a name that is not among them is then refused.
     ``captions``, ``relevant`` and ``metrics`` are those of ``evaluate``. All that needs more than k ranks, and audio to
-    text, is None with its reason.
+    text, is None with its reason; lists of all ``clips`` are complete rankings.
 
     Raises EarwitnessError for lists that cannot be scored, all offenders in one, and for unknown metrics.
 
@@ -316,11 +391,12 @@ def evaluate_top(
     relevance = _relevance(owners, known, captions, relevant)
     place = {clip: number for number, clip in enumerate(known)}
     depth = len(ranked[0])
-    found = [{place[clip]: rank for rank, clip in enumerate(line, start=1)} for line in ranked]
-    values = [found[row].get(column, np.inf) for row, column in zip(relevance.row, relevance.column, strict=True)]
+    found = [{place[clip]: number for number, clip in enumerate(line)} for line in ranked]
+    above = [found[row].get(column, np.inf) for row, column in zip(relevance.row, relevance.column, strict=True)]
     result = _nothing({"t2a": len(known) if given else None, "a2t": None}, [])
-    ranks = np.array(values, dtype=float)
-    _score(result, "t2a", relevance.row, ranks, relevance.captions, relevance.owners, wanted, "average", depth)
+    counts = np.array(above, dtype=float), np.ones(len(above), dtype=np.int64)
+    known_ranks = None if given and depth == len(known) else depth
+    _score(result, "t2a", relevance.row, *counts, relevance.captions, relevance.owners, wanted, "expected", known_ranks)
     reason = f"audio to text cannot be computed from the {depth} best clips of each caption"
     result.metrics.update({name: {"value": None, "reason": reason} for name in wanted if name.startswith("a2t")})
     result.notes.extend([] if relevant is None else _relevance_notes(relevance))
@@ -344,48 +420,59 @@ def _score(
     result: Evaluation,
     way: str,
     query: np.ndarray,
-    values: np.ndarray,
+    above: np.ndarray,
+    level: np.ndarray,
     names: list,
     owners: list,
     wanted: Collection[str],
     ties: str,
     depth: int | None = None,
 ) -> None:
-    """Put one direction into ``result``, from the ranks ``values`` of the relevant items of each ``query``.
+    """Put one direction into ``result``, from the numbers of items ``above`` and ``level`` with the relevant items.
 
-    ``names`` are those of the queries, ``owners`` their clips; ``depth`` is the number of ranks that are known.
+    ``query`` has the query of each relevant item, ``names`` those of the queries, ``owners`` their clips; ``depth`` is
+    the number of ranks that are known, None for all.
     """
     sizes = np.bincount(query, minlength=len(names))
     known = np.flatnonzero(sizes)
-    ranks = Ranks(values[np.lexsort((values, query))], sizes[known])
+    order = np.lexsort((above, query))
+    ranks = Ranks(above[order], sizes[known], level[order])
     result.ranks[way] = ranks
     result.queries[way], result.clips[way] = [names[n] for n in known], [owners[n] for n in known]
     result.skipped[way] = [names[n] for n in np.flatnonzero(sizes == 0)]
-    best, pool = ranks.best() if len(known) else np.zeros(0), result.pool[way]
-    computed: dict[str, tuple[int | None, Callable]] = {f"r{k}": (k, lambda k=k: recall(best, k, ties)) for k in CUTS}
-    computed["medr"] = (None, lambda: (median_rank(best), None))
-    computed["meanr"] = (None, lambda: mean_rank(best))
-    computed["gmean"] = (10, lambda: (geometric_mean([recall(best, k, ties)[0] for k in (1, 5, 10)]), None))
-    computed |= {f"map{k}": (k, lambda k=k: mean_average_precision(ranks, k)) for k in (10, 16)}
-    for name, (needed, function) in computed.items():
+    pool = result.pool[way]
+    for name, needed in NEEDED.items():
         key = f"{way}_{name}"
         if key not in wanted:
             continue
-        if not len(best):
+        if not len(known):
             result.metrics[key] = {"value": None, "reason": f"no query of {DIRECTIONS[way]} has a relevant item"}
         elif depth is not None and (needed is None or needed > depth):
             lacking = "all ranks" if needed is None else f"the {needed} best"
             reason = f"needs {lacking}; only the {depth} best of each query are known"
             result.metrics[key] = {"value": None, "reason": reason}
         else:
-            value, per_query = function()
+            value, per_query = _metric(ranks, name, ties)
             result.metrics[key] = {"value": value}
             if per_query is not None:
                 result.items[key] = per_query
             if name == "gmean":
-                result.shares[way] = np.stack([recall(best, k, ties)[1] for k in (1, 5, 10)])
+                result.shares[way] = np.stack([recall(ranks, k, ties)[1] for k in (1, 5, 10)])
             if pool is not None and name[0] == "r" and needed is not None and needed >= pool:
                 result.metrics[key]["note"] = f"1 for any scores: only {pool} items are ranked"
+
+
+def _metric(ranks: Ranks, name: str, ties: str) -> tuple[float, np.ndarray | None]:
+    """A metric's value, and that of each query where it is a mean of these."""
+    if name == "medr":
+        return median_rank(ranks, ties), None
+    if name == "meanr":
+        return mean_rank(ranks, ties)
+    if name == "gmean":
+        return geometric_mean([recall(ranks, cut, ties)[0] for cut in (1, 5, 10)]), None
+    needed = NEEDED[name]
+    assert needed is not None
+    return (mean_average_precision if name.startswith("map") else recall)(ranks, needed, ties)
 
 
 def _count(scores: Scores, relevance: _Relevance, captions_too: bool) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -484,6 +571,11 @@ def _blocks(scores: Scores, relevance: _Relevance) -> Iterator[tuple[int, np.nda
             )
         if block.dtype.kind not in "fiub":
             raise EarwitnessError(f"The scores are of the type {block.dtype}, not real numbers.")
+        if block.dtype.kind in "iu" and (top := max(-int(block.min()), int(block.max()))) > EXACT:
+            raise EarwitnessError(
+                f"The scores of captions {start} to {stop - 1} go up to {top} and are whole numbers; above {EXACT} "
+                "neighbours become equal as floating-point numbers. Give them divided, or as floats."
+            )
         if block.dtype not in (np.float32, np.float64):
             block = block.astype(np.float32 if block.dtype == np.float16 else np.float64)
         yield start, block
@@ -653,18 +745,31 @@ def _check_ties(ties: str) -> None:
         raise EarwitnessError(f"ties is {ties!r}; it must be one of {', '.join(map(repr, TIES))}.")
 
 
-def _notes(way: str, query: np.ndarray, level: np.ndarray, pool: int, skipped: int) -> list[str]:
+def _notes(result: Evaluation, way: str, ties: str) -> list[str]:
     """What a reader should know of ties and of queries left out."""
-    notes = []
-    queries, constant, tied = (np.count_nonzero(np.bincount(query[level >= least])) for least in (1, pool, 2))
-    if constant and pool > 1:
-        notes.append(
-            f"{DIRECTIONS[way]}: {constant} of {queries} queries score all {pool} items alike; their rank is the "
-            f"middle, {(pool + 1) / 2:g}"
-        )
-    if tied - (constant if pool > 1 else 0):
-        notes.append(f"{DIRECTIONS[way]}: for {tied} of {queries} queries a relevant item ties with another item")
-    return notes + ([_skipped_note(way, skipped, int(queries) + skipped)] if skipped else [])
+    ranks, pool, direction = result.ranks[way], result.pool[way], DIRECTIONS[way]
+    levels, notes = np.maximum.reduceat(ranks.level, ranks._first) if len(ranks.sizes) else np.zeros(0), []
+    constant = np.count_nonzero(levels == pool) if pool and pool > 1 else 0
+    if constant:
+        order = "in any order" if ties == "expected" else f"with the middle rank, {((pool or 0) + 1) / 2:g}"
+        notes.append(f"{direction}: {constant} of {len(levels)} queries score all {pool} items alike, {order}")
+    if tied := np.count_nonzero(levels > 1) - constant:
+        notes.append(f"{direction}: for {tied} of {len(levels)} queries a relevant item ties with another item")
+    other = TIES[1 - TIES.index(ties)]
+    values = {
+        name: (entry["value"], _metric(ranks, name[4:], other)[0])
+        for name, entry in result.metrics.items()
+        if name.startswith(way) and entry["value"] is not None and (constant or tied)
+    }
+    changed = [
+        f"{name} {theirs:.4g}, not {ours:.4g}"
+        for name, (ours, theirs) in values.items()
+        if not math.isclose(ours, theirs)
+    ]
+    if changed:
+        notes.append(f"{direction}: ties count by the rule {ties!r}; {other!r} would give {'; '.join(changed)}")
+    skipped = len(result.skipped[way])
+    return notes + ([_skipped_note(way, skipped, len(levels) + skipped)] if skipped else [])
 
 
 def _skipped_note(way: str, skipped: int, queries: int) -> str:

@@ -62,7 +62,7 @@ def matrix(tmp_path, write):
 def test_matrices_of_every_kind(scored, matrix, kind):
     content = scored("retrieval", matrix(kind))
     assert values(content) == pytest.approx(T2A)
-    assert content["metrics"]["a2t_r1"]["value"] == pytest.approx(1 / 3)  # ranks 1, 2 (of three that tie), 1.5 (of two)
+    assert content["metrics"]["a2t_r1"]["value"] == pytest.approx((1 + 1 / 3 + 1 / 2) / 3)  # one, three and two tie
     assert content["metrics"]["a2t_meanr"]["value"] == pytest.approx(1.5)
     counts = {"clips": 3, "t2a_queries": 4, "a2t_queries": 3, "t2a_pool": 3, "a2t_pool": 4}
     assert content["counts"] == counts
@@ -125,11 +125,34 @@ def test_clips_that_are_spelt_otherwise_are_hinted_at_and_matched_when_asked_for
     assert values(content) == pytest.approx(T2A) and content["counts"]["clips_matched_by_stem"] == 3
 
 
-@pytest.mark.parametrize(("ties", "r5"), [("average", 0.0), ("benchmark", 1.0)])
+@pytest.mark.parametrize(("ties", "r5"), [("expected", 0.5), ("benchmark", 1.0)])
 def test_ties_are_an_option(scored, write, ties, r5):
     clips = [f"c{number}" for number in range(10)]  # all alike: each rank is 5.5, or 4.5 from 0
     path = write("s.csv", as_csv([[0.5] * 10] * 10, [f"{clip}#1" for clip in clips], clips))
     assert scored("retrieval", path, "--ties", ties)["metrics"]["t2a_r5"]["value"] == r5
+
+
+def test_a_clip_with_the_same_caption_twice_keeps_its_rank(scored, write, tmp_path):
+    texts = ["a toilet flushes", "a toilet flushes", "a dog barks", "a dog growls"]
+    rows = zip(["x", "x", "y", "y"], texts, strict=True)
+    table = write("t.csv", "youtube_id,caption\n" + "\n".join(map(",".join, rows)))
+    path = tmp_path / "s.npy"
+    np.save(path, np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.1, 0.7]]))
+    assert scored("retrieval", path, table)["metrics"]["a2t_r1"]["value"] == 1
+    content = scored("retrieval", path, table, "--ties", "benchmark")
+    assert content["metrics"]["a2t_r1"]["value"] == 0.5 and any(
+        "a2t_r1 1, not 0.5" in note for note in content["notes"]
+    )
+
+
+def test_complete_rankings_have_every_rank(scored, write):
+    clips = [f"c{number}" for number in range(12)]
+    lists = {f"{clip}#1": clips[number:] + clips[:number] for number, clip in enumerate(clips)}
+    lists["c0#1"] = clips[::-1]
+    content = scored("retrieval", write("r.json", lists), "--clips", write("clips.txt", "\n".join(clips)))
+    found = {name: content["metrics"][f"t2a_{name}"]["value"] for name in ("medr", "meanr", "r50")}
+    assert found == {"medr": 1, "meanr": pytest.approx(23 / 12), "r50": 1}
+    assert content["metrics"]["a2t_r1"]["value"] is None
 
 
 def test_a_table_of_relevant_clips(scored, write, matrix):

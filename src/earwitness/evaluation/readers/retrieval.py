@@ -41,7 +41,7 @@ class RetrievalFiles:
         captions: which clip each caption was written for; needed where the captions' ids do not contain it.
         relevant: all clips that are relevant to a query, a row for each query and clip; None for the caption's clip.
         clips: all clips that could be retrieved; they give the order of the columns of a matrix without names.
-        ties: ``average`` or ``benchmark``, how ranks within ties count (``earwitness.metrics.retrieval.evaluate``).
+        ties: ``expected`` or ``benchmark``, how items that score alike count (``earwitness.metrics.retrieval``).
         match: how ids are compared: ``exact``, or ``stem``: without folder, extension, letter case and blanks.
         subset: ignore captions that are not scored (they are counted); otherwise they are an error.
     """
@@ -50,7 +50,7 @@ class RetrievalFiles:
     captions: Path | None = None
     relevant: Path | None = None
     clips: Path | None = None
-    ties: str = "average"
+    ties: str = "expected"
     match: str = "exact"
     subset: bool = False
 
@@ -204,7 +204,7 @@ def _score_lists(
     found: Ranked, captions: Captions | None, clips: list[str] | None, files: RetrievalFiles
 ) -> tuple[Any, dict[str, int], list[str]]:
     """The evaluation, counts and notes of ranked lists."""
-    if files.ties != "average":
+    if files.ties != "expected":
         raise EarwitnessError(f"{found.path.name} has ranked lists, in which nothing ties: --ties does not apply.")
     if found.by_clip:
         queries, left = _by_clip(found, captions, files)
