@@ -441,6 +441,13 @@ def test_times_beyond_any_recording_are_refused_by_row(score, scored, write, cla
     assert any("5000 s" in note for note in scored("grounding", late, references, *classes)["notes"])
 
 
+def test_references_after_their_frame_scores_are_refused_by_row(score, write, tmp_path):
+    references = write("r.csv", REFERENCES + "b.wav#1.1,1000,1500\nb.wav#1.2,,\n")
+    code, _, err = score("grounding", hdf(tmp_path / "p.h5"), references)
+    assert code == 1 and len(err.splitlines()) == 2 and "r.csv, row 5: " in err
+    assert "'b.wav#1.1'" in err and "1500 s" in err and "milliseconds" in err
+
+
 @pytest.mark.parametrize("durations", [None, "filename,duration\na.wav,10\nb.wav,10\nc.wav,10\n"])
 def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, tmp_path, durations):
     labels = shared("soundscapes", "strong_labels_evaluation.tsv").read_text().splitlines()
