@@ -56,7 +56,8 @@ def cold(items, tmp_path_factory):
     bars = []
     start = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spice, "progress_bar", lambda *of: bars.append(progress.progress_bar(*of)) or bars[0])
+        original = progress.progress_bar
+        patch.setattr(progress, "progress_bar", lambda *of: bars.append(original(*of)) or bars[0])
         mean, values = spice.spice(*zip(*items, strict=True), settings)
     seconds = time.monotonic() - start
     after = [*map(listing, packages), set(Path.cwd().iterdir())]

@@ -28,9 +28,8 @@ import numpy as np
 from earwitness.errors import EarwitnessError
 from earwitness.files import digest, read_json, sha256, write_json
 from earwitness.lock import hold
-from earwitness.metrics import java
+from earwitness.metrics import java, progress
 from earwitness.metrics.pairs import require_pairs
-from earwitness.metrics.progress import progress_bar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -225,12 +224,13 @@ def spice(
         different = dict.fromkeys([*candidates, *(text for texts in references for text in texts)])
         kept = [text for text in different if len(text.encode("utf-8", "replace")) <= KEPT]
         Path(scratch, "captions.json").write_text(json.dumps(kept), encoding="ascii")
-        Path(scratch, "parts.js").write_text(IN_PARTS, encoding="ascii")
+        if len(kept) >= progress.FEW:  # starting the shell takes longer than a few captions from the cache
+            Path(scratch, "parts.js").write_text(IN_PARTS, encoding="ascii")
         with _locked_cache(settings, until) as folder:
             if sys.stderr.isatty():
                 duration = "those that its cache does not have take 5 s and then about 40 s for each 1,000"
                 print(f"SPICE parses {len(different):,} different captions; {duration}.", file=sys.stderr)
-            with progress_bar("SPICE", len(kept), "caption") as bar:
+            with progress.progress_bar("SPICE", len(kept), "caption") as bar:
                 _run(Path(scratch), settings, folder, until, bar)
         values = _values(Path(scratch, "out.json"), len(items))
     return float(values.mean()), values
@@ -379,7 +379,7 @@ def _command(settings: Settings, folder: Path | None, scratch: Path) -> list[str
     threads = settings.threads or min(cores, THREADS)
     kept: list[str | Path] = [] if folder is None else ["-cache", folder]
     result = ["-out", "out.json", "-silent", "-threads", str(threads)]
-    start = [SHELL, "parts.js"] if kept and _has_shell(settings) else []
+    start = [SHELL, "parts.js"] if kept and Path(scratch, "parts.js").exists() and _has_shell(settings) else []
     return [program, *opens, *options, "-cp", path, *start, SCORER, "in.json", *kept, *result]
 
 
