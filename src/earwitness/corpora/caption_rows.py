@@ -16,15 +16,11 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, StringConstraints
 
 from earwitness.corpora.csv_reader import missing_column, shown, some
+from earwitness.corpora.ids import SPLIT_NAMES
 from earwitness.corpora.metadata import UNKNOWN
 from earwitness.corpora.records_reader import RecordTable, is_given
 from earwitness.options import Options
 
-SPLIT_NAMES = {
-    **dict.fromkeys(("development", "train", "training", "dev"), "development"),
-    **dict.fromkeys(("validation", "valid", "val"), "validation"),
-    **dict.fromkeys(("evaluation", "eval", "test"), "evaluation"),
-}
 # In the order in which they are looked for; lower-cased, with _ for blanks and hyphens.
 NAME_COLUMNS = (
     *("file_name", "filename", "file", "audio_file", "audio_filepath", "audio_path", "audio"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,24 @@ class Checked:
     good: list[tuple[ListedClip, AudioFacts]] = field(default_factory=list)
     bad: list[tuple[ListedClip, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # of events that were fitted to their clips
+
+    def with_ids(self, ids: Mapping[str, str]) -> Checked:
+        """The same with its clips called otherwise; those that are not in ``ids`` keep theirs."""
+
+        def renamed(clip: ListedClip) -> ListedClip:
+            return replace(clip, clip_id=ids.get(clip.clip_id, clip.clip_id))
+
+        def moved(phrase: ListedPhrase) -> ListedPhrase:
+            clip, _, number = phrase.caption_id.rpartition("#")
+            return replace(phrase, caption_id=f"{ids.get(clip, clip)}#{number}")
+
+        listing = replace(
+            self.listing,
+            clips=[renamed(clip) for clip in self.listing.clips],
+            phrases=[moved(phrase) for phrase in self.listing.phrases],
+        )
+        good = [(renamed(clip), facts) for clip, facts in self.good]
+        return replace(self, listing=listing, good=good, bad=[(renamed(clip), reason) for clip, reason in self.bad])
 
     def missing(self) -> list[ListedClip]:
         """The clips whose audio is not on disk."""
