@@ -36,6 +36,7 @@ class Sheet:
     columns: tuple[str, ...] = ()
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    rejoined: int = 0  # rows that were the rest of the one before
 
     def blame(self, row: int, what: str) -> None:
         """Note a problem of one row."""

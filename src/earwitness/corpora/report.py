@@ -254,6 +254,7 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
     totals = {
         "captions repeated for the same clip": sum(report["repeated_captions"].values()),
         "repeated rows that were skipped": sum(report["notes"].get("repeated_rows", {}).values()),
+        "rows joined to the caption before, as a line break had cut it": sum(notes.get("rejoined_rows", {}).values()),
         "clips all silent": len(report["silent"]),
         "clips shorter than one analysis window": len(report["short"]),
         "events cut at their clip's end": sum(report.get("events_fitted", {}).values()),
