@@ -459,3 +459,13 @@ def test_a_clip_is_called_as_in_its_table_by_a_colleague_too(tmp_path):
     build(Folder(options), options, tmp_path / "data", tmp_path / "out", 1)
     ours = read_references(tmp_path / "out" / "captions.csv")
     assert ours.by_clip().keys() == read_references(table).by_clip().keys() == {"Y.ogg.wav"}
+
+
+def test_clip_lengths_and_what_is_far_from_the_usual(root, tmp_path):
+    report = run(root, tmp_path / "out")
+    write(root / "evaluation" / "d.wav", seconds=2.0)
+    far = run(root, tmp_path / "far")
+    assert report["lengths"]["seconds"]["development"] == {"shortest": 0.25, "median": 0.25, "longest": 0.25}
+    assert far["lengths"]["seconds"]["evaluation"]["longest"] == 2.0 and far["lengths"]["usual"] == 0.25
+    assert {"clip_id": "d.wav", "seconds": 2.0} in far["lengths"]["unusual"]
+    assert "'d.wav' (2.00 s)" in table(far) and "'d.wav'" not in table(report)

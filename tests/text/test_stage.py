@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_table
-from earwitness.errors import CorpusError
+from earwitness.errors import CorpusError, EarwitnessError
 from earwitness.files import read_json
 from earwitness.options import VocabularyOptions
 from earwitness.text import word2vec
@@ -32,6 +32,15 @@ def test_only_training_captions_give_words(tmp_path):
     vocabulary = prepare(tmp_path, list(TEXTS))
     assert vocabulary.tokens[4:] == ("a", "dog", "barks", "rain", "na")
     assert word2vec.read(tmp_path / "w.bin", vocabulary).shape == (9, 4)
+
+
+def test_captions_that_cannot_be_used_are_told_with_clip_and_row(tmp_path, monkeypatch):
+    monkeypatch.setitem(TEXTS, "development", ["a dog", "a <unk> barks <eos>", "..."])
+    with pytest.raises(EarwitnessError) as caught:
+        prepare(tmp_path, ["evaluation", "development"])
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 2 and all("clip 'development/1'" in line for line in lines)
+    assert "captions.csv, row 5" in lines[0] and "<unk>, <eos>" in lines[0] and "row 6" in lines[1]
 
 
 def test_what_other_splits_have_beyond_training_is_counted(tmp_path):

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, StringConstraints
@@ -18,6 +18,7 @@ from pydantic import Field, StringConstraints
 from earwitness.corpora.csv_reader import missing_column, shown, some
 from earwitness.corpora.ids import SPLIT_NAMES
 from earwitness.corpora.metadata import UNKNOWN
+from earwitness.corpora.paths import from_root
 from earwitness.corpora.records_reader import RecordTable, is_given
 from earwitness.options import Options
 
@@ -94,15 +95,15 @@ def choose_columns(table: RecordTable, options: ColumnOptions) -> Columns | None
     return Columns(name, tuple(column for column in captions if column not in absent), split, tuple(known))
 
 
-def read_rows(table: RecordTable, columns: Columns, split: str) -> CaptionRows:
+def read_rows(table: RecordTable, columns: Columns, split: str, root: Path | None = None) -> CaptionRows:
     """All rows of the table, those of one name and split as one clip; what is wrong is added to the table's problems.
 
-    ``split`` is that of a table without a column for it.
+    ``split`` is that of a table without a column for it. Absolute paths below ``root`` are names from there.
     """
     rows, refused, behind = CaptionRows(), defaultdict(list), 1 + len(columns.captions)
     for number, values in table.rows(columns.all()):
         split_name = _split_name(values[behind]) if columns.split else split
-        name = _name(table, number, values[0])
+        name = _name(table, number, values[0], root)
         texts = _captions(table, number, name, values[1:behind])
         sources = _sources(table, number, columns, values[-len(columns.sources) :] if columns.sources else ())
         if split_name.casefold() not in SPLIT_NAMES:
@@ -125,8 +126,8 @@ def problem_of_name(name: str) -> str:
     """Why a file's name from the root cannot be used; "" when it can."""
     if not name.strip():
         return f"the file name is {shown(name)}"
-    if name.startswith("/") or (".." in name and ".." in PurePosixPath(name).parts):
-        return f"{shown(name)} leads out of the data set's folder; names are relative to it"
+    if name.startswith("/") or (".." in name and ".." in PurePosixPath(name.replace("\\", "/")).parts):
+        return f"{shown(name)} leads out of the data set's folder; names are paths in it"
     if _UNPRINTABLE.search(name):
         why = "a control character or a byte that is not UTF-8; is a quotation mark misplaced, or the file misnamed?"
         return f"{shown(name)} holds {why}"
@@ -183,8 +184,10 @@ def _split_name(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _name(table: RecordTable, number: int | str, value: Any) -> str | None:
+def _name(table: RecordTable, number: int | str, value: Any, root: Path | None) -> str | None:
     """The name a row gives its recording, byte for byte; None and a problem where it is none."""
+    if isinstance(value, str):
+        value = from_root(value, root)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # WavCaps and others call files by the number of the recording
     if value is None:

@@ -80,14 +80,18 @@ class Wanted(NamedTuple):
 
 def cut_of(name: str) -> Cut | None:
     """The parts of a file's name, without folders and extension; None when it has no id."""
-    found = _CUT.fullmatch(_EXTENSION.sub("", name.rpartition("/")[2]))
+    found = _CUT.fullmatch(_stem(name))
     return Cut(found["id"], found["prefix"], found["start"] or "", found["end"] or "") if found else None
 
 
 def caption_number(name: str) -> str:
     """The number that a file is called by, without folders and extension; "" where it is called otherwise."""
-    stem = _EXTENSION.sub("", name.rpartition("/")[2])
+    stem = _stem(name)
     return stem if stem.isdecimal() and stem.isascii() else ""
+
+
+def _stem(name: str) -> str:
+    return _EXTENSION.sub("", name.replace("\\", "/").rpartition("/")[2])
 
 
 def is_youtube_id(text: str) -> bool:

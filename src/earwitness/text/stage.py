@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
@@ -20,7 +21,9 @@ def prepare_text(options: VocabularyOptions, corpus: Path, out: Mapping[str, Pat
     """
     clips, captions = corpus / "clips.csv", corpus / "captions.csv"
     training = clips_of(clips, "development", "the vocabulary")
-    sentences = sentences_of(_texts(captions, list(training["clip_id"])), options)
+    ids = list(training["clip_id"])
+    places = cache(lambda: _places(captions, ids))
+    sentences = sentences_of(_texts(captions, ids), options, lambda number: places()[number])
     vocabulary = Vocabulary.of(sentences, options)
     word2vec.train(sentences, vocabulary, out["word2vec"])
     every = read_table(clips, ["clip_id", "split"])
@@ -31,6 +34,14 @@ def prepare_text(options: VocabularyOptions, corpus: Path, out: Mapping[str, Pat
     made_by = provenance("text", {"captions": captions}, **options.model_dump())
     made_by["inputs"]["training_clips"] = digest(list(training["clip_id"]))
     vocabulary.write(out["vocabulary"], made_by, {"training_captions": len(sentences), **counts})
+
+
+def _places(captions: Path, clip_ids: list[str]) -> list[str]:
+    """Row and clip of each caption of the given clips, in their order."""
+    place = {clip_id: number for number, clip_id in enumerate(clip_ids)}
+    table = enumerate(read_table(captions, ["clip_id"])["clip_id"], 2)
+    rows = sorted((place[clip_id], row) for row, clip_id in table if clip_id in place)
+    return [f"{captions.name}, row {row}, clip {clip_ids[number]!r}" for number, row in rows]
 
 
 def _texts(captions: Path, clip_ids: list[str]) -> list[str]:

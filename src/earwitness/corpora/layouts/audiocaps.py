@@ -248,7 +248,7 @@ def _named_video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
         return None
     begins = cut.begins()
     start = next(iter(begins.values())) if len(begins) == 1 else None
-    return CaptionedVideo(cells.row, cut.youtube_id, start, name.rpartition("/")[2], cells.captions)
+    return CaptionedVideo(cells.row, cut.youtube_id, start, name.replace("\\", "/").rpartition("/")[2], cells.captions)
 
 
 def _seconds(text: str) -> float | None:

@@ -143,7 +143,7 @@ def _with_table(root: Path, files: set[str], path: Path, options: FolderOptions)
         found.notes["ignored_columns"][path.name] = ignored
     if columns.split is None:
         found.notes["split_by_default"] = options.split
-    rows = read_rows(table, columns, options.split)
+    rows = read_rows(table, columns, options.split, root)
     matches = _matched(rows, files)
     if rows.captions and not matches:
         found.problems.append(_none_found(root, files, table, columns.name, next(iter(rows.captions))))
