@@ -13,6 +13,8 @@ import pytest
 import soundfile
 
 from earwitness.corpora import stage
+from earwitness.corpora.dataset import Dataset
+from earwitness.corpora.layouts.audiogrounding import AudioGroundingOptions
 from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
 from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.report import table
@@ -21,6 +23,7 @@ from earwitness.corpora.tables import (
     CAPTIONS,
     CLIPS,
     EVENTS,
+    LONGEST,
     PHRASES,
     SOURCES,
     ListedClip,
@@ -469,3 +472,17 @@ def test_clip_lengths_and_what_is_far_from_the_usual(root, tmp_path):
     assert far["lengths"]["seconds"]["evaluation"]["longest"] == 2.0 and far["lengths"]["usual"] == 0.25
     assert {"clip_id": "d.wav", "seconds": 2.0} in far["lengths"]["unusual"]
     assert "'d.wav' (2.00 s)" in table(far) and "'d.wav'" not in table(report)
+
+
+def test_the_longest_caption_can_be_read_again(tmp_path):
+    root = corpus(tmp_path / "data", {"development": {"a": ["x" + '"' * (LONGEST - 1), "é" * LONGEST]}})
+    run(root, tmp_path / "out")
+    assert len(read_table(tmp_path / "out" / "captions.csv", CAPTIONS)) == 2
+
+
+def test_a_table_below_a_folder_that_no_rule_can_read_is_told(tmp_path):
+    (tmp_path / "v {1}").mkdir()
+    (tmp_path / "v {1}" / "train.json").write_text("[]")
+    options = AudioGroundingOptions(layout="audiogrounding", audio=str(tmp_path))
+    with pytest.raises(CorpusError, match=r"train\.json: \{1\}"):
+        Dataset("mine", options).inputs()

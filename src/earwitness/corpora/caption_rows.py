@@ -15,11 +15,12 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, StringConstraints
 
-from earwitness.corpora.csv_reader import missing_column, shown, some
+from earwitness.corpora.csv_reader import half_character, missing_column, shown, some
 from earwitness.corpora.ids import SPLIT_NAMES
 from earwitness.corpora.metadata import UNKNOWN
 from earwitness.corpora.paths import from_root
 from earwitness.corpora.records_reader import RecordTable, is_given
+from earwitness.corpora.tables import LONGEST
 from earwitness.options import Options
 
 # In the order in which they are looked for; lower-cased, with _ for blanks and hyphens.
@@ -33,7 +34,6 @@ SOURCE_COLUMNS = {"youtube_id": "youtube", "freesound_id": "freesound"}
 _NUMBERED = re.compile(r"captions?_?(\d+)")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
 _LIST_AS_TEXT = re.compile(r"\[\s*['\"].*\]", re.DOTALL)
 
 Column = Annotated[str, StringConstraints(min_length=1)]
@@ -218,10 +218,17 @@ def _problem_of_caption(value: Any) -> str:
         return "is no text"
     if _LIST_AS_TEXT.fullmatch(value):
         return "is a list printed as text; write json, or one caption a column"
-    if _UNWRITABLE.search(value):
-        return "holds a NUL or half a character"
+    return problem_of_text(value)
+
+
+def problem_of_text(text: str) -> str:
+    """Why a text cannot be a caption; "" when it can."""
+    if "\0" in text or half_character(text):
+        return "has a NUL character or half a character"
+    if len(text) > LONGEST:
+        return f"has {len(text)} characters, more than the {LONGEST} of the longest; is a quotation mark misplaced?"
     # Whatever a text's cleaning takes away, it leaves letters and digits; a caption without any has no word.
-    return "" if any(character.isalnum() for character in value) else "has no word"
+    return "" if any(character.isalnum() for character in text) else "has no word"
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCK = 1 << 18  # bytes of a table that are read at a time; a row must fit
+LONGEST = BLOCK // 8  # characters of a caption, each of four bytes at most, and half of them doubled quotation marks
 
 CLIPS = ["clip_id", "split", "path", "found_by", "seconds", "sample_rate", "channels", "sha256"]
 CAPTIONS = ["caption_id", "clip_id", "text"]

@@ -208,3 +208,10 @@ def test_names_of_audiocaps_are_found_in_its_table(write, name):
     assert paired(*files, "stem", False)[:2] == ({video: "x"}, {video: ["1", "2"]})
     with pytest.raises(EarwitnessError, match="--match stem"):
         paired(*files, "exact", False)
+
+
+def test_half_a_character_is_told_with_file_and_row(write, tmp_path):
+    c = write("c.json", '[{"clip_id": "a", "caption": "a \\ud800 dog"}, {"clip_id": "\\udfff", "caption": "x"}]')
+    r = write("r.csv", "file_name,caption_1\na,1\n")
+    with pytest.raises(EarwitnessError, match=r"c\.json, row 1: .*'a'(.|\n)*c\.json, row 2: "):
+        score_files(CaptionFiles(c, r, spice_jars="off", sentence_model="off", fluency_model="off"))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import PositiveInt
 
 from earwitness.audio.formats import is_audio
+from earwitness.corpora.caption_rows import problem_of_text
 from earwitness.corpora.csv_reader import Row, Sheet, read_sheet, shown
 from earwitness.corpora.paths import Match, recordings_below
 from earwitness.corpora.youtube import OWN_SPLITS, WITHOUT_SPLIT, Wanted, caption_number, cut_of, find, is_youtube_id
@@ -219,10 +220,8 @@ def _cells(sheet: Sheet, row: Row, captions: list[str]) -> _Cells:
     if not texts:
         sheet.blame(row.number, f"{whose} has no caption")
     for text in texts:
-        if "\0" in text:
-            sheet.blame(row.number, f"the caption {shown(text)} of {whose} has a NUL character")
-        if not any(character.isalnum() for character in text):
-            sheet.blame(row.number, f"the caption {shown(text)} of {whose} has no word")
+        if problem := problem_of_text(text):
+            sheet.blame(row.number, f"the caption {shown(text)} of {whose} {problem}")
     return _Cells(row.number, cells, texts)
 
 

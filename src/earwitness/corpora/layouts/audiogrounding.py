@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from earwitness.corpora.caption_rows import problem_of_text
 from earwitness.corpora.csv_reader import shown
 from earwitness.corpora.paths import Match, from_root, match, recordings_below
 from earwitness.corpora.records_reader import RecordTable
@@ -274,8 +275,8 @@ class _Labels:
             self.table.blame(row.where, f"no {what} is given")
         elif not isinstance(value, str):
             self.table.blame(row.where, f"the {what} {shown(str(value))} is neither a text nor a list of words")
-        elif "\0" in value or not any(character.isalnum() for character in value):
-            self.table.blame(row.where, f"the {what} {shown(value)} has no word, or a NUL character")
+        elif problem := problem_of_text(value):
+            self.table.blame(row.where, f"the {what} {shown(value)} {problem}")
         else:
             return " ".join(value.split())
         return None

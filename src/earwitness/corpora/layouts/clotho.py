@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from earwitness.audio.formats import is_audio
+from earwitness.corpora.caption_rows import problem_of_text
 from earwitness.corpora.csv_reader import Sheet, read_sheet, shown
 from earwitness.corpora.paths import from_root, match, recordings_below
 from earwitness.errors import CorpusError
@@ -212,11 +213,8 @@ def _check_row(sheet: Sheet, row: CaptionedFile) -> None:
     if not row.captions:
         sheet.blame(row.row, f"{shown(row.name)} has no caption")
     for caption in row.captions:
-        if "\0" in caption:
-            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} has a NUL character")
-        # Whatever a text's cleaning takes away, it leaves letters and digits; a caption without any has no word.
-        if not any(character.isalnum() for character in caption):
-            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} has no word")
+        if problem := problem_of_text(caption):
+            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} {problem}")
 
 
 def _check_doubles(sheet: Sheet, rows: list[CaptionedFile]) -> None:
