@@ -79,6 +79,7 @@ def test_the_repository_config_is_valid():
         ("experiments.cl4ac.seeds", [1 << 64], f"experiments.cl4ac.seeds.0: {1 << 64}"),
         ("experiments.cl4ac.seeds", [int("1" * 20)], f"experiments.cl4ac.seeds.0: {'1' * 20}; it ends with '1'"),
         ("texts.cl4ac.word2vec.seed", 1 << 32, f"texts.cl4ac.word2vec.seed: {1 << 32}"),
+        ("texts.cl4ac", {"cleaning": "unicode", "punct_replacement": " "}, "texts.cl4ac: `punct_replacement` is of"),
         (f"texts.{'ab' * 20}", {}, f"'{'ab' * 20}'; it ends with 'ab'"),
         (
             "datasets.clotho",

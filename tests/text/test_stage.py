@@ -56,3 +56,12 @@ def test_other_splits_may_be_absent_and_training_may_not(tmp_path):
     prepare(tmp_path, ["development"])
     with pytest.raises(CorpusError, match=r"vocabulary .*development"):
         prepare(tmp_path, ["evaluation"])
+
+
+def test_odd_characters_in_words_are_counted_and_told(tmp_path, monkeypatch, capsys):
+    prepare(tmp_path, ["development"])
+    assert "odd_characters" not in read_json(tmp_path / "v.json")["counts"]
+    monkeypatch.setitem(TEXTS, "development", ["a dog (barking) twice"])
+    prepare(tmp_path, ["development"])
+    assert read_json(tmp_path / "v.json")["counts"]["odd_characters"] == {"(": 1, ")": 1}
+    assert "'(' in 1 words, such as '(barking)'" in capsys.readouterr().err

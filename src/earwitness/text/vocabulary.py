@@ -96,7 +96,7 @@ class Vocabulary:
 
     def clean(self, caption: str) -> list[str]:
         """The words of a caption, cleaned as the training captions."""
-        return clean(caption, self.options.punct_replacement)
+        return clean(caption, self.options.punct_replacement, self.options.cleaning)
 
     def encode(self, caption: str, max_words: int | None = None) -> list[int]:
         """Ids of ``<sos> words <eos>``, truncated to ``max_words`` words.
@@ -136,7 +136,8 @@ def sentences_of(
     the caption of a number, from 0, stands.
     """
     # Interned: there may be a million captions of a few thousand words.
-    sentences = [list(map(sys.intern, clean(caption, options.punct_replacement))) for caption in captions]
+    cleaned = (clean(caption, options.punct_replacement, options.cleaning) for caption in captions)
+    sentences = [list(map(sys.intern, words)) for words in cleaned]
     problems = []
     for number, words in enumerate(sentences):
         reserved = [word for word in words if word in RESERVED]
