@@ -171,3 +171,9 @@ def test_the_length_of_a_feature_beside_those_of_the_clips(repository, seconds, 
     told = [line for line in [*found["note"], *found["FAIL"]] if "lasts 10 s" in line]
     assert [line in found[mark or "ok"] for line in told] == [True] * bool(mark)
     assert all(f"seconds: {seconds:g}`" in line and "features.mel" in line for line in told)
+
+
+def test_a_table_below_a_folder_that_no_rule_can_read(repository):
+    repository.entries["datasets"]["own"] = {"layout": "audiogrounding", "audio": "own"}
+    repository.put("own/v {1}/train.json", "[]")
+    assert any("v {1}/train.json: {1}" in told for told in repository.found(data.check_datasets, corpus("own"))["FAIL"])

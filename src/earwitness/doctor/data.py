@@ -16,6 +16,7 @@ from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, unanswe
 from earwitness.errors import EarwitnessError
 from earwitness.fetch.videos import unavailable
 from earwitness.files import read_json
+from earwitness.options import problem_of_path
 
 ROUNDING = 0.01  # seconds by which a resampled clip may be longer
 YOUTUBE_ADDRESS = "https://www.youtube.com"
@@ -52,6 +53,8 @@ def _folder(dataset: Dataset) -> Iterator[Finding]:
         advice = f"Put them there, or set {entry}.tables to where they are"
         yield Finding(FAIL, f"{name}: none of its tables is in {dataset.options.tables or root}", advice)
     elif not videos:
+        if unusable := [f"{path}: {problem}" for path in dataset.tables if (problem := problem_of_path(path))]:
+            yield Finding(FAIL, f"{name}: {'; '.join(unusable)}")
         tables = ", ".join(path.name for path in dataset.tables) or "none"
         yield Finding(OK, f"{name}: {root} is there, tables: {tables}")
     if videos:
