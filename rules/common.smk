@@ -11,7 +11,7 @@ from earwitness.config import Config
 from earwitness.corpora.dataset import Dataset
 from earwitness.errors import EarwitnessError
 from earwitness.evaluation.result import refuse_old_results
-from earwitness.files import checkpoint_digests
+from earwitness.files import checkpoint_digests, refuse_unwritable
 from earwitness.metrics.captions import Tools
 from earwitness.options import SPLITS
 from earwitness.tracking.publish import store_uri
@@ -40,6 +40,10 @@ TOOLS = Tools(
 )
 TOOLS_JSON = json.dumps(asdict(TOOLS))
 DATASETS = {name: Dataset(name, options) for name, options in CONFIG.datasets.items()}
+
+
+onstart:
+    plain(refuse_unwritable, [str(file) for job in workflow.dag.needrun_jobs() for file in job.output])
 
 
 wildcard_constraints:

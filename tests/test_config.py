@@ -76,6 +76,20 @@ def test_the_repository_config_is_valid():
         ("experiments.cl4ac.optim.lr", float("nan"), "input should be a finite number"),
         ("experiments.cl4ac.optim.lr", "1e-3", "is text to YAML; write 0.001"),
         ("experiments.cl4ac.seeds", [0, 0], "[0, 0]"),
+        ("experiments.cl4ac.seeds", [1 << 64], f"experiments.cl4ac.seeds.0: {1 << 64}"),
+        ("experiments.cl4ac.seeds", [int("1" * 20)], f"experiments.cl4ac.seeds.0: {'1' * 20}; it ends with '1'"),
+        ("texts.cl4ac.word2vec.seed", 1 << 32, f"texts.cl4ac.word2vec.seed: {1 << 32}"),
+        ("texts.cl4ac", {"cleaning": "unicode", "punct_replacement": " "}, "texts.cl4ac: `punct_replacement` is of"),
+        (f"texts.{'ab' * 20}", {}, f"'{'ab' * 20}'; it ends with 'ab'"),
+        (
+            "datasets.clotho",
+            {"layout": "clotho", "audio": "/data/" + "a" * 30, "source": "clotho-2.1"},
+            "datasets.clotho.audio: '/data/aaaaaaaaaa",
+        ),
+        ("datasets.clotho.audio", "/data/set {x}", "datasets.clotho.audio: '/data/set {x}'"),
+        ("datasets.clotho.metadata", ["ok.csv", "set <old>/m.csv"], "datasets.clotho.metadata.1: 'set <old>/m.csv'"),
+        ("id_lists", {"l": {"files": ["{x}.txt"]}}, "id_lists.l.files.0: '{x}.txt'"),
+        ("features.net", {"extractor": "panns_cnn14", "weights": "a/{b}.pth"}, "features.net.weights: 'a/{b}.pth'"),
         (
             "experiments.cl4ac.contrastive.pool",
             "last",
@@ -119,6 +133,13 @@ def test_a_wrong_entry_is_answered_with_its_place_and_what_would_be_right(path, 
     set_at(content, path.split("."), value)
     (problem,) = problems_of(content)
     assert answer in problem
+
+
+def test_names_and_paths_that_only_look_odd_are_taken():
+    content = changed()
+    set_at(content, ["datasets", "clotho", "audio"], "/data/a{b <Old> é*[1]")
+    set_at(content, ["texts", "a" * 19], {})
+    assert Config(content).datasets["clotho"].audio == "/data/a{b <Old> é*[1]"
 
 
 def test_off_which_yaml_takes_for_false_turns_spice_off():

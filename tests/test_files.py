@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from earwitness.errors import EarwitnessError, MismatchError, listed, nearest, report_full_disk
-from earwitness.files import atomic, digest, provenance, read_json, require_match, sha256, write_json, write_text
+from earwitness.files import (
+    atomic,
+    digest,
+    provenance,
+    read_json,
+    refuse_unwritable,
+    require_match,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def full(*args, **kwargs):
@@ -125,3 +135,14 @@ def test_nearest_names():
     assert nearest("clothi", ["clotho", "mini"]) == "did you mean 'clotho'?"
     assert nearest("zzz", ["clotho", "mini"]) == "valid names: clotho, mini"
     assert nearest("zzz", []) == "there are none"
+
+
+def test_folders_that_are_read_only_are_listed_before_anything_is_done(tmp_path, monkeypatch):
+    paths = [tmp_path / "ours" / "new" / "a.csv", *(tmp_path / "theirs" / name for name in ("a.csv", "b.csv"))]
+    for folder in ("ours", "theirs"):
+        (tmp_path / folder).mkdir()
+    refuse_unwritable(paths)
+    monkeypatch.setattr(os, "access", lambda folder, mode: folder.name != "theirs")  # whoever runs the tests
+    with pytest.raises(EarwitnessError) as caught:
+        refuse_unwritable(paths)
+    assert f"{tmp_path / 'theirs'} (2 files)" in str(caught.value) and "ours" not in str(caught.value)

@@ -36,6 +36,7 @@ from earwitness.options import (
     TextOptions,
     TrackingOptions,
     Use,
+    problem_of_name,
 )
 
 FILES = "results are called {dataset}/{experiment}/metrics.json and {dataset}/comparison.html"
@@ -290,6 +291,8 @@ class Config:
                 other, known = first.setdefault(str(Path(entry.audio).expanduser()), (name, source))
                 if source != known:
                     yield f"datasets.{name}.source: {source!r} and {known!r} of {other!r} have the same folder"
+                if problem := problem_of_name(entry.audio):
+                    yield f"datasets.{name}.audio: {entry.audio!r}; {problem}"
 
     def _bad_overrides(self) -> Iterator[str]:
         for dataset, entry in self.datasets.items():

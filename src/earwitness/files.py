@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -126,3 +127,15 @@ def require_match(path: str | os.PathLike, found: dict[str, Any], expected: dict
     if differences:
         details = "; ".join(differences)
         raise MismatchError(f"{path} does not fit: {details}. Remove it and run again.")
+
+
+def refuse_unwritable(paths: Iterable[str | Path]) -> None:
+    """Raise EarwitnessError that lists the folders in which some of these files cannot be written or replaced."""
+    locked: Counter[str] = Counter()
+    for path in paths:
+        folder = next(place for place in Path(path).absolute().parents if place.exists())
+        locked[str(folder)] += not os.access(folder, os.W_OK | os.X_OK)
+    folders = [f"{folder} ({count} files)" for folder, count in locked.items() if count]
+    if folders:
+        advice = "Make them writable, or run elsewhere, with --directory."
+        raise EarwitnessError(listed("Results cannot be written, as folders are read-only:", folders, advice))

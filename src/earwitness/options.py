@@ -6,7 +6,9 @@ key, and which experiments share a training follow from these marks.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -27,8 +29,34 @@ from pydantic import (
 
 SPLITS = ("development", "validation", "evaluation")
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-FilePath = Annotated[str, StringConstraints(min_length=1)]
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}|<[a-z][a-z0-9_]*>")
+_PERIODIC = re.compile(r"(.+)\1{19}$")
+
+
+def problem_of_path(path: str | Path) -> str:
+    """Why a path cannot be the input of a rule, to which some of its characters mean something; "" when it can."""
+    found = _PLACEHOLDER.search(str(path))
+    return f"{found[0]} in a path stands for something else; rename the file or folder, or link to it" if found else ""
+
+
+def problem_of_name(name: str) -> str:
+    """Why a name cannot be part of the path of a result: one that ends so looks like a path that never ends."""
+    found = _PERIODIC.search(name)
+    return f"it ends with {found[1]!r} 20 times or more; choose another" if found else ""
+
+
+def _without(problem: Callable[[str], str]) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if found := problem(str(value)):
+            raise ValueError(f"{value!r}; {found}")
+        return value
+
+    return AfterValidator(check)
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"), _without(problem_of_name)]
+FilePath = Annotated[str, StringConstraints(min_length=1), _without(problem_of_path)]
+Seed = Annotated[int, Field(ge=0, lt=2**64), _without(problem_of_name)]
 # A folder, `auto` or `off`, which YAML takes for false.
 Tool = Annotated[FilePath, BeforeValidator(lambda value: "off" if value is False else value)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -197,7 +225,7 @@ class Word2VecOptions(Options):
     negatives: PositiveInt = 5
     sample: PositiveFloat = 1e-3
     learning_rate: PositiveFloat = 0.025
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
 
 class TextOptions(Entry):
@@ -219,10 +247,16 @@ class VocabularyOptions(TextOptions):
     FILES = {"vocabulary": "vocabulary.json", "word2vec": "word2vec.bin"}
 
     kind: Literal["vocabulary"] = "vocabulary"
-    cleaning: Literal["cl4ac"] = "cl4ac"
-    punct_replacement: Literal["", " "] = ""
+    cleaning: Literal["cl4ac", "unicode"] = "cl4ac"
+    punct_replacement: Literal["", " "] = ""  # of cl4ac
     pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
     word2vec: Word2VecOptions = Word2VecOptions()
+
+    @model_validator(mode="after")
+    def _one_replacement(self) -> VocabularyOptions:
+        if self.cleaning != "cl4ac" and self.punct_replacement:
+            raise ValueError("`punct_replacement` is of `cleaning: cl4ac`; with `unicode`, marks always part words")
+        return self
 
 
 class ExperimentOptions(Entry):
@@ -238,7 +272,7 @@ class ExperimentOptions(Entry):
 
     system: str
     seeds: Annotated[
-        list[Annotated[int, Field(ge=0)]],
+        list[Seed],
         Field(min_length=1),
         AfterValidator(_all_different),
         Changes("nothing"),

@@ -168,6 +168,7 @@ def test_sources(tmp_path):
         ("file,caption\na,...\n", "row 2: | '...' of 'a' | no word"),
         ("file,caption\na, \n", "row 2: | ' ' of 'a' | no word"),
         ("file,caption\na,x\0y\n", "row 2: | 'x\\x00y' of 'a' | NUL"),
+        (f"file,caption\na,{'x' * 32769}\n", "row 2: | 'xxx | 32769 characters"),
         ([{"file": "a", "caption": "\ud800"}], "row 1: | '\\ud800' of 'a' | half a character"),
         ([{"file": "a", "caption": [5, "x"]}], "row 1: | caption '5' of 'a'"),
         ("file,captions\na,\"['x', 'y']\"\n", "row 2: | \"['x', 'y']\" of 'a' | list"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.corpora.paths import BY_NAME, found_by, match, recordings_below
+from earwitness.corpora.paths import BY_NAME, Match, found_by, from_root, match, recordings_below
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,19 @@ def test_recordings_behind_a_link_to_a_folder(tmp_path):
     (tmp_path / "data" / "deep" / "loop").symlink_to(tmp_path / "data")
     (tmp_path / "root" / "nowhere.wav").symlink_to(tmp_path / "root" / "nowhere.wav")
     assert recordings_below(tmp_path / "root") == {"linked/deep/a.wav", "nowhere.wav"}
+
+
+def test_separators_of_windows():
+    found = match(["sub\\a.wav", "sub\\B.wav", "c\\d.wav"], ["sub/a.wav", "sub/b.wav", "c\\d.wav", "c/d.wav"])
+    assert [one.path for one in found] == ["sub/a.wav", "sub/b.wav", "c\\d.wav"]
+    assert [one.found_by for one in found] == ["separator", "separator + letter case", "name"]
+    both = match(["a\\b.wav", "a/b.wav"], ["a/b.wav"])
+    assert both[1] == Match("a/b.wav", BY_NAME)
+
+
+def test_absolute_paths_inside_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for root in (tmp_path / "data", Path("data")):
+        assert from_root(f"{tmp_path}/data/sub/a.wav", root) == "sub/a.wav"
+        for other in (f"{tmp_path}/data/../a.wav", f"{tmp_path}/a.wav", "sub/a.wav"):
+            assert from_root(other, root) == other

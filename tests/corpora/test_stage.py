@@ -13,13 +13,17 @@ import pytest
 import soundfile
 
 from earwitness.corpora import stage
+from earwitness.corpora.dataset import Dataset
+from earwitness.corpora.layouts.audiogrounding import AudioGroundingOptions
 from earwitness.corpora.layouts.clotho import Clotho, ClothoOptions
+from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.report import table
 from earwitness.corpora.stage import build
 from earwitness.corpora.tables import (
     CAPTIONS,
     CLIPS,
     EVENTS,
+    LONGEST,
     PHRASES,
     SOURCES,
     ListedClip,
@@ -28,6 +32,7 @@ from earwitness.corpora.tables import (
     read_table,
 )
 from earwitness.errors import CorpusError, EarwitnessError
+from earwitness.evaluation.readers.texts import read_references
 from tests.places import shared
 
 RATE = 8000
@@ -65,8 +70,8 @@ def root(tmp_path):
     )
 
 
-def run(root, out, on_bad_audio="fail", workers=2):
-    options = ClothoOptions(layout="clotho", audio="data", on_bad_audio=on_bad_audio)
+def run(root, out, workers=2, **settings):
+    options = ClothoOptions(layout="clotho", audio="data", **settings)
     build(Clotho(options), options, root, out, workers)
     return json.loads((out / "report.json").read_text(encoding="utf-8"))
 
@@ -86,12 +91,12 @@ def test_tables(root, tmp_path):
     run(root, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
     clips = read_table(tmp_path / "out" / "clips.csv", CLIPS)
-    names = ["development/ a", "development/b", "validation/c", "evaluation/d", "evaluation/e"]
+    names = [" a", "b", "c", "d", "e"]
     assert list(clips["clip_id"]) == [f"{name}.wav" for name in names]
     first = clips.iloc[0].to_dict()
     digest = hashlib.sha256((root / "development" / " a.wav").read_bytes()).hexdigest()
     assert first == {
-        "clip_id": "development/ a.wav",
+        "clip_id": " a.wav",
         "split": "development",
         "path": "development/ a.wav",
         "found_by": "name",
@@ -102,9 +107,9 @@ def test_tables(root, tmp_path):
     }
     captions = read_table(tmp_path / "out" / "captions.csv", CAPTIONS)
     assert captions.values.tolist()[:3] == [
-        ["development/ a.wav#1", "development/ a.wav", "Rain falls."],
-        ["development/ a.wav#2", "development/ a.wav", "A dog's bark"],
-        ["development/b.wav#1", "development/b.wav", "NA"],
+        [" a.wav#1", " a.wav", "Rain falls."],
+        [" a.wav#2", " a.wav", "A dog's bark"],
+        ["b.wav#1", "b.wav", "NA"],
     ]
     assert read_table(tmp_path / "out" / "phrases.csv", PHRASES).empty
     assert read_table(tmp_path / "out" / "events.csv", EVENTS).empty
@@ -117,14 +122,14 @@ def test_report(root, tmp_path, capfd):
     assert report["schema"] == 2
     assert report["clips"]["development"] == {"listed": 2, "found": 2, "missing": 0, "refused": 0, "seconds": 0.5}
     assert report["captions"] == {"development": 3, "validation": 2, "evaluation": 3}
-    assert (report["refused"], report["silent"], report["short"]) == ([], ["development/b.wav"], ["evaluation/e.wav"])
+    assert (report["refused"], report["silent"], report["short"]) == ([], ["b.wav"], ["e.wav"])
     # development has: rain falls a dog's bark na
     assert report["unseen_words"] == {
         "validation": {"captions": 2, "words": 2},  # the, dog
         "evaluation": {"captions": 2, "words": 3},  # wind, and, well-known
     }
     assert report["sample_rates"] == {"8000": 4, "16000": 1}
-    ids = b"development/ a.wav\ndevelopment/b.wav"
+    ids = b" a.wav\nb.wav"
     assert report["ids_sha256"]["development"] == hashlib.sha256(ids).hexdigest()
     assert report["notes"]["unlisted_audio"] == {"development": 0, "validation": 0, "evaluation": 0}
     assert report["provenance"]["made_by"] == "corpus"
@@ -179,13 +184,13 @@ def test_bad_audio_is_skipped_and_counted(root, tmp_path):
     (root / "evaluation" / "d.wav").write_bytes(b"")
     report = run(root, tmp_path / "out", on_bad_audio="skip")
     assert report["clips"]["development"] == {"listed": 2, "found": 2, "missing": 0, "refused": 1, "seconds": 0.25}
-    assert [entry["clip_id"] for entry in report["refused"]] == ["development/b.wav", "evaluation/d.wav"]
+    assert [entry["clip_id"] for entry in report["refused"]] == ["b.wav", "d.wav"]
     assert report["refused"][1]["reason"] == "is empty (0 bytes)"
     assert report["captions"] == {"development": 2, "validation": 2, "evaluation": 1}
-    assert report["ids_sha256"]["development"] == hashlib.sha256(b"development/ a.wav").hexdigest()
+    assert report["ids_sha256"]["development"] == hashlib.sha256(b" a.wav").hexdigest()
     assert len(read_table(tmp_path / "out" / "clips.csv", CLIPS)) == 3
     captions = read_table(tmp_path / "out" / "captions.csv", CAPTIONS)
-    assert not set(captions["clip_id"]) & {"development/b.wav", "evaluation/d.wav"}
+    assert not set(captions["clip_id"]) & {"b.wav", "d.wav"}
 
 
 def test_a_link_that_leads_nowhere_is_missing_audio(root, tmp_path):
@@ -194,7 +199,7 @@ def test_a_link_that_leads_nowhere_is_missing_audio(root, tmp_path):
     assert "b.wav: is missing" in refused(root, tmp_path / "out")
     report = run(root, tmp_path / "out", on_bad_audio="skip")
     assert report["clips"]["development"] == {"listed": 2, "found": 1, "missing": 1, "refused": 0, "seconds": 0.25}
-    assert (report["missing"], report["refused"]) == (["development/b.wav"], [])
+    assert (report["missing"], report["refused"]) == (["b.wav"], [])
 
 
 def test_a_split_without_any_good_clip_is_refused(root, tmp_path):
@@ -261,8 +266,8 @@ def test_phrases_and_events_go_with_their_clips(tmp_path):
     write(tmp_path / "b.wav", value=np.inf)
     times = ((0.0, 0.1), (0.2, 0.25))
     phrases, events, report = annotated(tmp_path, {"a": times, "b": times})
-    assert phrases == [["development/a.wav#1.1", "development/a.wav#1", "a dog", 0, 2]]
-    assert events == [["development/a.wav#1.1", *pair] for pair in times]
+    assert phrases == [["a.wav#1.1", "a.wav#1", "a dog", 0, 2]]
+    assert events == [["a.wav#1.1", *pair] for pair in times]
     assert report["phrases"] == {"development": {"phrases": 1, "without_event": 0, "events": 2}}
 
 
@@ -272,7 +277,7 @@ def test_events_are_cut_a_little_beyond_the_end_and_counted(tmp_path):
     write(tmp_path / "c.wav")
     events = {"a": ((0.1, 0.26), (0.2, 0.349)), "b": ((0.25, 0.3),), "c": ((0.1, 0.25),)}
     _, events, report = annotated(tmp_path, events)
-    a, c = ("development/a.wav#1.1", "development/c.wav#1.1")
+    a, c = ("a.wav#1.1", "c.wav#1.1")
     assert events == [[a, 0.1, 0.25], [a, 0.2, 0.25], [c, 0.1, 0.25]]
     assert report["events_fitted"] == {"cut": 2, "beyond_the_end": 1}
     assert report["phrases"]["development"] == {"phrases": 3, "without_event": 1, "events": 3}
@@ -285,8 +290,8 @@ def test_events_far_beyond_the_end_are_refused(tmp_path):
     with pytest.raises(CorpusError, match=r"a\.wav: .*0\.250 s .*'a dog' .*0\.36 s"):
         annotated(tmp_path, events, on_bad_audio="fail")
     _, kept, report = annotated(tmp_path, events)
-    assert kept == [["development/b.wav#1.1", 0.1, 0.2]]
-    assert [refused["clip_id"] for refused in report["refused"]] == ["development/a.wav"]
+    assert kept == [["b.wav#1.1", 0.1, 0.2]]
+    assert [refused["clip_id"] for refused in report["refused"]] == ["a.wav"]
 
 
 def test_renamed_files_are_found_and_counted(root, tmp_path):
@@ -296,7 +301,7 @@ def test_renamed_files_are_found_and_counted(root, tmp_path):
     assert report["found_by"]["development"] == {"name": 1, "letter case": 1}
     assert report["found_by"]["evaluation"] == {"blank": 1, "name": 1}
     clips = read_table(tmp_path / "out" / "clips.csv", CLIPS)
-    assert clips["path"].tolist()[1] == "development/B.wav" and clips["clip_id"].tolist()[1] == "development/b.wav"
+    assert clips["path"].tolist()[1] == "development/B.wav" and clips["clip_id"].tolist()[1] == "b.wav"
     assert "letter case (1)" in table(report)
 
 
@@ -327,7 +332,7 @@ def test_the_same_audio_twice_is_counted(root, tmp_path):
     write(root / "evaluation" / "e.wav", value=0.1)
     write(root / "validation" / "c.wav", value=0.2)
     report = run(root, tmp_path / "out")
-    group = ["development/ a.wav", "development/b.wav", "evaluation/d.wav"]
+    group = [" a.wav", "b.wav", "d.wav"]
     assert report["same_audio"] == {"across_splits": [group], "within_a_split": []}
     assert "two splits, the same byte for byte: 1" in table(report)
 
@@ -355,7 +360,7 @@ def test_metadata_of_the_entry_become_sources(root, tmp_path):
     options = ClothoOptions(layout="clotho", audio="data", metadata=[str(tmp_path / "where.csv")])
     build(Clotho(options), options, root, tmp_path / "out", 1)
     sources = read_table(tmp_path / "out" / "sources.csv", SOURCES).values.tolist()
-    assert sources == [["development/b.wav", "freesound", "12"], ["evaluation/e.wav", "youtube", "abcdefghijk"]]
+    assert sources == [["b.wav", "freesound", "12"], ["e.wav", "youtube", "abcdefghijk"]]
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["sources"] == {"freesound": 1, "youtube": 1} and list(report["notes"]["metadata"]) == ["where.csv"]
 
@@ -434,3 +439,50 @@ def test_the_real_folders(tmp_path, name, clips, captions):
     assert {split: counts["found"] for split, counts in report["clips"].items()} == clips
     assert report["captions"] == dict(zip(clips, captions, strict=True))
     assert len(read_table(tmp_path / "out" / "clips.csv", CLIPS)) == sum(clips.values())
+
+
+def test_a_name_in_two_splits_keeps_its_split_whatever_a_scheme_leaves_out(tmp_path, monkeypatch):
+    texts = ["rain", "a dog"]
+    root = corpus(tmp_path / "data", {"development": {"a": texts, "b": texts}, "evaluation": {"b": texts, "c": texts}})
+    run(root, tmp_path / "whole")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "resources" / "splits").mkdir(parents=True)
+    for split, name in (("development", "a.wav"), ("validation", "b.wav")):
+        (tmp_path / "resources" / "splits" / f"clotho_v1-benchmark_{split}.txt").write_text(f"{name}\n")
+    run(root, tmp_path / "part", split_scheme="v1-benchmark")
+    names = [list(read_table(tmp_path / out / "clips.csv", CLIPS)["clip_id"]) for out in ("whole", "part")]
+    assert names == [["a.wav", "development/b.wav", "evaluation/b.wav", "c.wav"]] * 2
+
+
+def test_a_clip_is_called_as_in_its_table_by_a_colleague_too(tmp_path):
+    write(tmp_path / "data" / "Y.ogg.wav")
+    table = tmp_path / "data" / "captions.csv"
+    table.write_text("file_name,caption,split\nY.ogg.wav,a dog barks,test\n")
+    options = FolderOptions(layout="folder", audio=".", table="captions.csv")
+    build(Folder(options), options, tmp_path / "data", tmp_path / "out", 1)
+    ours = read_references(tmp_path / "out" / "captions.csv")
+    assert ours.by_clip().keys() == read_references(table).by_clip().keys() == {"Y.ogg.wav"}
+
+
+def test_clip_lengths_and_what_is_far_from_the_usual(root, tmp_path):
+    report = run(root, tmp_path / "out")
+    write(root / "evaluation" / "d.wav", seconds=2.0)
+    far = run(root, tmp_path / "far")
+    assert report["lengths"]["seconds"]["development"] == {"shortest": 0.25, "median": 0.25, "longest": 0.25}
+    assert far["lengths"]["seconds"]["evaluation"]["longest"] == 2.0 and far["lengths"]["usual"] == 0.25
+    assert {"clip_id": "d.wav", "seconds": 2.0} in far["lengths"]["unusual"]
+    assert "'d.wav' (2.00 s)" in table(far) and "'d.wav'" not in table(report)
+
+
+def test_the_longest_caption_can_be_read_again(tmp_path):
+    root = corpus(tmp_path / "data", {"development": {"a": ["x" + '"' * (LONGEST - 1), "é" * LONGEST]}})
+    run(root, tmp_path / "out")
+    assert len(read_table(tmp_path / "out" / "captions.csv", CAPTIONS)) == 2
+
+
+def test_a_table_below_a_folder_that_no_rule_can_read_is_told(tmp_path):
+    (tmp_path / "v {1}").mkdir()
+    (tmp_path / "v {1}" / "train.json").write_text("[]")
+    options = AudioGroundingOptions(layout="audiogrounding", audio=str(tmp_path))
+    with pytest.raises(CorpusError, match=r"train\.json: \{1\}"):
+        Dataset("mine", options).inputs()

@@ -157,3 +157,23 @@ def test_data_sets_that_the_leak_audit_goes_without(repository):
     for name in ("clips", "sources"):
         repository.put(f"results/clotho/corpus/{name}.csv")
     assert repository.found(data.check_datasets, "mini")["note"] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "on_longer", "mark"),
+    [(9.5, "refuse", "FAIL"), (9.5, "cut", "note"), (10, "refuse", None), (20, "refuse", "note"), (None, "cut", None)],
+)
+def test_the_length_of_a_feature_beside_those_of_the_clips(repository, seconds, on_longer, mark):
+    repository.entries["features"]["mel"] |= {"seconds": seconds, "on_longer": on_longer}
+    one = {"shortest": 4.0, "median": 8.0, "longest": 10.0}
+    repository.put("results/mini/corpus/report.json", json.dumps({"lengths": {"seconds": {"evaluation": one}}}))
+    found = repository.found(data.check_datasets, "results/mini/features/mel/evaluation.h5")
+    told = [line for line in [*found["note"], *found["FAIL"]] if "lasts 10 s" in line]
+    assert [line in found[mark or "ok"] for line in told] == [True] * bool(mark)
+    assert all(f"seconds: {seconds:g}`" in line and "features.mel" in line for line in told)
+
+
+def test_a_table_below_a_folder_that_no_rule_can_read(repository):
+    repository.entries["datasets"]["own"] = {"layout": "audiogrounding", "audio": "own"}
+    repository.put("own/v {1}/train.json", "[]")
+    assert any("v {1}/train.json: {1}" in told for told in repository.found(data.check_datasets, corpus("own"))["FAIL"])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_table
-from earwitness.errors import CorpusError
+from earwitness.errors import CorpusError, EarwitnessError
 from earwitness.files import read_json
 from earwitness.options import VocabularyOptions
 from earwitness.text import word2vec
@@ -34,6 +34,15 @@ def test_only_training_captions_give_words(tmp_path):
     assert word2vec.read(tmp_path / "w.bin", vocabulary).shape == (9, 4)
 
 
+def test_captions_that_cannot_be_used_are_told_with_clip_and_row(tmp_path, monkeypatch):
+    monkeypatch.setitem(TEXTS, "development", ["a dog", "a <unk> barks <eos>", "..."])
+    with pytest.raises(EarwitnessError) as caught:
+        prepare(tmp_path, ["evaluation", "development"])
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 2 and all("clip 'development/1'" in line for line in lines)
+    assert "captions.csv, row 5" in lines[0] and "<unk>, <eos>" in lines[0] and "row 6" in lines[1]
+
+
 def test_what_other_splits_have_beyond_training_is_counted(tmp_path):
     prepare(tmp_path, list(TEXTS))
     assert read_json(tmp_path / "v.json")["counts"] == {
@@ -47,3 +56,12 @@ def test_other_splits_may_be_absent_and_training_may_not(tmp_path):
     prepare(tmp_path, ["development"])
     with pytest.raises(CorpusError, match=r"vocabulary .*development"):
         prepare(tmp_path, ["evaluation"])
+
+
+def test_odd_characters_in_words_are_counted_and_told(tmp_path, monkeypatch, capsys):
+    prepare(tmp_path, ["development"])
+    assert "odd_characters" not in read_json(tmp_path / "v.json")["counts"]
+    monkeypatch.setitem(TEXTS, "development", ["a dog (barking) twice"])
+    prepare(tmp_path, ["development"])
+    assert read_json(tmp_path / "v.json")["counts"]["odd_characters"] == {"(": 1, ")": 1}
+    assert "'(' in 1 words, such as '(barking)'" in capsys.readouterr().err

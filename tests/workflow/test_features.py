@@ -77,5 +77,5 @@ def test_features_go_where_retrieval_code_looks_for_them(workflow, tmp_path, cap
     printed = capsys.readouterr()
     assert printed.out.strip() == str(path) and "cnn14-untrained" in printed.err
     with store_of(workflow, "cnn14-untrained") as store, h5py.File(path) as file:
-        assert {f"evaluation/{key}.ogg" for key in file} == set(store.clip_ids)
+        assert {f"{key}.ogg" for key in file} == set(store.clip_ids)
         assert all(file[key].shape == SHAPES["cnn14-untrained"] for key in file)

@@ -164,6 +164,6 @@ def test_two_entries_read_one_folder_and_differ_in_splits(workflow, tmp_path):
     workflow.run(target, configfile=config)
     ids = (workflow / "results/b/corpus/clips.csv").read_text().splitlines()[1:]
     assert [line.split(",")[:2] for line in ids] == [
-        ["evaluation/a.wav", "evaluation"],
-        ["evaluation/b.wav", "validation"],
+        ["a.wav", "evaluation"],
+        ["b.wav", "validation"],
     ]

@@ -67,7 +67,7 @@ def test_a_data_set_is_not_fetched_for_an_audit_and_noticed_when_its_corpus_is_t
     workflow.run(TARGET, configfile=config)
     assert read_json(workflow / TARGET)["lists"]["big"]["splits"]["evaluation"]["by"] == {"name": 1, "sha256": 1}
     rows = (workflow / "results/mine/corpus/leaks.csv").read_text(encoding="utf-8").splitlines()
-    assert rows[1:] == [f"big,evaluation,evaluation/a.wav,{kind},development," for kind in ("name", "sha256")]
+    assert rows[1:] == [f"big,evaluation,a.wav,{kind},development," for kind in ("name", "sha256")]
     assert not (tmp_path / "b").exists()
     assert "Nothing to be done" in workflow.run(TARGET, configfile=config)
     (folder / "clips.csv").write_text(content_without_clips(folder / "clips.csv"), encoding="utf-8")

@@ -10,21 +10,19 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, StringConstraints
 
-from earwitness.corpora.csv_reader import missing_column, shown, some
+from earwitness.corpora.csv_reader import half_character, missing_column, shown, some
+from earwitness.corpora.ids import SPLIT_NAMES
 from earwitness.corpora.metadata import UNKNOWN
+from earwitness.corpora.paths import from_root
 from earwitness.corpora.records_reader import RecordTable, is_given
+from earwitness.corpora.tables import LONGEST
 from earwitness.options import Options
 
-SPLIT_NAMES = {
-    **dict.fromkeys(("development", "train", "training", "dev"), "development"),
-    **dict.fromkeys(("validation", "valid", "val"), "validation"),
-    **dict.fromkeys(("evaluation", "eval", "test"), "evaluation"),
-}
 # In the order in which they are looked for; lower-cased, with _ for blanks and hyphens.
 NAME_COLUMNS = (
     *("file_name", "filename", "file", "audio_file", "audio_filepath", "audio_path", "audio"),
@@ -36,7 +34,6 @@ SOURCE_COLUMNS = {"youtube_id": "youtube", "freesound_id": "freesound"}
 _NUMBERED = re.compile(r"captions?_?(\d+)")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
 _LIST_AS_TEXT = re.compile(r"\[\s*['\"].*\]", re.DOTALL)
 
 Column = Annotated[str, StringConstraints(min_length=1)]
@@ -98,15 +95,15 @@ def choose_columns(table: RecordTable, options: ColumnOptions) -> Columns | None
     return Columns(name, tuple(column for column in captions if column not in absent), split, tuple(known))
 
 
-def read_rows(table: RecordTable, columns: Columns, split: str) -> CaptionRows:
+def read_rows(table: RecordTable, columns: Columns, split: str, root: Path | None = None) -> CaptionRows:
     """All rows of the table, those of one name and split as one clip; what is wrong is added to the table's problems.
 
-    ``split`` is that of a table without a column for it.
+    ``split`` is that of a table without a column for it. Absolute paths below ``root`` are names from there.
     """
     rows, refused, behind = CaptionRows(), defaultdict(list), 1 + len(columns.captions)
     for number, values in table.rows(columns.all()):
         split_name = _split_name(values[behind]) if columns.split else split
-        name = _name(table, number, values[0])
+        name = _name(table, number, values[0], root)
         texts = _captions(table, number, name, values[1:behind])
         sources = _sources(table, number, columns, values[-len(columns.sources) :] if columns.sources else ())
         if split_name.casefold() not in SPLIT_NAMES:
@@ -129,8 +126,8 @@ def problem_of_name(name: str) -> str:
     """Why a file's name from the root cannot be used; "" when it can."""
     if not name.strip():
         return f"the file name is {shown(name)}"
-    if name.startswith("/") or (".." in name and ".." in PurePosixPath(name).parts):
-        return f"{shown(name)} leads out of the data set's folder; names are relative to it"
+    if name.startswith("/") or (".." in name and ".." in PurePosixPath(name.replace("\\", "/")).parts):
+        return f"{shown(name)} leads out of the data set's folder; names are paths in it"
     if _UNPRINTABLE.search(name):
         why = "a control character or a byte that is not UTF-8; is a quotation mark misplaced, or the file misnamed?"
         return f"{shown(name)} holds {why}"
@@ -187,8 +184,10 @@ def _split_name(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _name(table: RecordTable, number: int | str, value: Any) -> str | None:
+def _name(table: RecordTable, number: int | str, value: Any, root: Path | None) -> str | None:
     """The name a row gives its recording, byte for byte; None and a problem where it is none."""
+    if isinstance(value, str):
+        value = from_root(value, root)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # WavCaps and others call files by the number of the recording
     if value is None:
@@ -219,10 +218,17 @@ def _problem_of_caption(value: Any) -> str:
         return "is no text"
     if _LIST_AS_TEXT.fullmatch(value):
         return "is a list printed as text; write json, or one caption a column"
-    if _UNWRITABLE.search(value):
-        return "holds a NUL or half a character"
+    return problem_of_text(value)
+
+
+def problem_of_text(text: str) -> str:
+    """Why a text cannot be a caption; "" when it can."""
+    if "\0" in text or half_character(text):
+        return "has a NUL character or half a character"
+    if len(text) > LONGEST:
+        return f"has {len(text)} characters, more than the {LONGEST} of the longest; is a quotation mark misplaced?"
     # Whatever a text's cleaning takes away, it leaves letters and digits; a caption without any has no word.
-    return "" if any(character.isalnum() for character in value) else "has no word"
+    return "" if any(character.isalnum() for character in text) else "has no word"
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:

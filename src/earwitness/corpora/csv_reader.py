@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ DELIMITERS = ",;\t"
 SHOWN_CHARACTERS = 60  # of a value in a message
 SHOWN_COLUMNS = 20  # of a table in a message
 PIECE = 1 << 20  # bytes read at a time
+_HALF = re.compile(r"[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
@@ -37,6 +39,7 @@ class Sheet:
     columns: tuple[str, ...] = ()
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    rejoined: int = 0  # rows that were the rest of the one before
 
     def blame(self, row: int, what: str) -> None:
         """Note a problem of one row."""
@@ -46,6 +49,11 @@ class Sheet:
 def shown(value: str) -> str:
     """A value for a message: quoted, odd characters escaped, cut when it is long."""
     return repr(value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "…")
+
+
+def half_character(text: str) -> bool:
+    """Whether a text holds half a surrogate pair, as json may write it, which no file can hold."""
+    return _HALF.search(text) is not None
 
 
 def some(columns: Sequence[str]) -> str:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from earwitness import registry
 from earwitness.corpora.schemes import scheme_files
 from earwitness.corpora.state import audio_state
+from earwitness.errors import CorpusError, listed
 from earwitness.fetch.records import FETCHED, STATES
 from earwitness.files import read_json, sha256, write_json
-from earwitness.options import DatasetOptions, RecordingsOptions
+from earwitness.options import DatasetOptions, RecordingsOptions, problem_of_path
 
 if TYPE_CHECKING:
     from earwitness.corpora.tables import ListedClip
@@ -86,14 +87,17 @@ class Dataset:
     def inputs(self) -> list[Path]:
         """The files that its corpus is read from, audio aside; of a fetched folder, the record of what was fetched.
 
-        Raises CorpusError when a list of its split scheme is not there.
+        Raises CorpusError when a list of its split scheme is not there, or a table below a folder of an unusable name.
         """
         if self.synthesised:
             return [self.root]
         scheme = self.options.split_scheme
         lists = scheme_files(self.options.layout, scheme).values() if scheme else ()
         tables = [self.root / FETCHED, *self.fetched_for()] if self.fetched else self.tables
-        return [*tables, *lists, *(Path(path).expanduser() for path in self.options.metadata)]
+        found = [*tables, *lists, *(Path(path).expanduser() for path in self.options.metadata)]
+        if problems := [f"{path}: {problem}" for path in found if (problem := problem_of_path(path))]:
+            raise CorpusError(listed(f"Tables of {self.name} cannot be used where they are:", problems))
+        return found
 
     def fetch(self) -> None:
         """Fetch it from where it was published, and note the state of what is there then."""

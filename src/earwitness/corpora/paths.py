@@ -20,6 +20,7 @@ from earwitness.audio.formats import EXTENSIONS
 from earwitness.corpora.state import files_below
 
 BY_NAME = "name"
+SEPARATOR = "separator"  # of folders, as Windows has it
 _KNOWN_EXTENSION = re.compile(rf"({'|'.join(map(re.escape, EXTENSIONS))})\s*$", re.IGNORECASE)
 _ARRAY_EXTENSION = re.compile(r"\.(npy|h5)\s*$", re.IGNORECASE)
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a control character, or a byte that is not UTF-8
@@ -100,7 +101,7 @@ def match(names: Sequence[str], files: Iterable[str], any_folder: bool = False) 
     """For each name the file it stands for.
 
     Args:
-        names: as a table has them, all different; ``/`` between folders.
+        names: as a table has them, all different; ``/`` between folders, or ``\\`` as Windows writes them.
         files: paths that exist, relative to the same folder as the names.
         any_folder: a name may stand for a file in any folder.
 
@@ -108,8 +109,17 @@ def match(names: Sequence[str], files: Iterable[str], any_folder: bool = False) 
     Several candidates for one name, and one candidate for several names, are refused.
     """
     renamings = tuple(RENAMINGS) if any_folder else _ALWAYS
-    near = candidates(names, sorted(files), lambda path: keys(path, renamings))
-    found = [_chosen(name, sorted(near[name]), renamings) if name in near else Match(name, BY_NAME) for name in names]
+    files, given = set(files), set(names)
+    plain = []
+    for name in names:
+        changed = name.replace("\\", "/")
+        plain.append(name if name in files or changed in given else changed)
+    near = candidates(plain, sorted(files), lambda path: keys(path, renamings))
+    found = [_chosen(name, sorted(near[name]), renamings) if name in near else Match(name, BY_NAME) for name in plain]
+    for place, one in enumerate(found):
+        if one.path is not None and plain[place] != names[place]:
+            how = SEPARATOR if one.found_by == BY_NAME else f"{SEPARATOR} + {one.found_by}"
+            found[place] = one._replace(found_by=how)
     takers = defaultdict(list)
     for name, one in zip(names, found, strict=True):
         takers[one.path].append(name)
@@ -118,6 +128,15 @@ def match(names: Sequence[str], files: Iterable[str], any_folder: bool = False) 
         if path is not None and (others := [other for other in takers[path] if other != name]):
             found[place] = Match(None, problem=f"{path!r} may be it, but as well {_enumerated(others, 'and')}")
     return found
+
+
+def from_root(name: str, root: Path | None) -> str:
+    """An absolute path inside a folder as a path from there; any other name as it is."""
+    if root is not None and name.startswith("/"):
+        for folder in (root.absolute(), root.resolve()):
+            if PurePosixPath(name).is_relative_to(folder) and ".." not in PurePosixPath(name).parts:
+                return PurePosixPath(name).relative_to(folder).as_posix()
+    return name
 
 
 def found_by(name: str, file: str, renamings: Sequence[str] = tuple(RENAMINGS)) -> str:

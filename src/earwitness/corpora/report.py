@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from earwitness.audio.check import AudioFacts
@@ -18,6 +19,7 @@ from earwitness.files import read_json
 from earwitness.options import SPLITS
 
 REPORT_SCHEMA = 2
+UNUSUAL = 4  # times shorter or longer than a corpus' median clip
 SHORT_SECONDS = 1024 / 44100  # one analysis window of the log-mel front end
 
 _WORD = re.compile(r"[^\W_]+(?:['-]+[^\W_]+)*")
@@ -31,6 +33,24 @@ class Checked:
     good: list[tuple[ListedClip, AudioFacts]] = field(default_factory=list)
     bad: list[tuple[ListedClip, str]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # of events that were fitted to their clips
+
+    def with_ids(self, ids: Mapping[str, str]) -> Checked:
+        """The same with its clips called otherwise; those that are not in ``ids`` keep theirs."""
+
+        def renamed(clip: ListedClip) -> ListedClip:
+            return replace(clip, clip_id=ids.get(clip.clip_id, clip.clip_id))
+
+        def moved(phrase: ListedPhrase) -> ListedPhrase:
+            clip, _, number = phrase.caption_id.rpartition("#")
+            return replace(phrase, caption_id=f"{ids.get(clip, clip)}#{number}")
+
+        listing = replace(
+            self.listing,
+            clips=[renamed(clip) for clip in self.listing.clips],
+            phrases=[moved(phrase) for phrase in self.listing.phrases],
+        )
+        good = [(renamed(clip), facts) for clip, facts in self.good]
+        return replace(self, listing=listing, good=good, bad=[(renamed(clip), reason) for clip, reason in self.bad])
 
     def missing(self) -> list[ListedClip]:
         """The clips whose audio is not on disk."""
@@ -68,6 +88,7 @@ def report_of(checked: Checked) -> dict[str, Any]:
     return {
         "schema": REPORT_SCHEMA,
         "clips": _clip_counts(checked),
+        "lengths": _lengths(checked),
         "captions": {split: counted.captions for split, counted in words.items()},
         "repeated_captions": {split: counted.repeated for split, counted in words.items()},
         "words": {split: counted.summary() for split, counted in words.items()},
@@ -107,6 +128,30 @@ def _clip_counts(checked: Checked) -> dict[str, dict[str, int | float]]:
             "seconds": round(seconds[split], 3),
         }
         for split in checked.splits()
+    }
+
+
+def _lengths(checked: Checked) -> dict[str, Any]:
+    """By split the shortest, the median and the longest clip in seconds, and the clips of unusual length.
+
+    These are ``UNUSUAL`` times shorter or longer than the median of all clips, as recordings are that were cut off, or
+    never cut out of theirs; the longest come first.
+    """
+    by_split = {split: sorted(f.seconds for clip, f in checked.good if clip.split == split) for split in SPLITS}
+    usual = median([seconds for one in by_split.values() for seconds in one] or [0.0])
+    far = [
+        {"clip_id": clip.clip_id, "seconds": round(facts.seconds, 3)}
+        for clip, facts in sorted(checked.good, key=lambda one: -one[1].seconds)
+        if not usual / UNUSUAL <= facts.seconds <= usual * UNUSUAL
+    ]
+    return {
+        "seconds": {
+            split: {"shortest": round(one[0], 3), "median": round(median(one), 3), "longest": round(one[-1], 3)}
+            for split, one in by_split.items()
+            if one
+        },
+        "usual": round(usual, 3),
+        "unusual": far,
     }
 
 
@@ -225,6 +270,14 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
         yield f"columns of {name} that are not read: {', '.join(columns)}"
     rates = ", ".join(f"{count} at {rate} Hz" for rate, count in report["sample_rates"].items())
     yield f"clips by sample rate: {rates}"
+    lengths = report.get("lengths", {"seconds": {}, "unusual": []})  # a report may be older than they are
+    for split, one in lengths["seconds"].items():
+        span = f"{one['shortest']:.2f} to {one['longest']:.2f} s"
+        yield f"{split} clips last {span}, half of them up to {one['median']:.2f} s"
+    if far := lengths["unusual"]:
+        some = ", ".join(f"{one['clip_id']!r} ({one['seconds']:.2f} s)" for one in (far[0], far[-1])[: len(far)])
+        usual = f"the usual {lengths['usual']:.2f} s"
+        yield f"clips more than {UNUSUAL} times shorter or longer than {usual}: {len(far)}, such as {some}"
     for split, counted in report["found_by"].items():
         if renamed := {how: count for how, count in counted.items() if how != "name"}:
             counts = ", ".join(f"{how} ({count})" for how, count in renamed.items())
@@ -236,6 +289,7 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
     totals = {
         "captions repeated for the same clip": sum(report["repeated_captions"].values()),
         "repeated rows that were skipped": sum(report["notes"].get("repeated_rows", {}).values()),
+        "rows joined to the caption before, as a line break had cut it": sum(notes.get("rejoined_rows", {}).values()),
         "clips all silent": len(report["silent"]),
         "clips shorter than one analysis window": len(report["short"]),
         "events cut at their clip's end": sum(report.get("events_fitted", {}).values()),

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from earwitness.audio.check import AudioFacts, inspect
 from earwitness.audio.sound import MISSING, AudioError
 from earwitness.corpora.events import fit_events
+from earwitness.corpora.ids import shortened
 from earwitness.corpora.metadata import add_sources, read_metadata
 from earwitness.corpora.report import Checked, report_of, table
 from earwitness.corpora.schemes import apply_scheme
@@ -55,6 +56,7 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
     recording is bad and ``options.on_bad_audio`` is "fail", or when skipping the bad ones leaves a split without clips.
     """
     listing = layout.listing(root)
+    ids = {} if listing.whole_ids else shortened([clip.clip_id for clip in listing.clips])
     if isinstance(options, RecordingsOptions):
         for path in options.metadata:  # where recordings come from
             add_sources(listing, read_metadata(Path(path).expanduser()))
@@ -64,6 +66,7 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
     fit_events(checked)
     if refusal := "\n".join(_refusals(checked, options.on_bad_audio, root)):
         raise CorpusError(refusal)
+    checked = checked.with_ids(ids)
     report = report_of(checked)
     report["provenance"] = provenance("corpus", **options.settings("corpus", mode="json"))
     _write_all(out, checked, report)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCK = 1 << 18  # bytes of a table that are read at a time; a row must fit
+LONGEST = BLOCK // 8  # characters of a caption, each of four bytes at most, and half of them doubled quotation marks
 
 CLIPS = ["clip_id", "split", "path", "found_by", "seconds", "sample_rate", "channels", "sha256"]
 CAPTIONS = ["caption_id", "clip_id", "text"]
@@ -39,8 +40,8 @@ SOURCES = ["clip_id", "kind", "id"]
 class ListedClip:
     """A clip as its corpus' table lists it, before its audio was read.
 
-    ``clip_id`` is ``{original split}/{name}``. A clip without a path is missing, unless ``problem`` says why its
-    file is unknown (two candidates).
+    ``clip_id`` is ``{original split}/{name}``; the corpus leaves the split out where it can (``ids``). A clip without a
+    path is missing, unless ``problem`` says why its file is unknown (two candidates).
     """
 
     clip_id: str
@@ -89,6 +90,7 @@ class Listing:
     phrases: list[ListedPhrase] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)  # what the report should have beside the counts
     problems: list[str] = field(default_factory=list)
+    whole_ids: bool = False  # the tables themselves call clips {split}/{name}, so that the corpus does
 
 
 def caption_id(clip_id: str, number: int) -> str:

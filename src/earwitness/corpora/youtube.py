@@ -1,14 +1,15 @@
 """How files of clips cut from YouTube videos are called, and which row of a table such a file belongs to.
 
 AudioCaps and AudioGrounding name clips by the id of a video and the second where the clip begins. Audio in circulation
-is called by the id, often with a Y before it, and with or without the times (corpora.md, "AudioCaps").
+is called by the id, often with a Y before it, and with or without the times, or by the number of the clip's caption,
+once for each of its captions (corpora.md, "AudioCaps").
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from earwitness.corpora.paths import Match
@@ -50,6 +51,12 @@ class Cut(NamedTuple):
             return {unit: seconds[unit]}
         return seconds
 
+    def may_be(self, other: Cut) -> bool:
+        """Whether another name may be that of the same clip: of the same video, and not from another second on."""
+        ours, theirs = self.begins().values(), other.begins().values()
+        near = any(abs(one - two) <= _TOLERANCE for one in ours for two in theirs)
+        return self.youtube_id == other.youtube_id and (near or not ours or not theirs)
+
     def units(self, start: float | None) -> list[str]:
         """The units in which the name's time is ``start``, all of them where that is not known."""
         return [unit for unit, begin in self.begins().items() if start is None or abs(begin - start) <= _TOLERANCE]
@@ -68,12 +75,23 @@ class Wanted(NamedTuple):
     split: str  # as in the corpus
     start: float | None = None
     name: str = ""  # of the file, where the table has one
+    caption_ids: tuple[str, ...] = ()  # AudioCaps' numbers of its captions
 
 
 def cut_of(name: str) -> Cut | None:
     """The parts of a file's name, without folders and extension; None when it has no id."""
-    found = _CUT.fullmatch(_EXTENSION.sub("", name.rpartition("/")[2]))
+    found = _CUT.fullmatch(_stem(name))
     return Cut(found["id"], found["prefix"], found["start"] or "", found["end"] or "") if found else None
+
+
+def caption_number(name: str) -> str:
+    """The number that a file is called by, without folders and extension; "" where it is called otherwise."""
+    stem = _stem(name)
+    return stem if stem.isdecimal() and stem.isascii() else ""
+
+
+def _stem(name: str) -> str:
+    return _EXTENSION.sub("", name.replace("\\", "/").rpartition("/")[2])
 
 
 def is_youtube_id(text: str) -> bool:
@@ -91,19 +109,32 @@ def find(wanted: Sequence[Wanted], files: Iterable[str]) -> list[Match]:
 
     A file whose name has another time than the row is not the row's. Of several, those in a folder of the row's split
     win, then those of the very name. Several that are left for one row are refused, and so is one for several rows
-    (``without_rivals``).
+    (``without_rivals``). A row without such a file has the one that the number of one of its captions names, the first
+    that there is.
     """
-    cuts = defaultdict(list)
+    cuts, numbers = defaultdict(list), defaultdict(list)
     for file in sorted(files):
         if cut := cut_of(file):
             cuts[cut.youtube_id].append((file, cut))
-    found = [_found(row, cuts.get(row.youtube_id, [])) for row in wanted]
+        elif number := caption_number(file):
+            numbers[number].append(file)
+    found = [_found(row, cuts[row.youtube_id]) if row.youtube_id in cuts else _numbered(row, numbers) for row in wanted]
     return without_rivals(wanted, found)
 
 
+def _numbered(row: Wanted, numbers: Mapping[str, Sequence[str]]) -> Match:
+    files = next((numbers[one] for one in row.caption_ids if one in numbers), [])
+    near = [file for file in files if names_split(file, row.split)] or files
+    if len(near) > 1:
+        return Match(None, problem=_several(near))
+    return Match(near[0], "{audiocap_id}") if near else Match(None)
+
+
+def _several(files: Iterable[str]) -> str:
+    return f"may be {' or '.join(map(repr, files))}; remove or rename the wrong one"
+
+
 def _found(row: Wanted, candidates: list[tuple[str, Cut]]) -> Match:
-    if not candidates:
-        return Match(None)
     fitting = [(file, cut) for file, cut in candidates if not cut.start or cut.units(row.start)]
     if not fitting:
         names = " and ".join(repr(file) for file, _ in candidates)
@@ -113,8 +144,7 @@ def _found(row: Wanted, candidates: list[tuple[str, Cut]]) -> Match:
     if len(fitting) > 1 and row.name:
         fitting = [one for one in fitting if one[0].rpartition("/")[2] == row.name] or fitting
     if len(fitting) > 1:
-        names = " or ".join(repr(file) for file, _ in fitting)
-        return Match(None, problem=f"may be {names}; remove or rename the wrong one")
+        return Match(None, problem=_several(file for file, _ in fitting))
     file, cut = fitting[0]
     return Match(file, cut.habit(row.start))
 

@@ -15,7 +15,10 @@ from earwitness.doctor.asked import RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, unanswered
 from earwitness.errors import EarwitnessError
 from earwitness.fetch.videos import unavailable
+from earwitness.files import read_json
+from earwitness.options import problem_of_path
 
+ROUNDING = 0.01  # seconds by which a resampled clip may be longer
 YOUTUBE_ADDRESS = "https://www.youtube.com"
 
 
@@ -27,6 +30,7 @@ def check_datasets(asked: Asked) -> Iterator[Finding]:
         if "corpus" in stages:
             yield from _undecodable(dataset)
             yield from _lists(dataset)
+            yield from _lengths(asked, dataset)
         if "leaks" in stages:
             yield from _id_lists(asked, dataset.name)
 
@@ -49,6 +53,8 @@ def _folder(dataset: Dataset) -> Iterator[Finding]:
         advice = f"Put them there, or set {entry}.tables to where they are"
         yield Finding(FAIL, f"{name}: none of its tables is in {dataset.options.tables or root}", advice)
     elif not videos:
+        if unusable := [f"{path}: {problem}" for path in dataset.tables if (problem := problem_of_path(path))]:
+            yield Finding(FAIL, f"{name}: {'; '.join(unusable)}")
         tables = ", ".join(path.name for path in dataset.tables) or "none"
         yield Finding(OK, f"{name}: {root} is there, tables: {tables}")
     if videos:
@@ -114,6 +120,29 @@ def _lists(dataset: Dataset) -> Iterator[Finding]:
     if absent := _absent(getattr(options, "metadata", [])):
         advice = f"Put them there, or correct datasets.{name}.metadata"
         yield Finding(FAIL, f"{name}: metadata tables are missing: {', '.join(absent)}", advice)
+
+
+def _lengths(asked: Asked, dataset: Dataset) -> Iterator[Finding]:
+    """Features of a fixed length beside the lengths of the clips, where the corpus is made."""
+    path = RESULTS / dataset.name / "corpus/report.json"
+    lengths = read_json(path).get("lengths", {}).get("seconds") if path.is_file() else None
+    if not lengths:
+        return
+    longest = max(one["longest"] for one in lengths.values())
+    for feature in asked.needs[dataset.name].features:
+        options = asked.config.feature(dataset.name, feature)
+        limit = getattr(options, "seconds", None)
+        if limit is None:
+            continue
+        what = f"{dataset.name}: the feature {feature} has `seconds: {limit:g}`, the longest clip lasts {longest:g} s"
+        key = f"datasets.{dataset.name}.overrides.features.{feature}"
+        on_longer = getattr(options, "on_longer", "cut")  # the one that has no such option cuts and repeats clips
+        if longest > limit + ROUNDING and on_longer == "refuse":
+            yield Finding(FAIL, what, f"Set {key}.seconds to {longest:g}, or {key}.on_longer to cut")
+        elif longest > limit + ROUNDING:
+            yield Finding(NOTE, f"{what}, and is cut", f"Set {key}.seconds to {longest:g} to have all of it")
+        elif limit >= 2 * longest:
+            yield Finding(NOTE, f"{what}: at least half of each clip is padding", f"Set {key}.seconds to {longest:g}")
 
 
 def _id_lists(asked: Asked, name: str) -> Iterator[Finding]:

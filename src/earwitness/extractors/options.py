@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeInt
-
 from earwitness.extractors.published import PublishedWeights
 from earwitness.fetch.checkpoints import FOLDER
-from earwitness.options import FeatureOptions, FilePath
+from earwitness.options import FeatureOptions, FilePath, Seed
 
 UNTRAINED, PUBLIC = "untrained", "public"
 
@@ -21,7 +19,7 @@ class NetworkOptions(FeatureOptions):
     PUBLISHED: ClassVar[Mapping[str, PublishedWeights]]  # the published file of each option that names a file
 
     weights: FilePath = PUBLIC  # `public`: the published file in resources/checkpoints; `untrained`; or a path
-    seed: NonNegativeInt = 0  # of untrained weights
+    seed: Seed = 0  # of untrained weights
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions; front ends are never less than float32
     storage: Literal["float32", "float16"] = "float32"
 

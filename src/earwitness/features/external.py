@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from earwitness.audio.formats import is_audio
+from earwitness.corpora.ids import SPLIT_NAMES, parts
 from earwitness.corpora.tables import SOURCES, audio_digest, clips_of, read_table
-from earwitness.corpora.youtube import OWN_SPLITS
 from earwitness.errors import CorpusError, EarwitnessError, listed
 from earwitness.features.external_options import KEY_KINDS, SPLIT_FOLDERS, ExternalOptions, provenance_of
 from earwitness.features.store import FeatureStore, write
@@ -47,13 +47,13 @@ class Clip:
     @property
     def name(self) -> str:
         """Its name in the tables of its corpus."""
-        return self.clip_id.partition("/")[2]
+        return parts(self.clip_id)[1]
 
     @property
     def first_split(self) -> str:
-        """Its split in the tables of its corpus, whatever a scheme made of it."""
-        name = self.clip_id.partition("/")[0]
-        return OWN_SPLITS.get(name, name)
+        """Its split in the tables of its corpus, by its id or its folder, whatever a scheme made of it."""
+        named = (part.casefold() for part in (parts(self.clip_id)[0], *self.path.split("/")[:-1]))
+        return next((SPLIT_NAMES[part] for part in named if part in SPLIT_NAMES), self.split)
 
     @property
     def stems(self) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from earwitness.corpora import paths
+from earwitness.corpora.ids import parts
 from earwitness.corpora.tables import SOURCES, read_table, write_rows
 from earwitness.errors import CorpusError, MismatchError
 from earwitness.files import provenance, read_json, write_json
@@ -242,7 +243,7 @@ def _traits(corpus: Path) -> Iterator[_Trait]:
 
 
 def _name_of(clip_id: str) -> str:
-    return clip_id.partition("/")[2]
+    return parts(clip_id)[1]
 
 
 def _stems(name: str) -> set[str]:

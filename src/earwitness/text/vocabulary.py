@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from earwitness.files import read_json, require_match, write_json
 from earwitness.options import VocabularyOptions
 from earwitness.text.cleaning import clean
 
-PAD, UNK, SOS, EOS = "<pad>", "<unk>", "<sos>", "<eos>"
+PAD, UNK, SOS, EOS = RESERVED = "<pad>", "<unk>", "<sos>", "<eos>"
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,9 @@ class Vocabulary:
 
     @classmethod
     def of(cls, sentences: Sequence[Sequence[str]], options: VocabularyOptions) -> Vocabulary:
-        """The vocabulary of cleaned training captions. Raises EarwitnessError for reserved words in them."""
+        """The vocabulary of cleaned training captions; ``sentences_of`` has refused reserved words in them."""
         specials = (SOS, EOS) if options.pad_is_eos else (PAD, UNK, SOS, EOS)
         words = dict.fromkeys(word for sentence in sentences for word in sentence)
-        if reserved := sorted({PAD, UNK, SOS, EOS} & set(words)):
-            raise EarwitnessError(f"Training captions contain the reserved words {', '.join(reserved)}.")
         return cls((*specials, *words), max(map(len, sentences)), options)
 
     @classmethod
@@ -71,6 +69,11 @@ class Vocabulary:
         """Token -> id."""
         return {token: number for number, token in enumerate(self.tokens)}
 
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        """The ids of words: what is written as a special token in a caption is unknown."""
+        return {token: number for token, number in self.ids.items() if token not in RESERVED}
+
     @property
     def sos(self) -> int:
         """Id that starts every caption."""
@@ -93,14 +96,14 @@ class Vocabulary:
 
     def clean(self, caption: str) -> list[str]:
         """The words of a caption, cleaned as the training captions."""
-        return clean(caption, self.options.punct_replacement)
+        return clean(caption, self.options.punct_replacement, self.options.cleaning)
 
     def encode(self, caption: str, max_words: int | None = None) -> list[int]:
         """Ids of ``<sos> words <eos>``, truncated to ``max_words`` words.
 
         Unknown words become ``<unk>``, or are omitted with ``pad_is_eos``; ``vocabulary.json`` counts such captions.
         """
-        known = (self.ids.get(word, self.ids.get(UNK)) for word in self.clean(caption)[:max_words])
+        known = (self._words.get(word, self.ids.get(UNK)) for word in self.clean(caption)[:max_words])
         return [self.sos, *(number for number in known if number is not None), self.eos]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -117,17 +120,32 @@ class Vocabulary:
         cleaned = [self.clean(caption) for caption in captions]
         return {
             "captions": len(cleaned),
-            "with_unknown_words": sum(any(word not in self.ids for word in words) for words in cleaned),
+            "with_unknown_words": sum(any(word not in self._words for word in words) for words in cleaned),
             "longer_than_training": sum(len(words) > self.max_words for words in cleaned),
         }
 
 
-def sentences_of(captions: Sequence[str], options: VocabularyOptions) -> list[list[str]]:
-    """Cleaned training captions. Raises EarwitnessError that lists all captions without words."""
+def sentences_of(
+    captions: Sequence[str],
+    options: VocabularyOptions,
+    place: Callable[[int], str] = "caption {}".format,
+) -> list[list[str]]:
+    """Cleaned training captions.
+
+    Raises EarwitnessError that lists all captions without words, and those with reserved words; ``place`` says where
+    the caption of a number, from 0, stands.
+    """
     # Interned: there may be a million captions of a few thousand words.
-    sentences = [list(map(sys.intern, clean(caption, options.punct_replacement))) for caption in captions]
-    if empty := [repr(caption) for caption, words in zip(captions, sentences, strict=True) if not words]:
-        raise EarwitnessError(listed("Captions without words after cleaning:", empty))
+    cleaned = (clean(caption, options.punct_replacement, options.cleaning) for caption in captions)
+    sentences = [list(map(sys.intern, words)) for words in cleaned]
+    problems = []
+    for number, words in enumerate(sentences):
+        reserved = [word for word in words if word in RESERVED]
+        if not words or reserved:
+            what = f"has the reserved words {', '.join(reserved)}" if reserved else "has no word after cleaning"
+            problems.append(f"{place(number)}: {captions[number]!r} {what}")
+    if problems:
+        raise EarwitnessError(listed("Training captions that cannot be used:", problems))
     return sentences
 
 

@@ -124,6 +124,40 @@ def test_a_split_without_any_recording_is_told_once(tmp_path):
     assert len(found.clips) == 2
 
 
+@pytest.mark.parametrize("extension", ["ogg", "wav", "mp3", "m4a"])
+def test_recordings_called_by_the_numbers_of_their_captions(tmp_path, extension):
+    train, test = f"train/11.{extension}", [f"test/{number}.{extension}" for number in (22, 23)]
+    rows = [f"21,{B},0,Rain", f"22,{B},0,Rain falls", f"23,{B},0,It rains"]
+    found = listing(corpus(tmp_path, train, *test, "test/99.ogg", train=[f"11,{A},30,A dog barks"], test=rows))
+    assert [(clip.clip_id, clip.path) for clip in found.clips] == [(f"train/{A}", train), (f"test/{B}", test[0])]
+    assert {clip.found_by for clip in found.clips} == {"{audiocap_id}"} and not found.problems
+    assert found.notes["unlisted_audio"] == 1
+    # A file called after the video wins, and two files of one number are refused.
+    found = listing(corpus(tmp_path, f"test/Y{B}.wav", "train/11.flac"))
+    assert found.clips[1].path == f"test/Y{B}.wav" and "11.flac" in found.clips[0].problem
+
+
+def test_captions_that_line_breaks_cut_are_joined(tmp_path):
+    """As in train.csv of AudioCaps 2.0: rows split by a carriage return, a line feed and a quoted line break."""
+    text = f'{HEADER}\r\n1,{A},30,an engine with muffled\rspeech\n2,{A},30,"heavy wind\r\nand a\nbang"\n'
+    text += f"3,{B},0,in water.\n a dog \n"
+    found = listing(corpus(tmp_path, f"{A}.wav", f"{B}.wav", train=text))
+    captions = ("an engine with muffled speech", "heavy wind and a bang"), ("in water. a dog",)
+    assert tuple(clip.captions for clip in found.clips) == captions
+    assert found.notes["rejoined_rows"] == {"train": 2} and not found.problems
+
+
+def test_a_rest_that_may_be_something_else_is_told_with_the_row_before(tmp_path):
+    found = listing(corpus(tmp_path, f"{A}.wav", train=[f"1,{A},30,an engine", "speech, and wind"]))
+    (problem,) = found.problems
+    assert problem.startswith("train.csv, row 3: 'speech, and wind'") and "row 2 ('an engine')" in problem
+
+
+def test_a_name_without_an_id_is_no_rest_of_a_caption(tmp_path):
+    found = listing(corpus(tmp_path, f"{A}.wav", train=f"file_name,caption\n{A}.wav,a dog\nrain.wav,\n"))
+    assert any("row 3: 'rain.wav'" in problem for problem in found.problems)
+
+
 def test_further_columns_are_noted(tmp_path):
     text = f"audiocap_id,youtube_id,start_time,caption,labels\n1,{A},30,Rain,/m/1\n"
     found = listing(corpus(tmp_path, f"{A}.wav", train=text))

@@ -568,3 +568,11 @@ def test_fetch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "earwitness.fetch.records", records)
     layout(tmp_path, source="audiogrounding-2", mirror="folder").fetch(tmp_path)
     assert asked == [("the record", tmp_path, "folder")]
+
+
+@pytest.mark.parametrize(("text", "told"), [("a \\ud800 dog", "half a character"), ("a " * 20000, "40000 characters")])
+def test_captions_that_no_table_can_hold(tmp_path, text, told):
+    row = f'{{"audio_id": "Yabcdefghijk.wav", "tokens": "{text}", "phrase": "a", "segments": [[0, 1]]}}'
+    (tmp_path / "train.json").write_text(f"[{row}]")
+    problems = AudioGrounding(AudioGroundingOptions(layout="audiogrounding", audio=".")).listing(tmp_path).problems
+    assert any("train.json, row 1" in problem and told in problem for problem in problems)

@@ -380,3 +380,12 @@ def test_the_real_copy_differs_in_two_tables():
     assert len(found.problems) == 3
     for split, problem in zip(("development", "validation", "evaluation"), found.problems, strict=True):
         assert problem.startswith(f"clotho_captions_{split}.csv ") and f"nowhere/{split} " in problem
+
+
+def test_names_that_are_absolute_or_of_windows(tmp_path):
+    names = [f"{tmp_path}/development/a.wav", "sub\\b.wav"]
+    (tmp_path / "development" / "sub").mkdir(parents=True)
+    audio(corpus(tmp_path, development=[row(name) for name in names]), "development", "a.wav", "sub/b.wav")
+    found = listing(tmp_path)
+    assert [clip.path for clip in found.clips] == ["development/a.wav", "development/sub/b.wav"]
+    assert [clip.name for clip in found.clips] == ["a.wav", names[1]] and not found.problems

@@ -274,3 +274,15 @@ def test_what_is_not_read_is_told(tmp_path):
     notes = Folder(options.model_copy(update={"table": "captions.csv"})).listing(tmp_path).notes
     assert (notes["split_by_default"], notes["ignored_columns"]) == ("evaluation", {"captions.csv": ["set"]})
     assert "tables_not_read" not in notes
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_names_that_are_absolute_or_of_windows(tmp_path, separator):
+    for name in ("one/a.wav", "two/a.wav", "two/b.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [f"one{separator}a.wav", f"{tmp_path}/two/a.wav", f"C:\\mine{separator}b.wav"]
+    (tmp_path / "t.csv").write_text("file_name,caption\n" + "".join(f"{name},rain\n" for name in names))
+    found = Folder(FolderOptions(layout="folder", audio=str(tmp_path), table="t.csv")).listing(tmp_path)
+    assert [clip.path for clip in found.clips] == ["one/a.wav", "two/a.wav", "two/b.wav"] and not found.problems
+    assert [clip.name for clip in found.clips] == [names[0], "two/a.wav", names[2]]

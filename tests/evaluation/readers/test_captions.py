@@ -237,3 +237,21 @@ def test_files_of_others_are_not_overwritten(score, write, tmp_path, files, reas
 def test_nothing_is_written_for_bad_input(score, write, tmp_path):
     code, _, _ = score("captions", write("c.csv", "x\n"), write("r.csv", "y\n"), "--out", tmp_path / "out")
     assert code == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["Y{}.wav", "{}_30_40.wav", "91140.ogg"])
+def test_names_of_audiocaps_are_found_in_its_table(write, name):
+    video = "-aaaa_aaaa_"
+    c = write("c.csv", f"file_name,caption\n{name.format(video)},x\n")
+    r = write("r.csv", f"audiocap_id,youtube_id,start_time,caption\n91139,{video},30,1\n91140,{video},30,2\n")
+    files = read_candidates(c), read_references(r)
+    assert paired(*files, "stem", False)[:2] == ({video: "x"}, {video: ["1", "2"]})
+    with pytest.raises(EarwitnessError, match="--match stem"):
+        paired(*files, "exact", False)
+
+
+def test_half_a_character_is_told_with_file_and_row(write, tmp_path):
+    c = write("c.json", '[{"clip_id": "a", "caption": "a \\ud800 dog"}, {"clip_id": "\\udfff", "caption": "x"}]')
+    r = write("r.csv", "file_name,caption_1\na,1\n")
+    with pytest.raises(EarwitnessError, match=r"c\.json, row 1: .*'a'(.|\n)*c\.json, row 2: "):
+        score_files(CaptionFiles(c, r, spice_jars="off", sentence_model="off", fluency_model="off"))

@@ -61,3 +61,30 @@ def test_stems_that_several_have_are_refused(ids, known, expected):
 def test_an_unknown_way_to_match_is_refused():
     with pytest.raises(ValueError, match="nearly"):
         match(["a"], ["a"], "nearly")
+
+
+VIDEO, OTHER = "-aaaa_aaaa_", "bbbbbbbbbbb"
+
+
+@pytest.mark.parametrize("name", ["Y{}.wav", "audio/{}_30_40.wav", "{}_30000.flac", "Y{}_30.000_40.000.m4a", "test/{}"])
+@pytest.mark.parametrize("known", [VIDEO, f"Y{VIDEO}.ogg", f"{VIDEO}_30"])
+def test_names_of_videos_are_those_that_the_corpora_know(name, known):
+    name = name.format(VIDEO)
+    found = match([name, OTHER], [OTHER, known], "stem")
+    assert found.found == {name: known, OTHER: OTHER} and not found.problems
+    assert match([name], [OTHER, known]).alike == {name: known}
+
+
+def test_names_of_videos_that_do_not_fit():
+    assert match([f"{VIDEO}_50_60.wav"], [f"{VIDEO}_30_40"], "stem").lost == [f"{VIDEO}_50_60.wav"]
+    (problem,) = match([f"Y{VIDEO}.wav", f"{VIDEO}_30.wav"], [VIDEO], "stem").problems
+    assert f"Y{VIDEO}.wav" in problem and f"{VIDEO}_30.wav" in problem
+    # Where not all names are of videos, 11 letters are a word.
+    assert match(["rain_sounds_1.wav"], ["rain_sounds_2", "dog.wav"], "stem").lost == ["rain_sounds_1.wav"]
+
+
+def test_recordings_called_by_the_numbers_of_captions():
+    numbers = {"103549": VIDEO, "103550": VIDEO}
+    assert match(["test/103550.ogg"], [VIDEO], "stem", numbers=numbers).found == {"test/103550.ogg": VIDEO}
+    assert match(["103550.ogg"], [VIDEO], "stem").lost == ["103550.ogg"]
+    assert match(["103549.ogg", "103550.ogg"], [VIDEO], "stem", numbers=numbers).problems

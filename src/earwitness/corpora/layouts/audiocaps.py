@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import PositiveInt
 
+from earwitness.audio.formats import is_audio
+from earwitness.corpora.caption_rows import problem_of_text
 from earwitness.corpora.csv_reader import Row, Sheet, read_sheet, shown
 from earwitness.corpora.paths import Match, recordings_below
-from earwitness.corpora.youtube import OWN_SPLITS, WITHOUT_SPLIT, Wanted, cut_of, find, is_youtube_id
+from earwitness.corpora.youtube import OWN_SPLITS, WITHOUT_SPLIT, Wanted, caption_number, cut_of, find, is_youtube_id
 from earwitness.errors import CorpusError, listed
 from earwitness.fetch.records import FETCHED
 from earwitness.fetch.videos import Section, fetch_sections, unavailable
@@ -53,6 +55,7 @@ class CaptionedVideo:
     start: float | None  # seconds; None where a table of file names has none
     name: str  # of the file, empty in an official table
     captions: list[str] = field(default_factory=list)
+    caption_ids: list[str] = field(default_factory=list)  # of an official table
     repeated_rows: int = 0  # of a table of file names, with a caption that an earlier row of the clip has
 
 
@@ -82,10 +85,14 @@ class AudioCaps:
 
         splits, files = self._read(root), recordings_below(root)
         _find(splits, files)
-        found = Listing([], notes={"tables": {}, "ignored_columns": {}, "repeated_rows": {}})
+        counts = ("repeated_rows", "rejoined_rows")
+        found = Listing([], notes={"tables": {}, "ignored_columns": {}, **{name: {} for name in counts}})
         for split in splits:
             _add(found, split, root)
-        found.notes["unlisted_audio"] = len(files) - len({clip.path for clip in found.clips if clip.path})
+        named = {number for split in splits for video in split.videos for number in video.caption_ids}
+        used = {clip.path for clip in found.clips if clip.path}
+        used |= {file for file in files if caption_number(file) in named}  # a clip has one for each caption
+        found.notes["unlisted_audio"] = len(files) - len(used)
         return found
 
     def tables(self, root: Path) -> list[Path]:
@@ -137,7 +144,8 @@ class AudioCaps:
 def read_captions(path: Path) -> tuple[Sheet, list[CaptionedVideo]]:
     """Read a table of either kind, one clip for each video; a line break inside a caption becomes a blank.
 
-    What is wrong with the table, audio aside, is in the sheet's ``problems``.
+    A caption that is cut in two by a line break without quotation marks, as many in AudioCaps 2.0 by a carriage return,
+    is joined again. What is wrong with the table, audio aside, is in the sheet's ``problems``.
     """
     sheet = read_sheet(path, needed=())
     if not sheet.columns:
@@ -151,10 +159,40 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedVideo]]:
     if named and numbered != [f"caption_{number}" for number in range(1, len(numbered) + 1)]:
         problem = f"the header has {', '.join(numbered)}; a number before the last is missing"
         sheet.problems.append(f"{sheet.path.name}: {problem}")
+    _rejoin(sheet)
     rows = [_cells(sheet, row, captions) for row in sheet.rows]
     videos = [video for cells in rows if (video := _named_video(sheet, cells) if named else _video(sheet, cells))]
     _check_doubles(sheet, rows)
     return sheet, _joined(sheet, videos)
+
+
+def _rejoin(sheet: Sheet) -> None:
+    """Give what stands by itself in a row to the caption, in the last column, of the row before, whose rest it is.
+
+    Where the rest holds a delimiter, it is not certain what it is: it is blamed, with the row that it may belong to.
+    """
+    if sheet.columns[-1] != "caption":
+        return
+    kept: list[Row] = []
+    begins = _names_file if _names_files(sheet) else str.isdecimal
+    key = sheet.columns.index(NAME if _names_files(sheet) else "audiocap_id")
+    for row in sheet.rows:
+        cells = row.cells
+        if not kept or key or begins(cells[0]) or cells[-1]:
+            kept.append(row)
+        elif any(cells[1:]):
+            text, before = ",".join(filter(None, cells)), kept[-1]
+            what = f"{shown(text)} is no row, but may be the rest of row {before.number} ({shown(before.cells[-1])})"
+            sheet.blame(row.number, f"{what}; write them as one caption within quotation marks")
+        else:
+            *others, caption = kept[-1].cells
+            kept[-1] = Row(kept[-1].number, (*others, f"{caption} {cells[0].strip()}"))
+    sheet.rejoined = len(sheet.rows) - len(kept)
+    sheet.rows = kept
+
+
+def _names_file(name: str) -> bool:
+    return is_audio(name) or cut_of(name) is not None
 
 
 @dataclass(frozen=True)
@@ -182,10 +220,8 @@ def _cells(sheet: Sheet, row: Row, captions: list[str]) -> _Cells:
     if not texts:
         sheet.blame(row.number, f"{whose} has no caption")
     for text in texts:
-        if "\0" in text:
-            sheet.blame(row.number, f"the caption {shown(text)} of {whose} has a NUL character")
-        if not any(character.isalnum() for character in text):
-            sheet.blame(row.number, f"the caption {shown(text)} of {whose} has no word")
+        if problem := problem_of_text(text):
+            sheet.blame(row.number, f"the caption {shown(text)} of {whose} {problem}")
     return _Cells(row.number, cells, texts)
 
 
@@ -199,7 +235,7 @@ def _video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
         advice = "11 letters, digits, - and _; did a spreadsheet change it?"
         sheet.blame(cells.row, f"the youtube_id {shown(youtube_id)} is none ({advice})")
         return None
-    return CaptionedVideo(cells.row, youtube_id, start, "", cells.captions)
+    return CaptionedVideo(cells.row, youtube_id, start, "", cells.captions, [cells.by_column["audiocap_id"]])
 
 
 def _named_video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
@@ -211,7 +247,7 @@ def _named_video(sheet: Sheet, cells: _Cells) -> CaptionedVideo | None:
         return None
     begins = cut.begins()
     start = next(iter(begins.values())) if len(begins) == 1 else None
-    return CaptionedVideo(cells.row, cut.youtube_id, start, name.rpartition("/")[2], cells.captions)
+    return CaptionedVideo(cells.row, cut.youtube_id, start, name.replace("\\", "/").rpartition("/")[2], cells.captions)
 
 
 def _seconds(text: str) -> float | None:
@@ -249,6 +285,7 @@ def _joined(sheet: Sheet, videos: list[CaptionedVideo]) -> list[CaptionedVideo]:
         new = [text for text in video.captions if not names_files or text not in one.captions]
         one.repeated_rows += len(new) < len(video.captions)
         one.captions.extend(new)
+        one.caption_ids.extend(video.caption_ids)
         if one.start is None:
             one.start, one.row = video.start, video.row
         elif video.start not in (None, one.start):
@@ -260,7 +297,8 @@ def _joined(sheet: Sheet, videos: list[CaptionedVideo]) -> list[CaptionedVideo]:
 def _find(splits: list[_Split], files: set[str]) -> None:
     """Find the recordings of all splits at once, for a file to be no two clips'."""
     rows = [(split, video) for split in splits for video in split.videos]
-    found = find([Wanted(video.youtube_id, split.name, video.start, video.name) for split, video in rows], files)
+    wanted = [Wanted(v.youtube_id, split.name, v.start, v.name, tuple(v.caption_ids)) for split, v in rows]
+    found = find(wanted, files)
     for (split, _), one in zip(rows, found, strict=True):
         split.found.append(one)
 
@@ -282,6 +320,7 @@ def _add(found: Listing, split: _Split, root: Path) -> None:
         found.problems.append(f"{table.name} is there, but no recording of it is below {root}; {WITHOUT_SPLIT}")
     found.notes["tables"][table.name] = sha256(table)
     found.notes["repeated_rows"][split.name] = sum(video.repeated_rows for video in split.videos)
+    found.notes["rejoined_rows"][split.name] = split.sheet.rejoined
     used = (NAME, "audiocap_id", *_caption_columns(sheet)) if _names_files(sheet) else OFFICIAL
     if ignored := [name for name in sheet.columns if name not in used]:
         found.notes["ignored_columns"][table.name] = ignored

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from earwitness.corpora.caption_rows import problem_of_text
 from earwitness.corpora.csv_reader import shown
-from earwitness.corpora.paths import Match, match, recordings_below
+from earwitness.corpora.paths import Match, from_root, match, recordings_below
 from earwitness.corpora.records_reader import RecordTable
 from earwitness.corpora.youtube import OWN_SPLITS, WITHOUT_SPLIT, Cut, Wanted, cut_of, find, names_split, without_rivals
 from earwitness.errors import CorpusError
@@ -90,7 +91,7 @@ class AudioGrounding:
                 advice = "set the entry's `tables` to the folder of the right one"
                 found.problems.append(f"{split}: there are {len(paths)} label files, {several}; {advice}")
                 continue
-            read.append(_read(LabelFile(paths[0], paths[0].relative_to(folder).as_posix()), split))
+            read.append(_read(LabelFile(paths[0], paths[0].relative_to(folder).as_posix()), split, root))
         for one, places in zip(read, _places_of(read, files), strict=True):
             _add(found, one, places, root)
         found.notes["unlisted_audio"] = len(files) - len({clip.path for clip in found.clips if clip.path})
@@ -209,8 +210,8 @@ class _Caption(NamedTuple):
 class _Labels:
     """The checked content of one label file."""
 
-    def __init__(self, table: LabelFile, split: str):
-        self.table, self.split = table, split
+    def __init__(self, table: LabelFile, split: str, root: Path):
+        self.table, self.split, self.root = table, split, root
         self.clips: dict[str, dict[tuple[str, str], _Caption]] = {}  # captions by their ids, or their texts
         self.phrases: list[ListedPhrase] = []
         self.counts: Counter[str] = Counter()
@@ -255,10 +256,10 @@ class _Labels:
         self.phrases.append(ListedPhrase(name, phrase, *span, events))
 
     def _file(self, row: LabelRow) -> str | None:
-        name = row.file
+        name = from_root(row.file, self.root) if isinstance(row.file, str) else row.file
         if not isinstance(name, str) or not name.strip():
             self.table.blame(row.where, "no audio file is given" if name is None else f"{name!r} is no file's name")
-        elif PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        elif PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name.replace("\\", "/")).parts:
             self.table.blame(row.where, f"{shown(name)} leads out of the folder; names are relative to it")
         elif not name.isprintable():
             self.table.blame(row.where, f"{shown(name)} has a control character")
@@ -274,8 +275,8 @@ class _Labels:
             self.table.blame(row.where, f"no {what} is given")
         elif not isinstance(value, str):
             self.table.blame(row.where, f"the {what} {shown(str(value))} is neither a text nor a list of words")
-        elif "\0" in value or not any(character.isalnum() for character in value):
-            self.table.blame(row.where, f"the {what} {shown(value)} has no word, or a NUL character")
+        elif problem := problem_of_text(value):
+            self.table.blame(row.where, f"the {what} {shown(value)} {problem}")
         else:
             return " ".join(value.split())
         return None
@@ -391,10 +392,10 @@ def _loose(words: Sequence[str]) -> list[str]:
     return [word for word in _bare(words) if word]
 
 
-def _read(table: LabelFile, split: str) -> _Labels:
+def _read(table: LabelFile, split: str, root: Path) -> _Labels:
     """The content of one label file; what is wrong with it is in the table."""
     rows, ignored = read_labels(table)
-    labels = _Labels(table, split)
+    labels = _Labels(table, split, root)
     labels.ignored = ignored
     if any(row.file is not None and row.caption is not None for row in rows):  # else a field is missing
         for row in rows:

@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from earwitness.audio.formats import is_audio
+from earwitness.corpora.caption_rows import problem_of_text
 from earwitness.corpora.csv_reader import Sheet, read_sheet, shown
-from earwitness.corpora.paths import match, recordings_below
+from earwitness.corpora.paths import from_root, match, recordings_below
 from earwitness.errors import CorpusError
 from earwitness.files import sha256
 from earwitness.options import SPLITS, RecordingsOptions
@@ -91,8 +92,10 @@ class Clotho:
         return Path(self.options.tables).expanduser() if self.options.tables else root
 
 
-def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
+def read_captions(path: Path, folder: Path | None = None) -> tuple[Sheet, list[CaptionedFile]]:
     """Read a caption table: ``file_name, caption_1, caption_2, ...``, as many captions as it has.
+
+    Absolute paths in ``folder``, that of the split's recordings, are names from there.
 
     An empty cell is no caption; a line break inside a caption becomes a blank; other columns are left alone. What is
     wrong with the table, audio aside, is in the sheet's ``problems``.
@@ -109,7 +112,7 @@ def read_captions(path: Path) -> tuple[Sheet, list[CaptionedFile]]:
     name_at, caption_at = sheet.columns.index(NAME), [sheet.columns.index(f"caption_{number}") for number in numbers]
     for row in sheet.rows:
         captions = tuple(_LINE_BREAK.sub(" ", row.cells[place]) for place in caption_at if row.cells[place])
-        rows.append(CaptionedFile(row.number, row.cells[name_at], captions))
+        rows.append(CaptionedFile(row.number, from_root(row.cells[name_at], folder), captions))
         _check_row(sheet, rows[-1])
     _check_doubles(sheet, rows)
     return sheet, rows
@@ -130,7 +133,7 @@ def _add_split(found: Listing, root: Path, folder: Path, split: str) -> None:
         if count := sum(map(is_audio, on_disk)):
             found.problems.append(f"{split}/ holds {count} recordings, but {table.name} is missing from {folder}")
         return
-    sheet, rows = read_captions(table)
+    sheet, rows = read_captions(table, root / split)
     if not on_disk:
         state = "is empty" if (root / split).is_dir() else "is missing"
         sheet.problems.append(f"{table.name} is there, but the folder {root / split} with its audio {state}")
@@ -194,7 +197,7 @@ def _nothing_found(root: Path) -> str:
 
 def _bad_name(name: str) -> str | None:
     """What is wrong with a file's name by itself."""
-    path = PurePosixPath(name)
+    path = PurePosixPath(name.replace("\\", "/"))
     if not name.strip():
         return f"the file name is {shown(name)}"
     if path.is_absolute() or ".." in path.parts:
@@ -210,11 +213,8 @@ def _check_row(sheet: Sheet, row: CaptionedFile) -> None:
     if not row.captions:
         sheet.blame(row.row, f"{shown(row.name)} has no caption")
     for caption in row.captions:
-        if "\0" in caption:
-            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} has a NUL character")
-        # Whatever a text's cleaning takes away, it leaves letters and digits; a caption without any has no word.
-        if not any(character.isalnum() for character in caption):
-            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} has no word")
+        if problem := problem_of_text(caption):
+            sheet.blame(row.row, f"the caption {shown(caption)} of {shown(row.name)} {problem}")
 
 
 def _check_doubles(sheet: Sheet, rows: list[CaptionedFile]) -> None:

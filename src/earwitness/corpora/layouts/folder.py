@@ -20,7 +20,6 @@ from pydantic import AfterValidator
 
 from earwitness.corpora.caption_rows import (
     NAME_COLUMNS,
-    SPLIT_NAMES,
     CaptionRows,
     ColumnOptions,
     choose_columns,
@@ -29,6 +28,7 @@ from earwitness.corpora.caption_rows import (
     read_rows,
 )
 from earwitness.corpora.csv_reader import shown
+from earwitness.corpora.ids import SPLIT_NAMES
 from earwitness.corpora.paths import BY_NAME, Match, match, recordings_below
 from earwitness.corpora.records_reader import EXTENSIONS, RecordTable
 from earwitness.errors import CorpusError, nearest
@@ -108,7 +108,8 @@ def _without_table(root: Path, files: set[str], split: str) -> Listing:
     tops = Counter(file.partition("/")[0] if "/" in file else "" for file in files)
     named = sorted(top for top in tops if top.casefold() in SPLIT_NAMES)
     by_folder = len(named) == len(tops)
-    found = Listing([], notes={"splits": {top: SPLIT_NAMES[top.casefold()] for top in named} if by_folder else split})
+    of_folders = {top: SPLIT_NAMES[top.casefold()] for top in named}
+    found = Listing([], notes={"splits": of_folders if by_folder else split}, whole_ids=by_folder)
     if by_folder:
         found.problems.extend(doubtful_splits(str(root), named))
     else:
@@ -142,7 +143,7 @@ def _with_table(root: Path, files: set[str], path: Path, options: FolderOptions)
         found.notes["ignored_columns"][path.name] = ignored
     if columns.split is None:
         found.notes["split_by_default"] = options.split
-    rows = read_rows(table, columns, options.split)
+    rows = read_rows(table, columns, options.split, root)
     matches = _matched(rows, files)
     if rows.captions and not matches:
         found.problems.append(_none_found(root, files, table, columns.name, next(iter(rows.captions))))

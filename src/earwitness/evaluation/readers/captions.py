@@ -9,7 +9,7 @@ from pathlib import Path
 from earwitness.corpora.csv_reader import shown
 from earwitness.errors import EarwitnessError
 from earwitness.evaluation.readers import ids
-from earwitness.evaluation.readers.tables import refuse
+from earwitness.evaluation.readers.tables import refuse, usual
 from earwitness.evaluation.readers.texts import Texts, read_candidates, read_references
 from earwitness.evaluation.scores import Scored
 from earwitness.metrics import captions as metrics
@@ -152,7 +152,9 @@ def paired(
     Raises EarwitnessError for clips that are in one of the two only, with hints which ids are probably the same clip.
     """
     theirs = references.by_clip()
-    matched = ids.match([caption.clip for caption in candidates.captions], theirs, how)
+    of_audiocaps = bool(references.columns) and usual(references.columns[0]) == "youtube_id"
+    numbers = {caption.id: caption.clip for caption in references.captions} if of_audiocaps else None
+    matched = ids.match([caption.clip for caption in candidates.captions], theirs, how, numbers=numbers)
     found = set(matched.found.values())
     left = [clip for clip in theirs if clip not in found]
     if len(found) < AGREEING * (len(found) + len(matched.lost)) and not matched.problems:

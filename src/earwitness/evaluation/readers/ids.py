@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from earwitness.corpora.csv_reader import shown
 from earwitness.corpora.paths import candidates, stem
+from earwitness.corpora.youtube import caption_number, cut_of
 
 MATCHES = ("exact", "stem")
-ADVICE = "Ids that differ only in folder, extension, letter case or blanks are matched by --match stem."
+ADVICE = (
+    "Ids that differ only in folder, extension, letter case or blanks are matched by --match stem, and so are names of "
+    "AudioCaps' recordings (Y{id}, {id}_{start}_{end} ...)."
+)
 
 
 class Matched(NamedTuple):
@@ -34,11 +38,18 @@ class Matched(NamedTuple):
         return f" (did you mean {shown(self.alike[name])}?)" if name in self.alike else ""
 
 
-def match(ids: Iterable[str], known: Collection[str], how: str = "exact", key: Callable[[str], str] = stem) -> Matched:
+def match(
+    ids: Iterable[str],
+    known: Collection[str],
+    how: str = "exact",
+    key: Callable[[str], str] = stem,
+    numbers: Mapping[str, str] | None = None,
+) -> Matched:
     """Find ``ids`` among ``known``: exactly, and with ``how="stem"`` the remaining ones by ``key``.
 
-    ``key`` is another function than ``stem`` for ids that are more than the name of a file. Raises ValueError for
-    another ``how``.
+    Where all that is known are clips of YouTube videos, their usual names are found too (``youtube``), and so are
+    recordings called by the ``numbers`` of captions, which map to what is known. ``key`` is another function than
+    ``stem`` for ids that are more than the name of a file. Raises ValueError for another ``how``.
     """
     if how not in MATCHES:
         raise ValueError(f"match is {how!r}; it is one of {', '.join(MATCHES)}")
@@ -46,7 +57,15 @@ def match(ids: Iterable[str], known: Collection[str], how: str = "exact", key: C
     found = {name: name for name in ids if name in known}
     lost = [name for name in ids if name not in known]
     groups = defaultdict(list)  # known ids that share a key -> the lost ids that share it too
-    for name, others in candidates(ids, known, lambda name: (key(name),)).items():
+    near = candidates(ids, known, lambda name: (key(name),))
+    videos = key is stem and bool(lost) and all(map(cut_of, known))
+    for name, others in candidates(ids, known, _video).items() if videos else ():
+        cut, number = cut_of(name), caption_number(name)
+        if cut and not near[name]:
+            near[name] = [other for other in others if (theirs := cut_of(other)) and cut.may_be(theirs)]
+        elif numbers and number in numbers and not near[name]:
+            near[name] = [numbers[number]]
+    for name, others in near.items():
         if others:
             groups[tuple(others)].append(name)
     alike = {names[0]: others[0] for others, names in groups.items() if len(others) == 1}
@@ -59,3 +78,8 @@ def match(ids: Iterable[str], known: Collection[str], how: str = "exact", key: C
     ]
     clear = {} if problems else alike
     return Matched(found | clear, [name for name in lost if name not in clear], {}, problems)
+
+
+def _video(name: str) -> tuple[str, ...]:
+    cut = cut_of(name)
+    return (cut.youtube_id,) if cut else ()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from earwitness.corpora import records_reader
-from earwitness.corpora.csv_reader import missing_column, shown, some, unreadable_text
+from earwitness.corpora.csv_reader import half_character, missing_column, shown, some, unreadable_text
 from earwitness.corpora.records_reader import NamedRow, RecordTable, is_given
 from earwitness.errors import EarwitnessError, listed
 from earwitness.evaluation.scores import CLIP_COLUMNS
@@ -253,9 +253,9 @@ def read_id(table: Table, row: int | str, value: Any, what: str = "clip") -> str
     """An id as text, which json may hold as a number; None and a problem where it is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, str) and value.strip():
+    if isinstance(value, str) and value.strip() and not half_character(value):
         return value
-    missing = value is None or isinstance(value, str)
+    missing = value is None or (isinstance(value, str) and not value.strip())
     table.blame(row, f"the {what} is missing" if missing else f"the {what} {shown(str(value))} is no id")
     return None
 

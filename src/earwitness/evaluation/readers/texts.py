@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earwitness.corpora.csv_reader import shown
+from earwitness.corpora.csv_reader import half_character, shown
 from earwitness.corpora.records_reader import is_given
 from earwitness.corpora.tables import caption_id
 from earwitness.evaluation.readers.tables import (
@@ -189,7 +189,9 @@ def _texts(table: Table, row: int | str, clip: str, value: Any) -> list[str]:
     for entry in value if isinstance(value, list) else [value]:
         if isinstance(entry, dict):
             entry = entry.get("caption")
-        if isinstance(entry, str):
+        if isinstance(entry, str) and half_character(entry):
+            table.blame(row, f"the caption {shown(entry)} of {shown(clip)} holds half a character (\\ud800 to \\udfff)")
+        elif isinstance(entry, str):
             texts.append(entry)
         elif is_given(entry) or isinstance(value, list):
             table.blame(row, f"the caption {shown(str(entry))} of {shown(clip)} is not text")

@@ -74,7 +74,7 @@ class Mini:
         expected = {"schema": SCHEMA, "made_by": MADE_BY, "settings": self._settings()}
         require_match(root / ANNOTATIONS, annotations["provenance"], expected)
         clips = [clip for split in splits for clip in _listed(root, split)]
-        return Listing(clips, _phrases(annotations["clips"]))
+        return Listing(clips, _phrases(annotations["clips"]), whole_ids=True)
 
     def tables(self, root: Path) -> list[Path]:
         """The annotations and the caption tables that are there."""
