@@ -304,6 +304,12 @@ def test_more_than_two_channels(tmp_path, channels):
     assert refusal(write(tmp_path / "a.m4a", tone(channels=channels))).startswith(f"has {channels} channels")
 
 
+def test_eight_channels_are_refused_before_they_are_read(tmp_path):
+    """PyAV 18.1 counts nine of them, and reads what lies behind the eighth."""
+    path = replaced(write(tmp_path / "a.m4a"), b"\x13\x88\x56\xe5", b"\x13\xb8\x56\xe5")  # channels in AAC's header
+    assert refusal(path).startswith("has 8 channels")
+
+
 def test_no_sound_track(tmp_path):
     assert refusal(write_video(tmp_path / "a.mp4", with_sound=False)) == "has no audio track"
 

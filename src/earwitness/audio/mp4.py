@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # PyAV releases and takes the interpreter lock for every packet: threads that decode at the same time reach half the
 # speed of one after the other.
 _DECODING = threading.Lock()
+PLANES = 8  # channels from which on PyAV may read behind the last one
 
 
 class _Block(NamedTuple):
@@ -130,6 +131,8 @@ def _blocks(
                 shape = shape or (frame.sample_rate, frame.layout.nb_channels)
                 if shape != (frame.sample_rate, frame.layout.nb_channels):
                     raise AudioError(path, "changes its sample rate or its channels midway; convert it")
+                if shape[1] >= PLANES:
+                    raise AudioError(path, f"has {shape[1]} channels; only mono and stereo are supported")
                 for part in resampler.resample(frame):
                     if held is not None:
                         yield held
