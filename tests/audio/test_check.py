@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from earwitness.audio.check import BLOCK, BUFFER, MP3_SLACK, AudioFacts, inspect
-from earwitness.audio.decode import AudioError
+from earwitness.audio.check import AudioFacts, inspect
+from earwitness.audio.decode import AudioError, load
+from earwitness.audio.mp3 import SLACK
+from earwitness.audio.sound import BLOCK, BUFFER
 from earwitness.files import sha256
 from tests.places import shared
 
@@ -151,7 +153,7 @@ def test_mp3_that_promises_more_frames(tmp_path):
     place = data.find(b"Xing") if b"Xing" in data else data.find(b"Info")
     data[place + 4 : place + 12] = struct.pack(">II", 1, 10 * RATE // 576)  # frames only, no bytes
     path.write_bytes(data)
-    assert f"of {10 * RATE // 576 * 576 - MP3_SLACK} samples" in refusal(path)
+    assert f"of {10 * RATE // 576 * 576 - SLACK} samples" in refusal(path)
 
 
 def wav_with_sizes(path, riff, data_size):
@@ -251,6 +253,168 @@ def test_unknown_extension(tmp_path, name):
     write(tmp_path / name, format="WAV")
     reason = refusal(tmp_path / name)
     assert "extension" in reason and ".wav, .flac, .ogg, .oga, .opus, .mp3, .m4a, .mp4" in reason
+
+
+def joined(path, *parts):
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".opus"])
+@pytest.mark.parametrize("second", [1.0, 0.4], ids=["the same", "shorter"])
+def test_joined_recordings_are_refused(tmp_path, suffix, second):
+    """Of `cat a b` libraries read the first only."""
+    options = {"format": "OGG", "subtype": "OPUS"} if suffix == ".opus" else {}
+    rate = 48000 if options else RATE
+    for name, seconds in (("a", 1.0), ("b", second)):
+        soundfile.write(tmp_path / f"{name}{suffix}", noise(seconds), rate, **options)
+    first, other = ((tmp_path / f"{name}{suffix}").read_bytes() for name in "ab")
+    assert inspect(tmp_path / f"a{suffix}").frames == RATE
+    reason = refusal(joined(tmp_path / f"ab{suffix}", first, other))
+    assert "second recording" in reason and f"byte {len(first)} " in reason
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
+@pytest.mark.parametrize(
+    "between", [b"", b"TAG" + bytes(125), b"ID3\x04\0\0\0\0\x01\x00" + bytes(128), b"APETAGEX" + bytes(9000)]
+)
+def test_joined_mp3_with_tags(tmp_path, rate, between):
+    soundfile.write(tmp_path / "a.mp3", noise(channels=2), rate)
+    data = (tmp_path / "a.mp3").read_bytes()
+    assert inspect(joined(tmp_path / "b.mp3", data, between)).frames == RATE
+    assert f"byte {len(data + between)} " in refusal(joined(tmp_path / "ab.mp3", data, between, data))
+
+
+def test_joined_mp3_of_which_only_the_number_of_frames_is_declared(tmp_path):
+    data = bytearray(write(tmp_path / "a.mp3").read_bytes())
+    place = data.find(b"Xing") if b"Xing" in data else data.find(b"Info")
+    frames = data[place + 8 : place + 12]
+    data[place + 4 : place + 12] = struct.pack(">I", 1) + frames
+    assert inspect(joined(tmp_path / "b.mp3", data)).frames > RATE - SLACK
+    assert f"byte {len(data)} " in refusal(joined(tmp_path / "ab.mp3", data, data))
+
+
+def without_header(path, mode, times=1):
+    """A loud recording that ends quietly, without the frame that holds the header, so many times."""
+    samples = noise(4)
+    samples[RATE:] /= 1e4
+    data = write(path, samples, bitrate_mode=mode, compression_level=0.5).read_bytes()
+    return joined(path, data[data.find(data[:2], 192) :] * times)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_mp3_without_a_header_is_read_whole_or_refused(tmp_path, times):
+    """libsndfile takes the size of its first frame for that of all."""
+    frames = inspect(without_header(tmp_path / "a.mp3", "CONSTANT", times)).frames
+    assert times * 4 * RATE <= frames < times * 4.2 * RATE
+    reason = refusal(without_header(tmp_path / "b.mp3", "VARIABLE", times))
+    assert times * 4 * RATE - SLACK <= int(reason.split(" of ")[1].split()[0]) < times * 4.2 * RATE
+    assert "convert it" in reason
+
+
+def test_joined_flac_found_across_two_blocks(tmp_path):
+    data = write(tmp_path / "a.flac").read_bytes()
+    assert data[4] == 0  # more metadata follow the first block
+    filler = BUFFER - 5 - len(data) - 4
+    padded = data[:42] + b"\x01" + filler.to_bytes(3, "big") + bytes(filler) + data[42:]
+    assert inspect(joined(tmp_path / "b.flac", padded)).frames == RATE
+    assert f"byte {BUFFER - 5} " in refusal(joined(tmp_path / "ab.flac", padded, data))
+
+
+@pytest.mark.parametrize("declared", [0.5, 0.01])
+def test_wav_with_more_samples_than_its_header_says(tmp_path, declared):
+    size = round(declared * 2 * RATE)
+    reason = refusal(wav_with_sizes(tmp_path / "a.wav", 2 * RATE + 36, size))
+    assert f" {size} bytes" in reason and f" {2 * RATE - size} more" in reason and "-ignore_length" in reason
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"LIST" + struct.pack("<I", 9000) + bytes(range(250)) * 36,
+        b"odd " + struct.pack("<I", 9001) + b"x" * 9001,  # not filled up to an even length
+        b"ID3\x04\0\0\0\0\x20\x00" + b"x" * 9000,
+        bytes(100_000),
+        b"x" * 200,
+    ],
+    ids=["chunk", "odd chunk", "tag", "zeros", "a little"],
+)
+@pytest.mark.parametrize("odd", [False, True])
+def test_what_may_stand_behind_the_samples_of_a_wav(tmp_path, behind, odd):
+    data = write(tmp_path / "a.wav", noise()[: RATE - odd], subtype="PCM_U8").read_bytes()
+    assert inspect(joined(tmp_path / "b.wav", data, behind)).frames == RATE - odd
+
+
+def wav_of(path, tag, bits=16, extra=b""):
+    """A wav that says it has such a coding."""
+    form = struct.pack("<HHIIHH", tag, 1, RATE, 2 * RATE, 2, bits) + extra
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", 8000) + b"\x55" * 8000
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return path
+
+
+EXTENDED = struct.pack("<HHI", 22, 16, 4)
+
+
+@pytest.mark.parametrize(
+    ("tag", "bits", "extra", "named"),
+    [
+        (0x2000, 16, b"", "AC-3"),
+        (0x20, 4, b"", "Yamaha ADPCM"),
+        (0x45, 4, b"", "G.726 ADPCM"),
+        (0x1234, 16, b"", "0x1234"),
+        (1, 64, b"", "PCM of 64 bits"),
+        (0xFFFE, 16, EXTENDED + bytes.fromhex("0020000000001000800000aa00389b71"), "AC-3"),
+        (0xFFFE, 16, EXTENDED + bytes(range(16)), bytes(range(16)).hex()),
+    ],
+)
+def test_a_coding_that_is_not_read_is_named(tmp_path, tag, bits, extra, named):
+    reason = refusal(wav_of(tmp_path / "a.wav", tag, bits, extra))
+    assert named in reason and "damaged" not in reason and str(tmp_path / "a-converted.wav") in reason
+
+
+@pytest.mark.parametrize("content", [b"hello " * 500, bytes(3000), b"\x01\x02\x03" * 1000])
+def test_an_mp3_with_other_contents_exists(tmp_path, content):
+    (tmp_path / "a.mp3").write_bytes(content)
+    reason = refusal(tmp_path / "a.mp3")
+    assert "not audio" in reason and "exist" not in reason
+
+
+@pytest.mark.parametrize("subtype", sorted({*soundfile.available_subtypes("WAV")} - {"MPEG_LAYER_III"}))  # not written
+def test_what_the_check_reads_is_what_extraction_reads(tmp_path, subtype):
+    path = write(tmp_path / "a.wav", noise(4), subtype=subtype)
+    assert inspect(path).frames == len(load(path, None)) >= 4 * RATE
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("value", [3e37, -3e38, 1e10])
+def test_samples_that_no_feature_can_take(tmp_path, value, channels):
+    samples = noise(channels=channels)
+    samples[700, -1] = value
+    reason = refusal(write(tmp_path / "a.wav", samples, subtype="FLOAT"))
+    assert f"{abs(value):.3g}" in reason and "sample 700, at 0.032 s" in reason
+
+
+@pytest.mark.parametrize("rate", [1, 500, 2_000_000_000])
+def test_rates_that_no_recording_has(tmp_path, rate):
+    data = bytearray(write(tmp_path / "a.wav").read_bytes())
+    data[24:28] = struct.pack("<I", rate)
+    assert f" {rate} Hz" in refusal(joined(tmp_path / "a.wav", data))
+
+
+@pytest.mark.parametrize(("suffix", "balance"), [(".wav", -1), (".flac", -1), (".mp3", -1), (".wav", -0.9995)])
+def test_channels_that_cancel_each_other_out(tmp_path, suffix, balance):
+    samples = noise(4)
+    facts = inspect(write(tmp_path / f"a{suffix}", np.hstack([samples, balance * samples])))
+    assert facts.antiphase and not facts.silent
+
+
+def test_channels_that_do_not_cancel_each_other_out(tmp_path):
+    samples = noise(4)
+    later = np.hstack([samples, -samples])
+    later[-100:, 1] = 0
+    for number, stereo in enumerate([later, np.hstack([samples, -0.9 * samples]), np.zeros((RATE, 2)), samples]):
+        assert not inspect(write(tmp_path / f"{number}.wav", stereo)).antiphase
 
 
 def test_real_recordings_are_whole():

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from earwitness.audio.check import inspect
-from earwitness.audio.decode import AudioError, load
+from earwitness.audio.decode import AudioError, load, open_recording
+from earwitness.audio.sound import BLOCK, mix
 
 RATE = 22050
 
@@ -53,6 +54,27 @@ def test_resamples(tmp_path, rate):
 def test_the_rate_of_the_file_is_kept(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype="FLOAT")
     np.testing.assert_array_equal(load(tmp_path / "a.wav", RATE), load(tmp_path / "a.wav", None))
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_reads_in_blocks_what_it_reads_whole(tmp_path, suffix):
+    """The check reads in blocks; an mp3 decoder that is made to seek between them gives other samples."""
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (8 * RATE, 2))
+    soundfile.write(tmp_path / f"a{suffix}", noise, RATE)
+    with open_recording(tmp_path / f"a{suffix}") as sound:
+        first, whole = sound.read(1000), sound.read()
+        assert len(sound.read()) == len(sound.read(5)) == 0
+    with open_recording(tmp_path / f"a{suffix}") as sound:
+        blocks = list(sound.blocks())
+    assert [len(block) for block in blocks] == [BLOCK, BLOCK, 8 * RATE - 2 * BLOCK]
+    np.testing.assert_array_equal(np.concatenate(blocks), np.concatenate([first, whole]))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_the_mix_is_the_mean_to_the_bit(channels):
+    block = np.random.default_rng(0).standard_normal((1000, channels)).astype(np.float32)
+    block[:10], block[10:20] = -0.0, np.float32(1e-45)
+    assert mix(block).tobytes() == (block.mean(axis=1) if channels > 1 else block[:, 0]).tobytes()
 
 
 def test_odd_names(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earwitness.audio.decode import load
 from earwitness.corpora import stage
 from earwitness.corpora.dataset import Dataset
 from earwitness.corpora.layouts.audiogrounding import AudioGroundingOptions
@@ -139,6 +140,29 @@ def test_report(root, tmp_path, capfd):
     said = capfd.readouterr()
     assert said.out == "" and "Checking audio" in said.err
     assert table(report) in said.err
+
+
+def test_channels_that_cancel_each_other_out_are_counted(root, tmp_path):
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, RATE)
+    soundfile.write(root / "development" / "b.wav", np.stack([sound, -sound], 1), RATE)
+    report = run(root, tmp_path / "out")
+    assert (report["antiphase"], report["silent"]) == (["development/b.wav"], [])
+    assert "cancel each other out: 1" in table(report)
+    assert "cancel" not in table(report | {"antiphase": []}) and table(
+        {k: report[k] for k in report if k != "antiphase"}
+    )
+
+
+def test_what_only_extraction_would_find_is_left_out_and_counted(root, tmp_path):
+    """Recordings whose features would not be finite, or that are read in part; and codings that both read."""
+    write(root / "development" / "b.wav", value=3e37)
+    path = root / "evaluation" / "d.wav"
+    path.write_bytes(2 * path.read_bytes())
+    soundfile.write(root / "evaluation" / "e.wav", np.zeros(RATE), RATE, subtype="GSM610")
+    report = run(root, tmp_path / "out", on_bad_audio="skip")
+    assert [entry["clip_id"] for entry in report["refused"]] == ["development/b.wav", "evaluation/d.wav"]
+    read = read_table(tmp_path / "out" / "clips.csv", CLIPS).set_index("clip_id")["seconds"]["evaluation/e.wav"]
+    assert len(load(root / "evaluation" / "e.wav", None)) / RATE == read
 
 
 @pytest.mark.parametrize(("seconds", "short"), [(1023 / 44100, True), (1024 / 44100, False)])

@@ -1,14 +1,16 @@
 """Log-mel frames of clips that are shorter, longer or much shorter than their feature's length."""
 
 import math
+import warnings
 
 import librosa
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from earwitness.audio.check import LOUDEST
 from earwitness.audio.decode import load
-from earwitness.extractors.logmel import LogMelOptions
+from earwitness.extractors.logmel import LogMelOptions, empty_bands
 from earwitness.extractors.logmel.spectrogram import LogMel
 from earwitness.files import require_match
 from tests.places import shared
@@ -71,6 +73,35 @@ def test_a_longer_clip_is_cut():
 def test_one_hop_more_than_the_length_is_not_too_long(seconds, answer):
     assert extractor().too_long(seconds) is answer
     assert not extractor(seconds=None).too_long(seconds)
+
+
+@pytest.mark.parametrize(
+    ("changes", "numbers"),
+    [
+        ({"n_fft": 512, "mels": 128}, ("15 of 128", "(band 3, 6, 9,", "86.1 Hz", "n_fft to 1024 or mels to 81")),
+        ({"n_fft": 16, "mels": 4}, ("1 of 4", "(band 1)", "2756.2 Hz")),
+        ({"sample_rate": 8000, "fmin": 0, "fmax": 4000, "n_fft": 128, "mels": 100}, (" of 100", "62.5 Hz")),
+    ],
+)
+def test_bands_without_an_fft_bin_are_refused(changes, numbers):
+    with pytest.raises(ValidationError) as caught:
+        LogMelOptions(extractor="logmel", **changes)
+    assert all(number in str(caught.value) for number in numbers)
+
+
+@pytest.mark.parametrize("mels", [10, 40, 80, 128, 199])
+@pytest.mark.parametrize(("rate", "n_fft"), [(8000, 256), (16000, 400), (32000, 128), (44100, 1024)])
+@pytest.mark.parametrize("fmin", [0.0, 20.0, 125.0])
+def test_bands_without_an_fft_bin_are_those_that_librosa_leaves_empty(rate, n_fft, mels, fmin):
+    with warnings.catch_warnings(action="ignore"):
+        filters = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=mels, fmin=fmin, fmax=4000)
+    assert empty_bands(rate, n_fft, mels, fmin, 4000) == np.flatnonzero(filters.max(axis=1) == 0).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"n_fft": 1 << 14, "seconds": 2.0}, {"log": "natural", "offset": 1e-37}])
+def test_what_the_check_of_recordings_lets_pass_gives_finite_frames(options):
+    loudest = np.full(RATE, LOUDEST, np.float32) * np.cos(np.arange(RATE)).round()
+    assert np.isfinite(extractor(**options)(loudest.astype(np.float32))).all()
 
 
 def test_without_a_length_clips_keep_their_own():

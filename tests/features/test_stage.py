@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from earwitness.corpora.tables import CLIPS, write_table
-from earwitness.errors import CorpusError
+from earwitness.errors import CorpusError, EarwitnessError
 from earwitness.extractors.logmel import LogMelOptions
 from earwitness.features import stage, workers
 from earwitness.features.stage import extract
@@ -154,6 +154,18 @@ def test_an_audio_file_that_cannot_be_read_leaves_no_feature_file(corpus):
     (corpus / "3.wav").unlink()
     with pytest.raises(CorpusError, match=r"went away after(.|\n)*3\.wav"):
         run(corpus, options())
+    assert not (corpus / "out" / "development.h5").exists()
+
+
+def test_a_recording_whose_features_are_not_finite_leaves_no_feature_file(corpus):
+    """The check of the corpus refuses such a recording; this one came past it."""
+    table = pd.read_csv(corpus / "clips.csv")
+    for number in (1, 3):
+        soundfile.write(corpus / f"{number}.wav", np.full(round(SECONDS[number] * RATE), 3e37), RATE, subtype="FLOAT")
+        table.loc[number, "sha256"] = sha256(corpus / f"{number}.wav")
+    write_table(corpus / "clips.csv", table)
+    with pytest.raises(EarwitnessError, match=r"2 of 7 clips(.|\n)*development/1 (.|\n)*development/3 "):
+        run(corpus, options(clips_per_shard=10))
     assert not (corpus / "out" / "development.h5").exists()
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 
@@ -97,6 +98,34 @@ def test_files_that_go_together_agree_in_what_made_them(tmp_path):
     with pytest.raises(MismatchError, match=r"other\.h5.*inputs\.weights.*'456'.*'123'"):
         FeatureStore(other.path, one.front_end)
     assert store("far.h5", made_by="external", inputs={"audio": "abc", "train": "789"}).front_end["inputs"] == {}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_values_that_are_not_finite_are_not_written(tmp_path, value, dtype):
+    clips = {"a": np.ones((2, 2)), "b": np.array([[1, value]]), "c": np.ones((1, 2)), "d": np.full((3, 2), value)}
+    with pytest.raises(EarwitnessError, match=r"2 of 4 clips(.|\n)*- b holds(.|\n)*- d holds") as caught:
+        write(tmp_path / "f.h5", clips.items(), 2, MADE, dtype=dtype)
+    assert "- a" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_all_clips_beyond_half_precision_are_named(tmp_path):
+    clips = {"a": np.full((1, 2), 7e4), "b": np.ones((1, 2)), "c": np.full((1, 2), -9e4)}
+    with pytest.raises(EarwitnessError, match=r"- a holds 70000, .*65504(.|\n)*- c holds 90000, "):
+        write(tmp_path / "f.h5", clips.items(), 2, MADE, dtype="float16")
+
+
+@pytest.mark.parametrize("read", [lambda store: store["b"], lambda store: store.batch(["a", "c"])])
+def test_values_that_are_not_finite_are_not_read(tmp_path, read):
+    """Of a file that something else made; all clips with such values are named, whichever is read."""
+    clips = {"a": np.ones((2, 2)), "b": np.ones((1, 2)), "c": np.ones((3, 2))}
+    write(tmp_path / "f.h5", clips.items(), 2, MADE)
+    with h5py.File(tmp_path / "f.h5", "a") as file:
+        file["frames"][2, 1], file["frames"][4, 0] = np.nan, np.inf
+    with FeatureStore(tmp_path / "f.h5") as store:
+        assert store["a"].tolist() == [[1, 1], [1, 1]]
+        with pytest.raises(EarwitnessError, match=r"f\.h5 .* 2 of 3 clips:\n  - b\n  - c\n"):
+            read(store)
 
 
 def test_an_unknown_clip_is_named(path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from earwitness.errors import MismatchError
+from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.text import word2vec
 
 SMALL = {"word2vec": {"size": 8, "passes": 3}}
@@ -46,6 +46,24 @@ def test_vectors_stand_in_the_vocabulary_order(trained):
 def test_training_moves_the_vectors(trained):
     (few, vocabulary), (many, _) = trained("a", sample=1.0), trained("b", sample=1.0, passes=200)
     assert not np.allclose(word2vec.read(few, vocabulary), word2vec.read(many, vocabulary), atol=1e-3)
+
+
+def test_vectors_that_are_not_finite_are_refused(trained):
+    path, vocabulary = trained("a")
+    content = bytearray(path.read_bytes())
+    token = vocabulary.tokens[3]
+    at = content.index(f"{token} ".encode(), 5) + len(token) + 1
+    content[at : at + 4] = np.float32(np.nan).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(MismatchError, match=rf"a has vectors .*\n  - {token}\n"):
+        word2vec.read(path, vocabulary)
+
+
+def test_training_that_diverges_writes_no_vectors(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("gensim.models.Word2Vec.train", lambda model, *_, **__: model.wv.vectors.__setitem__(3, np.nan))
+    with pytest.raises(EarwitnessError, match=r"diverged.*\n  - \S+\n.*learning_rate"):
+        trained("a")
+    assert not list(tmp_path.iterdir())
 
 
 def test_vectors_of_another_vocabulary_are_refused(trained, make):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,20 @@ from typing import BinaryIO
 
 import numpy as np
 
+from earwitness.audio.boxes import check_boxes
 from earwitness.audio.decode import open_recording
 from earwitness.audio.formats import FORMATS
-from earwitness.audio.mp4 import check_boxes
-from earwitness.audio.sound import MISSING, AudioError, Sound, unreadable
+from earwitness.audio.mp3 import after_id3, check_frames
+from earwitness.audio.sound import BUFFER, MISSING, AudioError, Sound, conversion, mix, second_recording, unreadable
+from earwitness.audio.wav import check_chunks
 
 MAX_CHANNELS = 2
-BLOCK = 1 << 16  # samples decoded at a time
-BUFFER = 1 << 18  # bytes read at a time: all of a short clip, as every system call makes other threads wait
-STREAMED = 0x7FFFF000  # sox, ffmpeg and others write this or more where they do not know a wav's length in advance
+RATES = (1000, 1_000_000)  # Hz; others are damage, and resampling from them would make nothing or fill the memory
+LOUDEST = 2.0**32  # full scale is 1; more than 32-bit numbers give that were never scaled
 OGG_TAIL = 1 << 17  # bytes: two pages of the maximum size
-MP3_SLACK = 8192  # samples of encoder delay and padding that a decoder drops
+CANCELLED = 1e-3  # of the channels' level, that is -60 dB: an average below it is silence beside them
+# Where a second stream begins inside a file, by format.
+_STREAMS = {"Ogg": re.compile(rb"OggS\0\x02"), "FLAC": re.compile(rb"fLaC[\0\x80]\0\0\x22")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,15 @@ class AudioFacts:
     frames: int
     sha256: str
     silent: bool  # every sample is exactly 0
+    antiphase: bool = False  # the two channels cancel each other out: their average is silence
 
 
 def inspect(path: str | os.PathLike) -> AudioFacts:
     """Decode a recording once, in blocks, and return its properties.
 
-    Raises AudioError when the file is missing, empty, truncated or damaged, when it has more than two channels or
-    samples that are not finite, and when its extension is unknown or belongs to another format.
+    Raises AudioError when the file is missing, empty, truncated, damaged or several files joined, when it has more than
+    two channels or samples that are not finite or beyond ``LOUDEST``, and when its extension is unknown or belongs to
+    another format. What passes is read by ``decode.load`` in the same way, and gives finite features.
     """
     path = Path(path)
     try:
@@ -57,24 +62,23 @@ def inspect(path: str | os.PathLike) -> AudioFacts:
             if (found := contents(file)) not in (claimed, None):
                 raise AudioError(path, f"is named {path.suffix}, but its contents are {found}; rename or convert it")
             declared = _DECLARED[claimed](path, file, size)
-            file.seek(0)
-            # What a buffered `open` gives has `readinto`, which its declared type lacks.
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            digest = _digest(path, file, claimed)
     except OSError as error:
         raise AudioError(path, unreadable(error)) from error
     with open_recording(path) as sound:
         rate, channels = sound.sample_rate, sound.channels
         if channels > MAX_CHANNELS:
             raise AudioError(path, f"has {channels} channels; only mono and stereo are supported")
-        if rate <= 0:
+        if not RATES[0] <= rate <= RATES[1]:
             raise AudioError(path, f"has a sample rate of {rate} Hz")
-        frames, silent = _decode(path, sound)
+        frames, silent, antiphase = _decode(path, sound)
     if not frames:
         hint = " (a wav that was streamed or never finished has length 0 in its header; convert it)"
         raise AudioError(path, "is empty: it has a header but no samples" + (hint if claimed == "WAV" else ""))
     if frames < declared:
-        raise AudioError(path, f"is truncated: it has {frames} of {declared} samples")
-    return AudioFacts(frames / rate, rate, channels, frames, digest, silent)
+        hint = f"; if it plays to its end, convert it (`{conversion(path)}`)" if claimed == "MP3" else ""
+        raise AudioError(path, f"is truncated: it has {frames} of {declared} samples{hint}")
+    return AudioFacts(frames / rate, rate, channels, frames, digest, silent, antiphase)
 
 
 def _size(path: Path) -> int:
@@ -92,7 +96,7 @@ def _size(path: Path) -> int:
 
 def contents(file: BinaryIO) -> str | None:
     """Format of a file by its first bytes; None when they match none."""
-    file.seek(_after_id3(file))
+    file.seek(after_id3(file))
     head = file.read(16)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] == b"WAVE":
         return "WAV"
@@ -120,57 +124,55 @@ _MAGIC = (
 )
 
 
-def _after_id3(file: BinaryIO) -> int:
-    """Offset of the contents after an ID3v2 tag; 0 without one."""
+def _digest(path: Path, file: BinaryIO, claimed: str) -> str:
+    """The file's sha256; AudioError when a second stream begins in it, of which libsndfile would read nothing."""
+    digest, begins = hashlib.sha256(), _STREAMS.get(claimed)
+    start = _first_stream(file) if begins else 0
     file.seek(0)
-    head = file.read(10)
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    size = sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return 10 + size + (10 if head[5] & 0x10 else 0)  # the flag means a footer of the header's length
+    place, before = 0, b""
+    while block := file.read(BUFFER):
+        digest.update(block)
+        if begins:
+            # What stands across two blocks is found as well.
+            for part, offset in ((before[-16:] + block[:16], place - len(before[-16:])), (block, place)):
+                if (found := begins.search(part, max(0, start - offset))) is not None:
+                    raise second_recording(path, offset + found.start())
+            before = block
+        place += len(block)
+    return digest.hexdigest()
 
 
-def _decode(path: Path, sound: Sound) -> tuple[int, bool]:
-    """Number of frames and whether all are exactly 0."""
-    frames, silent, size = 0, True, BLOCK
-    while size == BLOCK:  # a shorter block is the last
-        block = sound.read(BLOCK)
-        size = len(block)
-        finite = np.isfinite(block)
-        if not finite.all():
-            first = frames + int(np.argmin(finite.all(axis=1)))
-            place = f"sample {first}, at {first / sound.sample_rate:.3f} s"
-            raise AudioError(path, f"has samples that are NaN or infinite (the first is {place})")
-        frames += size
-        silent = silent and not block.any()
-    return frames, silent
+def _first_stream(file: BinaryIO) -> int:
+    """Offset behind the beginning of the first stream: flac's mark, or Ogg's first pages, one for each track."""
+    place = after_id3(file)
+    file.seek(place)
+    while (page := file.read(27))[:4] == b"OggS" and len(page) == 27 and page[5] & 2:
+        place += 27 + page[26] + sum(file.read(page[26]))
+        file.seek(place)
+    return place + (page[:4] == b"fLaC")
 
 
-def _declared_by_wav(path: Path, file: BinaryIO, size: int) -> int:
-    """0, as the header declares bytes; AudioError when its data chunk is longer than the file."""
-    file.seek(0)
-    order = ">" if file.read(12)[:4] == b"RIFX" else "<"
-    rf64_size = None  # RF64 has 64-bit sizes in a separate chunk
-    while len(header := file.read(8)) == 8:
-        name, length = header[:4], struct.unpack(order + "I", header[4:])[0]
-        if name == b"ds64" and len(sizes := file.read(16)) == 16:
-            rf64_size = struct.unpack(order + "QQ", sizes)[1]
-            length -= 16
-        if name == b"data":
-            unknown = STREAMED
-            if length == 0xFFFFFFFF and rf64_size is not None:
-                length, unknown = rf64_size, 1 << 63
-            present = size - file.tell()
-            if present < length < unknown:
-                raise AudioError(path, f"is truncated: it has {present} of {length} bytes of samples")
-            return 0
-        file.seek(length + length % 2, os.SEEK_CUR)
-    return 0  # the header is cut: the decoder finds no samples either
+def _decode(path: Path, sound: Sound) -> tuple[int, bool, bool]:
+    """Number of frames, whether all are exactly 0, and whether all of two channels cancel each other out."""
+    frames, silent, cancelled = 0, True, sound.channels == 2
+    for block in sound.blocks():
+        level = max(block.max(), -block.min())
+        if not level <= LOUDEST:  # nor NaN
+            good = np.abs(block).max(axis=1) <= LOUDEST
+            first = frames + int(np.argmin(good))
+            what = f"of {level:.3g}, where full scale is 1" if np.isfinite(level) else "that are NaN or infinite"
+            raise AudioError(
+                path, f"has samples {what} (the first is sample {first}, at {first / sound.sample_rate:.3f} s)"
+            )
+        cancelled = cancelled and np.abs(mix(block)).max() <= CANCELLED * level
+        silent = silent and not level
+        frames += len(block)
+    return frames, silent, bool(cancelled) and not silent
 
 
 def _declared_by_flac(path: Path, file: BinaryIO, size: int) -> int:
     """Samples declared in a flac's header, 0 where it has none. Source: RFC 9639, 8.2."""
-    file.seek(_after_id3(file))
+    file.seek(after_id3(file))
     header = file.read(26)
     return int.from_bytes(header[18:], "big") & (1 << 36) - 1 if len(header) == 26 else 0
 
@@ -190,38 +192,12 @@ def _declared_by_ogg(path: Path, file: BinaryIO, size: int) -> int:
     raise AudioError(path, "is truncated: it does not end with a complete Ogg page")
 
 
-def _declared_by_mp3(path: Path, file: BinaryIO, size: int) -> int:
-    """Samples declared in an mp3's Xing or Info header, less ``MP3_SLACK``; AudioError when bytes are missing."""
-    start = _after_id3(file)
-    file.seek(start)
-    frame = file.read(192)
-    place = _xing_place(frame)
-    if place is None or frame[place : place + 4] not in (b"Xing", b"Info"):
-        return 0
-    flags = int.from_bytes(frame[place + 4 : place + 8], "big")
-    words = [int.from_bytes(frame[place + 8 + 4 * i : place + 12 + 4 * i], "big") for i in range(2)]
-    frames = words.pop(0) if flags & 1 else 0
-    declared = words[0] if flags & 2 else 0
-    if declared > size - start:
-        raise AudioError(path, f"is truncated: it has {size - start} of {declared} bytes of audio")
-    return max(0, frames * (1152 if frame[1] & 0x08 else 576) - MP3_SLACK)  # the bit: MPEG-1 rather than 2 or 2.5
-
-
-def _xing_place(frame: bytes) -> int | None:
-    """Offset of a Xing header in an MPEG layer III frame, after the side information; None for other frames."""
-    if len(frame) < 64 or frame[0] != 0xFF or frame[1] & 0xE6 != 0xE2:
-        return None
-    mono, mpeg1 = frame[3] >> 6 == 3, bool(frame[1] & 0x08)
-    side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
-    return 4 + side + (0 if frame[1] & 0x01 else 2)  # a checksum of two bytes comes first when the bit is 0
-
-
 # By format, from path, open file and size in bytes: the number of samples that must be present, 0 where the container
 # does not declare it. Raises AudioError for a file shorter than declared.
 _DECLARED: dict[str, Callable[[Path, BinaryIO, int], int]] = {
-    "WAV": _declared_by_wav,
+    "WAV": check_chunks,
     "FLAC": _declared_by_flac,
     "Ogg": _declared_by_ogg,
-    "MP3": _declared_by_mp3,
+    "MP3": check_frames,
     "MP4": check_boxes,
 }

@@ -11,9 +11,20 @@ import soxr
 
 from earwitness.audio.formats import FORMATS
 from earwitness.audio.mp4 import Mp4Sound
-from earwitness.audio.sound import AudioError, Sound, unreadable
+from earwitness.audio.sound import AudioError, Sound, conversion, mix, unreadable
+from earwitness.audio.wav import coding
 
 UNKNOWN_FRAMES = 1 << 48  # from here on libsndfile means that the length is unknown, and soundfile cannot read on
+
+
+class _Forwards(soundfile.SoundFile):
+    """Read from beginning to end: with files that can be sought in, soundfile seeks after every block.
+
+    An mp3 decoder then begins anew, with other samples than of one read; and some codings cannot be sought in.
+    """
+
+    def seekable(self) -> bool:
+        return False
 
 
 class SndfileSound(Sound):
@@ -22,31 +33,44 @@ class SndfileSound(Sound):
     def __init__(self, path: str | os.PathLike):
         self._path = path
         try:
-            self._file = soundfile.SoundFile(path)
+            self._file = _Forwards(path)
         except soundfile.SoundFileError as error:
             try:  # libsndfile calls a folder or a missing file a "system error"; Python's open says which it is
                 Path(path).open("rb").close()
             except OSError as reason:
                 raise AudioError(path, unreadable(reason)) from error
-            raise AudioError(path, f"is damaged or not audio ({library_message(error)})") from error
+            raise AudioError(path, _reason(path, error)) from error
         if self._file.frames >= UNKNOWN_FRAMES:
             self._file.close()
             raise AudioError(path, "does not state its length (a streamed flac); encode it again from a file")
+        self._done = 0
         self.sample_rate = self._file.samplerate
         self.channels = self._file.channels
 
     def read(self, frames: int = -1) -> np.ndarray:
         """As ``Sound.read``."""
+        wanted = frames if frames >= 0 else self._file.frames - self._done
         try:
-            return self._file.read(frames, dtype="float32", always_2d=True)
+            samples = self._file.read(wanted, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise AudioError(self._path, f"is truncated or damaged ({library_message(error)})") from error
         except (ValueError, MemoryError) as error:
             raise AudioError(self._path, f"cannot be decoded ({error})") from error
+        self._done += len(samples)
+        return samples
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _reason(path: str | os.PathLike, error: soundfile.SoundFileError) -> str:
+    """Why a file that exists cannot be opened."""
+    if (named := coding(path)) is not None:
+        return f"holds {named}, a coding that is not read; convert it (`{conversion(path, '-c:a', 'pcm_s16le')}`)"
+    message = library_message(error)
+    # What libsndfile says of a file in which it finds no MPEG frame.
+    return f"is damaged or not audio ({'no audio was found in it' if 'does not exist' in message else message})"
 
 
 def open_recording(path: str | os.PathLike) -> Sound:
@@ -67,7 +91,7 @@ def load(path: str | os.PathLike, sample_rate: int | None) -> np.ndarray:
         channels = sound.read()  # [samples, channels]
     if not len(channels):
         raise AudioError(path, "is empty (0 samples)")
-    mono = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
+    mono = mix(channels)
     if sample_rate is not None and sample_rate != rate:
         mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
     return np.ascontiguousarray(mono, dtype=np.float32)

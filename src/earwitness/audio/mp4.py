@@ -1,24 +1,23 @@
 """Decodes m4a and mp4 recordings (AAC, ALAC and whatever else FFmpeg decodes) through PyAV, where it is installed.
 
-The encoder delay before the first sample is dropped where the file's edit list declares it, as nearly all do. The
-padding of the last packet, less than one packet of near silence, is kept: the durations in the file are rounded to
-milliseconds, so cutting there would remove samples of the recording too.
+The encoder delay before the first sample is dropped where the file's edit list declares it, as nearly all do. The sound
+ends where its last packet ends, by whose duration it is exact; or where the edit list ends, if that is earlier by more
+than its rounding, usually to milliseconds. FFmpeg takes that rounding for the end, and then decodes whole packets.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
-import struct
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from fractions import Fraction
 from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from earwitness.audio.sound import AudioError, Sound, unreadable
+from earwitness.audio.boxes import Edit, edit_of
+from earwitness.audio.sound import AudioError, Sound, conversion, local, unreadable
 
 if TYPE_CHECKING:
     from av import AudioStream
@@ -27,12 +26,13 @@ if TYPE_CHECKING:
 # PyAV releases and takes the interpreter lock for every packet: threads that decode at the same time reach half the
 # speed of one after the other.
 _DECODING = threading.Lock()
-_CHECKED = (b"moov", b"mdat", b"moof")  # the boxes with the index and the samples
+PLANES = 8  # channels from which on PyAV may read behind the last one
 
 
 class _Block(NamedTuple):
     samples: np.ndarray  # float32 [samples, channels]
     sample_rate: int  # Hz
+    start: int | None  # by the track's clock
 
 
 class Mp4Sound(Sound):
@@ -43,10 +43,10 @@ class Mp4Sound(Sound):
 
     def __init__(self, path: str | os.PathLike):
         library = _library(path)
-        self._container = _container(library, path)
+        self._container, edit = _container(library, path)
         try:
             stream = _stream(path, self._container)
-            self._blocks = _blocks(library, path, self._container, stream)
+            self._blocks = _blocks(library, path, self._container, stream, edit)
             # Some AAC has twice the rate or channels that its header declares: only the first decoded block shows it.
             with _DECODING:
                 first = next(self._blocks, None)
@@ -74,55 +74,22 @@ class Mp4Sound(Sound):
         self._container.close()
 
 
-def check_boxes(path: Path, file: BinaryIO, size: int) -> int:
-    """0, as no samples are declared; AudioError when an MP4 file ends inside a box or lacks its index.
-
-    A fragmented file that ends between two fragments looks like a complete one. Source: ISO/IEC 14496-12, 4.2.
-    """
-    start, names = 0, set()
-    while start + 8 <= size:
-        file.seek(start)
-        header = file.read(16)
-        length, name = struct.unpack(">I4s", header[:8])
-        if length == 1 and len(header) == 16:
-            length = struct.unpack(">Q", header[8:])[0]  # 64 bits after the name
-        length = length or size - start  # 0: up to the end of the file
-        if length < 8:
-            break
-        if name in _CHECKED and length > size - start:
-            raise AudioError(path, f"is truncated: it has {size - start} of {length} bytes of its {name.decode()}")
-        names.add(name)
-        start += length
-    if b"moov" not in names and names & {b"ftyp", b"mdat"}:
-        raise AudioError(path, "is truncated or was never finished: its index (moov) is missing")
-    return 0
-
-
 def _library(path: str | os.PathLike) -> ModuleType:
     try:
         import av
     except ImportError as error:
-        advice = f"convert it (`{_conversion(path)}`) or install PyAV (`pip install av`)"
+        advice = f"convert it (`{conversion(path)}`) or install PyAV (`pip install av`)"
         raise AudioError(path, f"cannot be read without PyAV, which is not installed: {advice}") from error
     return av
 
 
-def _conversion(path: str | os.PathLike, *options: str) -> str:
-    """The shell command that converts a recording to a wav beside it."""
-    source = _local(path)
-    return shlex.join(["ffmpeg", "-i", source, *options, source.removesuffix(Path(path).suffix) + ".wav"])
-
-
-def _local(path: str | os.PathLike) -> str:
-    """The path so that FFmpeg takes it for one: it reads `rain: a.m4a` as a URL and `-a.m4a` as an option."""
-    return os.fspath(path) if Path(path).is_absolute() else f"./{os.fspath(path)}"
-
-
-def _container(library: ModuleType, path: str | os.PathLike) -> InputContainer:
+def _container(library: ModuleType, path: str | os.PathLike) -> tuple[InputContainer, Edit | None]:
+    """The open file, and its edit list where that is followed here rather than by FFmpeg."""
     try:
-        Path(path).open("rb").close()  # for the operating system's reason, which FFmpeg's messages lack
+        edit = edit_of(path)  # gives the operating system's reason too, which FFmpeg's messages lack
+        options = {} if edit is None else {"ignore_editlist": "1"}
         # With a fixed format, a playlist named like a recording cannot make FFmpeg open other files or URLs.
-        return library.open(_local(path), format="mp4", metadata_errors="ignore")
+        return library.open(local(path), format="mp4", options=options, metadata_errors="ignore"), edit
     except library.FFmpegError as error:
         raise AudioError(path, f"is damaged or not audio ({error.strerror})") from error
     except OSError as error:
@@ -135,7 +102,7 @@ def _stream(path: str | os.PathLike, container: InputContainer) -> AudioStream:
     if not tracks:
         raise AudioError(path, "has no audio track")
     if len(tracks) > 1:
-        advice = f"extract one, for example the first: `{_conversion(path, '-map', '0:a:0')}`"
+        advice = f"extract one, for example the first: `{conversion(path, '-map', '0:a:0')}`"
         raise AudioError(path, f"has {len(tracks)} audio tracks where one is needed; {advice}")
     if tracks[0].codec_context is None:
         raise AudioError(path, "uses a codec that the installed PyAV does not support")
@@ -143,18 +110,41 @@ def _stream(path: str | os.PathLike, container: InputContainer) -> AudioStream:
 
 
 def _blocks(
-    library: ModuleType, path: str | os.PathLike, container: InputContainer, stream: AudioStream
+    library: ModuleType, path: str | os.PathLike, container: InputContainer, stream: AudioStream, edit: Edit | None
 ) -> Iterator[_Block]:
-    """The decoded packets; AudioError where the sample rate or the channels change between them."""
+    """The decoded packets, from the beginning of the sound to its end.
+
+    Raises AudioError where the sample rate or the channels change.
+    """
     resampler = library.AudioResampler(format="fltp")  # planar float32, which AAC is decoded to anyway
-    first = None
+    clock, shape, held = stream.time_base or Fraction(1, stream.rate), None, None
+    end: int | Fraction | None = None  # of the last packet
     try:
-        for frame in container.decode(stream):
-            shape = frame.sample_rate, frame.layout.nb_channels
-            first = first or shape
-            if shape != first:
-                raise AudioError(path, "changes its sample rate or its channels midway; convert it")
-            for part in resampler.resample(frame):
-                yield _Block(part.to_ndarray().T, part.sample_rate)
+        for packet in container.demux(stream):
+            if packet.pts is not None and not packet.is_discard:
+                end = packet.pts + packet.duration if packet.duration else None
+            if edit and edit.end is not None and end is not None and end - edit.end > edit.tick:
+                end = edit.end
+                if packet.pts is not None and packet.pts >= end:
+                    break
+            for frame in packet.decode():
+                shape = shape or (frame.sample_rate, frame.layout.nb_channels)
+                if shape != (frame.sample_rate, frame.layout.nb_channels):
+                    raise AudioError(path, "changes its sample rate or its channels midway; convert it")
+                if shape[1] >= PLANES:
+                    raise AudioError(path, f"has {shape[1]} channels; only mono and stereo are supported")
+                for part in resampler.resample(frame):
+                    if held is not None:
+                        yield held
+                    held = _Block(part.to_ndarray().T, part.sample_rate, frame.pts)
+                    if edit and held.start is not None and held.start < edit.start:
+                        early = round((edit.start - held.start) * clock * held.sample_rate)
+                        rest = held.samples[early:]
+                        held = held._replace(samples=rest, start=edit.start) if len(rest) else None
     except library.FFmpegError as error:
         raise AudioError(path, f"is truncated or damaged ({error.strerror})") from error
+    if held is not None and held.start is not None and end is not None:
+        kept = max(0, round((end - held.start) * clock * held.sample_rate))
+        held = held._replace(samples=held.samples[:kept])
+    if held is not None:
+        yield held

@@ -53,7 +53,7 @@ class Extractor(ABC):
             waveforms: float32 [clips, samples], mono, at ``sample_rate``.
 
         Returns:
-            float32 [clips, frames, dimension].
+            float32 [clips, frames, dimension], all finite: a feature file with other values is refused.
         """
 
     def too_long(self, seconds: float) -> bool:

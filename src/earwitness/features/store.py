@@ -16,10 +16,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.files import atomic, require_match
 
 HALF = float(np.finfo(np.float16).max)
+NOT_FINITE = "NaN or infinite"
+HINT = "The mistake is in what made the features, or in these recordings; without their files they are left out."
 
 
 def write(
@@ -35,8 +37,10 @@ def write(
     """Write (clip_id, frames [n, D]) pairs to a feature file atomically, with one clip in memory at a time.
 
     ``total`` is the number of frames of all clips, where it is known: the array is then contiguous, otherwise it grows
-    by chunks. ``dtype`` is float32, or float16 for half the space; values beyond its range raise EarwitnessError.
+    by chunks. ``dtype`` is float32, or float16 for half the space. Raises EarwitnessError for clips with values that
+    are not finite, or beyond the range of float16.
     """
+    problems = []
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         rows = max(1, (1 << 20) // (4 * dimension))  # chunks of about 1 MB
         growing = {"maxshape": (None, dimension), "chunks": (rows, dimension)} if total is None else {}
@@ -46,9 +50,11 @@ def write(
             start, end = offsets[-1], offsets[-1] + len(values)
             if total is None:
                 frames.resize(end, axis=0)
-            if dtype == "float16" and np.abs(values).max(initial=0) > HALF:
-                largest = f"{path}: {clip_id} holds {np.abs(values).max():g}, float16's largest number is {HALF:g}"
-                raise EarwitnessError(f"{largest}. Set `storage: float32` of the feature.")
+            if not np.isfinite(values).all():
+                problems.append(f"{clip_id} holds values that are {NOT_FINITE}")
+            elif dtype == "float16" and np.abs(values).max(initial=0) > HALF:
+                largest = f"{clip_id} holds {np.abs(values).max():g}, float16's largest number is {HALF:g}"
+                problems.append(f"{largest}: set `storage: float32` of the feature")
             frames[start:end] = values
             offsets.append(end)
             clip_ids.append(clip_id)
@@ -57,6 +63,9 @@ def write(
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
         file.attrs["fill"] = fill
         file.attrs["frames_per_clip"] = frames_per_clip or 0
+        if problems:
+            heading = f"{path} cannot be written with features of {len(problems)} of {len(clip_ids)} clips:"
+            raise EarwitnessError(listed(heading, problems, HINT))
 
 
 class FeatureStore:
@@ -132,10 +141,20 @@ class FeatureStore:
         return frames, lengths
 
     def stored(self, clip_id: str) -> np.ndarray:
-        """The frames of a clip as they are stored, float32 [frames, D], without padding."""
+        """The frames of a clip as they are stored, float32 [frames, D], without padding.
+
+        Raises MismatchError for a clip that the file lacks, and EarwitnessError where values are not finite.
+        """
         if clip_id not in self._rows:
             raise MismatchError(f"{self.path} has no features of the clip {clip_id!r}. Remove the file and run again.")
-        row = self._rows[clip_id]
+        frames = self._frames(self._rows[clip_id])
+        if not np.isfinite(frames).all():
+            bad = [other for other, row in self._rows.items() if not np.isfinite(self._frames(row)).all()]
+            heading = f"{self.path} holds features that are {NOT_FINITE}, of {len(bad)} of {len(self)} clips:"
+            raise EarwitnessError(listed(heading, bad, f"Remove the file and make it again. {HINT}"))
+        return frames
+
+    def _frames(self, row: int) -> np.ndarray:
         # An HDF5 handle must not be shared with a forked process: each opens its own.
         if self._file is None or self._owner != os.getpid():
             self._file, self._owner = self._open(), os.getpid()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from earwitness.errors import MismatchError
+from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.files import atomic
 from earwitness.text.vocabulary import EOS, PAD, SOS, UNK, Vocabulary, frequencies
 
@@ -46,20 +46,31 @@ def train(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, out: Path)
 
     with tqdm(total=options.passes, desc="word2vec", unit="pass", mininterval=1) as bar:
         model.train(wrapped, total_examples=len(wrapped), epochs=options.passes, callbacks=[Progress()])
+    if bad := _not_finite(model.wv):
+        rate = f"Lower `word2vec.learning_rate`, which is {options.learning_rate}."
+        raise EarwitnessError(listed("The training of word vectors diverged; NaN or infinite are those of:", bad, rate))
     with atomic(out) as temporary:
         model.wv.save_word2vec_format(str(temporary), binary=True)
+
+
+def _not_finite(vectors: Any) -> list[str]:
+    """The tokens whose vectors hold NaN or infinity."""
+    good = np.isfinite(vectors.vectors).all(axis=1)
+    return [token for token, fine in zip(vectors.index_to_key, good, strict=True) if not fine]
 
 
 def read(path: Path, vocabulary: Vocabulary) -> np.ndarray:
     """Vectors in the vocabulary's order, float32 [tokens, size]; ``<pad>`` is zero, ``<unk>`` the mean of all vectors.
 
-    Raises MismatchError if a token has no vector.
+    Raises MismatchError if a token has no vector, or one that is not finite.
     """
     from gensim.models import KeyedVectors
 
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=True)
     if missing := [token for token in vocabulary.tokens if token not in vectors and token not in (PAD, UNK)]:
         raise MismatchError(f"{path} lacks vectors of {', '.join(missing[:10])}: it belongs to another vocabulary.")
+    if bad := _not_finite(vectors):
+        raise MismatchError(listed(f"{path} has vectors that are NaN or infinite:", bad, "Remove it and run again."))
     table = np.zeros((len(vocabulary), vectors.vector_size), dtype=np.float32)
     for number, token in enumerate(vocabulary.tokens):
         if token in vectors:

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from earwitness.options import FeatureOptions
+
+
+def empty_bands(sample_rate: int, n_fft: int, mels: int, fmin: float, fmax: float) -> list[int]:
+    """Numbers, from 0, of the bands of librosa's mel filters (Slaney's scale) between whose edges no FFT bin lies."""
+    lowest, highest = _mel(fmin), _mel(fmax)
+    edges = [_hertz(lowest + (highest - lowest) * number / (mels + 1)) for number in range(mels + 2)]
+    spacing = sample_rate / n_fft
+    first = [(math.floor(edge / spacing + 1e-9) + 1) * spacing for edge in edges]  # bin above each edge
+    return [number for number in range(mels) if first[number] > edges[number + 2] - 1e-9 * spacing]
+
+
+def _mel(hertz: float) -> float:
+    """Slaney's mel scale: linear below 1000 Hz, logarithmic above."""
+    return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000) / math.log(6.4)
+
+
+def _hertz(mel: float) -> float:
+    return mel * 200 / 3 if mel < 15 else 1000 * 6.4 ** ((mel - 15) / 27)
 
 
 class LogMelOptions(FeatureOptions):
@@ -38,7 +57,23 @@ class LogMelOptions(FeatureOptions):
             raise ValueError("top_db is a level in decibels and needs log: db")
         if self.frames_per_clip == 0:
             raise ValueError(f"seconds must hold {self.average} frames, which `average` needs; it is {self.seconds}")
+        if empty := empty_bands(self.sample_rate, self.n_fft, self.mels, self.fmin, self.fmax):
+            raise ValueError(self._too_narrow(empty))
         return self
+
+    def _too_narrow(self, empty: list[int]) -> str:
+        """What is wrong with bands that always hold the log of silence, and the nearest sizes without such bands."""
+        rest = (self.sample_rate, self.fmin, self.fmax)
+        fewer = next((n for n in range(self.mels, 0, -1) if not empty_bands(rest[0], self.n_fft, n, *rest[1:])), None)
+        sizes = (self.n_fft << doubled for doubled in range(1, 16))
+        longer = next((n for n in sizes if not empty_bands(rest[0], n, self.mels, *rest[1:])), None)
+        which = ", ".join(str(band + 1) for band in empty[:8]) + (" ..." if len(empty) > 8 else "")
+        apart = f"{rest[0] / self.n_fft:.1f} Hz"
+        better = " or ".join(f"{name} to {size}" for name, size in (("n_fft", longer), ("mels", fewer)) if size)
+        return (
+            f"{len(empty)} of {self.mels} mel bands contain no FFT bin and would always be silent (band {which}): "
+            f"with n_fft {self.n_fft} bins are {apart} apart; set {better or 'fmin and fmax further apart'}"
+        )
 
     @property
     def frames_per_clip(self) -> int | None:
