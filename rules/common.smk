@@ -14,7 +14,7 @@ from earwitness.evaluation.result import refuse_old_results
 from earwitness.files import checkpoint_digests, refuse_unwritable
 from earwitness.metrics.captions import Tools
 from earwitness.options import SPLITS
-from earwitness.tracking.publish import store_uri
+from earwitness.tracking.store import store_uri
 
 
 def plain(function, *arguments):
@@ -67,7 +67,8 @@ def audio_root(wildcards):
 
 
 def experiment(wildcards):
-    """The options of an experiment on its data set."""
+    """The options of an experiment on its data set, where they can work."""
+    plain(CONFIG.refuse_misfits, wildcards.dataset, wildcards.experiment)
     return CONFIG.experiment(wildcards.dataset, wildcards.experiment)
 
 

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.files import atomic, require_match
+from earwitness.files import atomic_hdf5, require_match
 
 HALF = float(np.finfo(np.float16).max)
 NOT_FINITE = "NaN or infinite"
@@ -41,7 +41,7 @@ def write(
     are not finite, or beyond the range of float16.
     """
     problems = []
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         rows = max(1, (1 << 20) // (4 * dimension))  # chunks of about 1 MB
         growing = {"maxshape": (None, dimension), "chunks": (rows, dimension)} if total is None else {}
         frames = file.create_dataset("frames", (total or 0, dimension), dtype, **growing)
