@@ -47,7 +47,7 @@ for kind, entry in KINDS.items():
             checkpoints=lambda w: plain(checkpoint_digests, experiment(w).prediction_checkpoints()),
             kind=kind,
         message:
-            "Predicting with {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
+            "Predicting {params.kind} with {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed} ({log})"
         script:
             "../workflow/scripts/predict.py"
 
@@ -78,7 +78,7 @@ for kind, entry in KINDS.items():
             # A raised time limit computes what was left out.
             minutes=CONFIG.spice.minutes if entry.uses_tools else None,
         message:
-            "Scoring {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
+            "Scoring {params.kind} of {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed} ({log})"
         script:
             "../workflow/scripts/score.py"
 
@@ -98,7 +98,7 @@ rule baselines:
         mem_mb=4000,
         runtime=60,
     message:
-        "Scoring baselines of {wildcards.kind} on {wildcards.dataset}"
+        "Scoring the baselines of {wildcards.kind} on {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/baselines.py"
 
@@ -138,6 +138,6 @@ rule result:
         folders=seed_folders,
         uri=store_uri(CONFIG.tracking.uri),
     message:
-        "Result of {wildcards.experiment} on {wildcards.dataset}"
+        "Result of {wildcards.experiment} on {wildcards.dataset} over its seeds ({log})"
     script:
         "../workflow/scripts/result.py"

@@ -39,6 +39,6 @@ rule comparison:
         experiments=lambda w: CONFIG.experiments_of(w.dataset),
         published=lambda w: sha256(PUBLISHED),
     message:
-        "Comparing the experiments on {wildcards.dataset}"
+        "Comparing the experiments on {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/comparison.py"

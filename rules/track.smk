@@ -14,6 +14,6 @@ rule tracking_store:
     params:
         uri=store_uri(CONFIG.tracking.uri),
     message:
-        "Preparing the MLflow store"
+        "Preparing the MLflow store ({log})"
     script:
         "../workflow/scripts/tracking_store.py"
