@@ -29,7 +29,16 @@ for kind, entry in KINDS.items():
             model=model_of,
             corpus=multiext("results/{dataset}/corpus/", *entry.tables),
         output:
-            [f"{SEED}/{file}" for file in (*entry.files, f"{kind}/{PREDICTION}")],
+            [
+                (
+                    shown(
+                        f"{SEED}/{file}", "predictions", kind, experiment="{experiment}", seed="{seed}", content=file
+                    )
+                    if file in entry.artifacts
+                    else f"{SEED}/{file}"
+                )
+                for file in (*entry.files, f"{kind}/{PREDICTION}")
+            ],
         log:
             f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/predict_{kind}.log",
         benchmark:
@@ -58,7 +67,15 @@ for kind, entry in KINDS.items():
             predictions=multiext(f"{SEED}/", *entry.files),
             corpus=multiext("results/{dataset}/corpus/", *entry.tables),
         output:
-            multiext(f"{SEED}/{kind}/", *SCORE_FILES),
+            shown(
+                f"{SEED}/{kind}/{SCORE_FILES[0]}",
+                "scores",
+                kind,
+                experiment="{experiment}",
+                seed="{seed}",
+                content="scores by clip",
+            ),
+            multiext(f"{SEED}/{kind}/", *SCORE_FILES[1:]),
         log:
             f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/score_{kind}.log",
         benchmark:
@@ -118,7 +135,7 @@ rule result:
         leaks="results/{dataset}/corpus/leaks.json",
         store="results/mlflow-store.json",
     output:
-        result="results/{dataset}/{experiment}/metrics.json",
+        result=shown("results/{dataset}/{experiment}/metrics.json", "result", "results", experiment="{experiment}"),
         tracking="results/{dataset}/{experiment}/tracking.json",
     log:
         "logs/{dataset}/{experiment}/result.log",

@@ -66,7 +66,9 @@ def test_every_job_is_announced_with_its_wildcards_and_its_log():
             assert message and message[1].endswith(" ({log})"), f"{path.name}: {rule[:60]}"
             output = rule.partition("output:")[2].partition("log:")[0].replace("{SEED}", "{dataset}{experiment}{seed}")
             wildcards = set(re.findall(r"(?<!\w){?{(dataset|experiment|seed|split|feature|text)}", output))
-            assert {f"{{wildcards.{name}}}" for name in wildcards} <= set(re.findall(r"{[\w.]+}", message[1])), message[1]
+            assert {f"{{wildcards.{name}}}" for name in wildcards} <= set(re.findall(r"{[\w.]+}", message[1])), message[
+                1
+            ]
 
 
 PROFILE = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
