@@ -111,5 +111,15 @@ def test_the_map_in_the_readme_names_every_room():
     named = {name for cell in re.findall(r"^\| (.+?) \|", text, re.MULTILINE) for name in re.findall(r"`(.+?)`", cell)}
     library = ROOT / "src" / "earwitness"
     rooms = {path.stem for path in library.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    folders = {"rules/", "workflow/scripts/", "config/", "envs/", "profiles/", "tests/", "benchmarks/", "docs/"}
+    folders = {
+        "rules/",
+        "workflow/scripts/",
+        "config/",
+        "envs/",
+        "profiles/",
+        "tests/",
+        "benchmarks/",
+        "docs/",
+        "findings/",
+    }
     assert named == rooms - {"__init__"} | folders | {"src/earwitness/", "Snakefile"}

@@ -57,13 +57,14 @@ def _captions(parser: argparse.ArgumentParser) -> str:
     parser.add_argument("references", type=Path, metavar="REFERENCES", help=what)
     parser.add_argument("--clip-column", metavar="NAME", help="the column of CANDIDATES with the clip")
     parser.add_argument("--caption-column", metavar="NAME", help="the column of CANDIDATES with the caption")
-    parser.add_argument("--reference-clip-column", metavar="NAME", help="the column of REFERENCES with the clip")
+    what = "the column of REFERENCES with the clip, where it is not called as in CANDIDATES"
+    parser.add_argument("--reference-clip-column", metavar="NAME", help=what)
     what = "a column of REFERENCES with captions; may be given several times"
     parser.add_argument("--reference-caption-column", metavar="NAME", action="append", help=what)
     what = "the folder of SPICE's jars (default: auto, $EARWITNESS_SPICE_JARS or resources/spice)"
     parser.add_argument("--spice-jars", metavar="auto|FOLDER|off", help=what)
-    what = "the folder where SPICE caches captions that it parsed (default: no cache)"
-    parser.add_argument("--spice-cache", type=Path, metavar="FOLDER", help=what)
+    what = "where SPICE keeps captions that it parsed, for the next time (default: auto, ~/.cache/earwitness/spice)"
+    parser.add_argument("--spice-cache", metavar="auto|FOLDER|off", help=what)
     what = "time limit of SPICE in minutes (default: 60)"
     parser.add_argument("--spice-minutes", type=_positive, metavar="N", help=what)
     for name, purpose in (("sentence", "sentence embeddings"), ("fluency", "detecting fluency errors")):
@@ -80,8 +81,8 @@ def _retrieval(parser: argparse.ArgumentParser) -> str:
     parser.add_argument("captions", type=Path, metavar="CAPTIONS", nargs="?", default=None, help=what)
     what = "all clips that are relevant to a query, a row for each query and clip; a row without a clip: none is"
     parser.add_argument("--relevant", type=Path, metavar="TABLE", help=what)
-    what = "how items that score alike count: expected, over all their orders (default), or as in the audio-retrieval "
-    parser.add_argument("--ties", choices=("expected", "benchmark"), help=what + "benchmark")
+    what = "how items that score alike count: expected over all their orders, or as in the audio-retrieval benchmark "
+    parser.add_argument("--ties", choices=("expected", "benchmark"), help=what + "(default: expected)")
     what = "all clips that could be retrieved: a table, or a .txt with one per line; names the columns of a matrix"
     parser.add_argument("--clips", type=Path, metavar="TABLE", help=what)
     return "ignore captions that are not scored"
@@ -112,6 +113,8 @@ def _grounding(parser: argparse.ArgumentParser) -> str:
     what = "tolerance of offsets as a share of the reference's length (default: 0.2)"
     parser.add_argument("--offset-share", type=_share, metavar="SHARE", help=what)
     parser.add_argument("--segment", type=_positive, metavar="SECONDS", help="length of segments (default: 1.0)")
+    what = "0.3 s is three segments of 0.1 s (decimal), or a little more, as in sed_eval: for published figures"
+    parser.add_argument("--grid", choices=("decimal", "sed_eval"), help=f"{what} (default: decimal)")
     return "ignore pairs without frame scores"
 
 

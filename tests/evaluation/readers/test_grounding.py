@@ -273,7 +273,7 @@ def test_a_subset_of_the_phrases(score, scored, write, tmp_path):
         (DETECTED, REFERENCES, ["--subset"], ["p.csv is an event list", "--subset"]),
         (DETECTED + "z,0,x\n", REFERENCES, [], ["p.csv, row 5: the offset 'x'"]),
         (DETECTED + "z,,x\n", REFERENCES, [], ["p.csv, row 5: the onset ''", "p.csv, row 5: the offset 'x'"]),
-        (DETECTED + "a.wav#1.1,-1,1\n", REFERENCES, [], ["detected", "'a.wav#1.1'", "-1 to 1 s"]),
+        (DETECTED + "a.wav#1.1,-1,1\n", REFERENCES, [], ["p.csv, row 5: ", "'a.wav#1.1'", "-1 to 1 s"]),
         (DETECTED, REFERENCES.replace("onset", "when"), [], ["r.csv: no column", "onsets", "'when'"]),
         (
             "filename,onset,offset,event_label\na,0,1,dog\nb,0,1,cat\n",
@@ -386,9 +386,66 @@ def test_classes_are_scored_by_file(scored, score, write, tmp_path):
     assert "mean over classes" in found["metrics"]["event_f1_macro"]["ci95_reason"]
     assert "ci95_reason" not in found["metrics"]["segment_f1"]
     settings = {"match": "exact", "classes": True, "time_resolution": 1, "t_collar": 0.2, "percentage_of_length": 0.2}
+    settings["grid"] = "decimal"
     assert found["provenance"]["settings"] == settings
     out = score("grounding", *arguments)[1]
     assert ["cat", "0.000", "1.000", "0.000", "1.000"] in [line.split() for line in out.splitlines()]
+
+
+def test_rows_without_times_are_no_class(scored, write):
+    silent = "k4.wav\tnan\tnan\tnan\nk5.wav\t\t\tcat\n"
+    events = [write("p.tsv", FOUND), write("r.tsv", CLASSES.replace("cat", "dog") + silent)]
+    found = scored("grounding", *events, "--classes")
+    assert (found["counts"]["files"], found["counts"]["classes"]) == (4, 1) and list(found["classes"]) == ["dog"]
+    assert values(found, "event_f1_macro") == [1]
+
+
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_segments_and_collars_are_compared_in_decimals(scored, write, classes):
+    """In binary 0.3 s is less than three segments of 0.1 s, and 4.3 s more than 0.2 s from 4.1 s."""
+    header = "filename,onset,offset,event_label\n"
+    references = write("r.csv", f"{header}a,0.3,0.6,dog\nb,4.1,4.6,dog\n")
+    detected = write("p.csv", f"{header}a,0.6,0.9,dog\nb,4.3,4.6,dog\n")
+    arguments = ["grounding", detected, references, *classes, "--segment", 0.1]
+    found, theirs = scored(*arguments), scored(*arguments, "--grid", "sed_eval")
+    # Of a no segment is shared; of b the three from 4.3 s on, of 5 and 3. Its onsets are one collar apart.
+    assert values(found, "segment_f1", "event_f1") == pytest.approx([2 * 3 / (8 + 6), 1 / 2])
+    assert values(theirs, "event_f1") == [0] and values(theirs, "segment_f1")[0] > values(found, "segment_f1")[0]
+    segments, collars = (next(n for n in theirs["notes"] if f"{kind}_f1" in n) for kind in ("segment", "event"))
+    assert "segment_f1 0.428571" in segments and "event_f1 0.5, here 0" in collars
+    assert any("event_f1 0, here 0.5" in note for note in found["notes"])
+    assert theirs["provenance"]["settings"]["grid"] == "sed_eval"
+    # On a grid that is exact in binary there is nothing to say.
+    assert not any("grid" in n for n in scored(*arguments[:-1], 0.5, "--collar", 0.5)["notes"])
+
+
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_times_beyond_any_recording_are_refused_by_row(score, scored, write, classes):
+    header = "filename,onset,offset,event_label\n"
+    references = write("r.csv", f"{header}a,0.3,0.6,dog\nb,1,2,dog\nc,1,2,dog\n")
+    samples = write("p.csv", f"{header}a,0.3,0.6,dog\nb,44100,88200,dog\nc,44100,88200,dog\n")
+    code, out, err = score("grounding", samples, references, *classes)
+    assert code == 1 and out == "" and len(err.splitlines()) == 3 and "p.csv, row 4: " in err
+    assert "p.csv, row 3: " in err and "88200 s" in err and "samples" in err
+    milliseconds = write("p.csv", f"{header}a,300,600,dog\nb,1000,2000,dog\nc,1000,2000,dog\n")
+    code, out, err = score("grounding", milliseconds, references, *classes)
+    assert code == 1 and out == "" and "p.csv, row 2: " in err and "600 s" in err and "milliseconds" in err
+    durations = "filename,seconds\na,{0}\nb,{0}\nc,{0}\n"
+    arguments = [*classes, "--durations", write("d.csv", durations.format(10))]
+    code, out, err = score("grounding", milliseconds, references, *arguments)
+    assert code == 1 and out == "" and len(err.splitlines()) == 4 and "row 4: " in err and "milliseconds" in err
+    arguments = [*classes, "--durations", write("d.csv", durations.format(100_000))]
+    assert scored("grounding", samples, samples, *arguments)["metrics"]["segment_f1"]["value"] == 1
+    # Without durations a late end alone is only asked about.
+    late = write("l.csv", f"{header}a,0.3,0.6,dog\nb,4000,5000,dog\n")
+    assert any("5000 s" in note for note in scored("grounding", late, references, *classes)["notes"])
+
+
+def test_references_after_their_frame_scores_are_refused_by_row(score, write, tmp_path):
+    references = write("r.csv", REFERENCES + "b.wav#1.1,1000,1500\nb.wav#1.2,,\n")
+    code, _, err = score("grounding", hdf(tmp_path / "p.h5"), references)
+    assert code == 1 and len(err.splitlines()) == 2 and "r.csv, row 5: " in err
+    assert "'b.wav#1.1'" in err and "1500 s" in err and "milliseconds" in err
 
 
 @pytest.mark.parametrize("durations", [None, "filename,duration\na.wav,10\nb.wav,10\nc.wav,10\n"])
@@ -420,6 +477,9 @@ def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, t
         (FOUND.replace("b.wav", "c.wav"), [], ["p.tsv, row 4: 'c.wav' is not in r.tsv", "--durations"]),
         (FOUND.replace("b.wav", "b"), [], ["p.tsv, row 4: 'b' is not in r.tsv", "did you mean 'b.wav'?"]),
         ("filename\tonset\toffset\na.wav\t0\t2\n", [], ["p.tsv, row 2: ", "no label"]),
+        (FOUND + "b.wav\t3\t4\tnan\n", [], ["p.tsv, row 5: ", "no label"]),
+        (FOUND + "b.wav\t3\t2\tdog\nb.wav\t-1\t2\tdog\n", [], ["p.tsv, row 5: ", "2 s", "p.tsv, row 6: ", "-1"]),
+        (FOUND.replace("filename", "recording"), [], ["p.tsv: ", "for files, ", "'filename'", "'recording'"]),
         (FOUND, ["--silent", "keep"], ["--classes does not use --silent"]),
         (FOUND, ["--silent", "keep", "--threshold", "0.5"], ["--silent and --threshold"]),
     ],
@@ -427,6 +487,58 @@ def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, t
 def test_classes_that_cannot_be_scored(score, write, predictions, more, facts):
     code, _, err = score("grounding", write("p.tsv", predictions), write("r.tsv", CLASSES), "--classes", *more)
     assert code == 1 and all(fact in err for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.tsv", "filename\tonset\toffset\tevent_label\n"),
+        ("p.json", []),
+        ("p.json", {}),
+        ("p.json", {"filename": {}, "onset": {}, "offset": {}}),  # as pandas writes it
+    ],
+)
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_no_detection_at_all(score, scored, write, name, content, classes):
+    references = CLASSES.replace("cat", "dog")
+    detected, references = write(name, content), write("r.tsv", references)
+    names = [f"{kind}_{metric}" for kind in ("segment", "event") for metric in ("f1", "precision", "er")]
+    found = scored("grounding", detected, references, *classes)
+    assert values(found, *names) == pytest.approx([0, 0, 1] * 2) and found["counts"]["detections"] == 0
+    code, _, err = score("grounding", references, detected, *classes)  # but without a reference there is no score
+    assert code == 1 and f"{name}: " in err
+    texts = write("t.csv", TEXTS)
+    assert classes or values(scored("grounding", detected, texts), "event_er", "miou") == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize("change", [lambda row: row, lambda row: row.replace("\t", "\thome\t", 1)])
+def test_lists_without_a_header(score, scored, write, change):
+    """As sed_eval reads them: file, onset, offset and label, perhaps with a scene before the onset."""
+    plain = ["".join(map(change, text.splitlines(keepends=True)[1:])) for text in (FOUND, CLASSES)]
+    expected = scored("grounding", write("p.tsv", FOUND), write("r.tsv", CLASSES), "--classes")
+    durations = ["--durations", write("d.txt", "a.wav\t9\nb.wav\t9\n")]
+    found = scored("grounding", write("p.txt", plain[0]), write("r.txt", plain[1]), "--classes", *durations)
+    assert values(found, "segment_f1", "event_er_macro") == values(expected, "segment_f1", "event_er_macro")
+    assert found["counts"]["files"] == 2
+    odd = write("p.txt", plain[0] + change("b.wav\t1\tx\tdog\n"))
+    code, _, err = score("grounding", odd, write("r.txt", plain[1]), "--classes")
+    assert code == 1 and "p.txt, row 4: the offset 'x'" in err
+    scores = write("p.csv", "a.wav,0,2,dog,0.8\na.wav,3,4,dog,0.4\n")
+    code, _, err = score("grounding", scores, write("r.txt", plain[1]), "--classes")
+    assert code == 1 and "p.csv: " in err and "2 numbers" in err and "threshold" in err
+
+
+def test_files_are_named_by_their_column_where_phrases_are_not_asked_for(scored, write):
+    both = "phrase_id,filename,onset,offset,event_label\np,a,0,1,dog\nq,a,0,1,dog\n"
+    found = scored("grounding", write("p.csv", both), write("r.csv", both), "--classes")
+    assert found["counts"]["files"] == 1
+
+
+def test_events_that_end_after_their_file_are_told_of(scored, write):
+    events = write("e.tsv", CLASSES)
+    durations = ["--durations", write("d.csv", "filename,seconds\na.wav,3.5\nb.wav,3\n")]
+    found = scored("grounding", events, events, "--classes", *durations)
+    assert any("2 of 6 events" in note for note in found["notes"])
 
 
 def test_classes_are_not_made_from_frame_scores(score, write, tmp_path):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from earwitness.corpora.csv_reader import shown, some
+from earwitness.corpora.csv_reader import no_rows, shown, some
 from earwitness.corpora.records_reader import RecordTable
 from earwitness.errors import EarwitnessError
 from earwitness.evaluation.readers.tables import (
@@ -31,12 +31,15 @@ from earwitness.evaluation.readers.tables import (
 )
 
 PAIR_COLUMNS = (*PHRASE_COLUMNS, *CLIP_COLUMNS)
+FILE_COLUMNS = (*CLIP_COLUMNS, *PHRASE_COLUMNS)
+ADVISED = {False: ("phrase_id", "pair_id", "filename"), True: ("filename", "file_name", "clip_id")}  # by file or not
 ONSETS = ("onset", "start", "begin", "start_time", "onset_seconds")
 OFFSETS = ("offset", "end", "stop", "end_time", "offset_seconds")
 TEXTS = ("phrase", "text", "query", "caption")
 LABELS = ("event_label", "label", "event", "class")
 SECONDS = ("seconds", "duration", "duration_seconds", "length")
 SCORES = ("score", "scores", "confidence", "probability")
+FILES = 3  # whose times all differ, from which that is no chance
 PAIR_IDS = ("phrase_ids", "pair_ids", "phrase_id", "pair_id")
 
 
@@ -49,6 +52,14 @@ class Event:
     label: str | None
     clip: str | None
     row: int | str
+
+
+class Placed(NamedTuple):
+    """The end of an event of a file or pair, in seconds, and how messages name the event."""
+
+    file: str
+    offset: float
+    where: str
 
 
 @dataclass
@@ -68,14 +79,25 @@ class Events:
 
     @property
     def labels(self) -> list[str]:
-        """The classes of the events."""
-        return list(dict.fromkeys(event.label for event in self.events if event.label is not None))
+        """The classes of the events; a row without times, which says that a file is silent, has none."""
+        return list(dict.fromkeys(e.label for e in self.events if e.label is not None and e.times is not None))
+
+    def where(self, event: Event) -> str:
+        """How messages name an event."""
+        return f"{self.path.name}, row {event.row}: the event of {shown(event.pair)}"
 
     def by_pair(self) -> dict[str, list[tuple[float, float]]]:
         """Onset and offset of the events of each pair, in the order of the file."""
         pairs: dict[str, list] = {}
         for event in self.events:
             pairs.setdefault(event.pair, []).extend([] if event.times is None else [event.times])
+        return pairs
+
+    def placed(self) -> dict[str, list[str]]:
+        """How messages name the events of ``by_pair``."""
+        pairs: dict[str, list[str]] = {}
+        for event in self.events:
+            pairs.setdefault(event.pair, []).extend([] if event.times is None else [self.where(event)])
         return pairs
 
     def rows(self) -> dict[str, int | str]:
@@ -167,10 +189,14 @@ def _json_frames(path: Path, content: Any) -> Frames | None:
     return frames
 
 
-def pair_columns(table: Table, what: str) -> tuple[str | None, str | None]:
-    """The column that names pairs or files, and the column of the texts that tell the pairs of a file apart, if any."""
-    pair = need_column(table, PAIR_COLUMNS, None, what)
-    text = None if find_column(table, PHRASE_COLUMNS) else find_column(table, TEXTS)
+def pair_columns(table: Table, what: str, by_file: bool = False) -> tuple[str | None, str | None]:
+    """The column that names pairs or files, and the column of the texts that tell the pairs of a file apart, if any.
+
+    ``by_file`` looks for files first and ignores texts.
+    """
+    names = FILE_COLUMNS if by_file else PAIR_COLUMNS
+    pair = need_column(table, names, None, what, advised=ADVISED[by_file])
+    text = None if by_file or find_column(table, PHRASE_COLUMNS) else find_column(table, TEXTS)
     return pair, None if pair is None else text
 
 
@@ -183,12 +209,12 @@ def read_events(path: Path, by_file: bool = False, predicted: bool = False) -> E
     """Events in a table: a pair or a file, onset, offset [, event_label]; or json that maps pairs to their events.
 
     Where no column names pairs, but one beside the file holds a text (``TEXTS``), a pair is a file and a text, unless
-    ``by_file`` ignores texts. Those that a system ``predicted`` must not have scores, which would be lost.
+    ``by_file`` ignores texts. Those that a system ``predicted`` may be none at all, and must not have scores, which
+    would be lost. Rows without a header are read as ``_unheaded`` says.
     """
-    table = _open(path)
+    table = _open(path, predicted)
     events = Events(path, problems=table.problems)
-    pair, phrase = pair_columns(table, "pairs or files")
-    phrase = None if by_file else phrase
+    pair, phrase = pair_columns(table, "files" if by_file else "pairs or files", by_file)
     onset = need_column(table, ONSETS, None, "onsets")
     offset = need_column(table, OFFSETS, None, "offsets")
     if table.problems or pair is None or onset is None or offset is None:
@@ -209,10 +235,12 @@ def read_events(path: Path, by_file: bool = False, predicted: bool = False) -> E
             events.parts[name] = owner, words
         times = _times(table, row, start, end)
         if times is not None or (_blank(start) and _blank(end)):
-            text = None if label is None or text is None or not str(text).strip() else str(text)
+            text = None if label is None or _blank(text) else str(text)
             if phrase is None:
                 owner = read_id(table, row, owner) if clip is not None and events.by_phrase else None
             events.events.append(Event(name, times, text, owner, row))
+    if predicted and events.problems == [no_rows(path)]:
+        events.problems.clear()
     if scored:
         events.problems.append(
             f"{path.name}: the column {shown(str(scores))} has {scored} numbers, but events are scored without scores; "
@@ -239,10 +267,31 @@ def refuse_milliseconds(path: Path, durations: Mapping[str, float], times: Itera
         )
 
 
+def refuse_other_unit(found: Path, references: Path, detected: Iterable[Placed], true: Iterable[Placed]) -> None:
+    """EarwitnessError where all files' detections end more than 100 times later than their references, or earlier.
+
+    Fewer than ``FILES`` files with both may be so by chance, and times below 1000 s need not be milliseconds.
+    """
+    last: tuple[dict[str, Placed], dict[str, Placed]] = ({}, {})
+    for latest, events in zip(last, (detected, true), strict=True):
+        for event in events:
+            latest[event.file] = max(event, latest.get(event.file, event), key=lambda event: event.offset)
+    both = [(event, last[1][file]) for file, event in last[0].items() if file in last[1]]
+    for pairs, other in ((both, references), ([pair[::-1] for pair in both], found)):
+        apart = len(pairs) >= FILES and all(late.offset > 100 * early.offset for late, early in pairs)
+        if apart and max(late.offset for late, _ in pairs) >= 1000:
+            late, early = pairs[0]
+            raise EarwitnessError(
+                f"{late.where} ends at {late.offset:g} s, the last one of {shown(late.file)} in {other.name} at "
+                f"{early.offset:g} s, and all {len(pairs)} that both tables have are as far apart: milliseconds or "
+                "samples, perhaps? Times are in seconds; if these are, give --durations."
+            )
+
+
 def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:
     """Seconds of each clip, and the problems of the table."""
-    table = open_table(path)
-    clip = need_column(table, CLIP_COLUMNS, None, "clips")
+    table = open_table(path, lambda row: ("filename", "seconds") if len(row) == 2 and _number(row[1]) else ())
+    clip = need_column(table, CLIP_COLUMNS, None, "clips", advised=ADVISED[True])
     seconds = need_column(table, SECONDS, None, "durations")
     found: dict[str, float] = {}
     if table.problems:
@@ -257,16 +306,37 @@ def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:
     return found, table.problems
 
 
-def _open(path: Path) -> Table:
-    """A table of events; json that maps pairs to lists of (onset, offset) is one too."""
+def _open(path: Path, predicted: bool) -> Table:
+    """A table of events; json that maps pairs to lists of (onset, offset) is one too, without any if ``predicted``."""
     if path.suffix.lower() == ".json" and path.is_file():
         content, problems = read_json(path)
+        columns = content.values() if isinstance(content, dict) and _has_times(content) else ()
+        if predicted and not problems and (content in ([], {}) or (columns and not any(columns))):
+            return MemoryTable(path)
         if not problems and _has_times(content):
             return RecordTable(path)
         if not problems and isinstance(content, dict) and content and all(map(_is_events, content.values())):
             rows = ((pair, *times) for pair, events in content.items() for times in events or [(None, None)])
             return MemoryTable(path, ((shown(p), {"pair": p, "onset": on, "offset": off}) for p, on, off in rows))
-    return open_table(path)
+    return open_table(path, _unheaded)
+
+
+def _unheaded(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of a list of events whose first row is no header; none for one that is.
+
+    They are file, onset, offset, label, as sed_eval writes them, perhaps with a scene before the onset; further numbers
+    are scores.
+    """
+    times = [_number(cell) is not None or _blank(cell) for cell in cells]
+    first = next((place for place in (1, 2) if times[place : place + 2] == [True, True]), None)
+    if first is None or {usual(cell) for cell in cells} & {*ONSETS, *OFFSETS, *PAIR_COLUMNS}:
+        return ()
+    names = ["filename", *(["scene"] if first == 2 else []), "onset", "offset"]
+    for place in range(len(names), len(cells)):
+        value = _number(cells[place])
+        label = place == first + 2 and (value is None or value.is_integer())
+        names.append("event_label" if label else "score" if value is not None else f"column {place + 1}")
+    return tuple(names)
 
 
 def _is_events(value: Any) -> bool:
