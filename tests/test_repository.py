@@ -71,6 +71,14 @@ def test_every_job_is_announced_with_its_wildcards_and_its_log():
             ]
 
 
+def test_captions_of_the_report_exist_and_are_used():
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    named = set(re.findall(r'"report/(\w+)\.rst"', rules)) | set(re.findall(r'shown\(\s*f?"[^"]*",\s*"(\w+)"', rules))
+    assert named == {path.stem for path in (ROOT / "rules" / "report").iterdir()}
+    page = re.search(r"rule comparison:.*?output:(.*?)log:", rules, re.DOTALL)
+    assert page and all(name in page[1] for name in ("comparison.html", "comparison.csv", "plots"))
+
+
 PROFILE = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
 
 
