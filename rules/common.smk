@@ -91,3 +91,8 @@ def seed_folders(wildcards):
     """The folders of an experiment's seeds."""
     folder = f"results/{wildcards.dataset}/{wildcards.experiment}"
     return [f"{folder}/seed-{seed}" for seed in experiment(wildcards).seeds]
+
+
+def shown(path, caption, subcategory, **labels):
+    """An output that `snakemake --report` contains, under its data set."""
+    return report(path, caption=f"report/{caption}.rst", category="{dataset}", subcategory=subcategory, labels=labels)

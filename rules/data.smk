@@ -22,7 +22,7 @@ rule synthesise:
     params:
         options=lambda w: CONFIG.datasets[w.dataset].settings("audio"),
     message:
-        "Synthesising the audio of {wildcards.dataset}"
+        "Synthesising the audio of {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/synthesise.py"
 
@@ -67,7 +67,7 @@ rule fetch:
     params:
         source=lambda w: fetched_folders()[w.root][0].options.source,
     message:
-        "Fetching {params.source} into {wildcards.root}"
+        "Fetching {params.source} into {wildcards.root} ({log})"
     script:
         "../workflow/scripts/fetch.py"
 
@@ -92,6 +92,6 @@ rule corpus:
         root=audio_root,
         audio=lambda w: dataset(w).state(),
     message:
-        "Reading the tables and checking the audio of {wildcards.dataset}"
+        "Reading the tables and checking the audio of {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/corpus.py"

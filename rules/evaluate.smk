@@ -29,7 +29,16 @@ for kind, entry in KINDS.items():
             model=model_of,
             corpus=multiext("results/{dataset}/corpus/", *entry.tables),
         output:
-            [f"{SEED}/{file}" for file in (*entry.files, f"{kind}/{PREDICTION}")],
+            [
+                (
+                    shown(
+                        f"{SEED}/{file}", "predictions", kind, experiment="{experiment}", seed="{seed}", content=file
+                    )
+                    if file in entry.artifacts
+                    else f"{SEED}/{file}"
+                )
+                for file in (*entry.files, f"{kind}/{PREDICTION}")
+            ],
         log:
             f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/predict_{kind}.log",
         benchmark:
@@ -47,7 +56,7 @@ for kind, entry in KINDS.items():
             checkpoints=lambda w: plain(checkpoint_digests, experiment(w).prediction_checkpoints()),
             kind=kind,
         message:
-            "Predicting with {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
+            "Predicting {params.kind} with {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed} ({log})"
         script:
             "../workflow/scripts/predict.py"
 
@@ -58,7 +67,15 @@ for kind, entry in KINDS.items():
             predictions=multiext(f"{SEED}/", *entry.files),
             corpus=multiext("results/{dataset}/corpus/", *entry.tables),
         output:
-            multiext(f"{SEED}/{kind}/", *SCORE_FILES),
+            shown(
+                f"{SEED}/{kind}/{SCORE_FILES[0]}",
+                "scores",
+                kind,
+                experiment="{experiment}",
+                seed="{seed}",
+                content="scores by clip",
+            ),
+            multiext(f"{SEED}/{kind}/", *SCORE_FILES[1:]),
         log:
             f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/score_{kind}.log",
         benchmark:
@@ -78,7 +95,7 @@ for kind, entry in KINDS.items():
             # A raised time limit computes what was left out.
             minutes=CONFIG.spice.minutes if entry.uses_tools else None,
         message:
-            "Scoring {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
+            "Scoring {params.kind} of {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed} ({log})"
         script:
             "../workflow/scripts/score.py"
 
@@ -98,7 +115,7 @@ rule baselines:
         mem_mb=4000,
         runtime=60,
     message:
-        "Scoring baselines of {wildcards.kind} on {wildcards.dataset}"
+        "Scoring the baselines of {wildcards.kind} on {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/baselines.py"
 
@@ -119,7 +136,7 @@ rule result:
         # Preparing the store again makes no result again; `earwitness publish` publishes what could not be published.
         store=ancient("results/mlflow-store.json"),
     output:
-        result="results/{dataset}/{experiment}/metrics.json",
+        result=shown("results/{dataset}/{experiment}/metrics.json", "result", "results", experiment="{experiment}"),
         tracking="results/{dataset}/{experiment}/tracking.json",
     log:
         "logs/{dataset}/{experiment}/result.log",
@@ -139,6 +156,6 @@ rule result:
         folders=seed_folders,
         uri=store_uri(CONFIG.tracking.uri),
     message:
-        "Result of {wildcards.experiment} on {wildcards.dataset}"
+        "Result of {wildcards.experiment} on {wildcards.dataset} over its seeds ({log})"
     script:
         "../workflow/scripts/result.py"

@@ -40,7 +40,7 @@ rule checkpoint:
         runtime=240,
         mirror=CONFIG.checkpoints.mirror or "",
     message:
-        "Fetching the checkpoint {wildcards.file}"
+        "Fetching the checkpoint {wildcards.file} ({log})"
     script:
         "../workflow/scripts/checkpoint.py"
 
@@ -72,7 +72,7 @@ rule features:
         options=lambda w: CONFIG.feature(w.dataset, w.feature).settings("frames"),
         root=audio_root,
     message:
-        "Extracting {wildcards.feature} of {wildcards.dataset}, {wildcards.split}"
+        "Extracting {wildcards.feature} of {wildcards.dataset}, {wildcards.split} ({log})"
     script:
         "../workflow/scripts/features.py"
 
@@ -101,6 +101,6 @@ rule import_features:
             exclude={"clips_per_shard", "trained_on", "folder"}
         ),
     message:
-        "Importing {wildcards.feature} of {wildcards.dataset}, {wildcards.split}"
+        "Importing {wildcards.feature} of {wildcards.dataset}, {wildcards.split} ({log})"
     script:
         "../workflow/scripts/import_features.py"

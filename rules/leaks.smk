@@ -65,6 +65,6 @@ rule leaks:
         datasets=lambda w: {name: f"results/{name}/corpus" for name in listed_corpora(w.dataset)},
         states=lambda w: {name: state for name, (_, state) in listed_corpora(w.dataset).items()},
     message:
-        "Checking {wildcards.dataset} for leaks between its splits and into training data"
+        "Checking {wildcards.dataset} for leaks between its splits and into training data ({log})"
     script:
         "../workflow/scripts/leaks.py"

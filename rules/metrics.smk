@@ -17,6 +17,6 @@ rule spice_jars:
         runtime=240,
         repository=CONFIG.spice.repository or "",
     message:
-        "Fetching the jars of SPICE"
+        "Fetching the jars of SPICE ({log})"
     script:
         "../workflow/scripts/spice_jars.py"

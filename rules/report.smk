@@ -2,6 +2,10 @@
 
 from earwitness.files import sha256
 
+
+report: "report/workflow.rst"
+
+
 PUBLISHED = Path(workflow.basedir) / "src/earwitness/report/published.yaml"
 
 
@@ -24,7 +28,17 @@ rule comparison:
     input:
         page_inputs,
     output:
-        "results/{dataset}/comparison.html",
+        shown("results/{dataset}/comparison.html", "page", "comparison", content="page"),
+        shown("results/{dataset}/comparison.csv", "table", "comparison", content="all metrics"),
+        # Names and number of plots depend on the kinds of prediction.
+        report(
+            directory("results/{dataset}/plots"),
+            patterns=["{plot}.svg"],
+            caption="report/plots.rst",
+            category="{dataset}",
+            subcategory="comparison",
+            labels={"content": "plot: {plot}"},
+        ),
     log:
         "logs/{dataset}/comparison.log",
     benchmark:
@@ -39,6 +53,6 @@ rule comparison:
         experiments=lambda w: CONFIG.experiments_of(w.dataset),
         published=lambda w: sha256(PUBLISHED),
     message:
-        "Comparing the experiments on {wildcards.dataset}"
+        "Comparing the experiments on {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/comparison.py"

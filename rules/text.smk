@@ -28,6 +28,6 @@ for kind, entry in registry.TEXTS.items():
             options=lambda w: CONFIG.text(w.dataset, w.text).settings("text"),
             checkpoints=lambda w: plain(checkpoint_digests, CONFIG.text(w.dataset, w.text).checkpoints()),
         message:
-            "Preparing the text {wildcards.text} of {wildcards.dataset}"
+            "Preparing the text {wildcards.text} of {wildcards.dataset} ({log})"
         script:
             "../workflow/scripts/text.py"

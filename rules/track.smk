@@ -17,6 +17,6 @@ rule tracking_store:
         uri=store_uri(CONFIG.tracking.uri),
         attempt=plain(next_attempt, Path("results/mlflow-store.json")),
     message:
-        "Preparing the MLflow store"
+        "Preparing the MLflow store ({log})"
     script:
         "../workflow/scripts/tracking_store.py"

@@ -46,6 +46,6 @@ rule train:
         owner=owner_of,
         work="results/.work",
     message:
-        "Training {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Training {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed} ({log})"
     script:
         "../workflow/scripts/train.py"

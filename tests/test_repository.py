@@ -57,8 +57,38 @@ def test_every_rule_has_a_script_a_log_and_an_environment():
             assert script and (ROOT / script[1]).exists(), name
 
 
+def test_every_job_is_announced_with_its_wildcards_and_its_log():
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in re.split(r"^ *rule\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            if rule.split(":")[0].strip() == "not_configured":
+                continue
+            message = re.search(r'message:\n\s+"(.*)"\n', rule)
+            assert message and message[1].endswith(" ({log})"), f"{path.name}: {rule[:60]}"
+            output = rule.partition("output:")[2].partition("log:")[0].replace("{SEED}", "{dataset}{experiment}{seed}")
+            wildcards = set(re.findall(r"(?<!\w){?{(dataset|experiment|seed|split|feature|text)}", output))
+            assert {f"{{wildcards.{name}}}" for name in wildcards} <= set(re.findall(r"{[\w.]+}", message[1])), message[
+                1
+            ]
+
+
+def test_captions_of_the_report_exist_and_are_used():
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
+    named = set(re.findall(r'"report/(\w+)\.rst"', rules)) | set(re.findall(r'shown\(\s*f?"[^"]*",\s*"(\w+)"', rules))
+    assert named == {path.stem for path in (ROOT / "rules" / "report").iterdir()}
+    page = re.search(r"rule comparison:.*?output:(.*?)log:", rules, re.DOTALL)
+    assert page and all(name in page[1] for name in ("comparison.html", "comparison.csv", "plots"))
+
+
+PROFILE = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
+
+
 def test_profile_reruns_what_was_interrupted():
-    assert yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())["rerun-incomplete"] is True
+    assert PROFILE["rerun-incomplete"] is True
+
+
+def test_profile_shows_which_jobs_run():
+    """`rules` hides messages of rules, `progress` how many jobs are done, and `all` both."""
+    assert not {"rules", "progress", "all"} & set(PROFILE["quiet"])
 
 
 @pytest.fixture(scope="module")

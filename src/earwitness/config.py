@@ -41,7 +41,15 @@ from earwitness.options import (
 
 FILES = "results are called {dataset}/{experiment}/metrics.json and {dataset}/comparison.html"
 FEATURE_FILES = f"features are called {{dataset}}/features/{{feature}}/{{{','.join(SPLITS)}}}.h5"
-RESERVED = ("audio", "baselines", "corpus", "features", "text", "clap")  # other folders beside those of experiments
+RESERVED = (
+    "audio",
+    "baselines",
+    "corpus",
+    "features",
+    "text",
+    "plots",
+    "clap",
+)  # other folders beside those of experiments
 
 
 @cache

@@ -3,6 +3,8 @@
 Each entry names the options (a pydantic model, quick to import since the configuration is checked first) and the
 implementation (imported only when it is used). A kind of prediction has no options: its entry names the class that
 predicts and scores (quick to import since rules are made from it) and its section on the comparison page.
+
+An entry also names what to cite, as keys of ``report/references.bib``; metrics name it in ``metrics/catalogue.py``.
 """
 
 from __future__ import annotations
@@ -15,10 +17,14 @@ from earwitness.errors import EarwitnessError, listed, nearest
 
 
 class Entry(NamedTuple):
-    """Options and implementation, each as ``module:name``."""
+    """Options and implementation, each as ``module:name``, and what to cite.
+
+    ``references`` are keys of ``report/references.bib``; None: whoever brings the data knows what to cite.
+    """
 
     options: str
     implementation: str
+    references: tuple[str, ...] | None = ()
 
 
 class KindEntry(NamedTuple):
@@ -28,41 +34,49 @@ class KindEntry(NamedTuple):
     page: str = "earwitness.report.interface:KindPage"
 
 
-def _layout(module: str, name: str) -> Entry:
+def _layout(module: str, name: str, references: tuple[str, ...] | None = ()) -> Entry:
     place = f"earwitness.corpora.layouts.{module}:{name}"
-    return Entry(f"{place}Options", place)
+    return Entry(f"{place}Options", place, references)
 
 
 LAYOUTS = {
     "mini": _layout("mini", "Mini"),
-    "clotho": _layout("clotho", "Clotho"),
-    "audiocaps": _layout("audiocaps", "AudioCaps"),
-    "audiogrounding": _layout("audiogrounding", "AudioGrounding"),
-    "folder": _layout("folder", "Folder"),
+    "clotho": _layout("clotho", "Clotho", ("drossos2020clotho",)),
+    "audiocaps": _layout("audiocaps", "AudioCaps", ("kim2019audiocaps",)),
+    "audiogrounding": _layout("audiogrounding", "AudioGrounding", ("xu2021audiogrounding", "kim2019audiocaps")),
+    "folder": _layout("folder", "Folder", None),
 }
 EXTRACTORS = {
     "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel.spectrogram:LogMel"),
     **{
         name: Entry(
-            f"earwitness.extractors.{name}:{kind}Options", f"earwitness.extractors.{name}.network:{kind}Extractor"
+            f"earwitness.extractors.{name}:{kind}Options",
+            f"earwitness.extractors.{name}.network:{kind}Extractor",
+            (reference,),
         )
-        for name, kind in {
-            "vggish": "Vggish",
-            "vggsound": "Vggsound",
-            "panns_cnn10": "PannsCnn10",
-            "panns_cnn14": "PannsCnn14",
-            "efficient_latent": "EfficientLatent",
+        for name, (kind, reference) in {
+            "vggish": ("Vggish", "hershey2017cnn"),
+            "vggsound": ("Vggsound", "chen2020vggsound"),
+            "panns_cnn10": ("PannsCnn10", "kong2020panns"),
+            "panns_cnn14": ("PannsCnn14", "kong2020panns"),
+            "efficient_latent": ("EfficientLatent", "efficientlatent2021"),
         }.items()
     },
     "external": Entry(
-        "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features"
+        "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features", None
     ),
 }
 TEXTS = {
-    "vocabulary": Entry("earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text"),
+    "vocabulary": Entry(
+        "earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text", ("mikolov2013word2vec",)
+    ),
 }
 SYSTEMS = {
-    "cl4ac": Entry("earwitness.systems.cl4ac.options:Cl4acOptions", "earwitness.systems.cl4ac.system:Cl4acSystem"),
+    "cl4ac": Entry(
+        "earwitness.systems.cl4ac.options:Cl4acOptions",
+        "earwitness.systems.cl4ac.system:Cl4acSystem",
+        ("liu2021cl4ac", "kong2020panns"),  # its encoder is PANNs' Cnn10
+    ),
 }
 KINDS = {
     "captioning": KindEntry(

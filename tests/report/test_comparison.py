@@ -23,6 +23,7 @@ from earwitness.report.comparison import write_comparison
 from earwitness.report.interface import Experiment, KindPage
 
 CLIP_IDS = [f"evaluation/{number:02} ü&'s.wav" for number in range(23)]
+NAMES_OF_BASELINES = ["constant caption", "one reference"]
 EVIL = "<script>alert('a bird')</script>"
 REASON = "Java is <not> there."
 METRICS = [metric.name for metric in catalogue.of_kind("captioning") if metric.column]
@@ -164,6 +165,14 @@ def test_table_tells_values_intervals_seeds_and_the_best(page):
     assert page.row("Constant caption")[cider].startswith("0.111")
     assert "trained from scratch · mean of 2 seeds · empty captions: 1" in page.row("first")[0]
     assert "encoder from Cnn10.pth (01234567)" in page.row("second")[0]
+
+
+def test_table_and_plots_lie_beside_the_page(results, root):
+    page = made(results, root)
+    table = pd.read_csv(results / "comparison.csv")
+    assert table.loc[table["metric"] == "cider_d", "name"].tolist() == ["first", "second", *NAMES_OF_BASELINES]
+    plots_ = {path.stem for path in (results / "plots").iterdir()}
+    assert plots_ == {"loss", "scores-captioning", "validation_cider_d"} and len(plots_) == page.text.count("<svg")
 
 
 def test_absent_scores_have_their_reasons(page):

@@ -1,4 +1,4 @@
-"""``earwitness show``, ``compare``, ``corpus`` and ``export``: what the DAG has made."""
+"""``earwitness show``, ``compare``, ``corpus``, ``cite`` and ``export``: what the DAG has made."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ def add_commands(commands: Any) -> None:
     corpus = commands.add_parser("corpus", help="print what was found in a data set")
     corpus.add_argument("dataset")
     corpus.set_defaults(run=_corpus)
+
+    cite = commands.add_parser("cite", help="print what to cite for a result, as BibTeX")
+    cite.add_argument("result", type=Path, help="results/{dataset}/{experiment}/metrics.json, or its folder")
+    cite.set_defaults(run=_cite)
 
     export = commands.add_parser("export", help="write features in the layout of the retrieval literature")
     export.add_argument("features", type=Path, help="results/{dataset}/features/{feature}")
@@ -72,6 +76,17 @@ def _corpus(options: argparse.Namespace) -> int:
         made = sorted(path.parent.parent.name for path in options.results.glob("*/corpus/report.json"))
         raise EarwitnessError(f"{report} does not exist yet; {nearest(options.dataset, made)}")
     print(table(read_report(report)))
+    return 0
+
+
+def _cite(options: argparse.Namespace) -> int:
+    from earwitness.report.citations import cite
+
+    path = options.result / "metrics.json" if options.result.is_dir() else options.result
+    if not path.is_file():
+        made = sorted(str(found) for found in options.results.glob("*/*/metrics.json"))
+        raise EarwitnessError(f"{path} does not exist; {nearest(str(path), made)}")
+    print(cite(path))
     return 0
 
 

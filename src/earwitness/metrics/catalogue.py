@@ -32,6 +32,7 @@ class Metric:
         digits: decimals in a table.
         column: whether the comparison page has a column for it. True: always, even where it could not be computed;
             False: where some experiment has a value; None: never.
+        references: what to cite, as keys of ``report/references.bib``.
     """
 
     name: str
@@ -41,23 +42,27 @@ class Metric:
     is_mean: bool = True
     digits: int = 3
     column: bool | None = True
+    references: tuple[str, ...] = ()
 
 
 def _captioning() -> Iterable[Metric]:
     def metric(name: str, label: str, **properties: Any) -> Metric:
         return Metric(name, label, "captioning", **properties)
 
-    yield from (metric(f"bleu_{order}", f"BLEU-{order}", is_mean=False) for order in (1, 2, 3, 4))
-    yield metric("rouge_l", "ROUGE-L")
-    yield metric("meteor", "METEOR", is_mean=False)
-    yield metric("cider_d", "CIDEr-D")
-    yield metric("spice", "SPICE")
-    yield metric("spider", "SPIDEr")
+    yield from (
+        metric(f"bleu_{order}", f"BLEU-{order}", is_mean=False, references=("papineni2002bleu",))
+        for order in (1, 2, 3, 4)
+    )
+    yield metric("rouge_l", "ROUGE-L", references=("lin2004rouge",))
+    yield metric("meteor", "METEOR", is_mean=False, references=("denkowski2014meteor",))
+    yield metric("cider_d", "CIDEr-D", references=("vedantam2015cider",))
+    yield metric("spice", "SPICE", references=("anderson2016spice",))
+    yield metric("spider", "SPIDEr", references=("liu2017spider",))
     # Of a model, whose name follows these after a dot.
-    yield metric("sbert_sim", "SBERT-sim", column=False)
-    yield metric("fer", "FER", higher_is_better=False, column=False)
-    yield metric("spider_fl", "SPIDEr-FL", column=False)
-    yield metric("fense", "FENSE", column=False)
+    yield metric("sbert_sim", "SBERT-sim", column=False, references=("zhou2022fense", "reimers2019sbert"))
+    yield metric("fer", "FER", higher_is_better=False, column=False, references=("zhou2022fense",))
+    yield metric("spider_fl", "SPIDEr-FL", column=False, references=("liu2017spider", "zhou2022fense"))
+    yield metric("fense", "FENSE", column=False, references=("zhou2022fense", "reimers2019sbert"))
     size = {"higher_is_better": None, "is_mean": False}
     yield metric("vocab_candidates", "Vocabulary", digits=0, column=False, **size)
     yield metric("vocab_references", "Vocabulary of the references", digits=0, column=None, **size)
@@ -72,21 +77,24 @@ def _retrieval() -> Iterable[Metric]:
     for way, label in {"t2a": "text to audio", "a2t": "audio to text"}.items():
 
         def metric(name: str, text: str, way: str = way, label: str = label, **properties: Any) -> Metric:
+            properties = {"references": ("koepke2022retrieval",), **properties}
             return Metric(f"{way}_{name}", f"{text} ({label})", "retrieval", **properties)
 
         yield from (metric(f"r{cut}", f"R@{cut}") for cut in CUTS)
         yield metric("medr", "MedR", higher_is_better=False, is_mean=False, digits=1)
         yield metric("meanr", "MeanR", higher_is_better=False, digits=1)
         yield metric("gmean", "Geometric mean of R@1, 5, 10", is_mean=False, column=False)
-        yield metric("map10", "mAP@10")
-        yield metric("map16", "mAP@16", column=False)
+        yield metric("map10", "mAP@10", references=("xie2022retrieval",))
+        yield metric("map16", "mAP@16", column=False, references=("xie2022retrieval",))
 
 
 def _grounding() -> Iterable[Metric]:
     def metric(name: str, label: str, is_mean: bool = False, **properties: Any) -> Metric:
+        properties = {"references": ("mesaros2016metrics",), **properties}
         return Metric(name, label, "grounding", is_mean=is_mean, **properties)
 
     scores = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    psds = ("bilen2020psds", "ebbers2022threshold")
     yield from (metric(f"frame_{name}", f"Frame {label}") for name, label in scores.items())
     yield metric("frame_f1_all_active", "Frame F1, every frame active", higher_is_better=None, column=None)
     yield metric("frame_f1_all_silent", "Frame F1, no frame active", higher_is_better=None, column=None)
@@ -98,11 +106,11 @@ def _grounding() -> Iterable[Metric]:
             label = f"{unit.capitalize()} error rate{note}"
             yield metric(f"{unit}_er{suffix}", label, higher_is_better=False, column=column)
         if not suffix:
-            yield metric("psds", "PSDS")
-            yield metric("psds_400", "PSDS (400 false detections per hour)")
-            yield metric("th_auc", "Th-AUC")
-            yield metric("th_auc_02_08", "Th-AUC (0.2 to 0.8)")
-            yield metric("miou", "mIoU", is_mean=True)
+            yield metric("psds", "PSDS", references=psds)
+            yield metric("psds_400", "PSDS (400 false detections per hour)", references=psds)
+            yield metric("th_auc", "Th-AUC", references=("xu2024weakly",))
+            yield metric("th_auc_02_08", "Th-AUC (0.2 to 0.8)", references=("xu2024weakly",))
+            yield metric("miou", "mIoU", is_mean=True, references=())
 
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_captioning(), *_retrieval(), *_grounding())}

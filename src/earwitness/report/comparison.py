@@ -23,6 +23,7 @@ from earwitness.files import write_text
 from earwitness.leaks.audit import describe
 from earwitness.metrics.catalogue import Metric
 from earwitness.report import plots
+from earwitness.report.files import write_metrics, write_plots
 from earwitness.report.interface import Experiment, KindPage
 from earwitness.report.terminal import grouped
 
@@ -57,6 +58,8 @@ class Footnotes:
 def write_comparison(results: Path, experiments: Sequence[str], root: Path, out: Path) -> None:
     """Write the page that compares a data set's experiments with each other, with baselines and published figures.
 
+    Beside it are the metrics as a csv with its name, and the plots in the folder ``plots`` (``report.files``).
+
     Args:
         results: the folder ``results/{dataset}``.
         experiments: names, in the order of the page; the scores of the first one select the clips to play.
@@ -74,7 +77,7 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
     every = [curve for runs in seeds for curve in runs if curve]  # a system without training has none
     # The total loss of one experiment may have terms that another lacks; the caption loss is comparable.
     loss = "loss_caption" if every and all("loss_caption" in curve for curve in every) else "loss"
-    content = {
+    content: dict[str, Any] = {
         "dataset": results.name,
         "split": SPLIT,
         "report": report,
@@ -91,6 +94,13 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
         lstrip_blocks=True,
     )
     write_text(out, environment.get_template("comparison.html").render(content))
+    baselines = {kind: read_baselines(results / "baselines" / f"{kind}.json") for kind in kinds}
+    write_metrics(out.with_suffix(".csv"), found, baselines)
+    drawn = {"loss": content["loss_plot"]}
+    for section in content["sections"]:
+        drawn[f"scores-{section['kind']}"] = section["score_plot"]
+        drawn |= {plot["metric"]: plot["plot"] for plot in section["validation_plots"]}
+    write_plots(out.with_name("plots"), drawn, [experiment.name for experiment in found])
 
 
 def _section(
@@ -133,7 +143,7 @@ def _section(
         "headline": page.kind.metric(headline).label,
         "score_plot": plots.score_plot(scores, lines, page.kind.metric(headline).label, f"scores-{kind}"),
         "validation_plots": [
-            {"title": title, "plot": plot}
+            {"metric": metric, "title": title, "plot": plot}
             for metric, title in page.kind.curves.items()
             if (plot := plots.curve_plot(metric, title, {metric: "-"}, seeds))
         ],
