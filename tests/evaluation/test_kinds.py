@@ -94,7 +94,9 @@ def test_a_perfect_grounder_finds_every_event_above_its_threshold(corpus, tmp_pa
     assert np.allclose(events[["onset", "offset"]].to_numpy(dtype=float), [0.5, 1.0])
     scored = kind.score(tmp_path / "seed-0", corpus, None, {})
     assert scored.evaluation.metrics["event_f1"]["value"] == pytest.approx(1)
-    assert scored.settings == {"hop": HOP, "threshold": 0.4, "minmax": False, "merge_gap": 0.5, "min_length": 0.0}
+    settings = {"hop": HOP, "threshold": 0.4, "minmax": False, "merge_gap": 0.5, "min_length": 0.0}
+    assert scored.settings == settings | {"grid": "decimal"}
+    assert kind.score(tmp_path / "seed-0", corpus, None, {"grid": "sed_eval"}).settings["grid"] == "sed_eval"
     assert scored.counts["phrases_scored"] == 4 and scored.counts["silent_pairs"] == 1
 
 

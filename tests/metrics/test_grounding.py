@@ -540,6 +540,10 @@ GOOD = {"activations": {"a": [0.0, 1.0, 0.0, 0.0]}, "references": {"a": [(1, 2)]
             {"activations": None, "events": {"a": [(0, 5)]}, "hop": None, "durations": {"a": 4}},
             "detected event of pair 'a' .*5 s",
         ),
+        (
+            {"activations": None, "events": {"a": [(0, 5), (0, 90_000)]}, "hop": None},
+            "detected event of pair 'a' .*90000 s, more than a day; .*milliseconds",
+        ),
     ],
 )
 def test_what_cannot_be_scored_is_refused(change, message):
@@ -566,8 +570,9 @@ def test_options_out_of_range_are_all_named():
         Options(
             threshold=np.nan, thresholds=(0.5, 0.5), median_filter=2, merge_gap=-1, min_length=None, t_collar=0,
             percentage_of_length=20, time_resolution=0, dtc=0, gtc=1.1, e_max=(100, 100), silent="omit",
+            grid="binary",
         )  # fmt: skip
-    assert len(str(refused.value).splitlines()) == 13
+    assert len(str(refused.value).splitlines()) == 14
     assert "percentage_of_length is 20," in str(refused.value)
 
 

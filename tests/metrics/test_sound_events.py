@@ -2,14 +2,16 @@
 
 import math
 import os
+import random
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.metrics.sound_events import event_based, segment_based
+from earwitness.metrics.sound_events import Toolkit, event_based, segment_based
 
 
 def event(onset, offset, label="dog", filename="a.wav"):
@@ -104,6 +106,65 @@ def test_events_that_cannot_be_scored_are_all_named():
     for part in ("event 1 lasts from 0 to nan", "event 2 ends at 2 s", "event 3 has no offset, event_label", "from -1"):
         assert f"estimated {part}" in text or part in text
     assert "'c', whose duration is not given" in text and "duration of 'b.wav' is 0" in text
+
+
+def test_times_of_another_unit_are_named():
+    late = [event(0, 1), event(44100, 88200), event(0, 2) | {"where": "p.csv, row 9"}]
+    with pytest.raises(EarwitnessError, match=r"estimated event 2 lasts to 88200 s.*samples"):
+        event_based([event(0, 1)], late)
+    durations = {"a.wav": 0.5}
+    with pytest.raises(EarwitnessError, match=r"p\.csv, row 9 lasts to 2 s, its file only to 0\.5 s"):
+        segment_based([event(0, 1)], late, durations=durations)
+
+
+@pytest.mark.parametrize("seconds", [None, 4.37, 9.0])
+def test_the_grid_sed_eval_gives_the_packages_own_counts(seconds):
+    toolkits = pytest.importorskip("sed_eval.sound_event")
+    generator = random.Random(3)
+    for _ in range(20):
+        sides = [
+            [event(*sorted((generator.randrange(500) / 100, 5)), str(generator.randrange(3))) for _ in range(n)]
+            for n in (4, 6)
+        ]
+        sides = [[{key: e[key] for key in ("onset", "offset", "event_label")} for e in side] for side in sides]
+        for kind, theirs, settings in (
+            ("segment", toolkits.SegmentBasedMetrics, {"time_resolution": 0.1}),
+            ("event", toolkits.EventBasedMetrics, {"t_collar": 0.2, "percentage_of_length": 0.2}),
+        ):
+            whole, ours = theirs(["0", "1", "2"], **settings), Toolkit(kind, ["0", "1", "2"], "sed_eval", **settings)
+            whole.evaluate(*sides, *([seconds] if kind == "segment" else []))
+            ours.add(*sides, seconds)
+            assert ours.metrics.overall == whole.overall and ours.metrics.class_wise == whole.class_wise
+
+
+def test_decimal_times_fall_on_decimal_segments():
+    """So do all of 999; sed_eval gives 348 of them a segment more."""
+    toolkit, theirs = (Toolkit("segment", ["0"], grid, time_resolution=0.1) for grid in ("decimal", "sed_eval"))
+    more = 0
+    for tenths in range(1, 1000):
+        one = [{"onset": tenths / 10, "offset": tenths / 10 + 0.25, "event_label": "0"}]
+        assert toolkit.add(one, [], 200)[2] == 3
+        more += theirs.add(one, [], 200)[2] - 3
+    assert more > 300
+
+
+def test_onsets_one_collar_apart_match():
+    events = [[event(n / 10, 10, filename=str(n)), event(n / 10 + 0.2, 10, filename=str(n))] for n in range(1, 50)]
+    result = event_based(*zip(*events, strict=True))
+    assert result["overall"]["f_measure"]["f_measure"] == pytest.approx(1)
+    assert event_based([event(1, 9)], [event(1.2001, 9)])["overall"]["f_measure"]["f_measure"] == 0
+    # A fifth of 1.1 - 0.6 s is 0.1 s: the offset's tolerance too.
+    found = event_based([event(0.6, 1.1)], [event(0.6, 1.2)], t_collar=0.01)
+    assert found["overall"]["f_measure"]["f_measure"] == pytest.approx(1)
+
+
+def test_memory_does_not_grow_with_time():
+    events = [event(80_000, 80_001)]
+    tracemalloc.start()
+    result = segment_based([event(0, 1), *events], events, time_resolution=0.001)  # 80 million segments
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6 and result["overall"]["f_measure"]["recall"] == pytest.approx(1 / 2)
 
 
 def test_settings_that_sed_eval_refuses_are_told():

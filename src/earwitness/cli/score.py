@@ -112,6 +112,8 @@ def _grounding(parser: argparse.ArgumentParser) -> str:
     what = "tolerance of offsets as a share of the reference's length (default: 0.2)"
     parser.add_argument("--offset-share", type=_share, metavar="SHARE", help=what)
     parser.add_argument("--segment", type=_positive, metavar="SECONDS", help="length of segments (default: 1.0)")
+    what = "0.3 s is three segments of 0.1 s (decimal), or a little more, as in sed_eval: for published figures"
+    parser.add_argument("--grid", choices=("decimal", "sed_eval"), help=f"{what} (default: decimal)")
     return "ignore pairs without frame scores"
 
 

@@ -58,7 +58,10 @@ class Grounding(Kind):
         write_rows(folder / "events.csv", ["phrase_id", "onset", "offset"], events)
 
     def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
-        """Frame, segment and event metrics and IoU at the model's operating point, PSDS and Th-AUC."""
+        """Frame, segment and event metrics and IoU at the model's operating point, PSDS and Th-AUC.
+
+        An experiment may have the option ``grid`` of ``earwitness.metrics.grounding.Options``.
+        """
         import h5py
 
         from earwitness.evaluation.scores import Scored
@@ -70,7 +73,8 @@ class Grounding(Kind):
             if names != list(pairs["phrase_id"]):
                 raise MismatchError(f"{path} and {corpus} have different phrases. Remove {path.name} and run again.")
             offsets, hop = file["offsets"][:], float(file.attrs["hop"])
-            at = Options(threshold=float(file.attrs["threshold"]), minmax=False)
+            grid = options.get("grid", "decimal")
+            at = Options(threshold=float(file.attrs["threshold"]), minmax=False, grid=grid)
             activations = _Activations(names, offsets, file["activations"])
             scored = evaluate(activations, hop=hop, options=at, **_references(corpus, pairs))
         counts = {"clips_scored": len(scored.ids), "phrases_scored": len(pairs)} | scored.counts
@@ -79,7 +83,10 @@ class Grounding(Kind):
             scored,
             "score grounding",
             {"activations": path, "references": corpus / "events.csv"},
-            {"hop": hop, **{name: getattr(at, name) for name in ("threshold", "minmax", "merge_gap", "min_length")}},
+            {
+                "hop": hop,
+                **{name: getattr(at, name) for name in ("threshold", "minmax", "merge_gap", "min_length", "grid")},
+            },
             counts,
             notes=scored.notes,
             more={"curves": curves},

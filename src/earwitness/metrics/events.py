@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 DECIMALS = 9  # of times, so that 35 * 0.02 is 0.7
+STEPS = 6  # decimals of times in steps of a grid, so that 0.3 s is 3 steps of 0.1 s
+MUCH = 3  # times a clip's length from which an event's times are taken for another unit
+LONGEST = 86400.0  # seconds of a recording, where its length is not known: a day
 TOLERANCE = 1e-9  # seconds by which an overlap may miss its share: half of 0.3 - 0.1 is not half of 0.2
 
 
@@ -62,13 +65,37 @@ def scaled(scores: np.ndarray, like: np.ndarray) -> np.ndarray:
     return (scores - low) / (high - low) if high > low else np.full(len(scores), -np.inf)
 
 
+def in_steps(times: np.ndarray, step: float) -> np.ndarray:
+    """Times in steps of a grid, whole where they are so but for rounding.
+
+    >>> in_steps(np.array([0.3, 0.35]), 0.1).tolist()
+    [3.0, 3.5]
+    """
+    return np.round(times / step, STEPS)
+
+
+def unit_hint(last: float, duration: float | None) -> str:
+    """Which unit the times of an event that ends at ``last`` probably have, "" if seconds; its clip has ``duration``.
+
+    Where that is None a time beyond ``LONGEST`` is no second.
+
+    >>> unit_hint(9000, duration=10), unit_hint(9000, duration=None)
+    ('; milliseconds, perhaps', '')
+    """
+    if last <= (LONGEST if duration is None else MUCH * duration):
+        return ""
+    if duration is None:
+        return "; samples or milliseconds, perhaps"
+    return f"; {'milliseconds' if last <= 1000 * (duration + 1) else 'samples'}, perhaps"
+
+
 def frame_labels(references: np.ndarray, hop: float) -> np.ndarray:
     """Frames k with ceil(onset / hop) <= k < ceil(offset / hop) of any event: bool [frames to the last].
 
     >>> frame_labels(np.array([[0.5, 1.2]]), hop=0.5).tolist()
     [False, True, True]
     """
-    places = np.ceil(np.round(references / hop, 6)).astype(int)
+    places = np.ceil(in_steps(references, hop)).astype(int)
     labels = np.zeros(places.max(initial=0), dtype=bool)
     for start, stop in places:
         labels[start:stop] = True

@@ -36,9 +36,10 @@ from earwitness.metrics.events import (
     scaled,
     smoothed,
     union,
+    unit_hint,
 )
 from earwitness.metrics.formulas import f1, mean, precision, recall, threshold_f1
-from earwitness.metrics.sound_events import event_based, segment_based
+from earwitness.metrics.sound_events import GRIDS, Grid, event_based, segment_based
 from earwitness.metrics.statistics import Statistic, Sums
 
 __all__ = ["MEANS", "SETS", "Evaluation", "Options", "evaluate", "event_based", "segment_based", "validate"]
@@ -55,11 +56,11 @@ BATCH = 256  # activations passed to sed_scores_eval at a time
 SCORES: dict[str, Callable] = {"precision": precision, "recall": recall, "f1": f1}
 LONGEST_HOP = 10.0  # seconds; a longer one is taken for milliseconds, or for frames per second
 UNLIKE = 1.5  # factor by which frames and clip may differ in length
-MUCH = 3  # times a clip's length from which an event's times are taken for milliseconds
 BEYOND = 0.1  # seconds that an event may end after its clip where no hop is given
 
 Activations = Mapping[Any, Any]  # pair -> array [frames]
 Events = Mapping[Any, Sequence]  # pair -> (onset, offset) of each event
+Named = Callable[[str, Any, int], str]  # "reference" or "detected", pair, index of its event -> how messages name it
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Options:
     gtc: float = 0.5  # share of a reference that detections have to cover
     e_max: tuple[float, ...] = (100.0, 400.0)
     silent: Literal["drop", "keep"] = "drop"
+    grid: Grid = "decimal"  # of segments and collars (``earwitness.metrics.sound_events``); or sed_eval
     compat: bool = False  # Th-AUC divided as in the published code: 0.98 and 0.967 at best, not 1
 
     def __post_init__(self) -> None:
@@ -112,6 +114,7 @@ class Options:
         rates = [rate for rate in self.e_max if _is_number(rate) and rate > 0]
         met["e_max"] = (len(set(rates)) == len(self.e_max), "false detections per hour above 0, each once")
         met["silent"] = (self.silent in ("drop", "keep"), "drop or keep")
+        met["grid"] = (self.grid in GRIDS, " or ".join(GRIDS))
         offenders = [f"{name} is {getattr(self, name)!r}, not {text}" for name, (ok, text) in met.items() if not ok]
         if offenders:
             raise EarwitnessError(listed("The grounding metrics cannot be computed with these options:", offenders))
@@ -165,6 +168,7 @@ def evaluate(
     events: Events | None = None,
     options: Options | None = None,
     metrics: str | Iterable[str] | None = None,
+    named: Named | None = None,
 ) -> Evaluation:
     """Metrics of the activations of a set of pairs, or of its events alone.
 
@@ -178,6 +182,7 @@ def evaluate(
             offset.
         events: detected (onset, offset) of each pair, in place of ``activations``; scored as given.
         metrics: names of ``earwitness.metrics.catalogue`` or ``SETS``; None computes all.
+        named: how messages name the n-th reference or detected event of a pair, from 0; None names the pair.
 
     Events are cut at the clip's end; those whose offset is then at or before their onset are left out and counted.
     After an activation that ends more than one frame before a reference event nothing is active. A constant activation
@@ -195,7 +200,7 @@ def evaluate(
     names = [name for kind in ACCUMULATORS for name in kind.names(options)]
     sets = {prefix: [name for name in names if name.startswith(prefix)] for prefix in SETS} | {"all": names}
     wanted = chosen(metrics, sets, names)
-    lengths = _checked(activations, references, hop, clips, durations, events)
+    lengths = _checked(activations, references, hop, clips, durations, events, named or _named)
     clip_of = {pair: pair if clips is None else clips[pair] for pair in references}
     ids = list(dict.fromkeys(clip_of.values()))
     accumulators, found = _accumulators(wanted, len(ids), activations is not None, hop, options)
@@ -208,6 +213,7 @@ def evaluate(
                 accumulator.add(pair)
     statistics: dict[str, Statistic] = {}
     by_clip, curves, baselines = {}, {}, {}
+    notes: list[str] = []
     for accumulator in accumulators:
         nothing = counts["pairs"] == counts["pairs_dropped"] and not accumulator.counts_silent
         for name, statistic in accumulator.statistics().items():
@@ -219,12 +225,17 @@ def evaluate(
         match accumulator:
             case Frames():
                 curves["frame"], baselines = accumulator.curves(), accumulator.baselines()
+            case SegmentBased() if not nothing:
+                notes += sound_events.grid_notes(
+                    found, accumulator.on_other_grid(), accumulator.differing, options.grid
+                )
             case ThresholdArea():
                 curves["th_auc"] = accumulator.curves()
             case Overlap() if not nothing:
                 by_clip["miou"] = accumulator.by_clip()
     totals = {name: int(number) for name, number in counts.items()}
-    notes = _notes(totals, activations is not None, durations is not None, options)
+    unknown = activations is None and durations is None
+    notes = [*_notes(totals, max(lengths.values()) if unknown else None, options), *notes]
     return Evaluation(found, ids, by_clip, statistics, curves, baselines, totals, notes)
 
 
@@ -298,8 +309,11 @@ def _counted(pair: Pair) -> Counter:
     return counts
 
 
-def _notes(counts: Mapping[str, int], scored: bool, durations: bool, options: Options) -> list[str]:
-    """What a reader should know of silent pairs, removed events and unusual scores."""
+def _notes(counts: Mapping[str, int], last: float | None, options: Options) -> list[str]:
+    """What a reader should know of silent pairs, removed events and unusual scores.
+
+    ``last`` is the end of the last event where the clips' lengths are not known.
+    """
     texts = {
         "silent_pairs": "pairs are silent: the frame metrics count them, "
         + ("the others leave them out" if options.silent == "drop" else "and so do the others"),
@@ -313,8 +327,8 @@ def _notes(counts: Mapping[str, int], scored: bool, durations: bool, options: Op
     notes = [
         f"{counts[name]} {text} ({counts['pairs']} pairs in all)." for name, text in texts.items() if counts.get(name)
     ]
-    if not scored and not durations:
-        notes.append("No durations were given: a clip is taken to end with its last event.")
+    if last is not None:
+        notes.append(sound_events.length_note("clip", last))
     return notes
 
 
@@ -399,14 +413,18 @@ class Frames:
 
 
 class SegmentBased:
-    """Segment-based metrics through sed_eval (metrics.md, section 3.2), a pair as a file."""
+    """Segment-based metrics through sed_eval (metrics.md, section 3.2), a pair as a file, on both grids."""
 
     needs_scores, counts_silent, package = False, False, "sed_eval"
     kind = "segment"
 
     def __init__(self, clips: int, hop: float, options: Options) -> None:
-        self.toolkit = sound_events.toolkit(self.kind, [LABEL], **self.settings(options))
-        self.counts, self.last = np.zeros((clips, 6)), np.zeros(6)
+        grids = options.grid, sound_events.other_grid(options.grid)
+        self.toolkit, self.other = (
+            sound_events.Toolkit(self.kind, [LABEL], grid, **self.settings(options)) for grid in grids
+        )
+        self.counts, self.others = np.zeros((2, clips, 6))
+        self.differing = 0  # pairs
 
     @staticmethod
     def settings(options: Options) -> dict[str, float]:
@@ -417,15 +435,25 @@ class SegmentBased:
         return tuple(f"{cls.kind}_{name}" for name in (*SCORES, "er"))
 
     def add(self, pair: Pair) -> None:
-        both = (sound_events.events_of(times, LABEL) for times in (pair.references, pair.detections))
-        self.toolkit.evaluate(*both, *([pair.duration] if self.kind == "segment" else []))
-        totals = sound_events.totals(self.kind, self.toolkit)
-        self.counts[pair.clip] += totals - self.last
-        self.last = totals
+        true, found = (sound_events.events_of(times, LABEL) for times in (pair.references, pair.detections))
+        counts = other = self.toolkit.add(true, found, pair.duration)
+        if self.toolkit.differs:
+            other = self.other.add(true, found, pair.duration)
+            self.differing += not np.array_equal(counts, other)
+        self.counts[pair.clip] += counts
+        self.others[pair.clip] += other
 
     def statistics(self) -> dict[str, Statistic]:
-        found: dict[str, Statistic] = {f"{self.kind}_{name}": Sums(name, self.counts[:, :3]) for name in SCORES}
-        return found | {f"{self.kind}_er": Sums("error_rate", self.counts[:, [3, 4, 5, 2]])}
+        return self._statistics(self.counts)
+
+    def on_other_grid(self) -> dict[str, float]:
+        """The metrics on the grid that is not ``options.grid``; none where that gives the same counts."""
+        found = self._statistics(self.others) if self.differing else {}
+        return {name: float(statistic.values(np.ones((1, len(self.others))))[0]) for name, statistic in found.items()}
+
+    def _statistics(self, counts: np.ndarray) -> dict[str, Statistic]:
+        found: dict[str, Statistic] = {f"{self.kind}_{name}": Sums(name, counts[:, :3]) for name in SCORES}
+        return found | {f"{self.kind}_er": Sums("error_rate", counts[:, [3, 4, 5, 2]])}
 
 
 class EventBased(SegmentBased):
@@ -565,11 +593,15 @@ def validate(
 
     >>> validate({"a dog barks": [0.1, 0.9]}, {"a dog barks": [(0.5, 1.0)]}, hop=0.5)
     """
-    _checked(activations, references, hop, clips, durations, events)
+    _checked(activations, references, hop, clips, durations, events, _named)
+
+
+def _named(which: str, pair: Any, number: int) -> str:
+    return f"a {which} event of pair {pair!r}"
 
 
 def _checked(
-    activations: Any, references: Any, hop: float | None, clips: Any, durations: Any, events: Any
+    activations: Any, references: Any, hop: float | None, clips: Any, durations: Any, events: Any, named: Named
 ) -> Mapping[Any, float]:
     """The seconds of each clip; EarwitnessError for arguments that cannot be scored."""
     frames: dict[Hashable, int] = {}
@@ -577,12 +609,13 @@ def _checked(
     offenders = offenders or _name_offenders(activations, references, clips, durations, events)
     if not offenders:
         frames, offenders = _frames(activations or {})
-    offenders = offenders or [*_times(references, "reference"), *_times(events or {}, "detected")]
+    for which, given in (("reference", references), ("detected", events or {})) if not offenders else ():
+        offenders += _times(given, which, events is None or durations is not None, named)
     if not offenders:
         clip_of = {pair: pair if clips is None else clips[pair] for pair in references}
         if durations is None:
             durations = _durations(references, events, clip_of, frames, hop)
-        offenders = _ends(references, events, clip_of, durations, frames, hop)
+        offenders = _ends(references, events, clip_of, durations, frames, hop, named)
     if offenders:
         raise EarwitnessError(listed("These phrases cannot be scored:", offenders))
     return durations
@@ -645,8 +678,8 @@ def _frames(activations: Activations) -> tuple[dict[Hashable, int], list[str]]:
     return frames, offenders
 
 
-def _times(events: Events, which: str) -> list[str]:
-    """Lists that are no events, and times that are none."""
+def _times(events: Events, which: str, known: bool, named: Named) -> list[str]:
+    """Lists that are no events, and times that are none; unless clips' lengths are ``known``, beyond any recording."""
     offenders = []
     for pair, given in events.items():
         try:
@@ -656,11 +689,14 @@ def _times(events: Events, which: str) -> list[str]:
         if times is None or (times.size and (times.ndim != 2 or times.shape[1] != 2)):
             offenders.append(f"the {which} events of pair {pair!r} are not a list of (onset, offset)")
             continue
-        for onset, offset in times.reshape(-1, 2).tolist():
+        for number, (onset, offset) in enumerate(times.reshape(-1, 2).tolist()):
+            last = max(onset, offset)
             if not (math.isfinite(onset) and math.isfinite(offset)):
-                offenders.append(f"a {which} event of pair {pair!r} lasts from {onset} to {offset}: not finite")
+                offenders.append(f"{named(which, pair, number)} lasts from {onset} to {offset}: not finite")
             elif min(onset, offset) < 0:
-                offenders.append(f"a {which} event of pair {pair!r} lasts from {onset:g} to {offset:g} s: negative")
+                offenders.append(f"{named(which, pair, number)} lasts from {onset:g} to {offset:g} s: negative")
+            elif not known and (hint := unit_hint(last, None)):
+                offenders.append(f"{named(which, pair, number)} lasts to {last:g} s, more than a day{hint}")
     return offenders
 
 
@@ -678,19 +714,28 @@ def _durations(
     return durations
 
 
-def _ends(references: Any, events: Any, clip_of: Any, durations: Any, frames: Mapping[Any, int], hop: Any) -> list[str]:
+def _ends(
+    references: Any,
+    events: Any,
+    clip_of: Any,
+    durations: Any,
+    frames: Mapping[Any, int],
+    hop: Any,
+    named: Named,
+) -> list[str]:
     """Events that end after their clip, and activations that are much longer or shorter than it."""
     offenders = []
     slack = BEYOND if hop is None else hop
     for pair, clip in clip_of.items():
         duration = float(durations[clip])
-        for which, given in (("reference", references), ("detected", events)):
-            last = 0.0 if given is None else float(np.asarray(given[pair], dtype=float).max(initial=0))
-            if last > duration + slack + 1e-6:
-                hint = "; milliseconds, perhaps" if MUCH * duration < last <= 1000 * (duration + slack) else ""
-                offenders.append(
-                    f"a {which} event of pair {pair!r} lasts to {last:g} s, its clip only to {duration:g} s{hint}"
-                )
+        for which, given in (("reference", references), ("detected", events or {})):
+            times = np.asarray(given.get(pair, ()), dtype=float).reshape(-1, 2)
+            for number, last in enumerate(times.max(axis=1).tolist()):
+                if last > duration + slack + 1e-6:
+                    offenders.append(
+                        f"{named(which, pair, number)} lasts to {last:g} s, its clip only to {duration:g} s"
+                        + unit_hint(last, duration)
+                    )
         if pair in frames:
             length = frames[pair] * hop
             if length - slack > UNLIKE * duration or UNLIKE * (length + slack) < duration:

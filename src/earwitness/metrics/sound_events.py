@@ -1,8 +1,13 @@
 """Segment- and event-based metrics of sound event detection through sed_eval (metrics.md, sections 3.2 and 3.3).
 
-An event is a dictionary with ``filename``, ``onset``, ``offset`` (seconds) and ``event_label``. Where a system finds
-nothing, precision is 0, not NaN; where there is no reference, recall, F1 and error rate are NaN, and the class has no
-part in the mean of the classes.
+An event is a dictionary with ``filename``, ``onset``, ``offset`` (seconds) and ``event_label``, and may have ``where``,
+by which messages name it. Where a system finds nothing, precision is 0, not NaN; where there is no reference, recall,
+F1 and error rate are NaN, and the class has no part in the mean of the classes.
+
+Times are decimal: 0.3 s is three segments of 0.1 s, and 4.3 s is 0.2 s from 4.1 s. In binary neither holds exactly
+(0.3 / 0.1 is below 3, 4.3 - 4.1 above 0.2), and sed_eval takes the binary digits as they are: an event then has a
+segment too many, or misses its collar. The grid ``decimal`` compares times to a millionth of a segment or collar,
+``sed_eval`` as the package does.
 """
 
 from __future__ import annotations
@@ -10,16 +15,37 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
+from earwitness.metrics.events import in_steps, unit_hint
 
 Event = Mapping[str, Any]
+Grid = Literal["decimal", "sed_eval"]
+GRIDS: tuple[Grid, ...] = ("decimal", "sed_eval")
 COUNTS = ("Ntp", "Nsys", "Nref")
 ERRORS = {"segment": ("S", "D", "I"), "event": ("Nsubs", "Nfn", "Nfp")}  # substitutions, deletions, insertions
+HOUR = 3600.0  # seconds
+SLACK = 5e-7  # of a collar: the rounding of ``in_steps``
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The metrics of a set of files, and what they were computed from.
+
+    ``results`` has ``overall``, ``class_wise`` and ``class_wise_average`` with sed_eval's keys; ``by_file`` what
+    ``Toolkit.add`` gave for each file. ``others`` are the results on the other grid, None where that gives the same;
+    ``differing`` are the files in which it does not.
+    """
+
+    results: dict[str, dict]
+    by_file: dict[Any, np.ndarray]
+    others: dict[str, dict] | None
+    differing: list
 
 
 def segment_based(
@@ -28,6 +54,7 @@ def segment_based(
     *,
     time_resolution: float = 1.0,
     durations: Mapping[str, float] | None = None,
+    grid: Grid = "decimal",
 ) -> dict[str, dict]:
     """Metrics over segments of ``time_resolution`` seconds: ``overall``, ``class_wise``, ``class_wise_average``.
 
@@ -41,10 +68,7 @@ def segment_based(
     >>> {name: round(value, 3) for name, value in found.items()}
     {'f_measure': 0.5, 'precision': 0.5, 'recall': 0.5}
     """
-    metrics, labels = _prepared("segment", reference, estimated, durations, time_resolution=time_resolution)
-    for file, (true, found) in _by_file(reference, estimated, labels, durations or {}).items():
-        metrics.evaluate(true, found, None if durations is None else durations[file])
-    return _results(metrics, labels)
+    return counted("segment", reference, estimated, durations, grid, time_resolution=time_resolution).results
 
 
 def event_based(
@@ -56,6 +80,7 @@ def event_based(
     evaluate_onset: bool = True,
     evaluate_offset: bool = True,
     event_matching_type: str = "optimal",
+    grid: Grid = "decimal",
 ) -> dict[str, dict]:
     """Metrics of whole events: ``overall``, ``class_wise``, ``class_wise_average`` with sed_eval's keys.
 
@@ -68,40 +93,148 @@ def event_based(
     >>> round(event_based(reference, estimated)["class_wise"]["dog"]["f_measure"]["f_measure"], 3)
     1.0
     """
-    options = {"t_collar": t_collar, "percentage_of_length": percentage_of_length}
+    options: dict[str, Any] = {"t_collar": t_collar, "percentage_of_length": percentage_of_length}
     options |= {"evaluate_onset": evaluate_onset, "evaluate_offset": evaluate_offset}
-    metrics, labels = _prepared("event", reference, estimated, None, event_matching_type=event_matching_type, **options)
-    for true, found in _by_file(reference, estimated, labels, {}).values():
-        metrics.evaluate(true, found)
-    return _results(metrics, labels)
+    options |= {"event_matching_type": event_matching_type}
+    return counted("event", reference, estimated, None, grid, **options).results
 
 
-def toolkit(kind: str, labels: list[str], **options: Any) -> Any:
-    """sed_eval's object for the ``kind`` ``segment`` or ``event``, with 0 as the precision of an empty output.
+def counted(
+    kind: str,
+    reference: Sequence[Event],
+    estimated: Sequence[Event],
+    durations: Mapping[str, float] | None,
+    grid: Grid,
+    **options: Any,
+) -> Counted:
+    """The metrics of the ``kind`` ``segment`` or ``event`` with the counts of each file.
 
-    Raises ImportError where sed_eval is not installed or cannot be loaded.
+    Raises EarwitnessError for events or durations that cannot be scored, all in one.
 
-    >>> toolkit("segment", ["dog"], time_resolution=1).time_resolution
-    1.0
+    >>> events = [{"filename": "a.wav", "onset": 0.0, "offset": 0.3, "event_label": "dog"}]
+    >>> counted("segment", events, events, {"a.wav": 1.0}, "decimal", time_resolution=0.1).by_file["a.wav"].tolist()
+    [3.0, 3.0, 3.0, 0.0, 0.0, 0.0]
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # dcase_util, below sed_eval, loads the deprecated pkg_resources
-        from sed_eval.sound_event import EventBasedMetrics, SegmentBasedMetrics
+    offenders = _offenders("reference", reference, durations) + _offenders("estimated", estimated, durations)
+    for file, seconds in (durations or {}).items():
+        if not _is_time(seconds) or seconds == 0:
+            offenders.append(f"the duration of {file!r} is {seconds!r}, not a positive number of seconds")
+    if offenders:
+        raise EarwitnessError(listed("These events cannot be scored:", offenders))
+    # Numbers in place of the labels, of which sed_eval would change and drop some.
+    names = dict.fromkeys(event["event_label"] for event in (*reference, *estimated))
+    labels = {name: str(number) for number, name in enumerate(names)}
+    seconds_of = durations if kind == "segment" and durations else {}
+    files = _by_file(reference, estimated, labels, seconds_of)
+    try:
+        toolkit = Toolkit(kind, list(labels.values()), grid, **options)
+    except ValueError as error:
+        raise EarwitnessError(f"sed_eval refuses {options}: {error}.") from error
+    by_file, differing, others = {}, [], None
+    for file, (true, found) in files.items():
+        by_file[file] = toolkit.add(true, found, seconds_of.get(file))
+        differing += [file] if toolkit.differs else []
+    if differing:
+        other = Toolkit(kind, list(labels.values()), other_grid(grid), **options)
+        counts = {file: other.add(true, found, seconds_of.get(file)) for file, (true, found) in files.items()}
+        differing = [file for file in differing if not np.array_equal(counts[file], by_file[file])]
+        others = _results(other.metrics, labels)
+    return Counted(_results(toolkit.metrics, labels), by_file, others, differing)
 
-    # It insists on the type float, and its label list is its order.
-    options = {name: float(value) if type(value) is int else value for name, value in options.items()}
-    metrics = {"segment": SegmentBasedMetrics, "event": EventBasedMetrics}[kind](labels, **options)
-    metrics.empty_system_output_handling = "zero_score"  # only one of the two offers it in its constructor
-    return metrics
 
+def other_grid(grid: Grid) -> Grid:
+    """The grid that ``grid`` is not.
 
-def totals(kind: str, metrics: Any) -> np.ndarray:
-    """What ``metrics`` counted: true positives, detected, reference, substitutions, deletions, insertions: [6].
-
-    >>> totals("event", toolkit("event", ["dog"])).tolist()
-    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    >>> other_grid("decimal")
+    'sed_eval'
     """
-    return np.array([metrics.overall[name] for name in (*COUNTS, *ERRORS[kind])], dtype=float)
+    return GRIDS[1 - GRIDS.index(grid)]
+
+
+class Toolkit:
+    """sed_eval's object (``metrics``) for the ``kind`` ``segment`` or ``event``, which is given one file at a time.
+
+    Segments are counted here, as sed_eval does it, but as stretches in which nothing changes: the package holds every
+    segment up to the last. Raises ImportError where it is not installed or cannot be loaded, ValueError for options
+    that it refuses.
+
+    >>> toolkit = Toolkit("segment", ["dog"], time_resolution=1)
+    >>> toolkit.add(events_of(np.array([[0.0, 2.0]]), "dog"), events_of(np.array([[1.0, 3.0]]), "dog")).tolist()
+    [1.0, 2.0, 2.0, 0.0, 1.0, 1.0]
+    """
+
+    def __init__(self, kind: str, labels: list[str], grid: Grid = "decimal", **options: Any):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # dcase_util, below sed_eval, loads the deprecated pkg_resources
+            from sed_eval.sound_event import EventBasedMetrics, SegmentBasedMetrics
+
+        # It insists on the type float, and its label list is its order.
+        options = {name: float(value) if type(value) is int else value for name, value in options.items()}
+        metrics = {"segment": SegmentBasedMetrics, "event": EventBasedMetrics}[kind](labels, **options)
+        metrics.empty_system_output_handling = "zero_score"  # only one of the two offers it in its constructor
+        self.metrics, self.kind, self.grid = metrics, kind, grid
+        self.differs = False  # whether the other grid may count the last file otherwise
+        if kind == "event":
+            metrics.validate_onset, metrics.validate_offset = self._onset_fits, self._offset_fits
+
+    def add(self, true: list[dict], found: list[dict], seconds: float | None = None) -> np.ndarray:
+        """Add the events of a file, which lasts for ``seconds``, and give its counts, float64 [6].
+
+        These are true positives, detected, in the reference, substitutions, deletions and insertions.
+        """
+        names, before, self.differs = (*COUNTS, *ERRORS[self.kind]), dict(self.metrics.overall), False
+        if self.kind == "segment":
+            self._add_segments((true, found), seconds)
+        else:
+            self.metrics.evaluate(true, found)
+        return np.array([self.metrics.overall[name] - before[name] for name in names], dtype=float)
+
+    def _add_segments(self, sides: tuple[list[dict], list[dict]], seconds: float | None) -> None:
+        labels, step = self.metrics.event_label_list, self.metrics.time_resolution
+        index = {label: number for number, label in enumerate(labels)}
+        rows = [(n, index[e["event_label"]], e["onset"], e["offset"]) for n, side in enumerate(sides) for e in side]
+        events = np.array(rows, dtype=float).reshape(-1, 4)
+        end = events[:, 3].max(initial=0) if seconds is None else seconds
+        times = np.concatenate([events[:, 2:], [[0.0, end]]])
+        decimal, binary = (
+            np.stack([np.floor(steps[:, 0]), np.ceil(steps[:, 1])], axis=1)
+            for steps in (in_steps(times, step), times / step)
+        )
+        self.differs = not np.array_equal(decimal, binary)
+        places = decimal if self.grid == "decimal" else binary
+        places = np.minimum(places, places[-1, 1])
+        edges = np.unique(places)
+        changes = np.zeros((2, len(labels), len(edges)), dtype=int)
+        side, label = events[:, :2].astype(int).T
+        for column, change in enumerate((1, -1)):
+            np.add.at(changes, (side, label, np.searchsorted(edges, places[:-1, column])), change)
+        true, found = np.cumsum(changes, axis=2)[:, :, :-1] > 0  # [classes, stretches between edges]
+        lengths = np.diff(edges)
+        active = {"Ntp": true & found, "Ntn": ~true & ~found, "Nfp": found & ~true, "Nfn": true & ~found}
+        for name, stretches in (active | {"Nref": true, "Nsys": found}).items():
+            for label_, count in zip(labels, (stretches @ lengths).tolist(), strict=True):
+                self.metrics.class_wise[label_][name] += count
+                self.metrics.overall[name] += count
+        more = found.sum(axis=0) - true.sum(axis=0)
+        wrong = np.minimum(found.sum(axis=0), true.sum(axis=0)) - active["Ntp"].sum(axis=0)
+        for name, number in (("S", wrong), ("D", np.maximum(-more, 0)), ("I", np.maximum(more, 0))):
+            self.metrics.overall[name] += float(number @ lengths)
+
+    def _onset_fits(self, reference_event: Any, estimated_event: Any, t_collar: float) -> bool:
+        return self._fits(reference_event["onset"] - estimated_event["onset"], t_collar)
+
+    def _offset_fits(
+        self, reference_event: Any, estimated_event: Any, t_collar: float, percentage_of_length: float
+    ) -> bool:
+        length = reference_event["offset"] - reference_event["onset"]
+        apart = reference_event["offset"] - estimated_event["offset"]
+        return self._fits(apart, max(t_collar, percentage_of_length * length))
+
+    def _fits(self, apart: float, allowed: float) -> bool:
+        """Whether two times fit; sed_eval asks this in place of its own comparison."""
+        binary, decimal = abs(apart) <= allowed, abs(apart) <= allowed * (1 + SLACK)
+        self.differs |= binary != decimal
+        return decimal if self.grid == "decimal" else binary
 
 
 def events_of(times: np.ndarray, label: str) -> list[dict]:
@@ -113,39 +246,56 @@ def events_of(times: np.ndarray, label: str) -> list[dict]:
     return [{"onset": onset, "offset": offset, "event_label": label} for onset, offset in times.tolist()]
 
 
-def _prepared(
-    kind: str, reference: Any, estimated: Any, durations: Mapping | None, **options: Any
-) -> tuple[Any, dict[Any, str]]:
-    """sed_eval's object, and the numbers used in place of the labels, of which it would change and drop some."""
-    offenders = _offenders("reference", reference, durations) + _offenders("estimated", estimated, durations)
-    for file, seconds in (durations or {}).items():
-        if not _is_time(seconds) or seconds == 0:
-            offenders.append(f"the duration of {file!r} is {seconds!r}, not a positive number of seconds")
-    if offenders:
-        raise EarwitnessError(listed("These events cannot be scored:", offenders))
-    names = dict.fromkeys(event["event_label"] for event in (*reference, *estimated))
-    labels = {name: str(number) for number, name in enumerate(names)}
-    try:
-        return toolkit(kind, list(labels.values()), **options), labels
-    except ValueError as error:
-        raise EarwitnessError(f"sed_eval refuses {options}: {error}.") from error
+def grid_notes(metrics: Mapping[str, Mapping], others: Mapping[str, float], files: int, grid: Grid) -> list[str]:
+    """Where the grids differ: ``others`` are values on the one that is not ``grid``, in which ``files`` differ.
+
+    >>> grid_notes({"event_f1": {"value": 1.0}}, {"event_f1": 0.5}, 1, "decimal")
+    ["sed_eval's grid counts 1 file or pair otherwise, by binary digits of decimal times: event_f1 0.5, here 1"]
+    """
+    values = {name: metrics[name]["value"] for name in others if name in metrics}
+    differ = [
+        f"{name} {others[name]:.6g}, here {value:.6g}"
+        for name, value in values.items()
+        if value is not None and not math.isclose(value, others[name], abs_tol=1e-12)
+    ]
+    if not differ:
+        return []
+    many = f"{files} file or pair" if files == 1 else f"{files} files or pairs"
+    if grid == "decimal":
+        what = f"sed_eval's grid counts {many} otherwise, by binary digits of decimal times"
+    else:
+        what = f"The decimal grid counts {many} otherwise, where sed_eval goes by binary digits of decimal times"
+    return [f"{what}: {'; '.join(differ)}"]
+
+
+def length_note(what: str, last: float) -> str:
+    """That files or clips (``what``) have no durations; asks for the unit where the last event ends after an hour.
+
+    >>> length_note("file", 10.0)
+    'No durations were given: a file is taken to end with its last event.'
+    """
+    note = f"No durations were given: a {what} is taken to end with its last event."
+    return note if last <= HOUR else f"{note} The latest ends at {last:g} s: are the times really seconds?"
 
 
 def _offenders(which: str, events: Sequence[Event], durations: Mapping[str, float] | None) -> list[str]:
     offenders = []
     for number, event in enumerate(events, start=1):
-        name = f"{which} event {number}"
+        name = event.get("where") or f"{which} event {number}"
         lacking = [key for key in ("filename", "onset", "offset", "event_label") if event.get(key) is None]
         if lacking:
             offenders.append(f"{name} has no {', '.join(lacking)}")
             continue
-        times = event["onset"], event["offset"]
-        if not all(map(_is_time, times)):
-            offenders.append(f"{name} lasts from {times[0]!r} to {times[1]!r}, not two times in seconds from 0 on")
-        elif times[1] <= times[0]:
-            offenders.append(f"{name} ends at {times[1]:g} s, not after its onset at {times[0]:g} s")
-        if durations is not None and event["filename"] not in durations:
+        onset, offset, seconds = event["onset"], event["offset"], (durations or {}).get(event["filename"])
+        if not (_is_time(onset) and _is_time(offset)):
+            offenders.append(f"{name} lasts from {onset!r} to {offset!r}, not two times in seconds from 0 on")
+        elif offset <= onset:
+            offenders.append(f"{name} ends at {offset:g} s, not after its onset at {onset:g} s")
+        elif durations is not None and seconds is None:
             offenders.append(f"{name} is in {event['filename']!r}, whose duration is not given")
+        elif hint := unit_hint(offset, seconds if _is_time(seconds) else None):
+            length = "more than a day" if seconds is None else f"its file only to {seconds:g} s"
+            offenders.append(f"{name} lasts to {offset:g} s, {length}{hint}")
     return offenders
 
 

@@ -273,7 +273,7 @@ def test_a_subset_of_the_phrases(score, scored, write, tmp_path):
         (DETECTED, REFERENCES, ["--subset"], ["p.csv is an event list", "--subset"]),
         (DETECTED + "z,0,x\n", REFERENCES, [], ["p.csv, row 5: the offset 'x'"]),
         (DETECTED + "z,,x\n", REFERENCES, [], ["p.csv, row 5: the onset ''", "p.csv, row 5: the offset 'x'"]),
-        (DETECTED + "a.wav#1.1,-1,1\n", REFERENCES, [], ["detected", "'a.wav#1.1'", "-1 to 1 s"]),
+        (DETECTED + "a.wav#1.1,-1,1\n", REFERENCES, [], ["p.csv, row 5: ", "'a.wav#1.1'", "-1 to 1 s"]),
         (DETECTED, REFERENCES.replace("onset", "when"), [], ["r.csv: no column", "onsets", "'when'"]),
         (
             "filename,onset,offset,event_label\na,0,1,dog\nb,0,1,cat\n",
@@ -386,9 +386,59 @@ def test_classes_are_scored_by_file(scored, score, write, tmp_path):
     assert "mean over classes" in found["metrics"]["event_f1_macro"]["ci95_reason"]
     assert "ci95_reason" not in found["metrics"]["segment_f1"]
     settings = {"match": "exact", "classes": True, "time_resolution": 1, "t_collar": 0.2, "percentage_of_length": 0.2}
+    settings["grid"] = "decimal"
     assert found["provenance"]["settings"] == settings
     out = score("grounding", *arguments)[1]
     assert ["cat", "0.000", "1.000", "0.000", "1.000"] in [line.split() for line in out.splitlines()]
+
+
+def test_rows_without_times_are_no_class(scored, write):
+    silent = "k4.wav\tnan\tnan\tnan\nk5.wav\t\t\tcat\n"
+    events = [write("p.tsv", FOUND), write("r.tsv", CLASSES.replace("cat", "dog") + silent)]
+    found = scored("grounding", *events, "--classes")
+    assert (found["counts"]["files"], found["counts"]["classes"]) == (4, 1) and list(found["classes"]) == ["dog"]
+    assert values(found, "event_f1_macro") == [1]
+
+
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_segments_and_collars_are_compared_in_decimals(scored, write, classes):
+    """In binary 0.3 s is less than three segments of 0.1 s, and 4.3 s more than 0.2 s from 4.1 s."""
+    header = "filename,onset,offset,event_label\n"
+    references = write("r.csv", f"{header}a,0.3,0.6,dog\nb,4.1,4.6,dog\n")
+    detected = write("p.csv", f"{header}a,0.6,0.9,dog\nb,4.3,4.6,dog\n")
+    arguments = ["grounding", detected, references, *classes, "--segment", 0.1]
+    found, theirs = scored(*arguments), scored(*arguments, "--grid", "sed_eval")
+    # Of a no segment is shared; of b the three from 4.3 s on, of 5 and 3. Its onsets are one collar apart.
+    assert values(found, "segment_f1", "event_f1") == pytest.approx([2 * 3 / (8 + 6), 1 / 2])
+    assert values(theirs, "event_f1") == [0] and values(theirs, "segment_f1")[0] > values(found, "segment_f1")[0]
+    segments, collars = (next(n for n in theirs["notes"] if f"{kind}_f1" in n) for kind in ("segment", "event"))
+    assert "segment_f1 0.428571" in segments and "event_f1 0.5, here 0" in collars
+    assert any("event_f1 0, here 0.5" in note for note in found["notes"])
+    assert theirs["provenance"]["settings"]["grid"] == "sed_eval"
+    # On a grid that is exact in binary there is nothing to say.
+    assert not any("grid" in n for n in scored(*arguments[:-1], 0.5, "--collar", 0.5)["notes"])
+
+
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_times_beyond_any_recording_are_refused_by_row(score, scored, write, classes):
+    header = "filename,onset,offset,event_label\n"
+    references = write("r.csv", f"{header}a,0.3,0.6,dog\nb,1,2,dog\nc,1,2,dog\n")
+    samples = write("p.csv", f"{header}a,0.3,0.6,dog\nb,44100,88200,dog\nc,44100,88200,dog\n")
+    code, out, err = score("grounding", samples, references, *classes)
+    assert code == 1 and out == "" and len(err.splitlines()) == 3 and "p.csv, row 4: " in err
+    assert "p.csv, row 3: " in err and "88200 s" in err and "samples" in err
+    milliseconds = write("p.csv", f"{header}a,300,600,dog\nb,1000,2000,dog\nc,1000,2000,dog\n")
+    code, out, err = score("grounding", milliseconds, references, *classes)
+    assert code == 1 and out == "" and "p.csv, row 2: " in err and "600 s" in err and "milliseconds" in err
+    durations = "filename,seconds\na,{0}\nb,{0}\nc,{0}\n"
+    arguments = [*classes, "--durations", write("d.csv", durations.format(10))]
+    code, out, err = score("grounding", milliseconds, references, *arguments)
+    assert code == 1 and out == "" and len(err.splitlines()) == 4 and "row 4: " in err and "milliseconds" in err
+    arguments = [*classes, "--durations", write("d.csv", durations.format(100_000))]
+    assert scored("grounding", samples, samples, *arguments)["metrics"]["segment_f1"]["value"] == 1
+    # Without durations a late end alone is only asked about.
+    late = write("l.csv", f"{header}a,0.3,0.6,dog\nb,4000,5000,dog\n")
+    assert any("5000 s" in note for note in scored("grounding", late, references, *classes)["notes"])
 
 
 @pytest.mark.parametrize("durations", [None, "filename,duration\na.wav,10\nb.wav,10\nc.wav,10\n"])

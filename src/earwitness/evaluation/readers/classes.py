@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ import numpy as np
 from earwitness.corpora.csv_reader import shown
 from earwitness.errors import EarwitnessError
 from earwitness.evaluation.readers import ids
-from earwitness.evaluation.readers.events import Events, Frames, refuse_milliseconds
+from earwitness.evaluation.readers.events import Events, Frames, Placed, refuse_milliseconds, refuse_other_unit
 from earwitness.evaluation.readers.tables import refuse
 from earwitness.evaluation.scores import Scored
 from earwitness.metrics import sound_events
-from earwitness.metrics.grounding import event_based, segment_based
+from earwitness.metrics.grounding import BEYOND
 from earwitness.metrics.statistics import Statistic, Sums
 
 if TYPE_CHECKING:
@@ -66,26 +66,30 @@ def score(
     settings = files.settings()
     resolution = {"time_resolution": settings.time_resolution}
     collars: dict[str, Any] = {"t_collar": settings.t_collar, "percentage_of_length": settings.percentage_of_length}
-    results = {
-        "segment": segment_based(true, estimated, durations=seconds, **resolution),
-        "event": event_based(true, estimated, **collars),
+    counts = {
+        kind: sound_events.counted(kind, true, estimated, seconds, settings.grid, **options)
+        for kind, options in (("segment", resolution), ("event", collars))
     }
-    statistics = {
-        **_statistics("segment", true, estimated, clips, seconds, resolution),
-        **_statistics("event", true, estimated, clips, seconds, collars),
-    }
+    if seconds is None:
+        detected, annotated = (
+            [Placed(event["filename"], event["offset"], event["where"]) for event in events]
+            for events in (estimated, true)
+        )
+        refuse_other_unit(found.path, references.path, detected, annotated)
+    metrics = _metrics({kind: those.results for kind, those in counts.items()})
+    statistics = {name: s for kind, those in counts.items() for name, s in _statistics(kind, those, clips).items()}
     inputs: dict[str, Path | None] = {name: getattr(files, name) for name in ("predictions", "references", "durations")}
     counted = [Counter(event["filename"] for event in events) for events in (true, estimated)]
     return Scored(
-        Evaluation(_metrics(results), clips, statistics),
+        Evaluation(metrics, clips, statistics),
         "score grounding",
         {name: path for name, path in inputs.items() if path is not None},
-        {"match": files.match, "classes": True, **resolution, **collars},
+        {"match": files.match, "classes": True, "grid": settings.grid, **resolution, **collars},
         {"files": len(clips), "classes": len({*found.labels, *references.labels})}
         | {"references": len(true), "detections": len(estimated)},
-        [] if durations else ["No durations were given: a file is taken to end with its last event."],
+        _notes((*true, *estimated), seconds, metrics, counts, settings.grid),
         {name: [c[clip] for clip in clips] for name, c in zip(("references", "detections"), counted, strict=True)},
-        {"classes": _by_class(results)},
+        {"classes": _by_class({kind: those.results for kind, those in counts.items()})},
     )
 
 
@@ -112,34 +116,43 @@ def _files(
 
 
 def _event_list(events: Events, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Events as sed_eval takes them; it refuses offsets that are not after their onsets."""
+    """Events as ``sound_events`` takes them; it refuses offsets that are not after their onsets."""
     return [
         {"filename": names[e.pair], "onset": e.times[0], "offset": e.times[1], "event_label": e.label}
+        | {"where": events.where(e)}
         for e in events.events
         if e.times is not None
     ]
 
 
-def _statistics(
-    kind: str, true: list[dict], estimated: list[dict], files: list[str], seconds: dict | None, settings: dict
-) -> dict[str, Statistic]:
-    """sed_eval's counts of each file, from which the metrics over all events can be resampled."""
-    labels = {name: str(n) for n, name in enumerate(dict.fromkeys(e["event_label"] for e in (*true, *estimated)))}
-    sides: tuple[dict[str, list], dict[str, list]] = (defaultdict(list), defaultdict(list))
-    for side, events in zip(sides, (true, estimated), strict=True):
-        for event in events:
-            side[event["filename"]].append({**event, "event_label": labels[event["event_label"]]})
-    toolkit = sound_events.toolkit(kind, list(labels.values()), **settings)
-    totals = [np.zeros(6)]
-    for file in files:
-        duration = {"evaluated_length_seconds": seconds[file]} if seconds and kind == "segment" else {}
-        toolkit.evaluate(sides[0][file], sides[1][file], **duration)
-        totals.append(sound_events.totals(kind, toolkit))
-    counts = np.diff(totals, axis=0)
+def _statistics(kind: str, counted: sound_events.Counted, files: list[str]) -> dict[str, Statistic]:
+    """The counts of each file, from which the metrics over all events can be resampled."""
+    counts = np.array([counted.by_file.get(file, np.zeros(6)) for file in files]).reshape(-1, 6)
     found: dict[str, Statistic] = {
         f"{kind}_{name}": Sums(name, counts[:, :3]) for name in ("f1", "precision", "recall")
     }
     return {**found, f"{kind}_er": Sums("error_rate", counts[:, [3, 4, 5, 2]])}
+
+
+def _notes(
+    events: Sequence[Mapping[str, Any]],
+    seconds: Mapping[str, float] | None,
+    metrics: Mapping[str, dict],
+    counts: Mapping[str, sound_events.Counted],
+    grid: sound_events.Grid,
+) -> list[str]:
+    """What is not known of the files' ends, or does not fit them, and where the grids differ."""
+    notes = []
+    if seconds is None:
+        notes.append(sound_events.length_note("file", max((event["offset"] for event in events), default=0)))
+    elif late := sum(event["offset"] > seconds[event["filename"]] + BEYOND for event in events):
+        what = "the segments end with the file, the event metrics take the whole event"
+        notes.append(f"{late} of {len(events)} events end after their file: {what}.")
+    for kind, counted in counts.items():
+        if counted.others:
+            others = {name: entry["value"] for name, entry in _metrics({kind: counted.others}).items()}
+            notes += sound_events.grid_notes(metrics, others, len(counted.differing), grid)
+    return notes
 
 
 def _metrics(results: Mapping[str, Mapping]) -> dict[str, dict]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ TEXTS = ("phrase", "text", "query", "caption")
 LABELS = ("event_label", "label", "event", "class")
 SECONDS = ("seconds", "duration", "duration_seconds", "length")
 SCORES = ("score", "scores", "confidence", "probability")
+FILES = 3  # whose times all differ, from which that is no chance
 PAIR_IDS = ("phrase_ids", "pair_ids", "phrase_id", "pair_id")
 
 
@@ -49,6 +50,14 @@ class Event:
     label: str | None
     clip: str | None
     row: int | str
+
+
+class Placed(NamedTuple):
+    """The end of an event of a file or pair, in seconds, and how messages name the event."""
+
+    file: str
+    offset: float
+    where: str
 
 
 @dataclass
@@ -68,14 +77,25 @@ class Events:
 
     @property
     def labels(self) -> list[str]:
-        """The classes of the events."""
-        return list(dict.fromkeys(event.label for event in self.events if event.label is not None))
+        """The classes of the events; a row without times, which says that a file is silent, has none."""
+        return list(dict.fromkeys(e.label for e in self.events if e.label is not None and e.times is not None))
+
+    def where(self, event: Event) -> str:
+        """How messages name an event."""
+        return f"{self.path.name}, row {event.row}: the event of {shown(event.pair)}"
 
     def by_pair(self) -> dict[str, list[tuple[float, float]]]:
         """Onset and offset of the events of each pair, in the order of the file."""
         pairs: dict[str, list] = {}
         for event in self.events:
             pairs.setdefault(event.pair, []).extend([] if event.times is None else [event.times])
+        return pairs
+
+    def placed(self) -> dict[str, list[str]]:
+        """How messages name the events of ``by_pair``."""
+        pairs: dict[str, list[str]] = {}
+        for event in self.events:
+            pairs.setdefault(event.pair, []).extend([] if event.times is None else [self.where(event)])
         return pairs
 
     def rows(self) -> dict[str, int | str]:
@@ -237,6 +257,27 @@ def refuse_milliseconds(path: Path, durations: Mapping[str, float], times: Itera
             f"{path.name}: every duration is more than 100 times the end of the clip's last event (the first: "
             f"{seconds:g} s and {end:g} s). These are probably milliseconds; durations are in seconds."
         )
+
+
+def refuse_other_unit(found: Path, references: Path, detected: Iterable[Placed], true: Iterable[Placed]) -> None:
+    """EarwitnessError where all files' detections end more than 100 times later than their references, or earlier.
+
+    Fewer than ``FILES`` files with both may be so by chance, and times below 1000 s need not be milliseconds.
+    """
+    last: tuple[dict[str, Placed], dict[str, Placed]] = ({}, {})
+    for latest, events in zip(last, (detected, true), strict=True):
+        for event in events:
+            latest[event.file] = max(event, latest.get(event.file, event), key=lambda event: event.offset)
+    both = [(event, last[1][file]) for file, event in last[0].items() if file in last[1]]
+    for pairs, other in ((both, references), ([pair[::-1] for pair in both], found)):
+        apart = len(pairs) >= FILES and all(late.offset > 100 * early.offset for late, early in pairs)
+        if apart and max(late.offset for late, _ in pairs) >= 1000:
+            late, early = pairs[0]
+            raise EarwitnessError(
+                f"{late.where} ends at {late.offset:g} s, the last one of {shown(late.file)} in {other.name} at "
+                f"{early.offset:g} s, and all {len(pairs)} that both tables have are as far apart: milliseconds or "
+                "samples, perhaps? Times are in seconds; if these are, give --durations."
+            )
 
 
 def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:

@@ -16,12 +16,14 @@ from earwitness.evaluation.readers.events import (
     Activations,
     Events,
     Frames,
+    Placed,
     open_predictions,
     pair_columns,
     pair_of,
     read_durations,
     read_events,
     refuse_milliseconds,
+    refuse_other_unit,
 )
 from earwitness.evaluation.readers.queries import clip_of, read_captions
 from earwitness.evaluation.readers.tables import CLIP_COLUMNS, find_column, open_table, read_id, refuse
@@ -47,6 +49,7 @@ class GroundingFiles:
         classes: score events by class (``event_label``) and file through sed_eval, instead of phrases.
         threshold, silent: ``threshold`` and ``silent`` of the metrics' options.
         collar, offset_share, segment: ``t_collar``, ``percentage_of_length`` and ``time_resolution`` of the same.
+        grid: ``grid`` of the same: ``decimal``, or ``sed_eval`` for the toolkit's own figures.
         match: how ids are compared: ``exact``, or ``stem``: without folder, extension, letter case and blanks.
         subset: ignore pairs without frame scores (they are counted); otherwise they are an error.
     """
@@ -63,6 +66,7 @@ class GroundingFiles:
     collar: float | None = None
     offset_share: float | None = None
     segment: float | None = None
+    grid: str | None = None
     match: str = "exact"
     subset: bool = False
 
@@ -70,6 +74,7 @@ class GroundingFiles:
         """The options of the metrics."""
         given: dict[str, Any] = {"threshold": self.threshold, "silent": self.silent, "t_collar": self.collar}
         given |= {"percentage_of_length": self.offset_share, "time_resolution": self.segment}
+        given |= {"grid": self.grid}
         return metrics.Options(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -116,7 +121,7 @@ def _score(
     files: GroundingFiles,
 ) -> Scored:
     _refuse_mixed([found, references, *([phrases] if phrases else [])])
-    true, names, counts = _paired(found, references, phrases, files)
+    true, names, theirs, counts = _paired(found, references, phrases, files)
     clips = _clips(list(true), names, found, references, phrases)
     if durations is not None:
         matched = ids.match(clips.values(), durations, files.match)
@@ -140,9 +145,22 @@ def _score(
             ends = ((clips[pair], end) for pair in true for _, end in (*true[pair], *events[pair]))
             refuse_milliseconds(files.durations, durations, ends)
         counts["pairs_without_detection_rows"] = len(true) - len(names)
+    places = {"reference": (references.placed(), theirs)}
+    places |= {"detected": (found.placed(), names)} if isinstance(found, Events) else {}
+
+    def named(which: str, pair: str, number: int) -> str:
+        placed, spelt = places[which]
+        return placed[spelt[pair]][number]
+
     settings = files.settings()
     of_pairs: dict[str, Any] = {"events": events, "clips": clips, "durations": durations}
-    evaluation = metrics.evaluate(activations, true, hop=hop, options=settings, **of_pairs)
+    evaluation = metrics.evaluate(activations, true, hop=hop, options=settings, named=named, **of_pairs)
+    if events is not None and durations is None:
+        detected, annotated = (
+            [Placed(pair, end, named(which, pair, n)) for pair in true for n, (_, end) in enumerate(times[pair])]
+            for which, times in (("detected", events), ("reference", true))
+        )
+        refuse_other_unit(found.path, references.path, detected, annotated)
     inputs = {name: getattr(files, name) for name in ("predictions", "references", "phrases", "captions", "durations")}
     curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in evaluation.curves.items()}
     return Scored(
@@ -158,8 +176,8 @@ def _score(
 
 def _paired(
     found: Frames | Events, references: Events, phrases: Phrases | None, files: GroundingFiles
-) -> tuple[dict[str, list], dict[str, str], dict[str, int]]:
-    """The reference events of each scored pair, the pairs' names in the predictions, and counts.
+) -> tuple[dict[str, list], dict[str, str], dict[str, str], dict[str, int]]:
+    """The reference events of each scored pair, the pairs' names in predictions and references, and counts.
 
     A pair that an event list does not name has no detection; frame scores need every pair.
     """
@@ -195,9 +213,9 @@ def _paired(
         problems += [f"{other}, row {known[pair]}: {shown(pair)} has no scores in {where}" for pair in left]
         advice.append(SUBSET)
     refuse(problems, " ".join(advice))
-    theirs, out = {there: true[pair] for pair, there in annotated.found.items()}, set(left)
-    pairs = {pair: theirs.get(pair, []) for pair in known if pair not in out}
-    return pairs, {pair: names[pair] for pair in pairs if pair in names}, {"pairs_left_out": len(left)}
+    theirs, out = {there: pair for pair, there in annotated.found.items()}, set(left)
+    pairs = {pair: true[theirs[pair]] if pair in theirs else [] for pair in known if pair not in out}
+    return pairs, {pair: names[pair] for pair in pairs if pair in names}, theirs, {"pairs_left_out": len(left)}
 
 
 def _clips(
