@@ -137,10 +137,11 @@ class IdListOptions(Options):
     Exactly one of ``files`` and ``dataset`` is set.
     """
 
-    files: list[FilePath] = []  # csv, or one id per line
+    files: list[FilePath] = []  # csv, json, jsonl, or one id per line; also packed with gzip
     kind: Literal["name", "youtube", "freesound", "sha256"] = "name"
-    column: Annotated[str, StringConstraints(min_length=1)] | None = None  # of a csv; null: one id per line
-    side: Annotated[str, StringConstraints(min_length=1)] | None = None  # the csv column with the split
+    # A column of csv, or a key of json's objects; null: one id per line, or json's lists.
+    column: Annotated[str, StringConstraints(min_length=1)] | None = None
+    side: Annotated[str, StringConstraints(min_length=1)] | None = None  # the column or key with the split
     dataset: Name | None = None
     splits: list[Literal["development", "validation", "evaluation"]] | None = None  # of the data set; null: all
 

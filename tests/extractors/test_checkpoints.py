@@ -230,6 +230,31 @@ def test_what_a_network_has_no_use_for_is_ignored_when_said_so(network, entries)
     assert "head.bias: missing" in unfit(network, entries, ignored=["classes.", "head."])
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "encoder."])
+def test_a_common_prefix_is_taken_off_and_told_in_one_line(network, entries, capsys, prefix):
+    known = {"classes.bias": torch.zeros(5)}
+    fit(
+        network, known | {f"{prefix}{name}": value for name, value in entries.items()}, "some.pth", ignored=["classes."]
+    )
+    assert same(network.state_dict(), entries)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "some.pth" in line and repr(prefix) in line
+
+
+def test_a_prefix_of_some_entries_or_without_use_stays(network, entries, capsys):
+    twice = entries | {f"module.{name}": value for name, value in entries.items()}
+    assert "module.head.bias: not expected" in unfit(network, twice)
+    assert "other.a: not expected" in unfit(network, entries | {"other.a": torch.zeros(1)})
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_kept_stays_whatever_the_file_has(network, entries):
+    before = network.head.bias.clone()
+    fit(network, entries, "some.pth", kept=["head."], ignored=["head."])
+    assert torch.equal(network.head.bias, before) and torch.equal(network.conv.weight, entries["conv.weight"])
+    assert "head.bias: not expected" in unfit(network, entries, kept=["head."])
+
+
 def listed_states():
     """Names and shapes of the networks of the golden files, as the public files have them."""
 

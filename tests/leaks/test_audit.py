@@ -179,6 +179,16 @@ def test_names_that_another_data_set_has_too_are_told_and_are_no_leak(tmp_path):
     assert describe([mark | {"clips": 0, "by": []}], "evaluation")[0] == []
 
 
+def test_lists_of_several_sources_in_json_are_looked_up(tmp_path):
+    path = tmp_path / "blacklist.json"
+    path.write_text('{"AudioSet": ["YAb1_-xyz012.wav"], "FreeSound": ["180913"]}', encoding="utf-8")
+    clips = {f"evaluation/{name}.wav": f"{number:064x}" for number, name in enumerate(["180913", "7", "YAb1_-xyz012"])}
+    own = corpus(tmp_path / "own", clips)
+    report = audited(own, wavcaps=IdListOptions(files=[str(path)]))
+    (mark,) = marks(report, ["wavcaps"], "evaluation")
+    assert (mark["clips"], mark["of"], report["lists"]["wavcaps"]["entries"]) == (2, 3, 2)
+
+
 @pytest.mark.parametrize(
     ("column", "message"),
     [("3", "is '3' the right `column`?"), ("4", "such as 'train'"), (None, "with `column`")],

@@ -218,6 +218,18 @@ def test_find_gives_the_reason(folder, network, tmp_path):
     assert str(caught.value).splitlines()[1:3] == [f"  - {CHECKPOINT}", "  - model.safetensors"]
 
 
+def test_a_detector_without_its_tokenizer_is_refused(ckpt):
+    words = (ckpt / "vocab.txt").read_text(encoding="utf-8")
+    (ckpt / "vocab.txt").write_text("\n".join(words.split()[:6]) + "\n", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=r"fense .* 6 tokens.* 12\b"):
+        fluency.probabilities(["rain"], ckpt)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        (ckpt / name).unlink()
+    for use in (fluency.find, lambda folder: fluency.probabilities(["rain"], folder)):
+        with pytest.raises(EarwitnessError, match=r"fense .*tokenizer\.json.*vocab\.txt"):
+            use(ckpt)
+
+
 class Harm:
     def __reduce__(self):
         return (print, ("harm",))

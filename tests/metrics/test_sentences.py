@@ -228,6 +228,63 @@ def test_find_gives_the_reason(tiny, tmp_path):
     assert "no list of modules" in refusal(tmp_path / "modules.json")
 
 
+TOKENIZER = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def test_a_model_without_its_tokenizer_is_refused_with_the_files_it_lacks(copied):
+    for name in TOKENIZER:
+        (copied / name).unlink()
+    told = refusal(copied)
+    assert str(copied) in told and "tokenizer.json" in told and "vocab.txt" in told
+    with pytest.raises(EarwitnessError, match=r"tokenizer\.json"):
+        sentences.similarity(["a dog barks"], [["rain falls"]], copied)
+    (copied / "vocab.json").write_text('{"a": 0}', encoding="utf-8")
+    assert "merges.txt" in refusal(copied)
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], 5),
+        (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "barks", "rain", "falls"], 10),
+    ],
+)
+def test_a_tokenizer_of_another_model_is_refused_by_its_size(tiny, tmp_path, words, size):
+    shutil.copytree(tiny, tmp_path / "mixed")
+    (tmp_path / "mixed" / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match=rf"mixed .* {size} tokens.* 9\b"):
+        sentences.embeddings(["a dog"], tmp_path / "mixed")
+
+
+class Sized:
+    """A tokenizer, or a network, of so many tokens."""
+
+    def __init__(self, tokens):
+        self.weight = np.empty((tokens, 1))
+
+    def __len__(self):
+        return len(self.weight)
+
+    def get_input_embeddings(self):
+        return self
+
+
+@pytest.mark.parametrize("tokens", [250002, 250037])  # the multilingual MiniLM's, and no padding
+def test_a_padded_vocabulary_fits(tokens, tmp_path):
+    models.require_vocabulary(tmp_path, Sized(tokens), Sized(250037))
+
+
+@pytest.mark.parametrize(
+    "files", [["tokenizer.json"], ["vocab.txt"], ["vocab.json", "merges.txt"], ["sentencepiece.bpe.model"], []]
+)
+def test_a_tokenizer_has_its_files_or_needs_none(tmp_path, files):
+    for name in files:
+        (tmp_path / name).touch()
+    if not files:
+        (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}', encoding="utf-8")
+    models.require_tokenizer(tmp_path)
+
+
 def test_modules_of_other_origin_are_refused_together(tiny, tmp_path):
     shutil.copytree(tiny, tmp_path / "bad")
     modules = [{"path": "", "type": "os.system"}, {"path": "../up", "type": "sentence_transformers.models.Pooling"}]

@@ -236,18 +236,38 @@ def test_a_foreign_file_is_refused(settings, checkpoint, tmp_path):
 
 
 def test_entries_that_do_not_fit_are_named_together(settings, checkpoint):
-    changed = {"bn0.bias": None, "conv_block4.conv2.weight": torch.zeros(5, 5, 1, 1), "conv_block1.bn1.weight": "x"}
+    changed = {"bn0.bias": None, "conv_block4.conv2.weight": torch.zeros(5, 5, 1, 1), "fc9.weight": torch.zeros(1)}
     path, _ = checkpoint(changed)
     with pytest.raises(EarwitnessError) as caught:
         Cl4ac(settings(encoder={"weights": path}), SIZES)
-    heading, *problems, advice = str(caught.value).splitlines()
-    assert heading == f"{path} does not fit Cnn10:"
+    heading, *problems, expected, advice = str(caught.value).splitlines()
+    assert heading.startswith(f"encoder.weights: {path} ")
     assert sorted(problems) == [
         "  - bn0.bias: missing",
-        "  - conv_block1.bn1.weight: no tensor",
         "  - conv_block4.conv2.weight: shape [5, 5, 1, 1], [5, 5, 3, 3] is needed",
+        "  - fc9.weight: not expected",
     ]
-    assert "PANNs" in advice
+    assert "`Cnn10_mAP=0.380.pth`" in expected and "none" in advice
+    path, _ = checkpoint({"conv_block1.bn1.weight": "x"})
+    with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*Cnn10\.pth[^-]*- conv_block1\.bn1\.weight: str"):
+        Cl4ac(settings(encoder={"weights": path}), SIZES)
+
+
+def test_the_file_of_a_deeper_network_is_not_taken(settings, checkpoint):
+    deeper = {f"conv_block{block}.conv1.weight": torch.zeros(1) for block in (5, 6)}  # as Cnn14 has
+    path, _ = checkpoint(deeper)
+    with pytest.raises(EarwitnessError, match=r"conv_block5\.conv1\.weight: not expected\n.*conv_block6"):
+        Cl4ac(settings(encoder={"weights": path}), SIZES)
+
+
+@pytest.mark.parametrize("load_fc1", [False, True])
+def test_weights_that_were_saved_in_parallel_training_are_taken(settings, checkpoint, capsys, load_fc1):
+    path, entries = checkpoint()
+    torch.save({"model": {f"module.{name}": value for name, value in entries.items()}}, path)
+    encoder = Encoder(settings(encoder={"weights": path, "load_fc1": load_fc1}).encoder, SIZES)
+    assert torch.equal(encoder.conv_block4.conv2.weight, entries["conv_block4.conv2.weight"])
+    assert torch.equal(encoder.fc1.weight, entries["fc1.weight"]) is load_fc1
+    assert "'module.'" in capsys.readouterr().err
 
 
 # --- batches and unpaired captions -----------------------------------------------------------------------------------

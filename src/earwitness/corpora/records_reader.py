@@ -120,11 +120,11 @@ def _json_lines(path: Path, sheet: Sheet) -> Iterator[tuple[int, Mapping[str, An
                 sheet.blame(number, f"{shown(line)} is not an object ({{...}})")
 
 
-class _Broken(Exception):
+class BrokenJson(Exception):
     """Json that cannot be read on: the line, and what is wrong with it."""
 
 
-class _JsonText:
+class JsonText:
     """A json file whose values are decoded one by one, with little more than one of them in memory as text."""
 
     def __init__(self, file: TextIO):
@@ -168,11 +168,11 @@ class _JsonText:
                 self._at = end
                 return value
 
-    def broken(self, what: str, at: int | None = None) -> _Broken:
+    def broken(self, what: str, at: int | None = None) -> BrokenJson:
         """What to raise about the character at ``at``, else about the next one."""
-        return _Broken(self._line + self._text.count("\n", 0, self._at if at is None else at), what)
+        return BrokenJson(self._line + self._text.count("\n", 0, self._at if at is None else at), what)
 
-    def _syntax(self, why: str, at: int) -> _Broken:
+    def _syntax(self, why: str, at: int) -> BrokenJson:
         return self.broken(f"is not json from here on ({why}); is the file cut off?", at)
 
     def _more(self) -> bool:
@@ -186,7 +186,7 @@ class _JsonText:
 
 def _json_objects(path: Path, sheet: Sheet) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig") as file:
-        text = _JsonText(file)
+        text = JsonText(file)
         try:
             if text.take("["):
                 yield from _objects(_elements(text), sheet)
@@ -196,12 +196,12 @@ def _json_objects(path: Path, sheet: Sheet) -> Iterator[tuple[int | str, Mapping
                 raise text.broken(f"begins with {text.next()!r}; a list of objects ([{{...}}, ...]) is needed")
             if text.next():
                 raise text.broken("goes on after its end; a file with one object a line is called .jsonl")
-        except _Broken as error:
+        except BrokenJson as error:
             line, what = error.args
             sheet.problems.append(f"{path.name}, line {line}: {what}")
 
 
-def _elements(text: _JsonText) -> Iterator[Any]:
+def _elements(text: JsonText) -> Iterator[Any]:
     """The elements of a list whose bracket was read."""
     if text.take("]"):
         return
@@ -212,7 +212,7 @@ def _elements(text: _JsonText) -> Iterator[Any]:
         text.expect(",")
 
 
-def _members(text: _JsonText) -> Iterator[str]:
+def members(text: JsonText) -> Iterator[str]:
     """The keys of an object whose brace was read; the caller reads the value of each."""
     if text.take("}"):
         return
@@ -235,11 +235,11 @@ def _objects(elements: Iterator[Any], sheet: Sheet) -> Iterator[tuple[int, Mappi
             sheet.blame(number, f"{shown(str(record))} is not an object ({{...}})")
 
 
-def _within_object(text: _JsonText, sheet: Sheet) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
+def _within_object(text: JsonText, sheet: Sheet) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
     """The rows of the one list of objects that an object holds, else those of its columns."""
     lists: list[str] = []
     columns: dict[str, Any] = {}
-    for key in _members(text):
+    for key in members(text):
         if not text.take("["):
             if isinstance(value := text.value(), dict):
                 columns[key] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ def read(path: str | Path, key: str | None) -> dict[str, Tensor]:
     """
     content = content_of(Path(path))
     if not isinstance(content, Mapping):
-        raise EarwitnessError(f"{path} has no weights by name, but one {type(content).__name__}.")
+        where = "by name" if key is None else f"under `{key}`"
+        raise EarwitnessError(f"{path} has no weights {where}, but one {type(content).__name__}.")
     weights = content if key is None else content.get(key)
     if not isinstance(weights, Mapping):
         there = ", ".join(map(str, content)) or "none"
@@ -86,14 +88,19 @@ def fit(
     file: str | None = None,
     optional: Sequence[str] = (),
     ignored: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Put the ``entries`` of the checkpoint ``path`` into ``network``, all of them or none.
+
+    A prefix that all entries which the network does not know have in common, such as ``module.`` of nn.DataParallel, is
+    taken off where they are then known, and told on the error stream.
 
     Args:
         file: the published file that fits, for messages.
         optional: prefixes of the names of entries that the network computes itself, such as those of a front end.
             They are taken where the file has them in the right shape.
         ignored: prefixes of the names of entries of the file that the network does not use.
+        kept: prefixes of the names of entries of the network that stay as they are, whatever the file has.
 
     Returns:
         The optional entries that stay as the network computed them, since the file has none that fit.
@@ -104,7 +111,8 @@ def fit(
     Counters ``num_batches_tracked`` may be missing, and axes of length 1 at the end of a shape do not count: VGGish's
     PCA file has its means as [128], the reference as [128, 1].
     """
-    state = network.state_dict()
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith(tuple(kept))}
+    entries = _without_prefix(entries, path, state, (*optional, *ignored))
     computed = tuple(name for name in state if name.startswith(tuple(optional)) and not _fits(state, entries, name))
     taken = {name: value for name, value in entries.items() if name in state and name not in computed}
     needed = [name for name in state if name not in computed and name.split(".")[-1] != _COUNTER]
@@ -192,6 +200,23 @@ def _guess(content: Mapping[str, Any]) -> str:
             if weights.marks and weights.marks.items() <= shapes.items():
                 return f" By its entries it is `{weights.file}` ({weights.title.split(',')[0]})."
     return ""
+
+
+def _without_prefix(
+    entries: Mapping[str, Tensor], path: str | Path, state: Mapping[str, Tensor], others: tuple[str, ...]
+) -> Mapping[str, Tensor]:
+    """The entries without the prefix that all unknown ones have in common, where their names are known without it."""
+    unknown = [name for name in entries if name not in state and not name.startswith(others)]
+    prefix, levels = "", zip(*(name.split(".")[:-1] for name in unknown), strict=False)
+    for level in levels:
+        prefix += f"{level[0]}."
+        bare = {name: name.removeprefix(prefix) for name in unknown if name.startswith(prefix)}
+        if len(bare) < len(unknown):
+            break
+        if state.keys() & bare.values() and not entries.keys() & bare.values():
+            print(f"{path}: the names of its entries begin with {prefix!r}, which is taken off", file=sys.stderr)
+            return {bare.get(name, name): value for name, value in entries.items()}
+    return entries
 
 
 def _fits(state: Mapping[str, Tensor], entries: Mapping[str, Tensor], name: str) -> bool:

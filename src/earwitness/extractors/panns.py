@@ -10,15 +10,12 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from earwitness.errors import EarwitnessError, listed
-from earwitness.extractors.checkpoints import content_of
 from earwitness.extractors.inference import arrange, fold
 from earwitness.extractors.networks import NetworkExtractor
 
@@ -245,30 +242,3 @@ class PannsExtractor(NetworkExtractor):
 
     computed = ("spectrogram_extractor", "logmel_extractor")
     gpu_batch = {"float32": 40, "bfloat16": 160}  # in float32 160 s take cuDNN six times as long, and 36 GB
-
-
-def load_panns(trunk: nn.Module, path: str | Path, names: Sequence[str] = ("bn0", "conv_block")) -> None:
-    """Fill ``trunk`` from a published PANNs checkpoint, strictly for the entries whose names start with ``names``.
-
-    Raises:
-        EarwitnessError: the file is absent, damaged or of another kind, or entries are missing or misshaped (all of
-            them are named).
-    """
-    try:
-        content = content_of(Path(path))
-    except EarwitnessError as error:
-        raise EarwitnessError(f"encoder.weights: {error} (`weights: none` trains from scratch.)") from error
-    if not isinstance(content, dict) or not isinstance(entries := content.get("model"), dict):
-        raise EarwitnessError(f"encoder.weights: {path} holds no `model` entry, which every PANNs checkpoint has.")
-    wanted = {name: value for name, value in trunk.state_dict().items() if name.startswith(tuple(names))}
-    problems = []
-    for name, value in wanted.items():
-        if name not in entries:
-            problems.append(f"{name}: missing")
-        elif not isinstance(entries[name], Tensor):
-            problems.append(f"{name}: no tensor")
-        elif entries[name].shape != value.shape:
-            problems.append(f"{name}: shape {list(entries[name].shape)}, {list(value.shape)} is needed")
-    if problems:
-        raise EarwitnessError(listed(f"{path} does not fit Cnn10:", problems, "Is it `Cnn10_mAP=0.380.pth` of PANNs?"))
-    trunk.load_state_dict({name: entries[name] for name in wanted}, strict=False)

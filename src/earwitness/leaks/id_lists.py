@@ -1,22 +1,29 @@
 """Lists of recordings, as data sets and models are published with them: read line by line, ids brought to one form.
 
-A list is a csv with a column that holds the ids, or has one id a line. AudioSet's csv (comment lines, the last of them
-the header; blanks behind commas) and VGGSound's (no header: columns are named by their numbers, from 1) are read too.
-Lines that begin with ``#`` are comments, except in lists of names, which may begin so.
+A list is a csv with a column that holds the ids, has one id a line, or is json or jsonl (``json_lists``); each may be
+compressed with gzip. AudioSet's csv (comment lines, the last of them the header; blanks behind commas) and VGGSound's
+(no header: columns are named by their numbers, from 1) are read too. Lines that begin with ``#`` are comments, except
+in lists of names, which may begin so.
+
+A list that was misread looks like one without leaks. One of which most entries cannot be ids of its kind is refused.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from earwitness.corpora.csv_reader import DELIMITERS, missing_column, shown
+from earwitness.corpora.records_reader import JSON, JSON_LINES
 from earwitness.corpora.youtube import cut_of, is_youtube_id
 from earwitness.errors import CorpusError
+from earwitness.leaks import json_lists
 from earwitness.options import IdListOptions
 
 COMMENT = "#"
@@ -26,6 +33,19 @@ _FREESOUND = re.compile(r"0*(\d+)(?:\.0)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ADDRESS = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:embed|shorts|live)/)([^?&#/\s]+)")
 _TABLES = (".csv", ".tsv")  # what is called so has columns, where lines of other files may be names with commas
+_JSON_TEXT = re.compile(
+    r'\s*(?:\{\s*"|\[[ \t\r]*(?:["\[{\n]|\d+\s*,))'
+)  # a name may begin with a bracket, "[1] rain.wav"
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # characters that no text has
+
+# What hardly is the name of a recording. One without extension may be any words, and is shorter than most captions.
+_NO_NAME = re.compile(r"[-+]?\d*\.\d+|.*[\t\n\r].*", re.DOTALL)  # seconds, rows
+_ROW = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}[\"']?[,;]")  # an extension, and then a cell
+_SPLITS = {"train", "training", "dev", "development", "val", "valid", "validation", "test", "eval", "evaluation"}
+_WORDS = 6  # of 6,974 recordings of Clotho 6 % have more in their names, of captions of AudioCaps 66 %
+_LONGEST = 255  # bytes of a file's name
+_REPEATED = 30  # ids are not listed this many times each on average, sides and times are
+_VALUES = 1000  # that are remembered, to find out
 
 
 class Listed(NamedTuple):
@@ -47,26 +67,36 @@ def comparable(kind: str, value: str) -> str | None:
 def read(path: Path, options: IdListOptions) -> Iterator[Listed]:
     """The entries of one file of a list, in order, one at a time. UTF-8 is tried before ISO-8859-1.
 
-    Raises CorpusError for a file that is absent, cannot be read, or has no such column, and in the end for one more
-    than half of whose entries have no id.
+    Raises CorpusError for a file that is absent, cannot be read, is no list, or has no such column, and in the end for
+    one more than half of whose entries cannot be ids of its kind, or whose values are a few that repeat.
     """
     if not path.is_file():
         raise CorpusError(f"the list does not exist; put it at {path}")
     entries, bare, example = 0, 0, ""
+    values: set[str] = set()
     try:
-        with path.open(encoding=_encoding(path), newline="") as file:
-            for value, side in _rows(file, path, options) if options.column else _lines(file, path, options.kind):
+        with _opened(path) as file:
+            for value, side in _entries(file, path, options):
                 id_ = comparable(options.kind, value)
                 entries += 1
-                bare += id_ is None
-                example = example or (value if id_ is None else "")
+                if id_ is None or not _may_be(options.kind, value):
+                    bare += 1
+                    example = example or value
+                if len(values) < _VALUES:
+                    values.add(value)
                 yield Listed(id_, side)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise CorpusError(f"{path} is damaged ({error}); put the list at this path anew") from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be read ({error.strerror or error}); put the list at this path") from error
     except csv.Error as error:
         raise CorpusError(f"{path} cannot be read as csv ({error}); put the list at this path anew") from error
     if not entries or 2 * bare > entries:
         raise CorpusError(_useless(path, options, entries, bare, example))
+    few = len(values) < _VALUES and len(values) * _REPEATED < entries and options.kind != "sha256"
+    if few and not any(map(_EXTENSION.search, values)):
+        what = f"{path} has only {len(values)} different values in {entries} entries, such as {shown(min(values))}"
+        raise CorpusError(f"{what}; {_advice(options)}")
 
 
 def _useless(path: Path, options: IdListOptions, entries: int, bare: int, example: str) -> str:
@@ -76,8 +106,24 @@ def _useless(path: Path, options: IdListOptions, entries: int, bare: int, exampl
     else:
         what = f"{path} has no id of the kind {options.kind!r} in {bare} of its {entries} entries"
     such = f", but entries such as {shown(example)}" if example else ""
+    return f"{what}{such}; {_advice(options)}"
+
+
+def _advice(options: IdListOptions) -> str:
     place = f"is {options.column!r} the right `column`?" if options.column else "is it a table, which needs `column`?"
-    return f"{what}{such}; {place} Correct `column` or `kind`, or put the list at this path"
+    return f"{place} Correct `column` or `kind`, or put the list at this path"
+
+
+def _may_be(kind: str, value: str) -> bool:
+    """Whether a text with the form of an id may well be one; only names and YouTube ids could be many other things."""
+    if kind not in ("name", "youtube"):
+        return True
+    name = value.strip().replace("\\", "/").rpartition("/")[2]
+    if value.strip().casefold() in _SPLITS or (kind == "name" and (not name or _NO_NAME.fullmatch(value.strip()))):
+        return False
+    if kind == "youtube" or _EXTENSION.search(name):
+        return len(name.encode()) <= _LONGEST and not _ROW.search(name)
+    return len(name.split()) <= _WORDS and not _ROW.search(name) and not name.endswith((".", "!", "?"))
 
 
 def _youtube(value: str) -> str | None:
@@ -103,14 +149,48 @@ _FORMS: dict[str, Callable[[str], str | None]] = {
 }
 
 
-def _encoding(path: Path) -> str:
+def _opened(path: Path) -> TextIO:
+    """A list as text, unpacked; refused where it is none."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"  # whatever it is called
+
+    def text(encoding: str) -> TextIO:
+        return (
+            gzip.open(path, "rt", encoding=encoding, newline="") if packed else path.open(encoding=encoding, newline="")
+        )
+
+    encoding = "utf-8-sig"
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with text(encoding) as file:
             while file.read(BLOCK):
                 pass
     except UnicodeDecodeError:
-        return "iso-8859-1"  # as Clotho's metadata tables have it; every byte is a character there
-    return "utf-8-sig"
+        encoding = "iso-8859-1"  # as Clotho's metadata tables have it; every byte is a character there
+    file = text(encoding)
+    start = file.read(BLOCK)
+    file.seek(0)
+    form = "csv, json, jsonl, or text with an id a line, each also as .gz"
+    if _BINARY.search(start):
+        what = "is no text (a table of another format, or UTF-16?)"
+    elif start.lstrip().startswith("<"):
+        what = "is a web page, or XML"
+    elif not _is_json(path) and _JSON_TEXT.match(start):
+        what = "looks like json by its first characters; call it .json, or .jsonl with a value a line"
+    else:
+        return file
+    file.close()
+    raise CorpusError(f"{path} {what}. A list is {form}; put the right one there")
+
+
+def _is_json(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith((*JSON, *JSON_LINES))
+
+
+def _entries(file: TextIO, path: Path, options: IdListOptions) -> Iterator[tuple[str, str]]:
+    """The entries of a list by its form: text, and its side or ""."""
+    if _is_json(path):
+        return json_lists.entries(file, path, options)
+    return _rows(file, path, options) if options.column else _lines(file, path, options.kind)
 
 
 def _lines(file: TextIO, path: Path, kind: str) -> Iterator[tuple[str, str]]:
@@ -119,7 +199,7 @@ def _lines(file: TextIO, path: Path, kind: str) -> Iterator[tuple[str, str]]:
         value = line.rstrip("\r\n")
         if not value.strip() or (kind != "name" and value.startswith(COMMENT)):
             continue
-        if first and path.suffix.lower() in _TABLES:
+        if first and path.name.lower().removesuffix(".gz").endswith(_TABLES):
             _refuse_columns(path, value)
         first = False
         yield value, ""

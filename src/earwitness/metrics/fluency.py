@@ -172,13 +172,14 @@ def _mean(items: np.ndarray) -> float:
 
 
 def _described(folder: Path) -> models.Folder:
-    """The folder with its one weight file; EarwitnessError where there is none, or more than one."""
+    """The folder with its one weight file; EarwitnessError where there is none or more than one, or no tokenizer."""
     found = sorted([*folder.glob("*.ckpt"), *folder.glob("*.safetensors")])
     if not found:
         raise EarwitnessError(f"{folder} holds no detector: there is neither a .ckpt nor a .safetensors file in it.")
     if len(found) > 1:
         advice = "Keep the detector's only; the weights of the BERT it was trained from are not needed."
         raise EarwitnessError(listed(f"{folder} holds several weight files:", [file.name for file in found], advice))
+    models.require_tokenizer(folder)
     return models.Folder(folder, tuple(found), (folder,))
 
 
@@ -201,6 +202,7 @@ def _network(folder: Path, state: str, device: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=configuration, local_files_only=True, trust_remote_code=False
         )
+        models.require_vocabulary(folder, tokenizer, encoder)
         return network.to(device).eval(), tokenizer
 
 

@@ -29,6 +29,10 @@ UNCASED = BERT_DEFAULTS | {  # of models that began as BERT with the words of be
     "vocabulary": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     "lowercase": True,
 }
+# A tokenizer has one of these sets of files, a sentencepiece .model, or is of a class whose tokens need none.
+TOKENIZER_FILES = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
+WITHOUT_FILES = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+PADDED = 0.97  # of a model's vocabulary that its tokenizer has at least; many are padded to round numbers
 HUB_SNAPSHOT = re.compile(r"models--(?:[^/]+?--)?([^/]+)/snapshots/[^/]+$")
 
 
@@ -128,6 +132,36 @@ def existing(folder: Path, what: str) -> Path:
     if not (folder / "config.json").is_file():
         raise EarwitnessError(f"The {what} {str(folder)!r} is no model's folder: config.json is not in it.")
     return folder
+
+
+def require_tokenizer(folder: Path, parts: Sequence[Path] = ()) -> None:
+    """Raise EarwitnessError for a text model without its tokenizer's files, in its folder or one of its ``parts``.
+
+    transformers makes a tokenizer of special tokens alone then, without an error, and every text becomes the same ids.
+    """
+    names = {file.name for part in (folder, *parts) for file in part.iterdir() if file.is_file()}
+    if any(names.issuperset(files) for files in TOKENIZER_FILES) or any(name.endswith(".model") for name in names):
+        return
+    if settings(folder / "tokenizer_config.json").get("tokenizer_class") in WITHOUT_FILES:
+        return
+    wanted = ", or ".join(" and ".join(files) for files in TOKENIZER_FILES)
+    raise EarwitnessError(
+        f"{folder} has no tokenizer: {wanted}, or a sentencepiece file (.model) is missing. Every text would become "
+        "the same tokens. Put the files of the model's own tokenizer there."
+    )
+
+
+def require_vocabulary(folder: Path, tokenizer: Any, network: Any) -> None:
+    """Raise EarwitnessError where a loaded tokenizer is not that of a text model of transformers, by their sizes.
+
+    The tokenizer must not have more tokens than the ``network`` has word embeddings, nor notably fewer.
+    """
+    rows, tokens = network.get_input_embeddings().weight.shape[0], len(tokenizer)
+    if not PADDED * rows <= tokens <= rows:
+        raise EarwitnessError(
+            f"The tokenizer in {folder} is not the model's: it has {tokens} tokens, and the model's vocabulary has "
+            f"{rows}. Put the files of the model's own tokenizer there (is one of them cut off, or missing?)."
+        )
 
 
 def device_of(name: str) -> str:

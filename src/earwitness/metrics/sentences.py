@@ -145,13 +145,16 @@ def _network(folder: Path, state: str, device: str) -> Any:
     except ImportError as error:
         raise EarwitnessError(f"SBERT-sim needs the Python package sentence-transformers: {error}.") from error
     with models.loading("a sentence-transformers model", folder):
-        return SentenceTransformer(
+        network = SentenceTransformer(
             str(folder),
             device=device,
             local_files_only=True,
             trust_remote_code=False,
             model_kwargs={"dtype": torch.float32},
         ).eval()
+        if hasattr(network[0], "auto_model"):  # rather than static word vectors
+            models.require_vocabulary(folder, network.tokenizer, network[0].auto_model)
+        return network
 
 
 def _described(folder: Path) -> models.Folder:
@@ -168,6 +171,8 @@ def _described(folder: Path) -> models.Folder:
     weights = tuple(file for part in parts for file in _weights(part))
     if not weights:
         raise EarwitnessError(f"{folder} holds no weights: there is neither a .safetensors nor a .bin file in it.")
+    if any(kind.split(".")[-1] == "Transformer" for kind, _ in modules):
+        models.require_tokenizer(folder, parts)
     return models.Folder(folder, weights, parts)
 
 

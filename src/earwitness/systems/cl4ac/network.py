@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.errors import EarwitnessError
-from earwitness.extractors.panns import Trunk, load_panns
+from earwitness.extractors import checkpoints
+from earwitness.extractors.panns import Trunk
+from earwitness.extractors.panns_cnn10 import PannsCnn10Options
 from earwitness.nn.decoder import LayerCache, TransformerDecoder, WordEmbedding
 from earwitness.nn.spec_augment import spec_augment
 from earwitness.systems.cl4ac.options import Cl4acOptions, EncoderOptions, LossOptions
@@ -39,13 +41,22 @@ class Encoder(Trunk):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
         if options.weights != "none":
-            load_panns(
-                self, options.weights, ("bn0", "conv_block", "fc1") if options.load_fc1 else ("bn0", "conv_block")
-            )
+            self._load(options.weights, options.load_fc1)
         if options.freeze != "none":
             for name, parameter in self.named_parameters():
                 parameter.requires_grad_("fc" in name)
         self.train()  # keeps frozen BatchNorm statistics in eval mode from the first step
+
+    def _load(self, path: str, load_fc1: bool) -> None:
+        """Fill the trunk, and ``fc1`` where asked for, from PANNs' Cnn10."""
+        known = PannsCnn10Options.PUBLISHED["weights"]
+        own = ("fc2.",) if load_fc1 else ("fc1.", "fc2.")
+        unused = ("spectrogram_extractor.", "logmel_extractor.", "fc1.", "fc_audioset.")
+        try:
+            entries = checkpoints.read(path, known.key)
+            checkpoints.fit(self, entries, path, file=known.file, kept=own, ignored=unused)
+        except EarwitnessError as error:
+            raise EarwitnessError(f"encoder.weights: {error}\n`weights: none` trains from scratch.") from error
 
     def forward(self, frames: Tensor) -> Tensor:
         """[clips, time, mels] -> memory [clips, time // 16, width], all values >= 0."""
