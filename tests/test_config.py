@@ -307,7 +307,7 @@ def test_options_of_one_entry_are_validated_by_themselves():
 
 
 def test_defaults_of_cl4ac():
-    """The column "default for us" of cl4ac.md, section 12, and the tables of its sections 4 to 10."""
+    """The published values, but where paper and code differ (`cl4ac-published` is the code)."""
     options = Cl4acOptions(system="cl4ac", feature="f", text="t")
     assert options.seeds == [0]
     assert options.encoder.model_dump() == {
@@ -337,7 +337,7 @@ def test_defaults_of_cl4ac():
 
 
 def test_defaults_of_the_text_and_of_the_log_mel():
-    """cl4ac.md, sections 2.4, 5.1 and 3."""
+    """The published values."""
     logmel = validated("features", {"extractor": "logmel"})
     assert (logmel.n_fft, logmel.hop, logmel.mels, logmel.fmin, logmel.fmax, logmel.log) == (
         1024,

@@ -4,7 +4,7 @@
 sample_rate, channels, sha256. ``captions.csv``: caption_id, clip_id, text. ``phrases.csv``: phrase_id, caption_id,
 text, start_word, end_word (word indices in the caption split on white space; the end is exclusive). ``events.csv``:
 phrase_id, onset, offset in seconds. ``sources.csv``: clip_id, kind (youtube or freesound), id: the public recordings
-that clips were cut from. All are UTF-8, comma separated, RFC 4180. (corpora.md, "Names used throughout".)
+that clips were cut from. All are UTF-8, comma separated, RFC 4180.
 
 Tables are written row by row and read in batches, so that a list of 400,000 clips is never held twice.
 """

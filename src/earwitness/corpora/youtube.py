@@ -1,7 +1,7 @@
 """How files of clips cut from YouTube videos are called, and which row of a table such a file belongs to.
 
 AudioCaps and AudioGrounding name clips by the id of a video and the second where the clip begins. Audio in circulation
-is called by the id, often with a Y before it, and with or without the times (corpora.md, "AudioCaps").
+is called by the id, often with a Y before it, and with or without the times.
 """
 
 from __future__ import annotations

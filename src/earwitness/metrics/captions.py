@@ -1,4 +1,4 @@
-"""Metrics of generated captions against reference captions (metrics.md, section 1).
+"""Metrics of generated captions against reference captions (docs/metrics.md, section 1).
 
 Conventions
 -----------
@@ -156,7 +156,7 @@ def _described(value: object) -> str:
 
 
 def tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """PTB tokens of the candidates and of each item's references, through one JVM (metrics.md, section 1.1).
+    """PTB tokens of the candidates and of each item's references, through one JVM (docs/metrics.md, section 1.1).
 
     >>> tokenize(["A dog barks!"], [["The dog's bark.", "A bark"]])
     (['a dog barks'], [["the dog 's bark", 'a bark']])
@@ -167,7 +167,7 @@ def tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> 
 
 
 def bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.ndarray]:
-    """BLEU-1 to 4, closest reference length (metrics.md, section 1.2): float64 [4] and [4, items], in 0 to 1.
+    """BLEU-1 to 4, closest reference length (docs/metrics.md, section 1.2): float64 [4] and [4, items], in 0 to 1.
 
     The corpus value pools the counts; it is not the mean of the items' values. An empty candidate scores 0.
 
@@ -196,7 +196,7 @@ def _bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.nd
 
 
 def rouge_l(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
-    """ROUGE-L with beta = 1.2 (metrics.md, section 1.3): the mean, and float64 [items], in 0 to 1.
+    """ROUGE-L with beta = 1.2 (docs/metrics.md, section 1.3): the mean, and float64 [items], in 0 to 1.
 
     An empty candidate scores 0, also against a reference without a word.
 
@@ -214,7 +214,7 @@ def rouge_l(candidates: Tokens, references: References) -> tuple[float, np.ndarr
 
 
 def cider_d(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
-    """CIDEr-D, which audio captioning calls CIDEr (metrics.md, section 1.5): the mean, and float64 [items], in 0 to 10.
+    """CIDEr-D (docs/metrics.md, section 1.5), called CIDEr in audio captioning: the mean, and float64 [items], 0 to 10.
 
     Document frequencies are those of the references given. With a single item every score is 0 by the formula. For
     repeated scoring against the same references use ``earwitness.metrics.cider.CiderD``.
@@ -227,7 +227,7 @@ def cider_d(candidates: Tokens, references: References) -> tuple[float, np.ndarr
 
 
 def meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
-    """METEOR 1.5, English, normalised (metrics.md, section 1.4): the corpus value, and float64 [items], in 0 to 1.
+    """METEOR 1.5, English, normalised (docs/metrics.md, section 1.4): the corpus value, and float64 [items], in 0 to 1.
 
     The corpus value pools the statistics; it is not the mean of the items' values. An empty candidate scores 0. Starts
     one JVM with a heap of 2 GB and ends it. Raises EarwitnessError when Java, the jar or its data are missing, or when
@@ -359,7 +359,7 @@ class _Results:
 
 
 def _add_spider(results: _Results) -> None:
-    """SPIDEr is the mean of CIDEr-D and SPICE (metrics.md, section 1.7)."""
+    """SPIDEr is the mean of CIDEr-D and SPICE (docs/metrics.md, section 1.7)."""
     lacking = [
         f"{find(name).label}: {results.metrics[name]['reason']}"
         for name in ("cider_d", "spice")
@@ -375,7 +375,7 @@ def _add_spider(results: _Results) -> None:
 def _add_model_metrics(
     results: _Results, needed: Set[str], captions: Sequence[str], references: References, tools: Tools
 ) -> None:
-    """SBERT-sim and FER, and SPIDEr and SBERT-sim with FER's penalty (metrics.md, section 1.8)."""
+    """SBERT-sim and FER, and SPIDEr and SBERT-sim with FER's penalty (docs/metrics.md, section 1.8)."""
 
     def add(name: str, module: ModuleType, option: str | PathLike, compute: Callable) -> str:
         """Add what ``compute`` gives for the model's folder; the metric's name with the model's, where there is one."""

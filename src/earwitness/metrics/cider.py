@@ -1,4 +1,4 @@
-"""CIDEr-D with the references' statistics computed once (metrics.md, section 1.5).
+"""CIDEr-D with the references' statistics computed once (docs/metrics.md, section 1.5).
 
 A text's n-grams are kept as a table of parallel arrays (text, n-gram, count), so that scores are sums over matching
 rows of two tables.

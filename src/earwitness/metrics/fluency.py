@@ -1,4 +1,4 @@
-"""FENSE's fluency error detector, and the metrics that it penalises (metrics.md, section 1.8).
+"""FENSE's fluency error detector, and the metrics that it penalises (docs/metrics.md, section 1.8).
 
 The detector is a BERT whose last hidden state at the first token goes through a linear layer and sigmoids, one for each
 of ``OUTPUTS``; the last says whether a caption has any error. Its folder holds
@@ -126,7 +126,7 @@ def errors(probabilities: np.ndarray, threshold: float = THRESHOLD) -> np.ndarra
 
 
 def fluency_error_rate(errors: np.ndarray) -> tuple[float, np.ndarray]:
-    """FER (metrics.md, section 1.8): the share of captions with an error, and 0 or 1 for each, float64 [items].
+    """FER (docs/metrics.md, section 1.8): the share of captions with an error, and 0 or 1 for each, float64 [items].
 
     >>> fluency_error_rate([1, 0, 0, 0])[0]
     0.25
@@ -136,7 +136,7 @@ def fluency_error_rate(errors: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def spider_fl(spider: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray]:
-    """SPIDEr-FL (metrics.md, section 1.8) from the items' SPIDEr and errors: the mean, and float64 [items].
+    """SPIDEr-FL (docs/metrics.md, section 1.8) from the items' SPIDEr and errors: the mean, and float64 [items].
 
     A caption with an error keeps a tenth of its SPIDEr. An item without a SPIDEr (NaN) is left out of the mean.
 
@@ -148,7 +148,7 @@ def spider_fl(spider: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray
 
 
 def fense(similarity: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray]:
-    """FENSE (metrics.md, section 1.8) from the items' SBERT-sim and errors: the mean, and float64 [items].
+    """FENSE (docs/metrics.md, section 1.8) from the items' SBERT-sim and errors: the mean, and float64 [items].
 
     A caption with an error keeps a tenth of its similarity.
 

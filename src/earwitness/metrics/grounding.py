@@ -1,4 +1,4 @@
-"""Metrics of phrase grounding: when does what a phrase names sound? (metrics.md, section 3)
+"""Metrics of phrase grounding: when does what a phrase names sound? (docs/metrics.md, section 3)
 
 Conventions
 -----------
@@ -50,7 +50,7 @@ NO_SCORES = "needs the frames' scores; only events are given"
 NO_REFERENCE = "no pair that is scored has a reference event"
 NOTHING = "no pair is scored: all are silent, and silent pairs are dropped"
 LABEL = "event"  # of the one class
-GRID = np.arange(1, 100, 2) / 100  # thresholds of Th-AUC (audio_caption_alignment.md, section 12)
+GRID = np.arange(1, 100, 2) / 100  # thresholds of Th-AUC (docs/metrics.md, section 3.5)
 INNER = slice(10, 40)  # those from 0.21 to 0.79
 BATCH = 256  # activations passed to sed_scores_eval at a time
 SCORES: dict[str, Callable] = {"precision": precision, "recall": recall, "f1": f1}
@@ -65,7 +65,7 @@ Named = Callable[[str, Any, int], str]  # "reference" or "detected", pair, index
 
 @dataclass(frozen=True)
 class Options:
-    """How activations become events, and what counts as found; the defaults are those of metrics.md, section 3.7.
+    """How activations become events, and what counts as found; the defaults are those of docs/metrics.md, section 3.7.
 
     A frame is active from a threshold on in the frame metrics, elsewhere above it. ``minmax`` concerns the frame
     metrics only; ``median_filter`` all; ``merge_gap`` and ``min_length`` all events but those of PSDS. ``e_max`` lists
@@ -350,7 +350,7 @@ class Accumulator(Protocol):
 
 
 class Frames:
-    """Frame metrics at the threshold and over all thresholds (metrics.md, section 3.1), silent pairs included.
+    """Frame metrics at the threshold and over all thresholds (docs/metrics.md, section 3.1), silent pairs included.
 
     Labels are those of ``frame_labels``. The baselines are a system with every frame active, and one with none.
     """
@@ -413,7 +413,7 @@ class Frames:
 
 
 class SegmentBased:
-    """Segment-based metrics through sed_eval (metrics.md, section 3.2), a pair as a file, on both grids."""
+    """Segment-based metrics through sed_eval (docs/metrics.md, section 3.2), a pair as a file, on both grids."""
 
     needs_scores, counts_silent, package = False, False, "sed_eval"
     kind = "segment"
@@ -457,7 +457,7 @@ class SegmentBased:
 
 
 class EventBased(SegmentBased):
-    """Event-based metrics through sed_eval (metrics.md, section 3.3), a pair as a file."""
+    """Event-based metrics through sed_eval (docs/metrics.md, section 3.3), a pair as a file."""
 
     kind = "event"
 
@@ -467,7 +467,7 @@ class EventBased(SegmentBased):
 
 
 class DetectionScore:
-    """PSDS of the activations (metrics.md, section 3.4): every score is a threshold, no gap is closed."""
+    """PSDS of the activations (docs/metrics.md, section 3.4): every score is a threshold, no gap is closed."""
 
     needs_scores, counts_silent, package = True, False, "sed_scores_eval"
 
@@ -516,7 +516,7 @@ class DetectionScore:
 
 
 class ThresholdArea:
-    """Th-AUC over all thresholds and over those in 0.2 to 0.8 (audio_caption_alignment.md, section 12)."""
+    """Th-AUC over all thresholds and over those in 0.2 to 0.8 (docs/metrics.md, section 3.5)."""
 
     needs_scores, counts_silent, package = True, False, ""
 
@@ -545,7 +545,7 @@ class ThresholdArea:
 
 
 class Overlap:
-    """The mean over pairs of intersection over union (metrics.md, section 3.6) at the threshold."""
+    """The mean over pairs of intersection over union (docs/metrics.md, section 3.6) at the threshold."""
 
     needs_scores, counts_silent, package = False, False, ""
 

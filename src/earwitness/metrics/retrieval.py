@@ -1,12 +1,12 @@
-"""Metrics of retrieval, text to audio (``t2a``) and audio to text (``a2t``) (metrics.md, section 2).
+"""Metrics of retrieval, text to audio (``t2a``) and audio to text (``a2t``) (docs/metrics.md, section 2).
 
 Conventions
 -----------
 ``evaluate`` takes scores of captions (rows) against clips (columns), the higher the better; ``evaluate_top`` takes the
 best clips of each caption, without scores. In ``t2a`` a caption is a query and the clips are ranked, in ``a2t`` a clip
 is a query and the captions are ranked. Ranks start at 1. A query with several relevant items has the rank of the best
-of them (convention A of section 2.3); its average precision counts them all. Shares are fractions, not per cent; medr
-and meanr are ranks, and lower is better.
+of them (docs/metrics.md, section 2.3, A); its average precision counts them all. Shares are fractions, not per cent;
+medr and meanr are ranks, and lower is better.
 
 Items that score alike stand in no order. By default (``ties="expected"``) each query's rank, its chance to count for
 R@k and its average precision are the exact expectations over all orders of the tied items, so that a clip with the same
@@ -267,7 +267,7 @@ def mean_average_precision(ranks: Ranks, cut: int, ties: str = "expected") -> tu
 
 
 def set_recall(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
-    """R@k by convention B of section 2.3: the mean, and the share of a query's relevant items up to rank k [queries].
+    """R@k as the share of a query's relevant items up to rank k (docs/metrics.md, section 2.3, B): mean, and [queries].
 
     With five relevant items it is 0.2 at most for k = 1. It is the expectation over all orders of tied items.
     ``evaluate`` reports ``recall`` of the best item instead.

@@ -1,4 +1,4 @@
-"""SBERT-sim: cosines of sentence embeddings by a local sentence-transformers folder (metrics.md, section 1.8).
+"""SBERT-sim: cosines of sentence embeddings by a local sentence-transformers folder (docs/metrics.md, section 1.8).
 
 ``find`` gives the model's folder and ``label`` its name, which the metric's name carries: values of two models are two
 metrics. Nothing is downloaded, no code in a folder is run, and weights are safetensors, or torch files loaded with
@@ -88,7 +88,7 @@ def state(model: str | PathLike = "auto") -> str:
 def similarity(
     candidates: Sequence[str], references: Sequence[Sequence[str]], folder: str | PathLike, device: str = "auto"
 ) -> tuple[float, np.ndarray]:
-    """SBERT-sim (metrics.md, section 1.8): the mean, and float64 [items], in -1 to 1.
+    """SBERT-sim (docs/metrics.md, section 1.8): the mean, and float64 [items], in -1 to 1.
 
     Cosine of the embeddings of candidate and reference, mean over an item's references, then over items. Pass texts as
     written, as FENSE does and as the models were trained; aac-metrics passes tokenised text, which lacks punctuation

@@ -1,4 +1,4 @@
-"""Segment- and event-based metrics of sound event detection through sed_eval (metrics.md, sections 3.2 and 3.3).
+"""Segment- and event-based metrics of sound event detection through sed_eval (docs/metrics.md, sections 3.2 and 3.3).
 
 An event is a dictionary with ``filename``, ``onset``, ``offset`` (seconds) and ``event_label``, and may have ``where``,
 by which messages name it. Where a system finds nothing, precision is 0, not NaN; where there is no reference, recall,

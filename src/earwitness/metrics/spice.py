@@ -1,4 +1,4 @@
-"""SPICE 1.0 on the Java that pip brings (metrics.md, section 1.6).
+"""SPICE 1.0 on the Java that pip brings (docs/metrics.md, section 1.6).
 
 The program comes with pycocoevalcap. It also needs CoreNLP 3.6.0, its English models and the JavaScript engine Rhino,
 which no Python package has: ``find`` says where they are looked for. Nothing is written beside the programs or in the

@@ -1,4 +1,4 @@
-"""Vocabulary statistics of generated captions against their references (metrics.md, section 1.8, "Vocab")."""
+"""Vocabulary statistics of generated captions against their references (docs/metrics.md, section 1.9)."""
 
 from __future__ import annotations
 
