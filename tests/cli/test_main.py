@@ -54,6 +54,7 @@ def test_the_help_of_score_states_the_defaults_of_the_library(capsys, kind):
         settings = GroundingFiles("p", "r").settings()
         defaults |= {"threshold": settings.threshold, "silent": settings.silent, "collar": settings.t_collar}
         defaults |= {"offset_share": settings.percentage_of_length, "segment": settings.time_resolution}
+        defaults |= {"grid": settings.grid}
     described = help_of(capsys, "score", kind).partition("options:")[2]
     stated = re.findall(r"--([a-z-]+) (?:(?!--).)*?\(default: ([^,\s)]+)", described)
     stated = {option.replace("-", "_"): value for option, value in stated}

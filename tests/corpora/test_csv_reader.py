@@ -63,3 +63,12 @@ def test_columns_in_messages(tmp_path):
     problem = missing_column(tmp_path / "t.csv", "captoin", ["file", "caption"])
     assert problem.startswith("t.csv: ") and "'captoin' is missing" in problem
     assert "'file', 'caption'; did you mean 'caption'?" in problem
+
+
+def test_a_table_without_a_header_is_read_from_its_first_row(tmp_path):
+    def unheaded(cells):
+        return ("a", "b") if cells[0].isdecimal() else ()
+
+    for text, columns, numbers in (("1,2\n3,4\n", ("a", "b"), [1, 2]), ("x,y\n3,4\n", ("x", "y"), [2])):
+        sheet, rows = open_sheet(table(tmp_path, text), unheaded=unheaded)
+        assert sheet.columns == columns and [row.number for row in rows] == numbers and not sheet.problems

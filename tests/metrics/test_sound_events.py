@@ -108,6 +108,12 @@ def test_events_that_cannot_be_scored_are_all_named():
     assert "'c', whose duration is not given" in text and "duration of 'b.wav' is 0" in text
 
 
+@BOTH
+def test_an_unknown_grid_is_refused(function):
+    with pytest.raises(EarwitnessError, match=r"grid is 'binary'.*sed_eval"):
+        function([event(0, 1)], [], grid="binary")
+
+
 def test_times_of_another_unit_are_named():
     late = [event(0, 1), event(44100, 88200), event(0, 2) | {"where": "p.csv, row 9"}]
     with pytest.raises(EarwitnessError, match=r"estimated event 2 lasts to 88200 s.*samples"):

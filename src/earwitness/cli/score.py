@@ -57,7 +57,8 @@ def _captions(parser: argparse.ArgumentParser) -> str:
     parser.add_argument("references", type=Path, metavar="REFERENCES", help=what)
     parser.add_argument("--clip-column", metavar="NAME", help="the column of CANDIDATES with the clip")
     parser.add_argument("--caption-column", metavar="NAME", help="the column of CANDIDATES with the caption")
-    parser.add_argument("--reference-clip-column", metavar="NAME", help="the column of REFERENCES with the clip")
+    what = "the column of REFERENCES with the clip, where it is not called as in CANDIDATES"
+    parser.add_argument("--reference-clip-column", metavar="NAME", help=what)
     what = "a column of REFERENCES with captions; may be given several times"
     parser.add_argument("--reference-caption-column", metavar="NAME", action="append", help=what)
     what = "the folder of SPICE's jars (default: auto, $EARWITNESS_SPICE_JARS or resources/spice)"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -64,11 +65,17 @@ def read_sheet(path: Path, needed: Sequence[str]) -> Sheet:
     return sheet
 
 
-def open_sheet(path: Path, needed: Sequence[str] = (), otherwise: str | None = None) -> tuple[Sheet, Iterator[Row]]:
+def open_sheet(
+    path: Path,
+    needed: Sequence[str] = (),
+    otherwise: str | None = None,
+    unheaded: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda cells: (),
+) -> tuple[Sheet, Iterator[Row]]:
     """Like ``read_sheet`` for tables too long for memory: the header is read now, the rows as they are iterated.
 
-    ``otherwise`` is the encoding of a table that is not UTF-8; None refuses such a table. The sheet's ``rows`` stay
-    empty; its ``problems`` are complete after the last row.
+    ``otherwise`` is the encoding of a table that is not UTF-8; None refuses such a table. ``unheaded`` names the
+    columns of a table that has no header from the cells of its first row; it gives none for a header. The sheet's
+    ``rows`` stay empty; its ``problems`` are complete after the last row.
     """
     sheet = Sheet(path)
     encoding = "utf-8-sig"
@@ -83,7 +90,9 @@ def open_sheet(path: Path, needed: Sequence[str] = (), otherwise: str | None = N
         if not sheet.problems:
             sheet.problems.append(f"{path.name}: is empty")
         return sheet, iter(())
-    sheet.columns = tuple(name.strip() for name in header.cells)
+    if names := unheaded(header.cells):
+        records = itertools.chain([header], records)
+    sheet.columns = names or tuple(name.strip() for name in header.cells)
     sheet.problems += [missing_column(path, name, sheet.columns) for name in needed if name not in sheet.columns]
     twice = sorted({name for name in sheet.columns if name and sheet.columns.count(name) > 1})
     sheet.problems += [f"{path.name}: the column {name!r} stands more than once in the header" for name in twice]
@@ -122,6 +131,11 @@ def missing_column(path: Path, name: str, columns: Sequence[str]) -> str:
     return f"{path.name}: the column {name!r} is missing; the header has {some(columns)}{near}"
 
 
+def no_rows(path: Path) -> str:
+    """The problem of a table that has a header only."""
+    return f"{path.name}: is empty, it has a header and no rows"
+
+
 def _rows(sheet: Sheet, records: Iterator[Row]) -> Iterator[Row]:
     """The records below the header with a cell for each column; a problem when there are none at all."""
     width, rows = len(sheet.columns), 0
@@ -135,7 +149,7 @@ def _rows(sheet: Sheet, records: Iterator[Row]) -> Iterator[Row]:
             rows += 1
             yield Row(number, cells + ("",) * (width - len(cells)))
     if not rows and not sheet.problems:
-        sheet.problems.append(f"{sheet.path.name}: is empty, it has a header and no rows")
+        sheet.problems.append(no_rows(sheet.path))
 
 
 def _records(sheet: Sheet, encoding: str) -> Iterator[Row]:

@@ -40,17 +40,19 @@ class NamedRow(NamedTuple):
 class RecordTable:
     """A csv, json or jsonl file. ``columns`` are all of its columns, none when the file cannot be used.
 
+    ``unheaded`` as for ``open_sheet``.
+
     ``problems`` has a message for each offender, naming file, row and value, all of them when all rows were read.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, unheaded: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda cells: ()):
         self.path = path
         self.columns: tuple[str, ...] = ()
         self.problems: list[str] = []
         self._rows: Callable[[Sequence[str]], Iterator[NamedRow]] = lambda columns: iter(())
         kind = path.suffix.lower()
         if kind in CSV:
-            self._open_csv()
+            self._open_csv(unheaded)
         elif kind in EXTENSIONS:
             self._open_json(_json_lines if kind in JSON_LINES else _json_objects)
         else:
@@ -64,8 +66,8 @@ class RecordTable:
         """Note a problem of one row."""
         self.problems.append(f"{self.path.name}, row {row}: {what}")
 
-    def _open_csv(self) -> None:
-        sheet, records = open_sheet(self.path)
+    def _open_csv(self, unheaded: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        sheet, records = open_sheet(self.path, unheaded=unheaded)
         self.columns, self.problems = tuple(name for name in sheet.columns if name), sheet.problems
 
         def rows(columns: Sequence[str]) -> Iterator[NamedRow]:

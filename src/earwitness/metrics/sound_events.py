@@ -60,7 +60,8 @@ def segment_based(
 
     The keys below these are sed_eval's. ``durations`` gives the seconds of each file; without it a file lasts to its
     last event, so that segments at its end where nothing is, and with them ``accuracy``, are not known. A file that is
-    named there only has no event. Raises EarwitnessError for events or durations that cannot be scored, all in one.
+    named there only has no event. ``grid`` is explained in the module. Raises EarwitnessError for events or durations
+    that cannot be scored, all in one.
 
     >>> reference = [{"filename": "a.wav", "onset": 0.0, "offset": 2.0, "event_label": "dog"}]
     >>> estimated = [{"filename": "a.wav", "onset": 1.0, "offset": 3.0, "event_label": "dog"}]
@@ -86,7 +87,7 @@ def event_based(
 
     A detection matches a reference of its label if the onsets are at most ``t_collar`` seconds apart and the offsets at
     most that or ``percentage_of_length`` (a fraction) of the reference's length, for which sed_eval's default is 0.5.
-    Raises EarwitnessError for events that cannot be scored, all in one.
+    ``grid`` is explained in the module. Raises EarwitnessError for events that cannot be scored, all in one.
 
     >>> reference = [{"filename": "a.wav", "onset": 0.0, "offset": 2.0, "event_label": "dog"}]
     >>> estimated = [{"filename": "a.wav", "onset": 0.1, "offset": 2.3, "event_label": "dog"}]
@@ -119,6 +120,8 @@ def counted(
     for file, seconds in (durations or {}).items():
         if not _is_time(seconds) or seconds == 0:
             offenders.append(f"the duration of {file!r} is {seconds!r}, not a positive number of seconds")
+    if grid not in GRIDS:
+        offenders.append(f"grid is {grid!r}, not {' or '.join(GRIDS)}")
     if offenders:
         raise EarwitnessError(listed("These events cannot be scored:", offenders))
     # Numbers in place of the labels, of which sed_eval would change and drop some.
@@ -137,7 +140,8 @@ def counted(
     if differing:
         other = Toolkit(kind, list(labels.values()), other_grid(grid), **options)
         counts = {file: other.add(true, found, seconds_of.get(file)) for file, (true, found) in files.items()}
-        differing = [file for file in differing if not np.array_equal(counts[file], by_file[file])]
+        # Classes may differ where their sums do not.
+        differing = [file for file in differing if not np.array_equal(counts[file], by_file[file])] or differing
         others = _results(other.metrics, labels)
     return Counted(_results(toolkit.metrics, labels), by_file, others, differing)
 

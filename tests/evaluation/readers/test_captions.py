@@ -6,7 +6,7 @@ import math
 import pytest
 
 from earwitness.errors import EarwitnessError
-from earwitness.evaluation.readers.captions import CaptionFiles, paired
+from earwitness.evaluation.readers.captions import CaptionFiles, paired, read
 from earwitness.evaluation.readers.captions import score as score_files
 from earwitness.evaluation.readers.texts import read_candidates, read_references
 from earwitness.evaluation.scores import read_scores
@@ -138,6 +138,46 @@ def test_python_and_the_command_line_give_the_same(scored, write):
     assert content["counts"] == found.counts and content["counts"]["clips_left_out"] == 1
     for name, entry in found.evaluation.metrics.items():
         assert content["metrics"][name]["value"] == entry["value"]
+
+
+def test_the_named_column_of_clips_is_that_of_the_references_too(write):
+    candidates = write("c.csv", "sound,caption\na.wav,a dog barks\n")
+    references = write("r.csv", "id,sound,caption\n1,a.wav,a dog barks\n2,a.wav,a dog\n")
+    texts = read(CaptionFiles(candidates, references, clip_column="sound"))
+    assert paired(*texts, "exact", False)[1] == {"a.wav": ["a dog barks", "a dog"]}
+    texts = read(CaptionFiles(candidates, references, clip_column="sound", reference_clip_column="id"))
+    assert list(texts[1].by_clip()) == ["1", "2"]
+
+
+def coco(*names, captions=("a dog barks", "rain falls")):
+    """Images and annotations; numbers are those of the order of names, captions those of a.wav and b.wav."""
+    text = dict(zip(("a.wav", "b.wav"), captions, strict=True))
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names, 1)]
+    notes = [{"id": n, "image_id": n, "caption": text[name]} for n, name in enumerate(names, 1)]
+    return {"images": images, "annotations": notes}
+
+
+@pytest.mark.parametrize(
+    "candidates",
+    [
+        coco("b.wav", "a.wav"),  # numbers of images are of their file only
+        {"a.wav": "a dog barks", "b.wav": "rain falls"},
+        [{"file_name": "b.wav", "caption": "rain falls"}, {"file_name": "a.wav", "caption": "a dog barks"}],
+        [{"image_id": "b.wav", "caption": "rain falls"}, {"image_id": "a.wav", "caption": "a dog barks"}],
+        [{"image_id": 2, "caption": "rain falls"}, {"image_id": 1, "caption": "a dog barks"}],  # coco's own results
+    ],
+)
+def test_coco_is_matched_by_file_name_or_number(write, candidates):
+    files = CaptionFiles(write("c.json", candidates), write("r.json", coco("a.wav", "b.wav")))
+    texts, references, _ = paired(*read(files), "exact", False)
+    assert {clip: [text] for clip, text in texts.items()} == references
+    assert sorted(texts.values()) == ["a dog barks", "rain falls"]
+
+
+def test_coco_candidates_are_matched_with_a_table_of_files(write):
+    references = write("r.csv", "file_name,caption\nb.wav,rain falls\na.wav,a dog barks\n")
+    texts, _, _ = paired(*read(CaptionFiles(write("c.json", coco("b.wav", "a.wav")), references)), "exact", False)
+    assert texts == {"a.wav": "a dog barks", "b.wav": "rain falls"}
 
 
 def test_real_references_are_read_and_scored(shared, write, scored):

@@ -441,6 +441,13 @@ def test_times_beyond_any_recording_are_refused_by_row(score, scored, write, cla
     assert any("5000 s" in note for note in scored("grounding", late, references, *classes)["notes"])
 
 
+def test_references_after_their_frame_scores_are_refused_by_row(score, write, tmp_path):
+    references = write("r.csv", REFERENCES + "b.wav#1.1,1000,1500\nb.wav#1.2,,\n")
+    code, _, err = score("grounding", hdf(tmp_path / "p.h5"), references)
+    assert code == 1 and len(err.splitlines()) == 2 and "r.csv, row 5: " in err
+    assert "'b.wav#1.1'" in err and "1500 s" in err and "milliseconds" in err
+
+
 @pytest.mark.parametrize("durations", [None, "filename,duration\na.wav,10\nb.wav,10\nc.wav,10\n"])
 def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, tmp_path, durations):
     labels = shared("soundscapes", "strong_labels_evaluation.tsv").read_text().splitlines()
@@ -470,6 +477,9 @@ def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, t
         (FOUND.replace("b.wav", "c.wav"), [], ["p.tsv, row 4: 'c.wav' is not in r.tsv", "--durations"]),
         (FOUND.replace("b.wav", "b"), [], ["p.tsv, row 4: 'b' is not in r.tsv", "did you mean 'b.wav'?"]),
         ("filename\tonset\toffset\na.wav\t0\t2\n", [], ["p.tsv, row 2: ", "no label"]),
+        (FOUND + "b.wav\t3\t4\tnan\n", [], ["p.tsv, row 5: ", "no label"]),
+        (FOUND + "b.wav\t3\t2\tdog\nb.wav\t-1\t2\tdog\n", [], ["p.tsv, row 5: ", "2 s", "p.tsv, row 6: ", "-1"]),
+        (FOUND.replace("filename", "recording"), [], ["p.tsv: ", "for files, ", "'filename'", "'recording'"]),
         (FOUND, ["--silent", "keep"], ["--classes does not use --silent"]),
         (FOUND, ["--silent", "keep", "--threshold", "0.5"], ["--silent and --threshold"]),
     ],
@@ -477,6 +487,58 @@ def test_the_files_counts_give_the_value_over_all_files(scored, shared, write, t
 def test_classes_that_cannot_be_scored(score, write, predictions, more, facts):
     code, _, err = score("grounding", write("p.tsv", predictions), write("r.tsv", CLASSES), "--classes", *more)
     assert code == 1 and all(fact in err for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.tsv", "filename\tonset\toffset\tevent_label\n"),
+        ("p.json", []),
+        ("p.json", {}),
+        ("p.json", {"filename": {}, "onset": {}, "offset": {}}),  # as pandas writes it
+    ],
+)
+@pytest.mark.parametrize("classes", [[], ["--classes"]])
+def test_no_detection_at_all(score, scored, write, name, content, classes):
+    references = CLASSES.replace("cat", "dog")
+    detected, references = write(name, content), write("r.tsv", references)
+    names = [f"{kind}_{metric}" for kind in ("segment", "event") for metric in ("f1", "precision", "er")]
+    found = scored("grounding", detected, references, *classes)
+    assert values(found, *names) == pytest.approx([0, 0, 1] * 2) and found["counts"]["detections"] == 0
+    code, _, err = score("grounding", references, detected, *classes)  # but without a reference there is no score
+    assert code == 1 and f"{name}: " in err
+    texts = write("t.csv", TEXTS)
+    assert classes or values(scored("grounding", detected, texts), "event_er", "miou") == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize("change", [lambda row: row, lambda row: row.replace("\t", "\thome\t", 1)])
+def test_lists_without_a_header(score, scored, write, change):
+    """As sed_eval reads them: file, onset, offset and label, perhaps with a scene before the onset."""
+    plain = ["".join(map(change, text.splitlines(keepends=True)[1:])) for text in (FOUND, CLASSES)]
+    expected = scored("grounding", write("p.tsv", FOUND), write("r.tsv", CLASSES), "--classes")
+    durations = ["--durations", write("d.txt", "a.wav\t9\nb.wav\t9\n")]
+    found = scored("grounding", write("p.txt", plain[0]), write("r.txt", plain[1]), "--classes", *durations)
+    assert values(found, "segment_f1", "event_er_macro") == values(expected, "segment_f1", "event_er_macro")
+    assert found["counts"]["files"] == 2
+    odd = write("p.txt", plain[0] + change("b.wav\t1\tx\tdog\n"))
+    code, _, err = score("grounding", odd, write("r.txt", plain[1]), "--classes")
+    assert code == 1 and "p.txt, row 4: the offset 'x'" in err
+    scores = write("p.csv", "a.wav,0,2,dog,0.8\na.wav,3,4,dog,0.4\n")
+    code, _, err = score("grounding", scores, write("r.txt", plain[1]), "--classes")
+    assert code == 1 and "p.csv: " in err and "2 numbers" in err and "threshold" in err
+
+
+def test_files_are_named_by_their_column_where_phrases_are_not_asked_for(scored, write):
+    both = "phrase_id,filename,onset,offset,event_label\np,a,0,1,dog\nq,a,0,1,dog\n"
+    found = scored("grounding", write("p.csv", both), write("r.csv", both), "--classes")
+    assert found["counts"]["files"] == 1
+
+
+def test_events_that_end_after_their_file_are_told_of(scored, write):
+    events = write("e.tsv", CLASSES)
+    durations = ["--durations", write("d.csv", "filename,seconds\na.wav,3.5\nb.wav,3\n")]
+    found = scored("grounding", events, events, "--classes", *durations)
+    assert any("2 of 6 events" in note for note in found["notes"])
 
 
 def test_classes_are_not_made_from_frame_scores(score, write, tmp_path):

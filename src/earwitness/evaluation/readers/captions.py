@@ -36,7 +36,8 @@ class CaptionFiles:
         candidates: one generated caption per clip: csv, json or HDF5.
         references: captions that people wrote, any number per clip: csv (Clotho's too), json (COCO's too) or HDF5.
         clip_column, caption_column: columns of ``candidates``; None for the usual names.
-        reference_clip_column, reference_caption_column: columns of ``references``, the latter a list.
+        reference_clip_column, reference_caption_column: columns of ``references``, the latter a list. None for the
+            usual names, of clips for ``clip_column`` first.
         match: how ids are compared: ``exact``, or ``stem``: without folder, extension, letter case and blanks.
         subset: ignore references without a candidate (they are counted); otherwise they are an error.
         spice_jars, sentence_model, fluency_model: as of ``metrics.captions.Tools``: ``auto``, ``off`` or a folder.
@@ -67,8 +68,7 @@ def score(files: CaptionFiles) -> Scored:
     >>> scored = score(CaptionFiles(Path("captions.csv"), Path("references.csv"), match="stem"))  # doctest: +SKIP
     >>> scored.evaluation.metrics["cider_d"]["value"]  # doctest: +SKIP
     """
-    candidates = read_candidates(files.candidates, files.clip_column, files.caption_column)
-    references = read_references(files.references, files.reference_clip_column, files.reference_caption_column)
+    candidates, references = read(files)
     refuse([*candidates.problems, *references.problems, *_unusable_tools(files)])
     texts, wanted, counts = paired(candidates, references, files.match, files.subset)
     tools = metrics.Tools(
@@ -97,6 +97,30 @@ def score(files: CaptionFiles) -> Scored:
         notes,
         {"caption": [texts[clip] for clip in evaluation.ids]},
     )
+
+
+def read(files: CaptionFiles) -> tuple[Texts, Texts]:
+    """Candidates and references; their ``problems`` have what is wrong with them.
+
+    Images by number, as in COCO's json, are read by their files' names where both files have names, of which some
+    agree, or where no number agrees with the other file.
+    """
+    columns, likely = files.reference_caption_column, files.clip_column
+    found: tuple[Texts, Texts] = (
+        read_candidates(files.candidates, files.clip_column, files.caption_column),
+        read_references(files.references, files.reference_clip_column, columns, likely=likely),
+    )
+    names: list[Texts | None] = [None, None]
+    if files.clip_column is None and (name := found[0].name_column):
+        names[0] = read_candidates(files.candidates, name, files.caption_column)
+    if files.reference_clip_column is None and (name := found[1].name_column):
+        names[1] = read_references(files.references, name, columns)
+    for one, other in ((names[0], names[1]), found, (names[0], found[1]), (found[0], names[1])):
+        if one is None or other is None or one.problems or other.problems:
+            continue
+        if ids.match([caption.clip for caption in one.captions], other.by_clip(), files.match).found:
+            return one, other
+    return found
 
 
 def _option(field: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from earwitness.corpora.csv_reader import shown, some
+from earwitness.corpora.csv_reader import no_rows, shown, some
 from earwitness.corpora.records_reader import RecordTable
 from earwitness.errors import EarwitnessError
 from earwitness.evaluation.readers.tables import (
@@ -31,6 +31,8 @@ from earwitness.evaluation.readers.tables import (
 )
 
 PAIR_COLUMNS = (*PHRASE_COLUMNS, *CLIP_COLUMNS)
+FILE_COLUMNS = (*CLIP_COLUMNS, *PHRASE_COLUMNS)
+ADVISED = {False: ("phrase_id", "pair_id", "filename"), True: ("filename", "file_name", "clip_id")}  # by file or not
 ONSETS = ("onset", "start", "begin", "start_time", "onset_seconds")
 OFFSETS = ("offset", "end", "stop", "end_time", "offset_seconds")
 TEXTS = ("phrase", "text", "query", "caption")
@@ -187,10 +189,14 @@ def _json_frames(path: Path, content: Any) -> Frames | None:
     return frames
 
 
-def pair_columns(table: Table, what: str) -> tuple[str | None, str | None]:
-    """The column that names pairs or files, and the column of the texts that tell the pairs of a file apart, if any."""
-    pair = need_column(table, PAIR_COLUMNS, None, what)
-    text = None if find_column(table, PHRASE_COLUMNS) else find_column(table, TEXTS)
+def pair_columns(table: Table, what: str, by_file: bool = False) -> tuple[str | None, str | None]:
+    """The column that names pairs or files, and the column of the texts that tell the pairs of a file apart, if any.
+
+    ``by_file`` looks for files first and ignores texts.
+    """
+    names = FILE_COLUMNS if by_file else PAIR_COLUMNS
+    pair = need_column(table, names, None, what, advised=ADVISED[by_file])
+    text = None if by_file or find_column(table, PHRASE_COLUMNS) else find_column(table, TEXTS)
     return pair, None if pair is None else text
 
 
@@ -203,12 +209,12 @@ def read_events(path: Path, by_file: bool = False, predicted: bool = False) -> E
     """Events in a table: a pair or a file, onset, offset [, event_label]; or json that maps pairs to their events.
 
     Where no column names pairs, but one beside the file holds a text (``TEXTS``), a pair is a file and a text, unless
-    ``by_file`` ignores texts. Those that a system ``predicted`` must not have scores, which would be lost.
+    ``by_file`` ignores texts. Those that a system ``predicted`` may be none at all, and must not have scores, which
+    would be lost. Rows without a header are read as ``_unheaded`` says.
     """
-    table = _open(path)
+    table = _open(path, predicted)
     events = Events(path, problems=table.problems)
-    pair, phrase = pair_columns(table, "pairs or files")
-    phrase = None if by_file else phrase
+    pair, phrase = pair_columns(table, "files" if by_file else "pairs or files", by_file)
     onset = need_column(table, ONSETS, None, "onsets")
     offset = need_column(table, OFFSETS, None, "offsets")
     if table.problems or pair is None or onset is None or offset is None:
@@ -229,10 +235,12 @@ def read_events(path: Path, by_file: bool = False, predicted: bool = False) -> E
             events.parts[name] = owner, words
         times = _times(table, row, start, end)
         if times is not None or (_blank(start) and _blank(end)):
-            text = None if label is None or text is None or not str(text).strip() else str(text)
+            text = None if label is None or _blank(text) else str(text)
             if phrase is None:
                 owner = read_id(table, row, owner) if clip is not None and events.by_phrase else None
             events.events.append(Event(name, times, text, owner, row))
+    if predicted and events.problems == [no_rows(path)]:
+        events.problems.clear()
     if scored:
         events.problems.append(
             f"{path.name}: the column {shown(str(scores))} has {scored} numbers, but events are scored without scores; "
@@ -282,8 +290,8 @@ def refuse_other_unit(found: Path, references: Path, detected: Iterable[Placed],
 
 def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:
     """Seconds of each clip, and the problems of the table."""
-    table = open_table(path)
-    clip = need_column(table, CLIP_COLUMNS, None, "clips")
+    table = open_table(path, lambda row: ("filename", "seconds") if len(row) == 2 and _number(row[1]) else ())
+    clip = need_column(table, CLIP_COLUMNS, None, "clips", advised=ADVISED[True])
     seconds = need_column(table, SECONDS, None, "durations")
     found: dict[str, float] = {}
     if table.problems:
@@ -298,16 +306,37 @@ def read_durations(path: Path) -> tuple[dict[str, float], list[str]]:
     return found, table.problems
 
 
-def _open(path: Path) -> Table:
-    """A table of events; json that maps pairs to lists of (onset, offset) is one too."""
+def _open(path: Path, predicted: bool) -> Table:
+    """A table of events; json that maps pairs to lists of (onset, offset) is one too, without any if ``predicted``."""
     if path.suffix.lower() == ".json" and path.is_file():
         content, problems = read_json(path)
+        columns = content.values() if isinstance(content, dict) and _has_times(content) else ()
+        if predicted and not problems and (content in ([], {}) or (columns and not any(columns))):
+            return MemoryTable(path)
         if not problems and _has_times(content):
             return RecordTable(path)
         if not problems and isinstance(content, dict) and content and all(map(_is_events, content.values())):
             rows = ((pair, *times) for pair, events in content.items() for times in events or [(None, None)])
             return MemoryTable(path, ((shown(p), {"pair": p, "onset": on, "offset": off}) for p, on, off in rows))
-    return open_table(path)
+    return open_table(path, _unheaded)
+
+
+def _unheaded(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of a list of events whose first row is no header; none for one that is.
+
+    They are file, onset, offset, label, as sed_eval writes them, perhaps with a scene before the onset; further numbers
+    are scores.
+    """
+    times = [_number(cell) is not None or _blank(cell) for cell in cells]
+    first = next((place for place in (1, 2) if times[place : place + 2] == [True, True]), None)
+    if first is None or {usual(cell) for cell in cells} & {*ONSETS, *OFFSETS, *PAIR_COLUMNS}:
+        return ()
+    names = ["filename", *(["scene"] if first == 2 else []), "onset", "offset"]
+    for place in range(len(names), len(cells)):
+        value = _number(cells[place])
+        label = place == first + 2 and (value is None or value.is_integer())
+        names.append("event_label" if label else "score" if value is not None else f"column {place + 1}")
+    return tuple(names)
 
 
 def _is_events(value: Any) -> bool:

@@ -277,6 +277,7 @@ def _read_phrases(path: Path, captions: Path | None) -> Phrases:
 
 def _refuse_mixed(files: list[Frames | Events | Phrases]) -> None:
     """EarwitnessError where some files name pairs by a file and a text, and others by one column or key."""
+    files = [file for file in files if not isinstance(file, Events) or file.events]
     by_text = [file for file in files if file.text is not None]
     others = [file.path.name for file in files if file.text is None]
     if by_text and others:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -122,8 +122,11 @@ def hdf_values(data: Any) -> list:
         raise EarwitnessError(f"{name}: the data set {data.name[1:]!r} holds text that is not UTF-8.") from error
 
 
-def open_table(path: Path) -> Table:
-    """Open a table by its file's extension; one that cannot be used has problems and no rows."""
+def open_table(path: Path, unheaded: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda cells: ()) -> Table:
+    """Open a table by its file's extension; one that cannot be used has problems and no rows.
+
+    ``unheaded`` as for ``earwitness.corpora.csv_reader.open_sheet``.
+    """
     kind = path.suffix.lower()
     if kind not in EXTENSIONS:
         return MemoryTable(path, problem=unknown_format(EXTENSIONS))
@@ -132,7 +135,7 @@ def open_table(path: Path) -> Table:
     if kind in HDF5:
         return HdfTable(path)
     if kind not in records_reader.JSON:
-        return RecordTable(path)
+        return RecordTable(path, unheaded)
     content, problems = read_json(path)
     if problems:
         table = MemoryTable(path)
@@ -231,11 +234,16 @@ def find_column(table: Table, names: Sequence[str], given: str | None = None) ->
     return next((columns[name] for name in names if name in columns), None)
 
 
-def need_column(table: Table, names: Sequence[str], given: str | None, what: str, option: str = "") -> str | None:
-    """``find_column``, and a problem where there is none; ``option`` is the command-line option that names one."""
+def need_column(
+    table: Table, names: Sequence[str], given: str | None, what: str, option: str = "", advised: Sequence[str] = ()
+) -> str | None:
+    """``find_column``, and a problem where there is none.
+
+    ``option`` is the command-line option that names one; ``advised`` are the names to advise, else the first of all.
+    """
     column = find_column(table, names, given)
     if column is None and given is None and table.columns:
-        advice = f"; name it with {option}" if option else f", such as {', '.join(map(repr, names[:3]))}"
+        advice = f"; name it with {option}" if option else f", such as {', '.join(map(repr, advised or names[:3]))}"
         header = f"the header has {some(table.columns)}"
         table.problems.append(f"{table.path.name}: no column has a usual name for {what}{advice}; {header}")
     return column

@@ -49,12 +49,16 @@ class Caption:
 
 @dataclass
 class Texts:
-    """The captions of a file. ``columns`` are those they were read from."""
+    """The captions of a file. ``columns`` are those they were read from.
+
+    ``name_column`` has the files' names where clips are images by number, as in COCO's json; None elsewhere.
+    """
 
     path: Path
     captions: list[Caption] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    name_column: str | None = None
 
     def by_clip(self) -> dict[str, list[Caption]]:
         """The captions of each clip, in the order of the file."""
@@ -75,7 +79,8 @@ def read_candidates(path: Path, clip_column: str | None = None, caption_column: 
             table.problems.append(f"{path.name}: {what}; candidates are one per clip (are the two files swapped?)")
         else:
             need_column(table, CANDIDATE_COLUMNS, None, "captions", "--caption-column")
-    texts = Texts(path, columns=[name for name in (clip, caption) if name], problems=table.problems)
+    columns = [name for name in (clip, caption) if name]
+    texts = Texts(path, columns=columns, problems=table.problems, name_column=_name_column(table, clip))
     if table.problems or clip is None or caption is None:
         return texts
     for row, (name, value) in table.rows([clip, caption]):
@@ -95,20 +100,27 @@ def read_candidates(path: Path, clip_column: str | None = None, caption_column: 
 
 
 def read_references(
-    path: Path, clip_column: str | None = None, caption_columns: Sequence[str] | None = None, texts_needed: bool = True
+    path: Path,
+    clip_column: str | None = None,
+    caption_columns: Sequence[str] | None = None,
+    texts_needed: bool = True,
+    likely: str | None = None,
 ) -> Texts:
     """Captions that people wrote, any number per clip: one per row, or several in numbered columns or in a list.
 
     Empty cells of numbered columns are ignored. Without ``texts_needed`` a table of ids alone is accepted too, and
-    messages name no options of columns.
+    messages name no options of columns. Without ``clip_column`` the column ``likely`` has the clips, if there is one.
     """
     table = open_table(path)
+    if clip_column is None and likely in table.columns:
+        clip_column = likely
     option = "--reference-clip-column" if texts_needed else ""
     clip = need_column(table, CLIP_COLUMNS, clip_column, "clips", option)
     captions = _caption_columns(table, caption_columns)
     if not captions and caption_columns is None and clip is not None and texts_needed:
         need_column(table, REFERENCE_COLUMNS, None, "captions", "--reference-caption-column")
-    texts = Texts(path, columns=[name for name in (clip, *captions) if name], problems=table.problems)
+    columns = [name for name in (clip, *captions) if name]
+    texts = Texts(path, columns=columns, problems=table.problems, name_column=_name_column(table, clip))
     if table.problems or clip is None:
         return texts
     ids = find_column(table, CAPTION_IDS) if len(captions) < 2 else None
@@ -130,6 +142,11 @@ def read_references(
         if len(several) > 1
     ]
     return texts
+
+
+def _name_column(table: Table, clip: str | None) -> str | None:
+    """The column of files' names beside a column ``clip`` of numbers of images."""
+    return find_column(table, ("file_name",)) if clip is not None and usual(clip) == "image_id" else None
 
 
 def _caption_columns(table: Table, given: Sequence[str] | None) -> list[str]:
