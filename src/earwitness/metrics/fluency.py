@@ -24,6 +24,7 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
 from earwitness.metrics import models
+from earwitness.metrics.arguments import numbers, text_list
 
 KEY = "fluency error detector"  # what reasons call it
 PLACE = Path("resources/fense")  # where "auto" looks, from where Snakemake runs
@@ -97,7 +98,7 @@ def probabilities(texts: Sequence[str], folder: str | PathLike, device: str = "a
     >>> probabilities(["a dog barks and and"], find()).shape
     (1, 6)
     """
-    folder, device = Path(folder), models.device_of(device)
+    texts, folder, device = text_list("The captions", texts), Path(folder), models.device_of(device)
     values = np.empty((len(texts), len(OUTPUTS)))
     if not len(texts):
         return values
@@ -131,7 +132,7 @@ def fluency_error_rate(errors: np.ndarray) -> tuple[float, np.ndarray]:
     >>> fluency_error_rate([1, 0, 0, 0])[0]
     0.25
     """
-    items = np.asarray(errors, dtype=float)
+    items = numbers("The errors", errors)
     return _mean(items), items
 
 
@@ -159,7 +160,7 @@ def fense(similarity: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray
 
 
 def _penalised(values: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray]:
-    values, errors = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
+    values, errors = numbers("The scores", values), numbers("The errors", errors)
     if values.shape != errors.shape:
         raise EarwitnessError(f"A penalty needs one error an item: {values.size} items, {errors.size} errors.")
     items = values * (1 - PENALTY * errors)

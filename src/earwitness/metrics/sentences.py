@@ -19,6 +19,7 @@ import numpy as np
 from earwitness.errors import EarwitnessError, listed
 from earwitness.files import read_json
 from earwitness.metrics import models
+from earwitness.metrics.arguments import text_list
 from earwitness.metrics.pairs import require_pairs
 
 KEY = "sentence model"  # what reasons call it
@@ -101,7 +102,7 @@ def similarity(
     >>> 0 < mean < 1 and items.shape == (1,)
     True
     """
-    require_pairs("SBERT-sim", candidates, references)
+    candidates, references = require_pairs("SBERT-sim", candidates, references)
     rows: dict[str, int] = {}  # captions repeat: each text is embedded once
     for text in (*candidates, *(text for texts in references for text in texts)):
         rows.setdefault(text, len(rows))
@@ -122,8 +123,8 @@ def embeddings(texts: Sequence[str], folder: str | PathLike, device: str = "auto
     >>> embeddings(["A dog barks.", "Rain falls."], find()).shape
     (2, 384)
     """
-    folder = Path(folder)
-    if not len(texts):
+    texts, folder = text_list("The texts", texts), Path(folder)
+    if not texts:
         return np.empty((0, 0))
     network = _network(folder, _described(folder).state(), models.device_of(device))
     order, found = [], []

@@ -173,7 +173,7 @@ def spice(
     >>> spice(["a dog barks"], [["a dog barks at night"]], settings)[1].round(3).tolist()
     [0.4]
     """
-    require_pairs("SPICE", candidates, references)
+    candidates, references = require_pairs("SPICE", candidates, references)
     until = time.monotonic() + 60 * settings.minutes
     with tempfile.TemporaryDirectory(prefix="earwitness-spice-", ignore_cleanup_errors=True) as scratch:
         items = [
