@@ -53,7 +53,9 @@ def as_list(what: str, given: Any) -> list:
         hint = f"a mapping ({kind}), where a list is needed"
     elif isinstance(given, Set) and not hasattr(given, "mapping"):  # a view of a dictionary's keys is in order
         hint = f"a {kind}, which has no order; give a list"
-    elif hasattr(given, "columns") or getattr(given, "ndim", 1) == 0 or not hasattr(given, "__len__"):
+    elif hasattr(given, "columns"):
+        hint = f"a {kind}; give one of its columns, or its rows as `.to_dict('records')`"
+    elif getattr(given, "ndim", 1) == 0 or not hasattr(given, "__len__"):
         hint = f"{reprlib.repr(given)} ({kind}), not a list"
     else:
         return list(given)

@@ -134,7 +134,9 @@ def _validated(candidates: Captions, references: ManyCaptions) -> tuple[Mapping[
     candidates, references = by_name("The captions", candidates), by_name("The references", references)
     if named[0] != named[1]:
         lacking = "references" if named[0] else "captions"
-        raise EarwitnessError(f"The {lacking} are a list, the others are named: give both by clip id, or both as lists.")
+        raise EarwitnessError(
+            f"The {lacking} are a list, the others are named: give both by clip id, or both as lists."
+        )
     offenders = [f"clip {clip!r} has a generated caption but no references" for clip in candidates.keys() - references]
     offenders += [f"clip {clip!r} has references but no generated caption" for clip in references.keys() - candidates]
     offenders.sort()
@@ -146,7 +148,7 @@ def _validated(candidates: Captions, references: ManyCaptions) -> tuple[Mapping[
         try:
             lists[clip] = as_list("", given)
         except EarwitnessError as error:
-            offenders.append(f"the references of clip {clip!r}{str(error).removesuffix('.')}")
+            offenders.append(f"the references of clip {clip!r} are{str(error)[1:].removesuffix('.')}")
         else:
             offenders += _reference_offenders(clip, lists[clip])
     if not candidates and not references:
@@ -393,7 +395,7 @@ def _add_spider(results: _Results) -> None:
 
 
 def _add_model_metrics(
-    results: _Results, needed: Set[str], captions: Sequence[str], references: References, tools: Tools
+    results: _Results, needed: Set[str], captions: list[str], references: list[list[str]], tools: Tools
 ) -> None:
     """SBERT-sim and FER, and SPIDEr and SBERT-sim with FER's penalty (docs/metrics.md, section 1.8)."""
 

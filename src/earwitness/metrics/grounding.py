@@ -24,6 +24,7 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
 from earwitness.metrics import psds, sound_events
+from earwitness.metrics.arguments import by_name, described, is_named, numbers
 from earwitness.metrics.catalogue import chosen, of_kind
 from earwitness.metrics.events import (
     DECIMALS,
@@ -94,6 +95,8 @@ class Options:
     compat: bool = False  # Th-AUC divided as in the published code: 0.98 and 0.967 at best, not 1
 
     def __post_init__(self) -> None:
+        for name in ("thresholds", "e_max"):
+            numbers(f"{name} of the options", getattr(self, name))
         rules: dict[str, tuple[Callable[[float], bool], str]] = {
             "threshold": (lambda _: True, "a finite number"),
             "median_filter": (lambda value: value > 0 and value % 2 == 1, "an odd number of frames"),
@@ -172,6 +175,8 @@ def evaluate(
 ) -> Evaluation:
     """Metrics of the activations of a set of pairs, or of its events alone.
 
+    What is given for each pair is a mapping, or a list or array in one order of the pairs, which are then named from 0.
+
     Args:
         activations: for each pair the scores of its frames [frames], the higher the more likely; read twice, one pair
             at a time. None where only ``events`` are known.
@@ -196,7 +201,10 @@ def evaluate(
     >>> {name: round(entry["value"], 3) for name, entry in result.metrics.items()}
     {'frame_f1': 0.8, 'segment_f1': 0.8, 'miou': 0.75}
     """
+    if options is not None and not isinstance(options, Options):
+        raise EarwitnessError(f"options are {described(options)}; grounding.Options(...) is needed.")
     options = options or Options()
+    activations, references, clips, durations, events = _by_pair(activations, references, clips, durations, events)
     names = [name for kind in ACCUMULATORS for name in kind.names(options)]
     sets = {prefix: [name for name in names if name.startswith(prefix)] for prefix in SETS} | {"all": names}
     wanted = chosen(metrics, sets, names)
@@ -593,7 +601,24 @@ def validate(
 
     >>> validate({"a dog barks": [0.1, 0.9]}, {"a dog barks": [(0.5, 1.0)]}, hop=0.5)
     """
+    activations, references, clips, durations, events = _by_pair(activations, references, clips, durations, events)
     _checked(activations, references, hop, clips, durations, events, _named)
+
+
+def _by_pair(*given: Any) -> tuple:
+    """Activations, references, clips, durations and events as mappings: lists and arrays by position, from 0."""
+    whats = ("activations", "references", "clips of the pairs", "durations", "detected events")
+    found = dict(zip(whats, given, strict=True))
+    lists = [what for what in whats if found[what] is not None and not is_named(found[what])]
+    named = [what for what in whats if is_named(found[what]) and what != "durations"]
+    for what in lists:
+        found[what] = by_name(f"The {what}", found[what])
+    if lists and named:
+        text = f"The {' and '.join(lists)} are lists, the {' and '.join(named)} are by name: give all in one way."
+        raise EarwitnessError(text)
+    if "durations" in lists and found["clips of the pairs"] is not None:
+        raise EarwitnessError("The durations are a list; they are those of clips, which are named: give a mapping.")
+    return tuple(None if one is None else by_name(f"The {what}", one) for what, one in found.items())
 
 
 def _named(which: str, pair: Any, number: int) -> str:
