@@ -63,7 +63,8 @@ def audio_root(wildcards):
 
 
 def experiment(wildcards):
-    """The options of an experiment on its data set."""
+    """The options of an experiment on its data set, where they can work."""
+    plain(CONFIG.refuse_misfits, wildcards.dataset, wildcards.experiment)
     return CONFIG.experiment(wildcards.dataset, wildcards.experiment)
 
 

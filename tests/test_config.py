@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import yaml
 from earwitness import config as module
 from earwitness.config import RESERVED, Config, schema, validated
 from earwitness.errors import ConfigError
+from earwitness.options import VocabularyOptions
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from tests.places import ROOT
 
@@ -90,6 +92,10 @@ def test_the_repository_config_is_valid():
         ("features.logmel-cl4ac.seconds", 0.01, "features.logmel-cl4ac: seconds must be longer than half a window"),
         ("experiments.cl4ac.loss.mask_padding", False, "padded_length"),
         ("experiments.cl4ac.loss.padded_length", 35, "mask_padding: false"),
+        ("experiments.cl4ac.encoder.load_fc1", True, "experiments.cl4ac.encoder: load_fc1"),
+        ("experiments.cl4ac.decode.max_words", 2000, "experiments.cl4ac.decode.max_words: 2000; input should be less"),
+        ("experiments.cl4ac.decode.length_penalty", 99, "experiments.cl4ac.decode.length_penalty: 99; input should"),
+        ("experiments.cl4ac.loss", {"mask_padding": False, "padded_length": 2001}, "padded_length: 2001; input should"),
         ("spice.minutes", 0, "spice.minutes: 0; input should be greater than 0"),
         ("spice.jars", True, "spice.jars: True; input should be a valid string"),
         ("experiments.cl4ac.feature", "logmel", "experiments.cl4ac.feature: 'logmel'; did you mean 'logmel-cl4ac'?"),
@@ -349,3 +355,85 @@ def test_defaults_of_the_text_and_of_the_log_mel():
     )
     word2vec = Config(changed(texts={"cl4ac": {}})).texts["cl4ac"].word2vec
     assert (word2vec.size, word2vec.window, word2vec.passes, word2vec.negatives) == (128, 5, 1000, 5)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("experiments.cl4ac.decoder.heads", 3, "experiments.cl4ac.decoder.heads: 3 .* 64 .*texts.cl4ac.word2vec.size"),
+        ("texts.cl4ac.word2vec.size", 30, "experiments.cl4ac.decoder.heads: 4 .* 30 "),
+        ("features.logmel-cl4ac.seconds", None, "experiments.cl4ac.feature: .*'logmel-cl4ac'.*`seconds`"),
+        ("features.logmel-cl4ac", {"extractor": "panns_cnn14"}, "experiments.cl4ac.feature: .*`seconds`"),
+        ("features.logmel-cl4ac", {"extractor": "external", "folder": "x"}, "experiments.cl4ac.feature: .*`seconds`"),
+        ("features.logmel-cl4ac.mels", 15, "experiments.cl4ac.feature: .* 15 mel bands.* 16"),
+        ("features.logmel-cl4ac.seconds", 0.17, "experiments.cl4ac.feature: .* 15 frames.* 16"),
+        ("datasets.mini.overrides.texts", {"cl4ac": {"word2vec": {"size": 30}}}, "experiments.cl4ac.decoder.heads: 4 "),
+        (
+            "datasets.mini.overrides.systems",
+            {"cl4ac": {"decoder": {"heads": 7}}},
+            "experiments.cl4ac.decoder.heads: 7 ",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(path, value, told):
+    content = changed()
+    content["datasets"]["mini"]["experiments"] = ["cl4ac"]
+    set_at(content, path.split("."), value)
+    config = Config(content)
+    with pytest.raises(ConfigError) as caught:
+        config.refuse_misfits("mini", "cl4ac")
+    (line,) = str(caught.value).splitlines()[1:]
+    assert re.search(told, line)
+    if path.startswith("datasets.mini"):
+        config.refuse_misfits("clotho", "cl4ac")
+
+
+def test_what_can_just_work_is_not_refused():
+    content = changed()
+    content["features"]["logmel-cl4ac"] |= {"mels": 16, "seconds": 0.18}
+    content["texts"]["cl4ac"]["word2vec"]["size"] = 33
+    content["experiments"]["cl4ac"]["decoder"] = {"heads": 11}
+    assert Config(content).misfits("mini", "cl4ac") == []
+
+
+def test_all_experiments_of_a_page_that_cannot_work_are_listed():
+    content = changed()
+    for name, heads in (("cl4ac", 3), ("cl4ac-baseline", 5)):
+        content["experiments"][name]["decoder"] = {"heads": heads}
+    with pytest.raises(ConfigError) as caught:
+        Config(content).refuse_misfits("mini", "cl4ac-baseline")
+    assert re.findall(r"experiments\.(.*)\.decoder\.heads: (.)", str(caught.value)) == [
+        ("cl4ac-baseline", "5"),
+        ("cl4ac", "3"),
+    ]
+
+
+def test_what_the_repository_compares_can_work():
+    config = Config(yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8")))
+    assert [
+        config.misfits(dataset, name) for dataset in config.datasets for name in config.experiments_of(dataset)
+    ] == [[] for dataset in config.datasets for _ in config.experiments_of(dataset)]
+
+
+def test_a_text_without_the_files_that_the_system_reads_is_named(monkeypatch):
+    monkeypatch.setattr(VocabularyOptions, "FILES", {"vectors": "vectors.h5", "vocabulary": "vocabulary.json"})
+    problems = problems_of(changed())
+    assert [line.split(":")[0] for line in problems] == ["experiments.cl4ac.text", "experiments.cl4ac-baseline.text"]
+    assert all("'cl4ac'" in line and "word2vec.bin" in line for line in problems)
+
+
+def test_variants_of_decoding_share_one_training_whatever_is_edited():
+    """The rule of training depends on these settings alone."""
+    trained = set()
+    for beam, penalty in ((1, 0.0), (4, 0.0), (4, 0.5)):
+        content = changed()
+        content["experiments"]["cl4ac"]["decode"] = {"length_penalty": penalty}
+        variant = {"cl4ac-beam": {"extends": "cl4ac", "decode": {"beam": beam}}}
+        content["experiments"] = variant | content["experiments"]
+        config = Config(content)
+        assert config.trained_as("mini", "cl4ac-beam") == config.trained_as("mini", "cl4ac") == "cl4ac"
+        assert config.trained_as("mini", "cl4ac-baseline") == "cl4ac-baseline"
+        assert config.experiment("mini", "cl4ac-beam").decode.beam == beam
+        assert config.experiment("mini", "cl4ac").decode.beam == 1
+        trained |= {repr(config.experiment("mini", name).settings("weights")) for name in ("cl4ac", "cl4ac-beam")}
+    assert len(trained) == 1

@@ -136,6 +136,20 @@ class Config:
         place = f"datasets.{dataset}.overrides.systems.{entry['system']}"  # each entry is valid by itself
         return _validate(type(self.experiments[name]), merge(below, entry), place)
 
+    @cache  # noqa: B019 (as long as the configuration lives)
+    def misfits(self, dataset: str, experiment: str) -> list[str]:
+        """What cannot work in an experiment on one data set, as far as the configuration tells."""
+        entry = self.experiment(dataset, experiment)
+        lines = entry.misfits(lambda name: self.feature(dataset, name), lambda name: self.text(dataset, name))
+        return [f"experiments.{self._expanded.origin[experiment]}.{line}" for line in lines]
+
+    def refuse_misfits(self, dataset: str, experiment: str) -> None:
+        """Raise ConfigError for an experiment that cannot work on a data set; lists the others of its page, too."""
+        if self.misfits(dataset, experiment):
+            names = dict.fromkeys([experiment, *self.experiments_of(dataset)])
+            problems = [line for name in names for line in self.misfits(dataset, name)]
+            raise ConfigError(listed(f"This cannot work on the data set {dataset!r}:", list(dict.fromkeys(problems))))
+
     def experiments_of(self, dataset: str) -> list[str]:
         """The experiments that a data set's comparison page shows, sweeps expanded."""
         chosen = self.datasets[dataset].experiments
@@ -244,14 +258,18 @@ class Config:
             "text": self.texts,
             "experiments": self.experiments,
         }
-        written = self._expanded.origin[name]
+        written, keys = self._expanded.origin[name], entry.model_dump(exclude={"system"})
         for use in entry.uses():
+            place = f"experiments.{written}.{_key_of(keys, use.entry)}"
             if use.stage in known and use.entry not in known[use.stage]:
-                place = _key_of(entry.model_dump(), use.entry)
-                yield f"experiments.{written}.{place}: {use.entry!r}; {nearest(use.entry, known[use.stage])}"
+                yield f"{place}: {use.entry!r}; {nearest(use.entry, known[use.stage])}"
+            elif use.stage == "text" and use.file not in self.texts[use.entry].FILES.values():
+                why = f"texts of kind {self.texts[use.entry].kind!r} have no {use.file}"
+                fitting = [other for other, text in self.texts.items() if use.file in text.FILES.values()]
+                yield f"{place}: {use.entry!r}; {why}; {nearest(use.entry, fitting)}"
             if use.dataset is not None and use.dataset not in self.datasets:
-                place = _key_of(entry.model_dump(), use.dataset)
-                yield f"experiments.{written}.{place}: {use.dataset!r}; {nearest(use.dataset, self.datasets)}"
+                place = f"experiments.{written}.{_key_of(keys, use.dataset)}"
+                yield f"{place}: {use.dataset!r}; {nearest(use.dataset, self.datasets)}"
 
     def _as_written(self, error: ConfigError) -> list[str]:
         """The lines of an error, with experiments named as in the configuration, not as expanded."""

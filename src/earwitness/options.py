@@ -7,6 +7,7 @@ key, and which experiments share a training follow from these marks.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -32,6 +33,7 @@ FilePath = Annotated[str, StringConstraints(min_length=1)]
 # A folder, `auto` or `off`, which YAML takes for false.
 Tool = Annotated[FilePath, BeforeValidator(lambda value: "off" if value is False else value)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+POSITIONS = 2000  # of a caption that decoders can embed
 
 
 def _all_different(seeds: list[int]) -> list[int]:
@@ -270,6 +272,14 @@ class ExperimentOptions(Entry):
         """Paths of public checkpoints that prediction reads, by the key that names them."""
         return {}
 
+    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+        """What cannot work with the features and texts it reads, as far as options tell: lines that begin with the key.
+
+        Args:
+            feature, text: the options of an entry by its name, on the data set where the experiment would run.
+        """
+        yield from ()
+
     def found(self, tools: Any) -> dict[str, str]:
         """Digests of tools on this machine that training uses beside its inputs, such as metrics for validation."""
         return {}
@@ -284,8 +294,9 @@ class DecodingOptions(Options):
     """How captions are generated."""
 
     beam: PositiveInt = 1  # 1: greedy
-    max_words: PositiveInt | None = None  # null: the length of the longest training caption
-    length_penalty: NonNegativeFloat = 0.0  # divides scores by (words + 1) ** length_penalty
+    # null: the length of the longest training caption
+    max_words: Annotated[PositiveInt, Field(lt=POSITIONS)] | None = None
+    length_penalty: Annotated[NonNegativeFloat, Field(le=10)] = 0.0  # divides scores by (words + 1) ** length_penalty
     block_ngrams: NonNegativeInt = 0  # captions repeat no n-gram of this length; 0: off
 
 

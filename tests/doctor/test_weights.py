@@ -11,6 +11,15 @@ from tests.doctor.test_data import corpus
 EVALUATION = "results/own/features/{}/evaluation.h5"
 
 
+def test_options_that_do_not_fit(repository):
+    repository.entries["features"]["mel"]["seconds"] = 6
+    assert repository.found(weights.check_options, "mini", "own") == {"ok": [], "note": [], "FAIL": []}
+    repository.entries["experiments"]["other"]["decoder"] = {"heads": 3}
+    assert repository.found(weights.check_options, "mini")["FAIL"] == []
+    (told,) = repository.found(weights.check_options, "own")["FAIL"]
+    assert told.startswith("own/other: experiments.other.decoder.heads: 3 ") and "128" in told
+
+
 def test_weights(repository):
     for name in ("small", "other"):
         repository.entries["experiments"][name]["encoder"] = {"weights": "resources/cnn10.pth"}

@@ -28,6 +28,7 @@ CHECKS: dict[str, Callable[[Asked], Iterable[Finding]]] = {
     "Metrics": machine.check_metrics,
     "Data sets": data.check_datasets,
     "Splits": splits.check_splits,
+    "Experiments": weights.check_options,
     "Checkpoints": weights.check_checkpoints,
     "Features": weights.check_features,
     "Disk": room.check_disk,

@@ -1,4 +1,4 @@
-"""Checks of public weights, and of external features."""
+"""Checks of experiments' options, of public weights, and of external features."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from earwitness.extractors.published import absent, published, state
 from earwitness.features.external_options import ExternalOptions
 from earwitness.fetch.checkpoints import FOLDER
 from earwitness.files import sha256
+
+
+def check_options(asked: Asked) -> Iterator[Finding]:
+    """Options of experiments that cannot work with the features and texts they read."""
+    for dataset, name, _ in asked.experiments():
+        for line in asked.config.misfits(dataset, name):
+            yield Finding(FAIL, f"{dataset}/{name}: {line}")
 
 
 def check_checkpoints(asked: Asked) -> Iterator[Finding]:

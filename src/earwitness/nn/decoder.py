@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from earwitness.options import POSITIONS
+
 
 class Attention(nn.Module):
     """Multi-head attention with separate steps, so that keys and values can be cached.
@@ -152,7 +154,7 @@ class WordEmbedding(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, words: int, width: int, dropout: float, longest: int = 2000):
+    def __init__(self, words: int, width: int, dropout: float, longest: int = POSITIONS):
         super().__init__()
         self.table = nn.Embedding(words, width)
         self.scale = math.sqrt(width)

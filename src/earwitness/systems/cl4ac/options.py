@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from earwitness.extractors.options import NetworkOptions
 from earwitness.options import (
+    POSITIONS,
     Changes,
     DecodingOptions,
     ExperimentOptions,
+    FeatureOptions,
     Name,
     Options,
     Probability,
+    TextOptions,
     TrainingOptions,
     Use,
+    VocabularyOptions,
 )
+
+HALVED = 16  # mel bands and frames of one value of the encoder, which halves both four times
 
 
 class SpecAugmentOptions(Options):
@@ -36,6 +44,12 @@ class EncoderOptions(Options):
     channels: Annotated[list[PositiveInt], Field(min_length=4, max_length=4)] = [64, 128, 256, 512]
     dropout: Probability = 0.2
     spec_augment: SpecAugmentOptions = SpecAugmentOptions()
+
+    @model_validator(mode="after")
+    def _fc1_is_in_a_checkpoint(self) -> EncoderOptions:
+        if self.load_fc1 and self.weights == "none":
+            raise ValueError("load_fc1: true needs the checkpoint that `weights` names; it is `none`")
+        return self
 
 
 class DecoderOptions(Options):
@@ -68,7 +82,8 @@ class LossOptions(Options):
 
     contrastive_weight: NonNegativeFloat = 1.0  # 0: no contrastive loss
     mask_padding: bool = True
-    padded_length: PositiveInt | None = None  # length of captions without the mask; published: 35
+    # Length of captions without the mask; published: 35.
+    padded_length: Annotated[PositiveInt, Field(le=POSITIONS)] | None = None
     label_smoothing: Probability = 0.0
 
     @model_validator(mode="after")
@@ -122,6 +137,26 @@ class Cl4acOptions(ExperimentOptions):
     optim: OptimiserOptions = OptimiserOptions()
     train: Cl4acTrainingOptions = Cl4acTrainingOptions()
     decode: Annotated[DecodingOptions, Changes("prediction")] = DecodingOptions()
+
+    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+        """Heads that do not divide the word vectors, and features that the encoder cannot read."""
+        words, read = text(self.text), feature(self.feature)
+        if isinstance(words, VocabularyOptions) and (width := words.word2vec.size) % self.decoder.heads:
+            yield (
+                f"decoder.heads: {self.decoder.heads} does not divide the size of the word vectors, {width} "
+                f"(texts.{self.text}.word2vec.size)"
+            )
+        if isinstance(read, NetworkOptions) or not read.computed or getattr(read, "frames_per_clip", 1) is None:
+            yield (
+                f"feature: the clips of {self.feature!r} have different lengths, and the encoder needs equal ones: a "
+                "log-mel feature with `seconds`"
+            )
+        for what, count in (
+            ("mel bands", getattr(read, "mels", None)),
+            ("frames", getattr(read, "frames_per_clip", None)),
+        ):
+            if count is not None and count < HALVED:
+                yield f"feature: a clip of {self.feature!r} has {count} {what}, and the encoder needs {HALVED}"
 
     def training_inputs(self) -> dict[str, Use]:
         """Tables of the corpus, features of two splits, vocabulary and word vectors."""
