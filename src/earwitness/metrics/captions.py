@@ -14,6 +14,7 @@ of a corpus pool the counts of its items; the others are means over items. An em
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from earwitness.metrics.arguments import as_list, by_name, described, is_named, 
 from earwitness.metrics.catalogue import chosen, find, of_kind
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.pairs import reference_lists, require_pairs
+from earwitness.metrics.progress import progress_bar
 from earwitness.metrics.spice import Settings as SpiceSettings
 from earwitness.metrics.statistics import Statistic, Sums, mean_of
 
@@ -51,6 +53,8 @@ SETS = {
     "dcase2024": ("meteor", "cider_d", "spice", "spider", "fer", "spider_fl", "sbert_sim", "fense", *vocabulary.NAMES),
 }
 
+LONG = 1000  # texts whose tokenising takes a second and more
+
 Tokens = Sequence[str] | Mapping[Any, str]
 References = Sequence[Sequence[str]] | Mapping[Any, Sequence[str]]
 Captions = Mapping[str, str] | Sequence[str]
@@ -63,7 +67,8 @@ class Tools:
 
     Attributes:
         spice: ``auto``, ``off`` or the folder of SPICE's jars (``earwitness.metrics.spice.find``).
-        spice_cache: the folder where SPICE keeps parsed captions, None to parse each time.
+        spice_cache: the folder where SPICE keeps parsed captions, ``auto`` for the one among the user's caches
+            (``earwitness.metrics.spice.user_cache``), None to parse each time.
         spice_minutes: how long SPICE may take.
         similarity: ``auto``, ``off`` or the folder of a sentence model (``earwitness.metrics.sentences.find``).
         fluency: ``auto``, ``off`` or the folder of FENSE's detector (``earwitness.metrics.fluency.find``).
@@ -90,8 +95,12 @@ class Tools:
 
     def spice_settings(self) -> SpiceSettings:
         """How SPICE runs; EarwitnessError without its jars."""
-        cache = None if self.spice_cache is None else Path(self.spice_cache)
-        return spice.Settings(spice.find(self.spice), cache, self.spice_minutes)
+        jars = spice.find(self.spice)
+        if self.spice_cache == "auto":
+            cache = spice.user_cache()
+        else:
+            cache = None if self.spice_cache is None else Path(self.spice_cache)
+        return spice.Settings(jars, cache, self.spice_minutes)
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,10 @@ def tokenize(candidates: Sequence[str], references: References) -> tuple[list[st
     (['a dog barks'], [["the dog 's bark", 'a bark']])
     """
     candidates, references = text_list("Tokenizing, candidates", candidates), reference_lists("Tokenizing", references)
-    tokens = java.ptb_tokenize([*candidates, *(text for given in references for text in given)])
+    texts = [*candidates, *(text for given in references for text in given)]
+    if len(texts) >= LONG:
+        print(f"Tokenising {len(texts):,} captions", file=sys.stderr)
+    tokens = java.ptb_tokenize(texts)
     rest = iter(tokens[len(candidates) :])
     return tokens[: len(candidates)], [[next(rest) for _ in given] for given in references]
 
@@ -271,9 +283,11 @@ def _meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarr
     options: list[str | Path] = ["-XX:+UseSerialGC", "-Xmx2G", "-jar", archive, "-", "-", "-stdio", "-l", "en", "-norm"]
     with java.conversation("METEOR", options) as program:
         statistics = []
-        for candidate, texts in zip(candidates, references, strict=True):
-            program.say(" ||| ".join(["SCORE", *map(plain, texts), plain(candidate)]))
-            statistics.append(program.hear())
+        with progress_bar("METEOR", len(candidates), "clip") as bar:
+            for candidate, texts in zip(candidates, references, strict=True):
+                program.say(" ||| ".join(["SCORE", *map(plain, texts), plain(candidate)]))
+                statistics.append(program.hear())
+                bar.update()
         program.say(" ||| ".join(["EVAL", *statistics]))
         answers = [program.hear() for _ in range(len(candidates) + 1)]
     try:

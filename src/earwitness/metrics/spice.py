@@ -21,14 +21,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError
 from earwitness.files import digest, read_json, sha256, write_json
 from earwitness.lock import hold
-from earwitness.metrics import java
+from earwitness.metrics import java, progress
 from earwitness.metrics.pairs import require_pairs
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 VARIABLE = "EARWITNESS_SPICE_JARS"
 FETCHED = Path("resources/spice")
@@ -51,11 +55,46 @@ OPENS = [f"java.base/{package}" for package in (*(f"java.{name}" for name in OPE
 NATIVE_ACCESS = 22  # the version of Java that warns of native libraries without this option
 THREADS = 8  # at most: each holds its tables in the heap
 OUT_OF_MEMORY = 3  # exit code under -XX:+ExitOnOutOfMemoryError
-POLL = 0.2  # seconds between two attempts to lock the cache
+POLL = 0.2  # seconds between two attempts to lock the cache, and two looks at how far the program is
+SCORER = "edu.anu.spice.SpiceScorer"
+SHELL = "org.mozilla.javascript.tools.shell.Main"  # of Rhino, up to version 1.7
+KEPT = 480  # bytes of a caption that the cache keeps for sure
+
+# The program parses all captions before it says anything. This lets it parse them into its cache, some at a time, and
+# then score, which finds them there. What fails here fails again in scoring, which tells it.
+IN_PARTS = """\
+var given = Array.prototype.slice.call(arguments, 1);
+try {
+  var option = function (name) { return given[given.indexOf(name) + 1]; };
+  var captions = JSON.parse(readFile("captions.json"));
+  var threads = parseInt(option("-threads"));
+  var parser = new Packages.edu.anu.spice.SpiceParser(option("-cache"), threads, java.lang.Boolean.TRUE);
+  for (var at = 0; at < captions.length; at += 100) {
+    var some = new java.util.ArrayList();
+    captions.slice(at, at + 100).forEach(function (caption) { some.add(new java.lang.String(caption)); });
+    parser.parseCaptions(some);
+    java.lang.System.err.println("@parsed " + (at + some.size()));
+  }
+} catch (problem) {
+  java.lang.System.err.println("not parsed in parts: " + problem);
+}
+Packages.edu.anu.spice.SpiceScorer.main(given);
+"""
 
 _COMPLAINT = re.compile(r"#\s+SIG\w+|[\w.$\" ]*?[\w.$]+(Exception|Error)\b|Caused by")
 _DAMAGED = re.compile(r"MDB_(INVALID|CORRUPTED|PAGE_NOTFOUND|VERSION_MISMATCH|PANIC)|SIGBUS|SIGSEGV|at org\.nustaq")
 _CACHE = re.compile(r"org\.fusesource")  # the packages of its library
+_PARSED = re.compile(r"^@parsed (\d+)$", re.MULTILINE)
+
+
+def user_cache() -> Path | None:
+    """The folder for parsed captions among the user's caches, XDG_CACHE_HOME or ~/.cache; None if not to be written."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "earwitness" / "spice"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a user without a home
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 @dataclass(frozen=True)
@@ -162,7 +201,8 @@ def spice(
     The F1 of the propositions in the dependency parses. An empty candidate scores 0, and so does any candidate where no
     reference has a proposition. No item is NaN: spice-1.0 gives NaN for its subsets of propositions only.
 
-    One JVM for all items, which is ended whatever happens. Parsed captions are kept in ``settings.cache``, an LMDB file
+    One JVM for all items, which is ended whatever happens. Longer work shows on the error stream how many captions are
+    parsed. Parsed captions are kept in ``settings.cache``, an LMDB file
     of some 0.5 KB a caption (its map of 105 GB is address space, neither memory nor disk). One evaluation at a time
     uses it, others wait; a damaged one is emptied and filled again. Its library supports x86-64 on Linux, macOS and
     Windows: elsewhere every caption is parsed each time. Captions of some 500 bytes and more are never kept.
@@ -181,12 +221,17 @@ def spice(
             for number, (candidate, texts) in enumerate(zip(candidates, references, strict=True))
         ]
         Path(scratch, "in.json").write_text(json.dumps(items), encoding="ascii")
+        different = dict.fromkeys([*candidates, *(text for texts in references for text in texts)])
+        kept = [text for text in different if len(text.encode("utf-8", "replace")) <= KEPT]
+        Path(scratch, "captions.json").write_text(json.dumps(kept), encoding="ascii")
+        if len(kept) >= progress.FEW:  # starting the shell takes longer than a few captions from the cache
+            Path(scratch, "parts.js").write_text(IN_PARTS, encoding="ascii")
         with _locked_cache(settings, until) as folder:
             if sys.stderr.isatty():
-                number = len({*candidates, *(text for texts in references for text in texts)})
                 duration = "those that its cache does not have take 5 s and then about 40 s for each 1,000"
-                print(f"SPICE parses {number:,} different captions; {duration}.", file=sys.stderr)
-            _run(Path(scratch), settings, folder, until)
+                print(f"SPICE parses {len(different):,} different captions; {duration}.", file=sys.stderr)
+            with progress.progress_bar("SPICE", len(kept), "caption") as bar:
+                _run(Path(scratch), settings, folder, until, bar)
         values = _values(Path(scratch, "out.json"), len(items))
     return float(values.mean()), values
 
@@ -271,20 +316,20 @@ def _empty(folder: Path, reason: str) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _run(scratch: Path, settings: Settings, folder: Path | None, until: float) -> None:
+def _run(scratch: Path, settings: Settings, folder: Path | None, until: float, bar: tqdm) -> None:
     """Run the program; if its cache fails, run it again, with an empty cache or without one."""
     try:
-        _run_once(scratch, settings, folder, until)
+        _run_once(scratch, settings, folder, until, bar)
     except _CacheFailed as error:
         if error.damaged and folder is not None:
             _empty(folder, str(error))
-            _run_once(scratch, settings, folder, until)
+            _run_once(scratch, settings, folder, until, bar)
         else:
             print(f"SPICE runs without its cache {folder}, which cannot be used: {error}", file=sys.stderr)
-            _run_once(scratch, settings, None, until)
+            _run_once(scratch, settings, None, until, bar)
 
 
-def _run_once(scratch: Path, settings: Settings, folder: Path | None, until: float) -> None:
+def _run_once(scratch: Path, settings: Settings, folder: Path | None, until: float, bar: tqdm) -> None:
     log = scratch / "log.txt"
     with (
         log.open("wb") as output,
@@ -293,16 +338,27 @@ def _run_once(scratch: Path, settings: Settings, folder: Path | None, until: flo
         ) as process,
     ):
         try:
-            code = process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise EarwitnessError(
-                f"SPICE was ended: it took longer than the {settings.minutes:g} minutes it may take."
-            ) from None
+            code = None
+            while code is None:
+                code = _ended(process)
+                if parsed := _PARSED.findall(log.read_text(encoding="utf-8", errors="replace")):
+                    bar.update(int(parsed[-1]) - bar.n)
+                if code is None and time.monotonic() > until:
+                    raise EarwitnessError(
+                        f"SPICE was ended: it took longer than the {settings.minutes:g} minutes it may take."
+                    )
         finally:
             process.kill()
             process.wait()  # its cache is sealed next
     if code:
         raise _failure(code, log.read_text(encoding="utf-8", errors="replace"), settings, folder)
+
+
+def _ended(process: subprocess.Popen) -> int | None:
+    """The exit code of a program that ends within ``POLL``, else None."""
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(POLL)
+    return None
 
 
 def _command(settings: Settings, folder: Path | None, scratch: Path) -> list[str | Path]:
@@ -323,7 +379,16 @@ def _command(settings: Settings, folder: Path | None, scratch: Path) -> list[str
     threads = settings.threads or min(cores, THREADS)
     kept: list[str | Path] = [] if folder is None else ["-cache", folder]
     result = ["-out", "out.json", "-silent", "-threads", str(threads)]
-    return [program, *opens, *options, "-cp", path, "edu.anu.spice.SpiceScorer", "in.json", *kept, *result]
+    start = [SHELL, "parts.js"] if kept and Path(scratch, "parts.js").exists() and _has_shell(settings) else []
+    return [program, *opens, *options, "-cp", path, *start, SCORER, "in.json", *kept, *result]
+
+
+def _has_shell(settings: Settings) -> bool:
+    engine = _paths(settings.jars)["rhino-1.7.15.jar"]
+    if engine is None:
+        return False
+    with zipfile.ZipFile(engine) as archive:
+        return f"{SHELL.replace('.', '/')}.class" in archive.NameToInfo
 
 
 def _failure(code: int, output: str, settings: Settings, folder: Path | None) -> EarwitnessError:
@@ -333,6 +398,7 @@ def _failure(code: int, output: str, settings: Settings, folder: Path | None) ->
             f"SPICE needs more memory than its limit of {settings.heap}. Captions of hundreds of words need that; they "
             "are most likely no captions."
         )
+    output = _PARSED.sub("", output)
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no output"]
     reason = next((line for line in lines if _COMPLAINT.match(line)), lines[-1]).lstrip("# ")
     damaged = bool(_DAMAGED.search(output))

@@ -41,7 +41,7 @@ class CaptionFiles:
         match: how ids are compared: ``exact``, or ``stem``: without folder, extension, letter case and blanks.
         subset: ignore references without a candidate (they are counted); otherwise they are an error.
         spice_jars, sentence_model, fluency_model: as of ``metrics.captions.Tools``: ``auto``, ``off`` or a folder.
-        spice_cache: a folder where SPICE keeps captions that it parsed; None to parse each time.
+        spice_cache: where SPICE keeps captions that it parsed: ``auto`` for the user's caches, ``off``, or a folder.
         spice_minutes: the time limit of SPICE in minutes.
     """
 
@@ -54,7 +54,7 @@ class CaptionFiles:
     match: str = "exact"
     subset: bool = False
     spice_jars: str = "auto"
-    spice_cache: Path | None = None
+    spice_cache: str = "auto"
     spice_minutes: float = metrics.Tools.spice_minutes
     sentence_model: str = "auto"
     fluency_model: str = "auto"
@@ -73,7 +73,7 @@ def score(files: CaptionFiles) -> Scored:
     texts, wanted, counts = paired(candidates, references, files.match, files.subset)
     tools = metrics.Tools(
         spice=files.spice_jars,
-        spice_cache=files.spice_cache,
+        spice_cache=None if files.spice_cache == "off" else files.spice_cache,
         spice_minutes=files.spice_minutes,
         similarity=files.sentence_model,
         fluency=files.fluency_model,
