@@ -149,7 +149,7 @@ def test_ranked_lists_may_be_mappings_or_arrays():
         ((SCORES, OWNERS, 3), {}, "3 \\(int\\)"),
         ((SCORES, [["x"], ["y"], ["z"]], CLIPS), {}, "item 0"),
         ((dict(zip(NAMES, SCORES, strict=True)), OWNERS, CLIPS), {"captions": ["c0", "c1", "d"]}, "'d'.*\n.*'c2'"),
-        ((SCORES, OWNERS, CLIPS), {"relevant": [["x"]]}, "1 lists"),
+        ((SCORES, OWNERS, CLIPS), {"relevant": [["x"]]}, "1 of 3"),
         ((SCORES, OWNERS, CLIPS), {"relevant": [5, ["y"], ["z"]]}, "caption 0 are 5"),
         (([["a", "b"]], ["x"], ["x", "y"]), {}, "type <U1"),
     ],

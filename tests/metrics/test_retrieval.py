@@ -437,7 +437,7 @@ def test_an_unknown_rule_of_ties_and_a_function_that_changes_its_answers():
 @pytest.mark.parametrize(
     ("ranked", "options", "messages"),
     [
-        ([["a"]], {}, ["1 ranked lists for 2 captions"]),
+        ([["a"]], {}, ["1 ranked list for 2 captions"]),
         ([["a", "b"], ["a"]], {}, ["caption 1 has 1 ranked clips, .* 2$"]),
         (["ab", ["a", "b"]], {}, ["caption 0 are one string"]),
         (

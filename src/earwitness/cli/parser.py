@@ -26,14 +26,17 @@ class Parser(argparse.ArgumentParser):
         shown = "print the version" if not command else argparse.SUPPRESS
         self.add_argument("--version", action="version", version=__version__, help=shown)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The arguments; ends the program with a hint where there are unknown ones."""
-        found, rest = self.parse_known_args(args, namespace)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As of argparse, but each parser refuses its own unknown arguments, with hints."""
+        found, rest = super().parse_known_args(args, namespace)
         if rest:
-            used = getattr(found, "parser", self)
-            hints = [word + _hint(word, used) for word in rest]
-            used.error(f"unrecognized arguments: {', '.join(hints)}")
-        return found
+            self.error(f"unrecognized arguments: {', '.join(word + self._hint(word) for word in rest)}")
+        return found, rest
+
+    def _hint(self, word: str) -> str:
+        options = [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        hint = nearest(word.split("=")[0], options) if word.startswith("--") else ""
+        return f" ({hint})" if hint.startswith("did you mean") else ""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -43,9 +46,3 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where help is; exit code 2."""
         self.exit(2, f"{self.prog}: {message}\nSee `{self.prog} --help`.\n")
-
-
-def _hint(word: str, parser: argparse.ArgumentParser) -> str:
-    known = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
-    hint = nearest(word.split("=")[0], known) if word.startswith("--") else ""
-    return f" ({hint})" if hint.startswith("did you mean") else ""

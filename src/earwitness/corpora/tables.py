@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earwitness.errors import CorpusError, listed
+from earwitness.errors import CorpusError, counted, listed
 from earwitness.files import atomic
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def clips_of(path: str | Path, split: str, needed_for: str) -> pd.DataFrame:
             have[entry["values"]] = have.get(entry["values"], 0) + entry["counts"]
         chosen.append(batch.filter(pc.equal(batch["split"], split)))
     if split not in have:
-        there = ", ".join(f"{name} ({count} clips)" for name, count in have.items()) or "no clips"
+        there = ", ".join(f"{name} ({counted(count, 'clip')})" for name, count in have.items()) or "no clips"
         raise CorpusError(
             f"{needed_for} needs the {split} split, and this data set has none. It has {there}. "
             f"Add {split} clips with captions to the data set, or ask for a result that does not need them."

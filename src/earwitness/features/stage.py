@@ -138,7 +138,8 @@ def _make_missing(shards: list[Shard], extractor: Extractor, cores: int, memory_
     def progress(clips: int, seconds: float) -> None:
         nonlocal sound
         sound += seconds
-        bar.set_postfix_str(f"{sound / max(1e-9, time.monotonic() - started):.0f} x real time", refresh=False)
+        rate = sound / max(1e-9, time.monotonic() - started)
+        bar.set_postfix_str(f"{rate:{'.0f' if rate >= 10 else '.2g'}} x real time", refresh=False)
         bar.update(clips)
 
     with tqdm(total=clips, initial=clips - todo, desc=f"Features {name}", unit="clip", mininterval=0.5) as bar:

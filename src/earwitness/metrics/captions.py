@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, joined, listed
 from earwitness.metrics import fluency, java, sentences, spice, vocabulary
 from earwitness.metrics.arguments import as_list, by_name, described, is_named, text_list
 from earwitness.metrics.catalogue import chosen, find, of_kind
@@ -402,7 +402,7 @@ def _add_spider(results: _Results) -> None:
         if name not in results.items
     ]
     if lacking:
-        results.lack(["spider"], f"SPIDEr needs {'; '.join(lacking)}")
+        results.lack(["spider"], f"SPIDEr needs {joined(lacking)}")
     else:
         items = (results.items["cider_d"] + results.items["spice"]) / 2
         results.add(["spider"], lambda: (items.mean(), items))
@@ -436,6 +436,6 @@ def _add_model_metrics(
         name = ".".join([name, *values.split(".")[1:], *fer.split(".")[1:]])
         lacking = dict.fromkeys(results.metrics[part]["reason"] for part in (values, fer) if part not in results.items)
         if lacking:
-            results.lack([name], "; ".join(lacking))
+            results.lack([name], joined(lacking))
         else:
             results.add([name], partial(penalise, results.items[values], results.items[fer]))

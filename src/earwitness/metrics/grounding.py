@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, counted, listed
 from earwitness.metrics import psds, sound_events
 from earwitness.metrics.arguments import by_name, described, is_named, numbers
 from earwitness.metrics.catalogue import chosen, of_kind
@@ -322,18 +322,24 @@ def _notes(counts: Mapping[str, int], last: float | None, options: Options) -> l
 
     ``last`` is the end of the last event where the clips' lengths are not known.
     """
+    silent = "the others leave them out" if options.silent == "drop" else "and so do the others"
+    scaling = ", without an active frame once it is scaled to 0 to 1" if options.minmax else ""
+    late = "with an end at or before the onset, or an onset after the end of the clip: left out"
     texts = {
-        "silent_pairs": "pairs are silent: the frame metrics count them, "
-        + ("the others leave them out" if options.silent == "drop" else "and so do the others"),
-        "references_removed": "reference events end at or before their onset, or begin after their clip: left out",
-        "detections_removed": "detected events end at or before their onset, or begin after their clip: left out",
-        "references_joined": "reference events overlap or touch another of their pair: joined for PSDS",
-        "constant_pairs": "pairs have a constant activation"
-        + (", which has no active frame once it is scaled to 0 to 1" if options.minmax else ""),
-        "pairs_beyond_0_to_1": "pairs have scores below 0 or above 1, which the thresholds of Th-AUC do not reach",
+        "silent_pairs": ("silent pair", f": the frame metrics count them, {silent}"),
+        "references_removed": ("reference event", f" {late}"),
+        "detections_removed": ("detected event", f" {late}"),
+        "references_joined": (
+            "reference event",
+            " that touch or overlap another of their pair: joined for PSDS",
+        ),
+        "constant_pairs": ("pair", f" with a constant activation{scaling}"),
+        "pairs_beyond_0_to_1": ("pair", " with scores below 0 or above 1, which the thresholds of Th-AUC do not reach"),
     }
     notes = [
-        f"{counts[name]} {text} ({counts['pairs']} pairs in all)." for name, text in texts.items() if counts.get(name)
+        f"{counted(counts[name], one)}{text} ({counted(counts['pairs'], 'pair')} in all)."
+        for name, (one, text) in texts.items()
+        if counts.get(name)
     ]
     if last is not None:
         notes.append(sound_events.length_note("clip", last))

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, counted, listed
 from earwitness.metrics import formulas
 from earwitness.metrics.arguments import as_list, by_name, is_named, numbers
 from earwitness.metrics.catalogue import CUTS, chosen, of_kind
@@ -668,7 +668,7 @@ def _in_order(scores: Any, owners: Any, clips: Any, captions: Any, relevant: Any
     if relevant is not None and not is_named(relevant):
         lists = as_list("The relevant clips", relevant)
         if len(lists) != len(order):
-            raise EarwitnessError(f"There are {len(lists)} lists of relevant clips for {len(order)} captions.")
+            raise EarwitnessError(f"Relevant clips are given for {len(lists)} of {counted(len(order), 'caption')}.")
         relevant = dict(zip(order, lists, strict=True))
     return scores, owners, clips, names, None if relevant is None else by_name("The relevant clips", relevant)
 
@@ -697,7 +697,8 @@ def _name_offenders(names: list, owners: list, clips: list) -> list[str]:
     """Names that are missing or not unique."""
     offenders = []
     if not owners or not clips:
-        offenders.append(f"there are {len(owners)} captions and {len(clips)} clips; at least one of each is needed")
+        both = counted(len(owners), "caption"), counted(len(clips), "clip")
+        offenders.append(f"there are {both[0]} and {both[1]}; at least one of each is needed")
     if len(names) != len(owners):
         offenders.append(f"there are {len(names)} captions, but the clips of {len(owners)}")
     for what, ids in (("caption", names), ("clip", clips)):
@@ -769,7 +770,8 @@ def _members(line: Collection) -> Collection:
 
 def _list_offenders(ranked: list, owners: Any, captions: Any, clips: Any) -> list[str]:
     if len(ranked) != len(owners) or not len(ranked):
-        return [f"there are {len(ranked)} ranked lists for {len(owners)} captions; each caption needs one"]
+        both = counted(len(ranked), "ranked list"), counted(len(owners), "caption")
+        return [f"there are {both[0]} for {both[1]}; each caption needs one"]
     names = range(len(owners)) if captions is None else captions
     depths = Counter(len(line) for line in ranked if isinstance(line, Collection) and not isinstance(line, str))
     depth = depths.most_common(1)[0][0] if depths else 0
