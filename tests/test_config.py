@@ -296,6 +296,14 @@ def test_a_target_that_is_not_configured_is_answered_with_what_there_is(target, 
     assert message.endswith("Data sets: mini, clotho. Experiments: cl4ac, cl4ac-baseline.")
 
 
+def test_overrides_of_experiments_are_told_to_be_those_of_systems():
+    datasets = copy.deepcopy(ENTRIES["datasets"])
+    name = next(iter(datasets))
+    datasets[name]["overrides"] = {"experiments": {"cl4ac": {"seeds": [0]}}}
+    with pytest.raises(ConfigError, match=rf"datasets\.{name}\.overrides\.experiments: .*`systems`"):
+        Config(changed(datasets=datasets))
+
+
 def test_the_schema_file_is_up_to_date():
     """``python -m earwitness.config > config/schema.json`` brings it up to date."""
     assert json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8")) == schema()
