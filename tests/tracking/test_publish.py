@@ -123,8 +123,8 @@ def test_a_kill_between_any_two_writes_is_made_good(made, result, tmp_path, monk
             break
         assert again(store, result), read_json(result.with_name("tracking.json"))
         require_whole(store)
-    runs = ["create_run", "log_batch", "log_batch", "set_terminated"]
-    assert written == ["create_experiment", *runs, *runs]
+    parent = ["create_run", "log_batch", "set_tag", "log_batch", "set_tag", "set_terminated"]
+    assert written == ["create_experiment", *parent, "create_run", "log_batch", "log_batch", "set_terminated"]
 
 
 def test_parameters_that_an_earlier_version_left_out_are_added(store, result):

@@ -22,6 +22,7 @@ from earwitness.training.events import read_events
 
 KEY = "earwitness.run_key"
 RESULT = "earwitness.result_sha256"
+BEGUN = "earwitness.result_begun"  # the digest of the result that is being logged, and the time of its metrics
 PARENT = "mlflow.parentRunId"
 METRIC_BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one call
 PARAM_LENGTH = 500
@@ -88,11 +89,9 @@ def _publish(client: Any, uri: str, result: Path, folders: Sequence[Path]) -> di
 def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) -> str:
     """The run of an experiment with these options and inputs, independent of its seeds; updated with the result.
 
-    Each step can be repeated: a run that a kill left is completed. Its metrics and the mark that it has this result are
-    logged in one transaction.
+    Each step can be repeated, so that a run that a kill left is completed: MLflow stores a metric with the same name,
+    value and time once.
     """
-    from mlflow.entities import RunTag
-
     made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
     key = digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
     run = _find(client, place, key)
@@ -101,8 +100,13 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
     run_id, made = run.info.run_id, sha256(result)
     _log_params(client, run, made_by["options"])
     if run.data.tags.get(RESULT) != made:
+        begun, _, when = run.data.tags.get(BEGUN, "").partition(" ")
+        if begun != made:
+            when = str(int(time.time() * 1000))
+            client.set_tag(run_id, BEGUN, f"{made} {when}")
         client.log_artifact(run_id, str(result))
-        client.log_batch(run_id, metrics=_metrics_of(content), tags=[RunTag(RESULT, made)])
+        client.log_batch(run_id, metrics=_metrics_of(content, int(when)))
+        client.set_tag(run_id, RESULT, made)
         client.set_terminated(run_id)
     elif run.info.status != "FINISHED":
         client.set_terminated(run_id)
@@ -154,16 +158,15 @@ def _find(client: Any, place: str, key: str) -> Any:
     return runs[0] if runs else None
 
 
-def _metrics_of(content: dict[str, Any]) -> list[Any]:
-    """The values of a result and the ends of their intervals, as MLflow's metrics."""
+def _metrics_of(content: dict[str, Any], when: int) -> list[Any]:
+    """The values of a result and the ends of their intervals, as MLflow's metrics at a time in ms."""
     from mlflow.entities import Metric
 
     values: dict[str, float | None] = {}
     for name, metric in content["metrics"].items():
         ends = zip((f"{name}_ci95_low", f"{name}_ci95_high"), metric.get("ci95") or (), strict=False)
         values |= {name: metric["value"], **dict(ends)}
-    now = int(time.time() * 1000)
-    return [Metric(name, value, now, 0) for name, value in values.items() if value is not None]
+    return [Metric(name, value, when, 0) for name, value in values.items() if value is not None]
 
 
 def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any]], kinds: Sequence[str]) -> None:
