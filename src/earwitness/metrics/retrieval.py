@@ -661,7 +661,7 @@ def _in_order(scores: Any, owners: Any, clips: Any, captions: Any, relevant: Any
             scores = [
                 _of_names(f"the scores of caption {n!r}", row, clips) for n, row in zip(order, scores, strict=True)
             ]
-    elif hasattr(scores, "columns") and clips is not None:  # a table of pandas, by its labels where it has them
+    elif hasattr(scores, "loc") and clips is not None:  # a table of pandas, by its labels where it has them
         columns, rows = list(scores.columns), list(scores.index)
         scores = scores[clips] if set(columns) == set(clips) else scores
         scores = (scores.loc[order] if set(rows) == set(order) else scores).to_numpy()
