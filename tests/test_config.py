@@ -317,6 +317,14 @@ def test_a_target_that_is_not_configured_is_answered_with_what_there_is(target, 
     assert message.endswith("Data sets: mini, clotho. Experiments: cl4ac, cl4ac-baseline.")
 
 
+def test_overrides_of_experiments_are_told_to_be_those_of_systems():
+    datasets = copy.deepcopy(ENTRIES["datasets"])
+    name = next(iter(datasets))
+    datasets[name]["overrides"] = {"experiments": {"cl4ac": {"seeds": [0]}}}
+    with pytest.raises(ConfigError, match=rf"datasets\.{name}\.overrides\.experiments: .*`systems`"):
+        Config(changed(datasets=datasets))
+
+
 def test_the_schema_file_is_up_to_date():
     """``python -m earwitness.config > config/schema.json`` brings it up to date."""
     assert json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8")) == schema()
@@ -334,7 +342,7 @@ def test_options_of_one_entry_are_validated_by_themselves():
 
 
 def test_defaults_of_cl4ac():
-    """The column "default for us" of cl4ac.md, section 12, and the tables of its sections 4 to 10."""
+    """The published values, but where paper and code differ (`cl4ac-published` is the code)."""
     options = Cl4acOptions(system="cl4ac", feature="f", text="t")
     assert options.seeds == [0]
     assert options.encoder.model_dump() == {
@@ -364,7 +372,7 @@ def test_defaults_of_cl4ac():
 
 
 def test_defaults_of_the_text_and_of_the_log_mel():
-    """cl4ac.md, sections 2.4, 5.1 and 3."""
+    """The published values."""
     logmel = validated("features", {"extractor": "logmel"})
     assert (logmel.n_fft, logmel.hop, logmel.mels, logmel.fmin, logmel.fmax, logmel.log) == (
         1024,

@@ -114,20 +114,49 @@ def test_only_tests_and_benchmarks_refer_to_shared_data(tracked):
             assert "../shared" not in path.read_text(encoding="utf-8"), path
 
 
+# A page, and the numbers of its sections where they follow: "docs/metrics.md, sections 3.2 and 3.3".
+CITED = r"(?<![\w./*-])(?P<page>[\w./-]*\w\.md)\b(?:,? sections? (?P<sections>\d[\d.]*(?:(?:, | and | to )\d[\d.]*)*))?"
+
+
+def _page(name: str, path: Path) -> Path | None:
+    """The page that a file of the repository names, from the root or from its own folder."""
+    return next((place for folder in (ROOT, path.parent) if (place := (folder / name).resolve()).is_file()), None)
+
+
+def test_pages_and_sections_that_are_cited_exist(tracked):
+    """In code, rules and texts: ``docs/metrics.md, section 2.3``; a section without a page is that of a paper."""
+    offenders = []
+    for path in tracked:
+        if path.suffix not in {".py", ".smk", ".yaml", ".html", ".json", ".md", ".toml"} and path.name != "Snakefile":
+            continue
+        text = re.sub(r"\n[ #]*", " ", path.read_text(encoding="utf-8"))
+        text = re.sub(r"\[[^\]]*\](?=\()", "", text)  # the words of a link, whose target is checked below
+        for cited in re.finditer(CITED, text):
+            page = _page(cited["page"], path)
+            headings = re.findall(r"^#+ ([\d.]*\d)", page.read_text(encoding="utf-8"), re.MULTILINE) if page else []
+            numbers = re.findall(r"\d+(?:\.\d+)*", cited["sections"] or "")
+            if page is None or not set(numbers) <= set(headings):
+                offenders.append(f"{path.relative_to(ROOT)}: {cited[0]}")
+        if path.suffix == ".py":
+            papers = re.sub(r"arXiv [\d.]+, sections? \d", "", re.sub(CITED, "", text))
+            offenders += [f"{path.name}: {alone}" for alone in re.findall(r"\bsections? \d[\d.]*", papers)]
+    assert offenders == []
+
+
+def test_links_of_pages_lead_somewhere(tracked):
+    for path in tracked:
+        if path.suffix != ".md":
+            continue
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\((?!\w+://)([^)#]*)", text):
+            assert not target or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
 def test_the_map_in_the_readme_names_every_room():
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Map\n")[2]
     named = {name for cell in re.findall(r"^\| (.+?) \|", text, re.MULTILINE) for name in re.findall(r"`(.+?)`", cell)}
     library = ROOT / "src" / "earwitness"
     rooms = {path.stem for path in library.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    folders = {
-        "rules/",
-        "workflow/scripts/",
-        "config/",
-        "envs/",
-        "profiles/",
-        "tests/",
-        "benchmarks/",
-        "docs/",
-        "findings/",
-    }
-    assert named == rooms - {"__init__"} | folders | {"src/earwitness/", "Snakefile"}
+    folders = {"rules/", "workflow/scripts/", "config/", "envs/", "profiles/", "tests/", "benchmarks/", "docs/"}
+    folders |= {"findings/"}
+    assert named == rooms - {"__init__", "__main__"} | folders | {"src/earwitness/", "Snakefile"}

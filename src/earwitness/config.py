@@ -381,6 +381,9 @@ def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> s
     match problem["type"]:
         case "extra_forbidden":
             siblings = _fields_at(kind, problem["loc"][:-1])
+            if where.endswith((".overrides.experiments", ".overrides.experiment")):
+                meant = "`systems` overrides the options of all experiments of a system (`systems: {cl4ac: {...}}`)"
+                return f"{where}: no such key; {meant}"
             return f"{where}: no such key; {nearest(str(problem['loc'][-1]), siblings)}"
         case "missing":
             return f"{where}: this required key is missing"

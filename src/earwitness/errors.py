@@ -43,6 +43,34 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"valid names: {', '.join(names)}" if names else "there are none"
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things, in the singular or plural.
+
+    >>> counted(1, "clip"), counted(1200, "clip"), counted(0, "entry", "entries")
+    ('1 clip', '1200 clips', '0 entries')
+    """
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def sentence(text: str) -> str:
+    """A text that another sentence may follow: with a full stop unless it has a mark at its end.
+
+    >>> sentence("is missing"), sentence("did you mean 'mini'?")
+    ('is missing.', "did you mean 'mini'?")
+    """
+    return text if text.endswith((".", "?", "!", ":")) else f"{text}."
+
+
+def joined(reasons: Iterable[str]) -> str:
+    """Reasons as one, each once, without full stops before the semicolons.
+
+    >>> joined(["SPICE is turned off.", "There is no model."])
+    'SPICE is turned off; There is no model.'
+    """
+    reasons = list(dict.fromkeys(reasons))
+    return "; ".join([*(reason.removesuffix(".") for reason in reasons[:-1]), *reasons[-1:]])
+
+
 @contextmanager
 def report_full_disk(path: str | Path) -> Iterator[None]:
     """Turn "no space left on device", or a quota that is used up, into an EarwitnessError that names the file.

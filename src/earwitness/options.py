@@ -218,7 +218,7 @@ class FeatureOptions(Entry):
 
 
 class Word2VecOptions(Options):
-    """gensim's CBOW as CL4AC trains it (cl4ac.md, section 5.1)."""
+    """gensim's CBOW as CL4AC trains it."""
 
     size: PositiveInt = 128
     window: PositiveInt = 5
@@ -243,7 +243,7 @@ class TextOptions(Entry):
 
 
 class VocabularyOptions(TextOptions):
-    """A vocabulary of the training captions and word vectors trained on them (cl4ac.md, sections 2.3 to 2.5)."""
+    """A vocabulary of the training captions and word vectors trained on them."""
 
     FILES = {"vocabulary": "vocabulary.json", "word2vec": "word2vec.bin"}
 
@@ -324,7 +324,7 @@ class ExperimentOptions(Entry):
 
 
 class DecodingOptions(Options):
-    """How captions are generated (cl4ac.md, section 10)."""
+    """How captions are generated."""
 
     beam: PositiveInt = 1  # 1: greedy
     # null: the length of the longest training caption

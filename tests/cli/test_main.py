@@ -1,6 +1,7 @@
 """The command line: what it loads before a command runs, and that its help states the library's defaults."""
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -10,14 +11,21 @@ import pytest
 
 from earwitness import __version__
 from earwitness.cli import doctor, score
-from earwitness.cli.main import main
+from earwitness.cli.main import main, parser
 from earwitness.doctor.asked import DEMO
 from earwitness.evaluation.readers.grounding import GroundingFiles
 from earwitness.evaluation.readers.ids import MATCHES
+from earwitness.evaluation.readers.matrices import ARRAYS
+from earwitness.evaluation.readers.tables import EXTENSIONS
 from earwitness.features.external_options import KEY_KINDS
 
 LOADED = {"earwitness", "earwitness.errors", "earwitness.cli"}
-LOADED |= {f"earwitness.cli.{name}" for name in ("main", "doctor", "results", "score", "tracking")}
+LOADED |= {
+    f"earwitness.cli.{name}" for name in ("main", "parser", "completion", "doctor", "results", "score", "tracking")
+}
+
+
+COMMANDS = ["show", "compare", "corpus", "cite", "export", "doctor", "score", "publish", "ui", "completion"]
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
@@ -81,12 +89,106 @@ def test_each_argument_of_score_is_a_field(capsys, kind):
     assert {field.name for field in fields(files)} == options | (arguments & {field.name for field in fields(files)})
 
 
+def test_help_names_all_formats(capsys):
+    for kind in score.KINDS:
+        endings = set(re.findall(r"\.[a-z0-9]+(?=[ ;.])", help_of(capsys, "score", kind).partition("Tables:")[2]))
+        assert endings == {*EXTENSIONS, *ARRAYS}
+
+
+def refused(capsys, *words):
+    with pytest.raises(SystemExit) as caught:
+        main(list(words))
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["shwo", "mini"], "show"),
+        (["scores"], "score"),
+        (["score", "caption", "a", "b"], "captions"),
+        (["score", "retreival", "a"], "retrieval"),
+        (["show", "mini", "--reslts", "x"], "--results"),
+        (["score", "captions", "a", "b", "--mach=stem"], "--match"),
+        (["score", "captions", "a", "b", "--match", "stm"], "stem"),
+        (["compare", "a", "b", "--metrics", "x", "c"], "--metric"),
+        (["completion", "bsh"], "bash"),
+    ],
+)
+def test_misspelt_words_are_answered_with_what_was_meant(capsys, words, meant):
+    told = refused(capsys, *words)
+    assert re.search(rf"did you mean .*'{meant}'", told) and "--help" in told
+
+
+def test_global_options_stand_before_or_after_the_command(capsys, tmp_path):
+    for words in (["--results", str(tmp_path), "show", "mini"], ["show", "mini", "--results", str(tmp_path)]):
+        assert main(words) == 1
+        told = capsys.readouterr().err
+        assert f"{tmp_path}/mini/comparison.html" in told and f"--results {tmp_path} show mini" in told
+    parsed = parser().parse_args(["--results", "a", "score", "captions", "x", "y"])
+    assert str(parsed.results) == "a" and str(parser().parse_args(["publish"]).results) == "results"
+    assert "--results" in help_of(capsys, "corpus") and "--results" not in help_of(capsys, "compare")
+    with pytest.raises(SystemExit):
+        main(["score", "captions", "--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_the_package_can_be_run(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "earwitness", "shwo"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("earwitness: ") and "'show'" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "file"), [("show", "comparison.html"), ("corpus", "corpus/report.json")])
+def test_before_any_run_the_commands_say_what_to_type(capsys, tmp_path, monkeypatch, command, file):
+    monkeypatch.chdir(tmp_path)
+    for words, name in (([command], "mini"), ([command, "clotho"], "clotho")):
+        assert main(words) == 1
+        told = capsys.readouterr().err
+        assert f"snakemake --cores all results/{name}/{file}" in told and f"earwitness {command} {name}" in told
+    for name in ("mini", "clotho"):
+        made = tmp_path / "results" / name / ("corpus/report.json" if command == "corpus" else "e/metrics.json")
+        made.parent.mkdir(parents=True)
+        made.write_text("{}")
+    for words in ([command], [command, "minni"], [command, "results/minni"]):
+        assert main(words) == 1
+        assert "mini" in capsys.readouterr().err
+    assert main([command, "minni"]) == 1
+    assert re.search(r"did you mean 'mini'\? `snakemake", capsys.readouterr().err)
+
+
+def completed(script, *words):
+    """What bash completes at the last of the words."""
+    ask = "COMP_WORDS=(" + " ".join(f"'{word}'" for word in words) + f"); COMP_CWORD={len(words) - 1}; _earwitness"
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{ask}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_options_and_values(capsys):
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert set(completed(script, "earwitness", "")) == {*COMMANDS, "--help", "--results", "--version"}
+    assert completed(script, "earwitness", "--results", "x", "sc") == ["score"]
+    assert completed(script, "earwitness", "score", "c") == ["captions"]
+    assert set(completed(script, "earwitness", "score", "captions", "a", "--m")) == {"--match"}
+    assert completed(script, "earwitness", "score", "captions", "a", "--match", "s") == ["stem"]
+    assert completed(script, "earwitness", "score", "captions", "--out", "s") == []  # files, which bash knows
+    assert main(["completion", "zsh"]) == 0
+    assert capsys.readouterr().out.endswith(script.partition("\n")[2])
+
+
 def test_choices_are_those_of_the_library(capsys):
     assert "--match {" + ",".join(MATCHES) + "}" in help_of(capsys, "score", "captions")
     assert "--keys {" + ",".join(("auto", *KEY_KINDS)) + "}" in help_of(capsys, "export")
     assert doctor.DEMO == DEMO
 
 
-@pytest.mark.parametrize("command", ["show", "compare", "corpus", "export", "doctor", "score", "publish", "ui"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help(capsys, command):
     assert help_of(capsys, command).startswith(f"usage: earwitness {command} ")

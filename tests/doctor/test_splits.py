@@ -164,7 +164,7 @@ def test_what_the_corpus_will_be_refused_for(repository, sounds):
     assert "no development clips" in failed(repository, RESULT.format("sounds"))[0]
     repository.put("sounds/captions.csv", "name,words\na.wav,a dog\n")
     (told,) = failed(repository, RESULT.format("sounds"))
-    assert "problems of its tables" in told
+    assert "problem of its tables" in told
 
 
 def test_a_data_set_that_cannot_be_listed_does_not_hide_another(repository):

@@ -59,7 +59,7 @@ def clips():
 
 
 def by_formula(name, shape):
-    """The values of a state-dict entry in the parity vectors of extractors.md, section 6."""
+    """The values of a state-dict entry in the parity vectors."""
     j = np.arange(np.prod(shape, dtype=int), dtype=np.float64)
     if len(shape) > 1:
         values = 2 / np.sqrt(np.prod(shape[1:])) * np.cos(1.7 * j + 0.3 * (j % 7) ** 2 + 1)

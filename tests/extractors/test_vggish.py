@@ -11,7 +11,7 @@ from tests.extractors.vectors import figures, largest_difference, noise
 
 
 def formula(shape):
-    """The formula-made values of a weight or a bias of this shape, float32 (extractors.md, section 6)."""
+    """The formula-made values of a weight or a bias of this shape, float32."""
     j = torch.arange(math.prod(shape), dtype=torch.float64)  # torch's cosine is quick where NumPy's takes seconds
     if len(shape) > 1:
         values = 2 / math.sqrt(math.prod(shape[1:])) * torch.cos(1.7 * j + 0.3 * (j % 7) ** 2 + 1)

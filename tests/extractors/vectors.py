@@ -1,11 +1,11 @@
-"""The inputs and figures of the parity vectors (extractors.md, section 6), and how features are compared."""
+"""The inputs and figures of the parity vectors, and how features are compared."""
 
 import numpy as np
 import torch
 
 
 def formula(name, shape):
-    """The formula-made values of the state-dict entry ``name``, float32 (extractors.md, section 6)."""
+    """The formula-made values of the state-dict entry ``name``, float32."""
     j = np.arange(np.prod(shape), dtype=np.float64)
     last = name.split(".")[-1]
     if len(shape) > 1:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from earwitness import features
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore, write
 
@@ -33,6 +34,23 @@ def test_frames_there_and_back(path):
         for clip_id, frames in CLIPS.items():
             assert store[clip_id].dtype == np.float32
             assert store[clip_id].tolist() == frames.tolist()
+
+
+def test_read_gives_the_frames_by_clip(tmp_path, path):
+    with features.read(path) as found:
+        assert list(found) == list(CLIPS) and " a" in found and "b" not in found
+        assert {name: frames.tolist() for name, frames in found.items()} == {n: f.tolist() for n, f in CLIPS.items()}
+    assert found == found and found != features.read(path) and len({found}) == 1
+    with pytest.raises(MismatchError, match=r"f\.h5 .*'  a'.*; ' a' is"):
+        features.read(path)["  a"]
+    with pytest.raises(EarwitnessError, match=r"f\.h5"):
+        features.read(tmp_path)
+    with pytest.raises(EarwitnessError, match=r"absent\.h5"):
+        features.read(tmp_path / "absent.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["a.wav"] = np.ones((2, 3))
+    with pytest.raises(EarwitnessError, match=r"other\.h5 .*clip_ids"):
+        features.read(tmp_path / "other.h5")
 
 
 def test_clips_are_filled_up_when_they_are_read(tmp_path):

@@ -41,7 +41,7 @@ def test_ties_of_the_benchmark(golden, way):
 def test_ties_by_their_averaged_rank(golden):
     ranks = grouped(golden("metrics_retrieval.npz")["ties_sims"]).ranks["t2a"].values
     values = [100 * np.mean(ranks <= cut) for cut in (1, 5, 10)]
-    np.testing.assert_allclose(values, [17.33, 61.33, 92.00], rtol=0, atol=5e-3)  # metrics.md, section 2.1
+    np.testing.assert_allclose(values, [17.33, 61.33, 92.00], rtol=0, atol=5e-3)  # docs/metrics.md, section 2.1
 
 
 @pytest.mark.parametrize(("key", "weight"), [("small", 0.8), ("large", 0.35)])

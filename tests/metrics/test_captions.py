@@ -105,8 +105,8 @@ def test_what_has_no_tool_is_null_with_its_reason(evaluation):
     assert list(reasons) == ["spice", "spider", *OF_MODELS]
     assert "SPICE is turned off" in reasons["spice"] and "sentence model" in reasons["sbert_sim"]
     assert reasons["spider"] == f"SPIDEr needs SPICE: {reasons['spice']}"
-    assert reasons["spider_fl"] == f"{reasons['spider']}; {reasons['fer']}"
-    assert reasons["fense"] == f"{reasons['sbert_sim']}; {reasons['fer']}"
+    assert reasons["spider_fl"] == f"{reasons['spider'].removesuffix('.')}; {reasons['fer']}"
+    assert reasons["fense"] == f"{reasons['sbert_sim'].removesuffix('.')}; {reasons['fer']}"
     assert not reasons.keys() & evaluation.items.keys()
 
 

@@ -583,3 +583,8 @@ def test_importing_loads_numpy_only():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "pandas", "scipy", "h5py", "pydantic", "sed_eval", "dcase_util", "sed_scores_eval", "matplotlib"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_notes_count_in_the_singular():
+    result = evaluate({"p": [0.1, 0.9], "q": [0.2, 0.8]}, {"p": [(0, 1)], "q": []}, hop=1.0, metrics="miou")
+    assert any(note.startswith("1 silent pair:") and "(2 pairs in all)" in note for note in result.notes)

@@ -118,7 +118,7 @@ def test_average_precision_divides_by_the_relevant_and_not_by_those_found():
     ranks = retrieval.Ranks(np.array([1, 3, 11, 12, 13, 2, *range(1, 21)]) - 1, [5, 1, 20])
     for ties in retrieval.TIES:
         mean, items = retrieval.mean_average_precision(ranks, 10, ties)
-        assert items == pytest.approx([(1 + 2 / 3) / 5, 1 / 2, 1])  # the first is metrics.md, 3.8; the last has 20
+        assert items == pytest.approx([(1 + 2 / 3) / 5, 1 / 2, 1])  # the last has 20
         assert mean == pytest.approx(items.mean())
         assert retrieval.mean_average_precision(ranks, 2, ties)[1] == pytest.approx([1 / 2, 1 / 2, 1])
 
@@ -230,7 +230,7 @@ def test_perfect_scores():
 @pytest.mark.parametrize("clips", [1, 2, 9])
 def test_constant_scores_give_the_ranks_of_chance(clips):
     result = retrieval.evaluate(np.zeros((3 * clips, clips)), np.repeat(range(clips), 3), range(clips))
-    assert value(result, "t2a_meanr") == value(result, "t2a_medr") == (clips + 1) / 2  # metrics.md, 3.8
+    assert value(result, "t2a_meanr") == value(result, "t2a_medr") == (clips + 1) / 2
     assert value(result, "a2t_meanr") == (3 * clips + 1) / 4  # the first of three
     assert value(result, "t2a_r1") == pytest.approx(1 / clips)
     noted = [f"audio to text: {clips} of {clips} queries score all {3 * clips} items alike"]
@@ -437,7 +437,7 @@ def test_an_unknown_rule_of_ties_and_a_function_that_changes_its_answers():
 @pytest.mark.parametrize(
     ("ranked", "options", "messages"),
     [
-        ([["a"]], {}, ["1 ranked lists for 2 captions"]),
+        ([["a"]], {}, ["1 ranked list for 2 captions"]),
         ([["a", "b"], ["a"]], {}, ["caption 1 has 1 ranked clips, .* 2$"]),
         (["ab", ["a", "b"]], {}, ["caption 0 are one string"]),
         (

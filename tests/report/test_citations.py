@@ -127,7 +127,7 @@ def test_all_but_own_and_foreign_data_has_a_reference():
 
 
 def test_the_page_in_docs_is_the_registry_s():
-    page = (ROOT / "docs" / "citing.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/citing.md").read_text(encoding="utf-8")
     assert page == citations.page(), "python -m earwitness.report.citations > docs/citing.md"
 
 

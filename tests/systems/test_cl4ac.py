@@ -1,4 +1,4 @@
-"""CL4AC's network, losses, batches and task, on tiny networks and clips (acceptance checks: cl4ac.md, section 14)."""
+"""CL4AC's network, losses, batches and task, on tiny networks and clips."""
 
 import math
 
@@ -146,7 +146,7 @@ def test_label_smoothing():
 
 
 def test_learning_rates_are_the_published_ones():
-    """cl4ac.md, section 9, epochs 1 to 30."""
+    """Epochs 1 to 30 of the published schedule."""
     warm_up, steady = [1e-4, 2e-4, 3e-4, 4e-4, 5e-4], [5e-4] * 9
     expected = [*warm_up, *steady, *[5e-5] * 10, *[5e-6] * 6]
     assert [OptimiserOptions().at(epoch) for epoch in range(30)] == pytest.approx(expected, rel=1e-12)

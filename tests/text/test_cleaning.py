@@ -1,4 +1,4 @@
-"""Captions are cleaned exactly as published (cl4ac.md, section 2.3)."""
+"""Captions are cleaned exactly as published (liuxubo717/cl4ac)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Words, ids and what is done with words that training never had (cl4ac.md, sections 2.4 and 2.5)."""
+"""Words, ids and what is done with words that training never had."""
 
 import csv
 
@@ -103,7 +103,7 @@ def clotho():
 
 
 def test_cl4ac_tables_give_the_known_vocabulary(clotho, make):
-    """4369 words on these tables (corpora.md); 8 to 20 words a caption; no other split has a word beyond them."""
+    """4369 words on these tables; 8 to 20 words a caption; no other split has a word beyond them."""
     names = shared("splits", "clotho_cl4ac_validation.txt").read_text(encoding="utf-8").splitlines()
     held_out = [captions for name, captions in clotho["development"].items() if name in set(names)]
     assert len(held_out) == 100

@@ -6,25 +6,26 @@ that run them, so that ``--help`` and ``--version`` load none of it.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from pathlib import Path
 
-from earwitness import __version__
-from earwitness.cli import doctor, results, score, tracking
+from earwitness.cli import completion, doctor, results, score, tracking
+from earwitness.cli.parser import Parser
 from earwitness.errors import EarwitnessError
+
+
+def parser() -> Parser:
+    """The parser of all commands; ``run`` of what it parses runs one."""
+    made = Parser(prog="earwitness", description="Inspect, score and compare results.")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
+    for module in (results, doctor, score, tracking, completion):
+        module.add_commands(commands)
+    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand; bad input is a plain message and exit code 1."""
-    parser = argparse.ArgumentParser(prog="earwitness", description="Inspect, score and compare results.")
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the DAG's results (default: results)")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (results, doctor, score, tracking):
-        module.add_commands(commands)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         code = options.run(options)
         sys.stdout.flush()

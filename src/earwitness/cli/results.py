@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from earwitness.errors import EarwitnessError, nearest
+from earwitness.errors import EarwitnessError, nearest, sentence
 
 
 def add_commands(commands: Any) -> None:
     """Add these to what ``ArgumentParser.add_subparsers`` returned."""
     show = commands.add_parser("show", help="print the metrics of a data set's experiments")
-    show.add_argument("dataset")
+    show.add_argument("dataset", nargs="?", metavar="DATASET", help="its name (default: the only one with results)")
     show.set_defaults(run=_show)
 
     compare = commands.add_parser("compare", help="compare two experiments on the clips that both were scored on")
@@ -26,7 +27,7 @@ def add_commands(commands: Any) -> None:
     compare.set_defaults(run=_compare)
 
     corpus = commands.add_parser("corpus", help="print what was found in a data set")
-    corpus.add_argument("dataset")
+    corpus.add_argument("dataset", nargs="?", metavar="DATASET", help="its name (default: the only one there is)")
     corpus.set_defaults(run=_corpus)
 
     cite = commands.add_parser("cite", help="print what to cite for a result, as BibTeX")
@@ -47,11 +48,9 @@ def add_commands(commands: Any) -> None:
 def _show(options: argparse.Namespace) -> int:
     from earwitness.report.terminal import baselines_of, experiments_of, table
 
-    folder = options.results / options.dataset
+    made = {path.parent.parent for path in options.results.glob("*/*/metrics.json")}
+    folder = _of_dataset(options, made, "comparison.html", "show")
     found = experiments_of(folder)
-    if not found:
-        made = sorted({path.parent.parent.name for path in options.results.glob("*/*/metrics.json")})
-        raise EarwitnessError(f"{folder} has no results yet; {nearest(options.dataset, made)}")
     print(table(found, baselines_of(folder)))
     page = folder / "comparison.html"
     if page.exists():
@@ -68,14 +67,29 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _of_dataset(options: argparse.Namespace, made: Set[Path], file: str, command: str) -> Path:
+    """The folder of the data set that is asked for, among those that are made; says what to type for others."""
+    names, name = sorted(folder.name for folder in made), options.dataset
+    if name is None and len(names) == 1:
+        name = names[0]
+    name = name and Path(name).name  # a path, as of other commands
+    if name in names:
+        return options.results / name
+    target = options.results / (name or "mini") / file
+    again = "" if options.results == Path("results") else f"--results {options.results} "
+    make = f"`snakemake --cores all {target}` makes them; then `earwitness {again}{command} {name or 'mini'}`"
+    if not names:
+        raise EarwitnessError(f"There are no results in {options.results} yet. {make}.")
+    if name is None:
+        raise EarwitnessError(f"Which data set? {options.results} has {', '.join(names)}: `earwitness {command} NAME`.")
+    raise EarwitnessError(f"{options.results / name} has no results yet; {sentence(nearest(name, names))} {make}.")
+
+
 def _corpus(options: argparse.Namespace) -> int:
     from earwitness.corpora.report import read_report, table
 
-    report = options.results / options.dataset / "corpus" / "report.json"
-    if not report.is_file():
-        made = sorted(path.parent.parent.name for path in options.results.glob("*/corpus/report.json"))
-        raise EarwitnessError(f"{report} does not exist yet; {nearest(options.dataset, made)}")
-    print(table(read_report(report)))
+    made = {path.parents[1] for path in options.results.glob("*/corpus/report.json")}
+    print(table(read_report(_of_dataset(options, made, "corpus/report.json", "corpus") / "corpus/report.json")))
     return 0
 
 

@@ -16,13 +16,18 @@ from typing import Any
 
 from earwitness.errors import EarwitnessError
 
+TABLES = "csv, tsv, txt, json, jsonl or HDF5"
+FORMATS = "Formats by the end of a file's name. Tables: .csv .tsv .txt .json .jsonl .ndjson .h5 .hdf5 .hdf; "
+FORMATS += "matrices: these, .npz and .npy."
+
 
 def add_commands(commands: Any) -> None:
     """Add ``score`` to what ``ArgumentParser.add_subparsers`` returned."""
     score = commands.add_parser("score", help="score captions, retrieval or phrase grounding of any system")
     kinds = score.add_subparsers(required=True, metavar="KIND")
     for name, (what, files, add_arguments) in KINDS.items():
-        parser = kinds.add_parser(name, help=what, description=f"Score {what}.", argument_default=argparse.SUPPRESS)
+        texts = {"help": what, "description": f"Score {what}.", "epilog": FORMATS}
+        parser = kinds.add_parser(name, **texts, argument_default=argparse.SUPPRESS)
         subset = add_arguments(parser)
         how = "how ids in the files are compared; stem: without folder, extension, letter case and blanks"
         parser.add_argument("--match", choices=("exact", "stem"), help=f"{how} (default: exact)")
@@ -52,8 +57,8 @@ def _score(options: argparse.Namespace) -> int:
 
 def _captions(parser: argparse.ArgumentParser) -> str:
     """Add the arguments of ``CaptionFiles``; what ``--subset`` does."""
-    parser.add_argument("candidates", type=Path, metavar="CANDIDATES", help="one caption per clip: csv, json or HDF5")
-    what = "captions that people wrote, any number per clip: csv (Clotho's too), json (COCO's too) or HDF5"
+    parser.add_argument("candidates", type=Path, metavar="CANDIDATES", help=f"one caption per clip: {TABLES}")
+    what = f"captions that people wrote, any number per clip: {TABLES}; Clotho's and COCO's too"
     parser.add_argument("references", type=Path, metavar="REFERENCES", help=what)
     parser.add_argument("--clip-column", metavar="NAME", help="the column of CANDIDATES with the clip")
     parser.add_argument("--caption-column", metavar="NAME", help="the column of CANDIDATES with the caption")
@@ -75,13 +80,14 @@ def _captions(parser: argparse.ArgumentParser) -> str:
 
 def _retrieval(parser: argparse.ArgumentParser) -> str:
     """Add the arguments of ``RetrievalFiles``; what ``--subset`` does."""
-    what = "similarities [captions, clips] (HDF5, npz, npy, csv, json), or the best clips of each caption (csv, json)"
+    what = "similarities [captions, clips] (HDF5, npz, npy, csv, tsv, txt, json, jsonl), or the best clips of each "
+    what += "caption (csv, tsv, txt, json, jsonl)"
     parser.add_argument("scores", type=Path, metavar="SCORES", help=what)
-    what = "which clip each caption was written for: csv (Clotho's too), json or HDF5; needed unless ids contain it"
+    what = f"which clip each caption was written for: {TABLES}; Clotho's too; needed unless ids contain it"
     parser.add_argument("captions", type=Path, metavar="CAPTIONS", nargs="?", default=None, help=what)
     what = "all clips that are relevant to a query, a row for each query and clip; a row without a clip: none is"
     parser.add_argument("--relevant", type=Path, metavar="TABLE", help=what)
-    what = "how items that score alike count: expected over all their orders, or as in the audio-retrieval benchmark "
+    what = "how items that score alike count: over all their orders, or as in the audio-retrieval benchmark "
     parser.add_argument("--ties", choices=("expected", "benchmark"), help=what + "(default: expected)")
     what = "all clips that could be retrieved: a table, or a .txt with one per line; names the columns of a matrix"
     parser.add_argument("--clips", type=Path, metavar="TABLE", help=what)
@@ -90,9 +96,10 @@ def _retrieval(parser: argparse.ArgumentParser) -> str:
 
 def _grounding(parser: argparse.ArgumentParser) -> str:
     """Add the arguments of ``GroundingFiles``; what ``--subset`` does."""
-    what = "frame scores of pairs of clip and phrase (HDF5, json), or events (csv, json)"
+    what = f"frame scores of pairs of clip and phrase (HDF5, json), or events ({TABLES})"
     parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help=what)
     what = "annotated events: phrase_id, or filename and phrase, or filename; onset, offset in seconds [, event_label]"
+    what += f"; {TABLES}"
     parser.add_argument("references", type=Path, metavar="REFERENCES", help=what)
     what = "all pairs, also those without an event: phrase_id [, caption_id] [, clip_id], or filename and phrase"
     parser.add_argument("--phrases", type=Path, metavar="TABLE", help=what)

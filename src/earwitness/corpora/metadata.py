@@ -1,7 +1,7 @@
 """Where recordings come from: tables that give a clip's name its Freesound or YouTube id.
 
-Clotho's ``clotho_metadata_{split}.csv`` are such tables (corpora.md); any csv with the columns ``file_name`` and
-``sound_id``, ``freesound_id`` or ``youtube_id`` is one. They are what a leak audit matches on.
+Clotho's ``clotho_metadata_{split}.csv`` are such tables; any csv with the columns ``file_name`` and ``sound_id``,
+``freesound_id`` or ``youtube_id`` is one. They are what a leak audit matches on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The one matcher of names: finds the file or the id that a name stands for, under the renamings that corpora undergo.
 
-Names are identities and are never changed (corpora.md, "Names used throughout"). An exact match always wins; any other
+Names are identities and are never changed. An exact match always wins; any other
 match must be the only one, and says which renamings it took.
 """
 

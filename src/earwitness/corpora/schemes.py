@@ -3,7 +3,7 @@
 A scheme is known by the files ``{layout}_{scheme}_{split}.txt``, one name a line: the clips they name belong to that
 split. Lists that may be shipped lie in ``splits/`` beside this module, all others in ``resources/splits``. Where clips
 go that no list names is in ``KNOWN``; in a user's scheme they stay where they are. A scheme
-changes a clip's split, never its id (corpora.md, "Names used throughout").
+changes a clip's split, never its id.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Rules:
 
 
 KNOWN = {
-    # cl4ac.md, section 2.1: 100 development clips are validation, the official validation clips are trained on.
+    # CL4AC's code (liuxubo717/cl4ac): 100 development clips are validation, all official validation clips are training.
     ("clotho", "cl4ac"): Rules({"validation": "development"}, {"validation": "development"}),
-    # audio_text_retrieval.md, section 2.2: the development clips of Clotho 1 in two, its evaluation split as it is.
+    # The audio-retrieval benchmark (arXiv 2112.09418): Clotho 1's development clips in two, its evaluation as it is.
     ("clotho", "v1-benchmark"): Rules(
         {"development": "development", "validation": "development"},
         {"development": LEFT_OUT, "validation": LEFT_OUT},
     ),
-    # audio_text_retrieval.md, section 2.2: AudioCaps without the clips that VGGSound was trained on.
+    # The same benchmark: AudioCaps without the clips that VGGSound was trained on.
     ("audiocaps", "filtered"): Rules({"validation": "val", "evaluation": "test"}, {"val": LEFT_OUT, "test": LEFT_OUT}),
 }
 

@@ -4,7 +4,7 @@
 sample_rate, channels, sha256. ``captions.csv``: caption_id, clip_id, text. ``phrases.csv``: phrase_id, caption_id,
 text, start_word, end_word (word indices in the caption split on white space; the end is exclusive). ``events.csv``:
 phrase_id, onset, offset in seconds. ``sources.csv``: clip_id, kind (youtube or freesound), id: the public recordings
-that clips were cut from. All are UTF-8, comma separated, RFC 4180. (corpora.md, "Names used throughout".)
+that clips were cut from. All are UTF-8, comma separated, RFC 4180.
 
 Tables are written row by row and read in batches, so that a list of 400,000 clips is never held twice.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from earwitness.errors import CorpusError, listed
+from earwitness.errors import CorpusError, counted, listed
 from earwitness.files import atomic
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def clips_of(path: str | Path, split: str, needed_for: str) -> pd.DataFrame:
             have[entry["values"]] = have.get(entry["values"], 0) + entry["counts"]
         chosen.append(batch.filter(pc.equal(batch["split"], split)))
     if split not in have:
-        there = ", ".join(f"{name} ({count} clips)" for name, count in have.items()) or "no clips"
+        there = ", ".join(f"{name} ({counted(count, 'clip')})" for name, count in have.items()) or "no clips"
         raise CorpusError(
             f"{needed_for} needs the {split} split, and this data set has none. It has {there}. "
             f"Add {split} clips with captions to the data set, or ask for a result that does not need them."

@@ -2,7 +2,7 @@
 
 AudioCaps and AudioGrounding name clips by the id of a video and the second where the clip begins. Audio in circulation
 is called by the id, often with a Y before it, and with or without the times, or by the number of the clip's caption,
-once for each of its captions (corpora.md, "AudioCaps").
+once for each of its captions.
 """
 
 from __future__ import annotations

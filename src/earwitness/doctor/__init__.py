@@ -16,7 +16,7 @@ from dataclasses import asdict
 from earwitness.doctor import data, machine, room, splits, weights
 from earwitness.doctor.asked import DEMO, Asked, ask, read_config
 from earwitness.doctor.findings import FAIL, Finding, one_line
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, counted, sentence
 
 COLOURS = {"ok": 32, "note": 33, "FAIL": 31}  # of ANSI terminals
 
@@ -72,7 +72,8 @@ def report(findings: Sequence[Finding], coloured: bool = False) -> str:
         mark = f"{finding.mark:<4}"
         if coloured:
             mark = f"\x1b[{COLOURS[finding.mark]}m{mark}\x1b[0m"
-        lines.append(f"{mark}  " + ". ".join(one_line(part) for part in (finding.what, finding.advice) if part))
+        parts = [sentence(one_line(part)) for part in (finding.what, finding.advice) if part]
+        lines.append(f"{mark}  {' '.join(parts).removesuffix('.')}")
     failures = sum(finding.mark == FAIL for finding in findings)
-    ends = {0: "No problems found.", 1: "1 problem to fix."}
-    return "\n".join([*lines, ends.get(failures, f"{failures} problems to fix.")])
+    end = f"{counted(failures, 'problem')} to fix." if failures else "No problems found."
+    return "\n".join([*lines, end])

@@ -13,7 +13,7 @@ from earwitness.corpora.paths import recordings_below
 from earwitness.corpora.schemes import scheme_files
 from earwitness.doctor.asked import RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, unanswered
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, counted
 from earwitness.fetch.videos import unavailable
 from earwitness.files import read_json
 from earwitness.options import problem_of_path
@@ -76,7 +76,7 @@ def _videos(dataset: Dataset) -> Iterator[Finding]:
     # Not those whose file is ambiguous, nor those known to be gone: yt-dlp will not be asked for them.
     todo = (clip for clip in dataset.clips if clip.path is None and not clip.problem and clip.name not in gone)
     if dataset.tables and not any(todo):
-        yield Finding(OK, f"{dataset.name}: no audio is missing of its {len(dataset.clips)} clips")
+        yield Finding(OK, f"{dataset.name}: no audio is missing of its {counted(len(dataset.clips), 'clip')}")
         return
     if missing := [program for program in ("yt-dlp", "ffmpeg") if shutil.which(program) is None]:
         what = f"{dataset.name}: not on PATH, and needed to fetch its audio: {', '.join(missing)}"

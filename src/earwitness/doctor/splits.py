@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.doctor.asked import RESULTS, SPLITS_OF, Asked, Need
 from earwitness.doctor.findings import FAIL, OK, Finding
-from earwitness.errors import CorpusError, EarwitnessError
+from earwitness.errors import CorpusError, EarwitnessError, counted
 from earwitness.files import read_json
 from earwitness.options import SPLITS
 
@@ -68,7 +68,7 @@ def _without_captions(dataset: Dataset, need: Need, holds: Holds) -> Iterator[Fi
     advice = "Add them to its tables"
     if _has_no_table(dataset):
         advice = f"Set datasets.{dataset.name}.table to the table that has them"
-    what, whole = _some(holds.uncaptioned, "clips without a caption"), holds.clips.total()
+    what, whole = _some(holds.uncaptioned, "clip", "without a caption"), holds.clips.total()
     what = f"none of its {whole} clips has a caption" if len(holds.uncaptioned) == whole else what
     yield Finding(FAIL, f"{dataset.name}: {what}; captions are needed for {', '.join(readers)}", advice)
 
@@ -131,13 +131,13 @@ def _refused(dataset: Dataset, listing: Listing) -> Iterator[Finding]:
     """Why the corpus stage will refuse what is listed."""
     if listing.problems:
         advice = f"Correct them; results/{dataset.name}/corpus/report.json, when made, lists all"
-        yield Finding(FAIL, f"{dataset.name}: {_some(listing.problems, 'problems of its tables')}", advice)
+        yield Finding(FAIL, f"{dataset.name}: {_some(listing.problems, 'problem', 'of its tables')}", advice)
     missing = [clip.clip_id for clip in listing.clips if clip.path is None]
     if missing and dataset.options.on_bad_audio == "fail":
         advice = f"Put them there, or set datasets.{dataset.name}.on_bad_audio to skip"
-        yield Finding(FAIL, f"{dataset.name}: {_some(missing, 'clips without a recording')}", advice)
+        yield Finding(FAIL, f"{dataset.name}: {_some(missing, 'clip', 'without a recording')}", advice)
 
 
-def _some(offenders: Sequence[str], what: str) -> str:
+def _some(offenders: Sequence[str], one: str, what: str) -> str:
     more = f"; and {len(offenders) - SHOWN} more" if len(offenders) > SHOWN else ""
-    return f"{len(offenders)} {what}: {'; '.join(offenders[:SHOWN])}{more}"
+    return f"{counted(len(offenders), one)} {what}: {'; '.join(offenders[:SHOWN])}{more}"

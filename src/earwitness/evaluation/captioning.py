@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from earwitness.errors import counted
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
 from earwitness.options import SPLITS
 
@@ -87,7 +88,7 @@ class Captioning(Kind):
             Baseline(
                 "one reference",
                 "One reference against the others",
-                f"{len(several)} clips; approximate human score",
+                f"{counted(len(several), 'clip')}; approximate human score",
                 {"cider_d": bound},
             ),
         ]

@@ -17,7 +17,7 @@ import numpy as np
 
 from earwitness import registry
 from earwitness.corpora.tables import captions_by_clip, read_table
-from earwitness.errors import EarwitnessError, MismatchError, listed
+from earwitness.errors import EarwitnessError, MismatchError, counted, joined, listed
 from earwitness.evaluation.result import kinds_of, read_result
 from earwitness.evaluation.scores import Scores, read_scores, read_table_of_scores
 from earwitness.files import read_json, sha256
@@ -133,8 +133,8 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
     if not leading.shared:
         first, second = leading.a.ids, leading.b.ids
         raise MismatchError(
-            f"{a} and {b} share no clip, so they cannot be compared: the first has {len(first)} clips such as "
-            f"{first[0]!r}, the second {len(second)} such as {second[0]!r}. Are they of the same data set?"
+            f"{a} and {b} share no clip, so they cannot be compared: the first has {counted(len(first), 'clip')} such "
+            f"as {first[0]!r}, the second {len(second)} such as {second[0]!r}. Are they of the same data set?"
         )
     names = dict.fromkeys(name for run in runs for name in run.metrics)
     return {
@@ -251,7 +251,7 @@ def _compared(name: str, runs: list[Run], pairs: dict[str, Pair]) -> dict[str, A
     if not lacking and a is not None and b is not None:
         return bootstrap.difference(a, b)
     known = [_value(*found, pair.lists_differ) for found in zip(entries, statistics, strict=True)]
-    reason = "; ".join(lacking) or "no statistics by clip were stored from which it could be recomputed"
+    reason = joined(lacking) or "no statistics by clip were stored from which it could be recomputed"
     first, second = known
     difference = None if first is None or second is None else second - first
     return {"a": first, "b": second, "difference": difference, "ci95": None, "p_value": None, "reason": reason}

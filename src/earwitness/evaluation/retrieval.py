@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.errors import EarwitnessError, MismatchError, counted
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
 from earwitness.files import atomic_hdf5, provenance
 
@@ -80,7 +80,8 @@ class Retrieval(Kind):
         relevant = list(queries.groupby("clip_id").size())
         metrics = {f"t2a_r{cut}": {"value": min(1.0, cut / clips)} for cut in CUTS}
         metrics |= {f"a2t_r{cut}": {"value": _chance(relevant, captions, cut)} for cut in CUTS}
-        return [Baseline("chance", "Chance", f"{clips} clips and {captions} captions in random order", metrics)]
+        pool = f"{counted(clips, 'clip')} and {counted(captions, 'caption')} in random order"
+        return [Baseline("chance", "Chance", pool, metrics)]
 
 
 def _chance(relevant: list[int], total: int, cut: int) -> float:

@@ -1,4 +1,4 @@
-"""What the PANNs networks Cnn10 and Cnn14 share (Kong et al., arXiv 1912.10211; extractors.md, section 4).
+"""What the PANNs networks Cnn10 and Cnn14 share (Kong et al., arXiv 1912.10211).
 
 State-dict names and shapes are those of the public files, front end included, so that their ``model`` loads
 unchanged. CL4AC's encoder is the ``Trunk`` alone, which reads log-mel frames.

@@ -1,4 +1,4 @@
-"""Import and export of external features, in the layout of the retrieval literature (audio_text_retrieval.md, 2.1).
+"""Import and export of external features, in the layout of the retrieval literature (arXiv 2112.09418, 2203.13645).
 
 ``{folder}/AudioExpert/{feature}/{train,val,test}/{feature}.h5`` has one HDF5 data set per clip at its root, [frames, D]
 with time first, under a key that identifies the clip in one of the ways of ``KINDS``.

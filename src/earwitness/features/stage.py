@@ -129,6 +129,15 @@ def _is_done(shard: Shard) -> bool:
         return False
 
 
+def speed(rate: float) -> str:
+    """How much faster than it lasts sound is read; never 0 of what is not.
+
+    >>> speed(0.312), speed(1234.5)
+    ('0.31 x real time', '1234 x real time')
+    """
+    return f"{rate:{'.0f' if rate >= 10 else '.2g'}} x real time"
+
+
 def _make_missing(shards: list[Shard], extractor: Extractor, cores: int, memory_mb: float | None, name: str) -> None:
     """Make the shards that are missing, with a progress bar."""
     missing = [shard for shard in shards if not _is_done(shard)]
@@ -138,7 +147,8 @@ def _make_missing(shards: list[Shard], extractor: Extractor, cores: int, memory_
     def progress(clips: int, seconds: float) -> None:
         nonlocal sound
         sound += seconds
-        bar.set_postfix_str(f"{sound / max(1e-9, time.monotonic() - started):.0f} x real time", refresh=False)
+        rate = sound / max(1e-9, time.monotonic() - started)
+        bar.set_postfix_str(speed(rate), refresh=False)
         bar.update(clips)
 
     with tqdm(total=clips, initial=clips - todo, desc=f"Features {name}", unit="clip", mininterval=0.5) as bar:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def write(
             raise EarwitnessError(listed(heading, problems, HINT))
 
 
-class FeatureStore:
+class FeatureStore(Mapping[str, np.ndarray]):
     """Frames of single clips or batches, read on demand; safe to pass to worker processes.
 
     ``store[clip_id]`` is float32 [frames, D], padded to ``frames_per_clip`` where the file says so. ``expected`` is
@@ -78,6 +79,9 @@ class FeatureStore:
     def __init__(self, path: str | os.PathLike, expected: dict[str, Any] | None = None):
         self.path = Path(path)
         with self._open() as file:
+            if lacking := [name for name in ("frames", "offsets", "clip_ids") if name not in file]:
+                hint = "`earwitness.features.read` reads files that Earwitness made; h5py reads any"
+                raise EarwitnessError(f"{self.path} is no feature file: it has no {' and no '.join(lacking)}; {hint}.")
             self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
             self.fill = float(file.attrs["fill"])
             self.frames_per_clip = int(file.attrs["frames_per_clip"]) or None
@@ -89,8 +93,16 @@ class FeatureStore:
         self._owner = 0
         require_match(self.path, self.provenance, expected or {})
 
+    __eq__, __hash__ = object.__eq__, object.__hash__  # as other open files: not by content
+
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.clip_ids)
+
+    def __contains__(self, clip_id: object) -> bool:
+        return clip_id in self._rows
 
     @property
     def front_end(self) -> dict[str, Any]:
@@ -146,7 +158,10 @@ class FeatureStore:
         Raises MismatchError for a clip that the file lacks, and EarwitnessError where values are not finite.
         """
         if clip_id not in self._rows:
-            raise MismatchError(f"{self.path} has no features of the clip {clip_id!r}. Remove the file and run again.")
+            alike = get_close_matches(str(clip_id), self.clip_ids, n=1, cutoff=0.7)
+            hint = f"; {alike[0]!r} is in it" if alike else ""
+            message = f"{self.path} has no features of the clip {clip_id!r}{hint}. If it should have, remove the file "
+            raise MismatchError(f"{message}and run again.")
         frames = self._frames(self._rows[clip_id])
         if not np.isfinite(frames).all():
             bad = [other for other, row in self._rows.items() if not np.isfinite(self._frames(row)).all()]
@@ -176,6 +191,10 @@ class FeatureStore:
         return self.__dict__ | {"_file": None}
 
     def _open(self) -> h5py.File:
+        if not self.path.is_file():
+            made = sorted(path.name for path in self.path.glob("*.h5"))
+            hint = f" is a folder; give one of its files: {', '.join(made)}" if made else " is not there"
+            raise EarwitnessError(f"{self.path}{hint}.")
         try:
             return h5py.File(self.path, "r")
         except OSError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from earwitness.errors import EarwitnessError, MismatchError, listed
+from earwitness.errors import EarwitnessError, MismatchError, counted, listed
 from earwitness.fetch.published import PINNED, Published, at_mirror, obtain, write_note
 from earwitness.files import read_json, sha256, write_json
 from earwitness.lock import hold
@@ -126,7 +126,7 @@ def fetch(record: Record, root: str | os.PathLike, mirror: str | None = None, pi
         if write_note(root / FETCHED, content, "fetch", record=record.name, doi=record.doi):
             verified = sum(entry["verified"] for entry in entries)
             print(
-                f"{record.title} is in {root}: {len(entries)} files, {verified} with a published digest",
+                f"{record.title} is in {root}: {counted(len(entries), 'file')}, {verified} with a published digest",
                 file=sys.stderr,
             )
 
@@ -247,7 +247,7 @@ def _bring(record: Record, root: Path, file: PublishedFile, mirror: str | None, 
         return entry
     unpacked = unpack(path, root / file.into)
     if unpacked.left_out:
-        print(f"{file.name}: left out {len(unpacked.left_out)} files that macOS added", file=sys.stderr)
+        print(f"{file.name}: left out {counted(len(unpacked.left_out), 'file')} that macOS added", file=sys.stderr)
     if path.parent == work:  # an archive that someone put where data are kept stays
         path.unlink()
     return entry

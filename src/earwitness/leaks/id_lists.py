@@ -22,7 +22,7 @@ from typing import NamedTuple, TextIO
 from earwitness.corpora.csv_reader import DELIMITERS, missing_column, shown
 from earwitness.corpora.records_reader import JSON, JSON_LINES
 from earwitness.corpora.youtube import cut_of, is_youtube_id
-from earwitness.errors import CorpusError
+from earwitness.errors import CorpusError, sentence
 from earwitness.leaks import json_lists
 from earwitness.options import IdListOptions
 
@@ -271,7 +271,9 @@ def _places(path: Path, columns: list[str], options: IdListOptions) -> list[int 
     if absent := [name for name in wanted if name and name not in columns]:
         problems = "; ".join(missing_column(path, name, columns) for name in absent)
         numbers = "numbers from 1 for a file without a header"
-        raise CorpusError(f"{problems}. Correct `column` and `side` ({numbers}), or put the right list at {path}")
+        raise CorpusError(
+            f"{sentence(problems)} Correct `column` and `side` ({numbers}), or put the right list at {path}"
+        )
     return [columns.index(name) if name else None for name in wanted]
 
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from earwitness.audio.formats import EXTENSIONS
 from earwitness.corpora.csv_reader import missing_column, shown, some
 from earwitness.corpora.records_reader import JSON_LINES, BrokenJson, JsonText, members
-from earwitness.errors import CorpusError
+from earwitness.errors import CorpusError, sentence
 from earwitness.options import IdListOptions
 
 KEYS = 100  # of objects that are remembered for a message
@@ -37,7 +37,7 @@ def entries(file: TextIO, path: Path, options: IdListOptions) -> Iterator[tuple[
     names = [name for name in (options.column, options.side) if name]
     if absent := [name for name in names if name not in reader.named]:
         problems = "; ".join(missing_column(path, name, list(reader.keys)) for name in absent)
-        raise CorpusError(f"{problems}. Correct `column` and `side`, or put the right list at {path}")
+        raise CorpusError(f"{sentence(problems)} Correct `column` and `side`, or put the right list at {path}")
 
 
 class _Reader:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from earwitness.errors import EarwitnessError
+from earwitness.metrics.arguments import text_list
 from earwitness.metrics.cider import CiderD
+from earwitness.metrics.pairs import reference_lists
 
 
 def best_constant(training_captions: Sequence[str], validation_references: Sequence[Sequence[str]]) -> str:
@@ -19,7 +21,7 @@ def best_constant(training_captions: Sequence[str], validation_references: Seque
     >>> best_constant(["a dog", "rain falls"], [["rain falls hard"], ["rain on leaves"], ["a bell"]])
     'rain falls'
     """
-    captions = list(dict.fromkeys(training_captions))
+    captions = list(dict.fromkeys(text_list("The training captions", training_captions)))
     if not captions:
         raise EarwitnessError("The best constant caption is chosen from training captions, and there are none.")
     return captions[int(np.argmax(CiderD(validation_references).constant(captions)))]
@@ -42,13 +44,14 @@ def human_bound(references: Sequence[Sequence[str]]) -> float:
     >>> round(human_bound([["a dog barks", "a dog barks"], ["rain", "wind"]]), 3)
     3.75
     """
-    single = sum(len(texts) < 2 for texts in references)
+    references = reference_lists("The upper bound", references)
+    single = sum(len(given) < 2 for given in references)
     if single or not references:
         raise EarwitnessError(
             "One reference is scored against the others of its clip, which takes at least two references a clip: "
             f"{single} of {len(references)} clips have fewer."
         )
-    return float(CiderD([texts[1:] for texts in references]).score([texts[0] for texts in references]).mean())
+    return float(CiderD([given[1:] for given in references]).score([given[0] for given in references]).mean())
 
 
 def shuffled(candidates: Mapping[str, str], seed: int) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.errors import EarwitnessError, MismatchError, joined
 from earwitness.metrics.statistics import Statistic, Sums
 
 BLOCK = 1 << 20  # weights held at a time (8 MB)
@@ -171,7 +171,7 @@ def _summary(name: str, per_seed: Sequence[Scores]) -> dict:
     more = {key: value for key, value in entries[0].items() if key not in ("value", "reason")}
     reasons = dict.fromkeys(entry["reason"] for entry in entries if entry["value"] is None)
     if reasons:
-        return {"value": None, "reason": "; ".join(reasons), **more}
+        return {"value": None, "reason": joined(reasons), **more}
     values = [float(entry["value"]) for entry in entries]
     return {"value": float(np.mean(values)), **_interval(name, per_seed), "per_seed": values, **more}
 

@@ -1,10 +1,11 @@
-"""Metrics of generated captions against reference captions (metrics.md, section 1).
+"""Metrics of generated captions against reference captions (docs/metrics.md, section 1).
 
 Conventions
 -----------
 An item is a clip: one generated caption, the candidate, and one or more references. ``evaluate`` takes both as written,
-by clip id. The metric functions take strings of Penn Treebank tokens separated by blanks, as ``tokenize`` makes them, a
-list of candidates and a parallel list of lists of references; each returns the value of the corpus and float64 [items].
+by clip id, or as parallel lists. The metric functions take strings of Penn Treebank tokens separated by blanks, as
+``tokenize`` makes them: a list of candidates and a parallel list of lists of references, or two mappings with the same
+keys (items are then in the order of the references). Each returns the value of the corpus and float64 [items].
 
 Values are fractions in 0 to 1, but CIDEr-D is in 0 to 10 and SPIDEr, its mean with SPICE, in 0 to 5.5. BLEU and METEOR
 of a corpus pool the counts of its items; the others are means over items. An empty candidate scores 0.
@@ -24,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, joined, listed
 from earwitness.metrics import fluency, java, sentences, spice, vocabulary
+from earwitness.metrics.arguments import as_list, by_name, described, is_named, text_list
 from earwitness.metrics.catalogue import chosen, find, of_kind
 from earwitness.metrics.cider import CiderD
-from earwitness.metrics.pairs import require_pairs
+from earwitness.metrics.pairs import reference_lists, require_pairs
 from earwitness.metrics.progress import progress_bar
 from earwitness.metrics.spice import Settings as SpiceSettings
 from earwitness.metrics.statistics import Statistic, Sums, mean_of
@@ -53,8 +55,10 @@ SETS = {
 
 LONG = 1000  # texts whose tokenising takes a second and more
 
-Tokens = Sequence[str]
-References = Sequence[Sequence[str]]
+Tokens = Sequence[str] | Mapping[Any, str]
+References = Sequence[Sequence[str]] | Mapping[Any, Sequence[str]]
+Captions = Mapping[str, str] | Sequence[str]
+ManyCaptions = Mapping[str, Sequence[str]] | Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -121,65 +125,78 @@ class Evaluation:
         return self.items
 
 
-def validate(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
+def validate(candidates: Captions, references: ManyCaptions) -> None:
     """Refuse what cannot be scored, all offenders in one EarwitnessError.
 
-    Both need the same clip ids, each clip one caption and at least one reference, all of them text. A caption may be
-    empty (it scores 0); a reference may not be blank, since BLEU would take it for the closest in length.
+    Both need the same clip ids, each clip one caption and at least one reference, all of them text. In lists the
+    position, from 0, is the id. A caption may be empty (it scores 0); a reference may not be blank, since BLEU would
+    take it for the closest in length.
 
     >>> validate({"a.wav": "a dog"}, {"a.wav": ["a dog barks"]})
     """
+    _validated(candidates, references)
+
+
+def _validated(candidates: Captions, references: ManyCaptions) -> tuple[Mapping[Any, str], dict[Any, list[str]]]:
+    """Both by clip id; EarwitnessError for what ``validate`` refuses."""
+    named = is_named(candidates), is_named(references)
+    candidates, references = by_name("The captions", candidates), by_name("The references", references)
+    if named[0] != named[1]:
+        lacking = "references" if named[0] else "captions"
+        raise EarwitnessError(
+            f"The {lacking} are a list, the others are named: give both by clip id, or both as lists."
+        )
     offenders = [f"clip {clip!r} has a generated caption but no references" for clip in candidates.keys() - references]
     offenders += [f"clip {clip!r} has references but no generated caption" for clip in references.keys() - candidates]
     offenders.sort()
     for clip, caption in candidates.items():
         if not isinstance(caption, str):
-            offenders.append(f"the generated caption of clip {clip!r} is {_described(caption)}")
-    for clip, texts in references.items():
-        offenders += _reference_offenders(clip, texts)
+            offenders.append(f"the generated caption of clip {clip!r} is not text: {described(caption)}")
+    lists: dict[Any, list[str]] = {}
+    for clip, given in references.items():
+        try:
+            lists[clip] = as_list("", given)
+        except EarwitnessError as error:
+            offenders.append(f"the references of clip {clip!r} are{str(error)[1:].removesuffix('.')}")
+        else:
+            offenders += _reference_offenders(clip, lists[clip])
     if not candidates and not references:
         offenders = ["there are no clips"]
     if offenders:
         raise EarwitnessError(listed("These captions cannot be scored:", offenders))
+    return candidates, lists
 
 
-def _reference_offenders(clip: str, texts: Any) -> list[str]:
+def _reference_offenders(clip: Any, texts: list) -> list[str]:
     """What is wrong with the references of one clip."""
-    if isinstance(texts, str):
-        return [f"the references of clip {clip!r} are one string, not a list of strings"]
-    if not len(texts):
+    if not texts:
         return [f"clip {clip!r} has no reference"]
     offenders = []
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
-            offenders.append(f"reference {number} of clip {clip!r} is {_described(text)}")
+            offenders.append(f"reference {number} of clip {clip!r} is not text: {described(text)}")
         elif not text.strip():
             offenders.append(f"reference {number} of clip {clip!r} is blank")
     return offenders
 
 
-def _described(value: object) -> str:
-    empty = value is None or (isinstance(value, float) and value != value)
-    hint = "; an empty cell of a table, perhaps" if empty else ""
-    return f"{value!r} ({type(value).__name__}), not text{hint}"
-
-
-def tokenize(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """PTB tokens of the candidates and of each item's references, through one JVM (metrics.md, section 1.1).
+def tokenize(candidates: Sequence[str], references: References) -> tuple[list[str], list[list[str]]]:
+    """PTB tokens of the candidates and of each item's references, through one JVM (docs/metrics.md, section 1.1).
 
     >>> tokenize(["A dog barks!"], [["The dog's bark.", "A bark"]])
     (['a dog barks'], [["the dog 's bark", 'a bark']])
     """
-    texts = [*candidates, *(text for texts in references for text in texts)]
+    candidates, references = text_list("Tokenizing, candidates", candidates), reference_lists("Tokenizing", references)
+    texts = [*candidates, *(text for given in references for text in given)]
     if len(texts) >= LONG:
         print(f"Tokenising {len(texts):,} captions", file=sys.stderr)
     tokens = java.ptb_tokenize(texts)
     rest = iter(tokens[len(candidates) :])
-    return tokens[: len(candidates)], [[next(rest) for _ in texts] for texts in references]
+    return tokens[: len(candidates)], [[next(rest) for _ in given] for given in references]
 
 
 def bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.ndarray]:
-    """BLEU-1 to 4, closest reference length (metrics.md, section 1.2): float64 [4] and [4, items], in 0 to 1.
+    """BLEU-1 to 4, closest reference length (docs/metrics.md, section 1.2): float64 [4] and [4, items], in 0 to 1.
 
     The corpus value pools the counts; it is not the mean of the items' values. An empty candidate scores 0.
 
@@ -194,7 +211,7 @@ def _bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.nd
     """BLEU with the counts of each item that the formula needs."""
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
-    require_pairs("Scoring", candidates, references)
+    candidates, references = require_pairs("Scoring", candidates, references)
     scorer = BleuScorer(n=4)
     for candidate, texts in zip(candidates, references, strict=True):
         scorer += (candidate, list(texts))
@@ -208,7 +225,7 @@ def _bleu(candidates: Tokens, references: References) -> tuple[np.ndarray, np.nd
 
 
 def rouge_l(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
-    """ROUGE-L with beta = 1.2 (metrics.md, section 1.3): the mean, and float64 [items], in 0 to 1.
+    """ROUGE-L with beta = 1.2 (docs/metrics.md, section 1.3): the mean, and float64 [items], in 0 to 1.
 
     An empty candidate scores 0, also against a reference without a word.
 
@@ -218,7 +235,7 @@ def rouge_l(candidates: Tokens, references: References) -> tuple[float, np.ndarr
     """
     from pycocoevalcap.rouge.rouge import Rouge
 
-    require_pairs("Scoring", candidates, references)
+    candidates, references = require_pairs("Scoring", candidates, references)
     one_by_one = {number: [text] for number, text in enumerate(candidates)}
     _, items = Rouge().compute_score(dict(enumerate(map(list, references))), one_by_one)
     items = np.where([bool(candidate.strip()) for candidate in candidates], items, 0.0)
@@ -226,7 +243,7 @@ def rouge_l(candidates: Tokens, references: References) -> tuple[float, np.ndarr
 
 
 def cider_d(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
-    """CIDEr-D, which audio captioning calls CIDEr (metrics.md, section 1.5): the mean, and float64 [items], in 0 to 10.
+    """CIDEr-D (docs/metrics.md, section 1.5), called CIDEr in audio captioning: the mean, and float64 [items], 0 to 10.
 
     Document frequencies are those of the references given. With a single item every score is 0 by the formula. For
     repeated scoring against the same references use ``earwitness.metrics.cider.CiderD``.
@@ -234,12 +251,13 @@ def cider_d(candidates: Tokens, references: References) -> tuple[float, np.ndarr
     >>> cider_d(["a dog barks at night", "rain"], [["a dog barks at night"], ["the wind"]])[1].round(3).tolist()
     [10.0, 0.0]
     """
+    candidates, references = require_pairs("Scoring", candidates, references)
     items = CiderD(references).score(candidates)
     return float(items.mean()), items
 
 
 def meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarray]:
-    """METEOR 1.5, English, normalised (metrics.md, section 1.4): the corpus value, and float64 [items], in 0 to 1.
+    """METEOR 1.5, English, normalised (docs/metrics.md, section 1.4): the corpus value, and float64 [items], in 0 to 1.
 
     The corpus value pools the statistics; it is not the mean of the items' values. An empty candidate scores 0. Starts
     one JVM with a heap of 2 GB and ends it. Raises EarwitnessError when Java, the jar or its data are missing, or when
@@ -254,7 +272,7 @@ def meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarra
 
 def _meteor(candidates: Tokens, references: References) -> tuple[float, np.ndarray, list[Sums]]:
     """METEOR with the statistics of each item that it pools."""
-    require_pairs("Scoring", candidates, references)
+    candidates, references = require_pairs("Scoring", candidates, references)
 
     def plain(text: str) -> str:
         """The text without METEOR's separator, which would split it, and without double blanks."""
@@ -294,12 +312,14 @@ OF_TOKENS: dict[tuple[str, ...], Callable] = {
 
 
 def evaluate(
-    candidates: Mapping[str, str],
-    references: Mapping[str, Sequence[str]],
+    candidates: Captions,
+    references: ManyCaptions,
     tools: Tools | None = None,
     metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
     """Metrics of captions as written: one caption and a list of references for each clip id.
+
+    Both may be parallel lists or arrays instead; the ids are then the positions from 0.
 
     ``metrics`` are names of ``earwitness.metrics.catalogue`` or of ``SETS``; None computes all. Only what they need is
     computed: no JVM starts for METEOR or SPICE unless they, or a metric made of them, are asked for.
@@ -318,12 +338,14 @@ def evaluate(
     >>> result.items["cider_d"].round(3).tolist()
     [4.583, 0.0]
     """
-    validate(candidates, references)
+    if tools is not None and not isinstance(tools, Tools):
+        raise EarwitnessError(f"tools are {described(tools)}; captions.Tools(...) is needed.")
+    candidates, references = _validated(candidates, references)
     wanted = chosen(metrics, SETS, NAMES)
     needed = {part for name in wanted for part in (name, *PARTS.get(name, ()))}
     ids = list(references)
-    captions, texts = [candidates[clip] for clip in ids], [references[clip] for clip in ids]
-    tokens, references_tokens = tokenize(captions, texts) if needed - OF_TEXT else ([], [])
+    captions, annotated = [candidates[clip] for clip in ids], list(references.values())
+    tokens, references_tokens = tokenize(captions, annotated) if needed - OF_TEXT else ([], [])
     tools, results = tools or Tools(), _Results()
     for names, function in OF_TOKENS.items():
         if function is cider_d and len(ids) == 1:
@@ -335,7 +357,7 @@ def evaluate(
     if "spider" in needed:
         _add_spider(results)
     if not needed.isdisjoint(OF_TEXT):
-        _add_model_metrics(results, needed, captions, texts, tools)
+        _add_model_metrics(results, needed, captions, annotated, tools)
     if not needed.isdisjoint(vocabulary.NAMES):
         results.metrics |= vocabulary.vocabulary(tokens, references_tokens)
     tables: tuple[dict[str, Any], ...] = (results.metrics, results.items, results.statistics)
@@ -373,23 +395,23 @@ class _Results:
 
 
 def _add_spider(results: _Results) -> None:
-    """SPIDEr is the mean of CIDEr-D and SPICE (metrics.md, section 1.7)."""
+    """SPIDEr is the mean of CIDEr-D and SPICE (docs/metrics.md, section 1.7)."""
     lacking = [
         f"{find(name).label}: {results.metrics[name]['reason']}"
         for name in ("cider_d", "spice")
         if name not in results.items
     ]
     if lacking:
-        results.lack(["spider"], f"SPIDEr needs {'; '.join(lacking)}")
+        results.lack(["spider"], f"SPIDEr needs {joined(lacking)}")
     else:
         items = (results.items["cider_d"] + results.items["spice"]) / 2
         results.add(["spider"], lambda: (items.mean(), items))
 
 
 def _add_model_metrics(
-    results: _Results, needed: Set[str], captions: Sequence[str], references: References, tools: Tools
+    results: _Results, needed: Set[str], captions: list[str], references: list[list[str]], tools: Tools
 ) -> None:
-    """SBERT-sim and FER, and SPIDEr and SBERT-sim with FER's penalty (metrics.md, section 1.8)."""
+    """SBERT-sim and FER, and SPIDEr and SBERT-sim with FER's penalty (docs/metrics.md, section 1.8)."""
 
     def add(name: str, module: ModuleType, option: str | PathLike, compute: Callable) -> str:
         """Add what ``compute`` gives for the model's folder; the metric's name with the model's, where there is one."""
@@ -414,6 +436,6 @@ def _add_model_metrics(
         name = ".".join([name, *values.split(".")[1:], *fer.split(".")[1:]])
         lacking = dict.fromkeys(results.metrics[part]["reason"] for part in (values, fer) if part not in results.items)
         if lacking:
-            results.lack([name], "; ".join(lacking))
+            results.lack([name], joined(lacking))
         else:
             results.add([name], partial(penalise, results.items[values], results.items[fer]))

@@ -165,6 +165,8 @@ def chosen(asked: str | Iterable[str] | None, sets: Mapping[str, Sequence[str]],
     """
     if asked is None:
         return list(known)
+    if not isinstance(asked, Iterable):
+        raise EarwitnessError(f"The metrics are {asked!r}: the names of metrics or sets are needed, one or a list.")
     names = [asked] if isinstance(asked, str) else list(asked)
     valid = {*sets, *known}
     unknown = [f"{name!r}: {nearest(name, valid)}" for name in dict.fromkeys(names) if name not in valid]

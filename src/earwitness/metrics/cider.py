@@ -1,4 +1,4 @@
-"""CIDEr-D with the references' statistics computed once (metrics.md, section 1.5).
+"""CIDEr-D with the references' statistics computed once (docs/metrics.md, section 1.5).
 
 A text's n-grams are kept as a table of parallel arrays (text, n-gram, count), so that scores are sums over matching
 rows of two tables.
@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from earwitness.errors import EarwitnessError
+from earwitness.metrics.arguments import text_list
+from earwitness.metrics.pairs import reference_lists
 
 ORDERS = 4  # n-grams of one to four words
 SIGMA = 6.0  # width of the penalty on a difference of length, in bigrams
@@ -75,13 +77,14 @@ class CiderD:
     """
 
     def __init__(self, references: Sequence[Sequence[str]]):
+        references = reference_lists("CIDEr-D", references)
         if not references or not all(references):
             raise EarwitnessError("CIDEr-D needs at least one item, and at least one reference for each item.")
-        texts = [text for item in references for text in item]
+        flat = [text for item in references for text in item]
         self._sizes = np.array([len(item) for item in references])
         self._item = np.repeat(np.arange(len(references)), self._sizes)  # of each reference
-        self._count_documents([ngrams(text) for text in texts])
-        table = self._table(texts)
+        self._count_documents([ngrams(text) for text in flat])
+        table = self._table(flat)
         # What every item has weighs nothing: without it there is no norm of 0 to divide by.
         self._references = table = table.take(table.weight > 0)
         self._share = table.weight / table.norms[table.text, table.order]
@@ -94,7 +97,7 @@ class CiderD:
 
         An empty candidate scores 0. Raises EarwitnessError when the numbers of candidates and items differ.
         """
-        items = len(self._sizes)
+        items, candidates = len(self._sizes), text_list("CIDEr-D, candidates", candidates)
         if len(candidates) != items:
             raise EarwitnessError(f"CIDEr-D got {len(candidates)} candidates for {items} items.")
         table = self._table(candidates)
@@ -112,7 +115,7 @@ class CiderD:
         idf >= 0, min(a, b) of two counts is the sum over t >= 1 of [a >= t][b >= t], so a caption's sum over all
         references is a dot product with one vector for each length of caption.
         """
-        references, table = self._references, self._table(captions)
+        references, table = self._references, self._table(text_list("CIDEr-D, captions", captions))
         depth = int(references.count.max(initial=0)) + 1
         theirs, steps = _steps(references, depth)
         known, column = np.unique(steps, return_inverse=True)

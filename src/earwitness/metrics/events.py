@@ -1,4 +1,4 @@
-"""Activations, the events they make above a threshold, and how far events overlap (metrics.md, 3.3 to 3.7).
+"""Activations, the events they make above a threshold, and how far events overlap (docs/metrics.md, section 3).
 
 An activation is the scores of a pair's frames [frames], events are float64 [events, 2] with onset and offset. Times are
 seconds; an event ends before its offset. Frame k lasts from k * hop to (k + 1) * hop. Several thresholds are handled at
@@ -178,7 +178,7 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def intersections(detections: Detections, references: np.ndarray, dtc: float, gtc: float) -> np.ndarray:
-    """Hits by the grounding literature's intersection rules (audio_caption_alignment.md, section 12).
+    """Hits by the grounding literature's intersection rules (docs/metrics.md, section 3.5).
 
     int64 [thresholds, 4]: references hit, references, detections hit, detections. A reference is hit if the detections
     of which references cover at least ``dtc`` cover at least ``gtc`` of it. A detection is hit if the references of

@@ -1,4 +1,4 @@
-"""FENSE's fluency error detector, and the metrics that it penalises (metrics.md, section 1.8).
+"""FENSE's fluency error detector, and the metrics that it penalises (docs/metrics.md, section 1.8).
 
 The detector is a BERT whose last hidden state at the first token goes through a linear layer and sigmoids, one for each
 of ``OUTPUTS``; the last says whether a caption has any error. Its folder holds
@@ -24,6 +24,7 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
 from earwitness.metrics import models
+from earwitness.metrics.arguments import numbers, text_list
 
 KEY = "fluency error detector"  # what reasons call it
 PLACE = Path("resources/fense")  # where "auto" looks, from where Snakemake runs
@@ -97,7 +98,7 @@ def probabilities(texts: Sequence[str], folder: str | PathLike, device: str = "a
     >>> probabilities(["a dog barks and and"], find()).shape
     (1, 6)
     """
-    folder, device = Path(folder), models.device_of(device)
+    texts, folder, device = text_list("The captions", texts), Path(folder), models.device_of(device)
     values = np.empty((len(texts), len(OUTPUTS)))
     if not len(texts):
         return values
@@ -126,17 +127,17 @@ def errors(probabilities: np.ndarray, threshold: float = THRESHOLD) -> np.ndarra
 
 
 def fluency_error_rate(errors: np.ndarray) -> tuple[float, np.ndarray]:
-    """FER (metrics.md, section 1.8): the share of captions with an error, and 0 or 1 for each, float64 [items].
+    """FER (docs/metrics.md, section 1.8): the share of captions with an error, and 0 or 1 for each, float64 [items].
 
     >>> fluency_error_rate([1, 0, 0, 0])[0]
     0.25
     """
-    items = np.asarray(errors, dtype=float)
+    items = numbers("The errors", errors)
     return _mean(items), items
 
 
 def spider_fl(spider: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray]:
-    """SPIDEr-FL (metrics.md, section 1.8) from the items' SPIDEr and errors: the mean, and float64 [items].
+    """SPIDEr-FL (docs/metrics.md, section 1.8) from the items' SPIDEr and errors: the mean, and float64 [items].
 
     A caption with an error keeps a tenth of its SPIDEr. An item without a SPIDEr (NaN) is left out of the mean.
 
@@ -148,7 +149,7 @@ def spider_fl(spider: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray
 
 
 def fense(similarity: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray]:
-    """FENSE (metrics.md, section 1.8) from the items' SBERT-sim and errors: the mean, and float64 [items].
+    """FENSE (docs/metrics.md, section 1.8) from the items' SBERT-sim and errors: the mean, and float64 [items].
 
     A caption with an error keeps a tenth of its similarity.
 
@@ -159,7 +160,7 @@ def fense(similarity: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray
 
 
 def _penalised(values: np.ndarray, errors: np.ndarray) -> tuple[float, np.ndarray]:
-    values, errors = np.asarray(values, dtype=float), np.asarray(errors, dtype=float)
+    values, errors = numbers("The scores", values), numbers("The errors", errors)
     if values.shape != errors.shape:
         raise EarwitnessError(f"A penalty needs one error an item: {values.size} items, {errors.size} errors.")
     items = values * (1 - PENALTY * errors)

@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
-BLEU_SMALL, BLEU_TINY = 1e-9, 1e-15  # pycocoevalcap's guards against division by zero (metrics.md, section 1.2)
-ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # METEOR's parameters for English (metrics.md, section 1.4)
+BLEU_SMALL, BLEU_TINY = 1e-9, 1e-15  # pycocoevalcap's guards against division by zero (docs/metrics.md, section 1.2)
+ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # METEOR's parameters for English (docs/metrics.md, section 1.4)
 METEOR_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # of exact, stem, synonym and paraphrase matches
 
 
@@ -119,7 +119,7 @@ def threshold_f1(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def th_auc(sums: np.ndarray, compat: bool = False) -> np.ndarray:
-    """Area under F1 against the threshold (audio_caption_alignment.md, section 12), over the range that is covered.
+    """Area under F1 against the threshold (docs/metrics.md, section 3.5), over the range that is covered.
 
     Columns, for each of several thresholds that are equally far apart: references hit, references, detections hit,
     detections. ``compat`` divides, as the published code does, by a range that is one step longer.

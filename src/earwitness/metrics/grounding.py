@@ -1,4 +1,4 @@
-"""Metrics of phrase grounding: when does what a phrase names sound? (metrics.md, section 3)
+"""Metrics of phrase grounding: when does what a phrase names sound? (docs/metrics.md, section 3)
 
 Conventions
 -----------
@@ -22,8 +22,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, counted, listed
 from earwitness.metrics import psds, sound_events
+from earwitness.metrics.arguments import by_name, described, is_named, numbers
 from earwitness.metrics.catalogue import chosen, of_kind
 from earwitness.metrics.events import (
     DECIMALS,
@@ -50,7 +51,7 @@ NO_SCORES = "needs the frames' scores; only events are given"
 NO_REFERENCE = "no pair that is scored has a reference event"
 NOTHING = "no pair is scored: all are silent, and silent pairs are dropped"
 LABEL = "event"  # of the one class
-GRID = np.arange(1, 100, 2) / 100  # thresholds of Th-AUC (audio_caption_alignment.md, section 12)
+GRID = np.arange(1, 100, 2) / 100  # thresholds of Th-AUC (docs/metrics.md, section 3.5)
 INNER = slice(10, 40)  # those from 0.21 to 0.79
 BATCH = 256  # activations passed to sed_scores_eval at a time
 SCORES: dict[str, Callable] = {"precision": precision, "recall": recall, "f1": f1}
@@ -65,7 +66,7 @@ Named = Callable[[str, Any, int], str]  # "reference" or "detected", pair, index
 
 @dataclass(frozen=True)
 class Options:
-    """How activations become events, and what counts as found; the defaults are those of metrics.md, section 3.7.
+    """How activations become events, and what counts as found; the defaults are those of docs/metrics.md, section 3.7.
 
     A frame is active from a threshold on in the frame metrics, elsewhere above it. ``minmax`` concerns the frame
     metrics only; ``median_filter`` all; ``merge_gap`` and ``min_length`` all events but those of PSDS. ``e_max`` lists
@@ -94,6 +95,8 @@ class Options:
     compat: bool = False  # Th-AUC divided as in the published code: 0.98 and 0.967 at best, not 1
 
     def __post_init__(self) -> None:
+        for name in ("thresholds", "e_max"):
+            numbers(f"{name} of the options", getattr(self, name))
         rules: dict[str, tuple[Callable[[float], bool], str]] = {
             "threshold": (lambda _: True, "a finite number"),
             "median_filter": (lambda value: value > 0 and value % 2 == 1, "an odd number of frames"),
@@ -172,6 +175,8 @@ def evaluate(
 ) -> Evaluation:
     """Metrics of the activations of a set of pairs, or of its events alone.
 
+    What is given for each pair is a mapping, or a list or array in one order of the pairs, which are then named from 0.
+
     Args:
         activations: for each pair the scores of its frames [frames], the higher the more likely; read twice, one pair
             at a time. None where only ``events`` are known.
@@ -196,7 +201,10 @@ def evaluate(
     >>> {name: round(entry["value"], 3) for name, entry in result.metrics.items()}
     {'frame_f1': 0.8, 'segment_f1': 0.8, 'miou': 0.75}
     """
+    if options is not None and not isinstance(options, Options):
+        raise EarwitnessError(f"options are {described(options)}; grounding.Options(...) is needed.")
     options = options or Options()
+    activations, references, clips, durations, events = _by_pair(activations, references, clips, durations, events)
     names = [name for kind in ACCUMULATORS for name in kind.names(options)]
     sets = {prefix: [name for name in names if name.startswith(prefix)] for prefix in SETS} | {"all": names}
     wanted = chosen(metrics, sets, names)
@@ -314,18 +322,24 @@ def _notes(counts: Mapping[str, int], last: float | None, options: Options) -> l
 
     ``last`` is the end of the last event where the clips' lengths are not known.
     """
+    silent = "the others leave them out" if options.silent == "drop" else "and so do the others"
+    scaling = ", without an active frame once it is scaled to 0 to 1" if options.minmax else ""
+    late = "with an end at or before the onset, or an onset after the end of the clip: left out"
     texts = {
-        "silent_pairs": "pairs are silent: the frame metrics count them, "
-        + ("the others leave them out" if options.silent == "drop" else "and so do the others"),
-        "references_removed": "reference events end at or before their onset, or begin after their clip: left out",
-        "detections_removed": "detected events end at or before their onset, or begin after their clip: left out",
-        "references_joined": "reference events overlap or touch another of their pair: joined for PSDS",
-        "constant_pairs": "pairs have a constant activation"
-        + (", which has no active frame once it is scaled to 0 to 1" if options.minmax else ""),
-        "pairs_beyond_0_to_1": "pairs have scores below 0 or above 1, which the thresholds of Th-AUC do not reach",
+        "silent_pairs": ("silent pair", f": the frame metrics count them, {silent}"),
+        "references_removed": ("reference event", f" {late}"),
+        "detections_removed": ("detected event", f" {late}"),
+        "references_joined": (
+            "reference event",
+            " that touch or overlap another of their pair: joined for PSDS",
+        ),
+        "constant_pairs": ("pair", f" with a constant activation{scaling}"),
+        "pairs_beyond_0_to_1": ("pair", " with scores below 0 or above 1, which the thresholds of Th-AUC do not reach"),
     }
     notes = [
-        f"{counts[name]} {text} ({counts['pairs']} pairs in all)." for name, text in texts.items() if counts.get(name)
+        f"{counted(counts[name], one)}{text} ({counted(counts['pairs'], 'pair')} in all)."
+        for name, (one, text) in texts.items()
+        if counts.get(name)
     ]
     if last is not None:
         notes.append(sound_events.length_note("clip", last))
@@ -350,7 +364,7 @@ class Accumulator(Protocol):
 
 
 class Frames:
-    """Frame metrics at the threshold and over all thresholds (metrics.md, section 3.1), silent pairs included.
+    """Frame metrics at the threshold and over all thresholds (docs/metrics.md, section 3.1), silent pairs included.
 
     Labels are those of ``frame_labels``. The baselines are a system with every frame active, and one with none.
     """
@@ -413,7 +427,7 @@ class Frames:
 
 
 class SegmentBased:
-    """Segment-based metrics through sed_eval (metrics.md, section 3.2), a pair as a file, on both grids."""
+    """Segment-based metrics through sed_eval (docs/metrics.md, section 3.2), a pair as a file, on both grids."""
 
     needs_scores, counts_silent, package = False, False, "sed_eval"
     kind = "segment"
@@ -457,7 +471,7 @@ class SegmentBased:
 
 
 class EventBased(SegmentBased):
-    """Event-based metrics through sed_eval (metrics.md, section 3.3), a pair as a file."""
+    """Event-based metrics through sed_eval (docs/metrics.md, section 3.3), a pair as a file."""
 
     kind = "event"
 
@@ -467,7 +481,7 @@ class EventBased(SegmentBased):
 
 
 class DetectionScore:
-    """PSDS of the activations (metrics.md, section 3.4): every score is a threshold, no gap is closed."""
+    """PSDS of the activations (docs/metrics.md, section 3.4): every score is a threshold, no gap is closed."""
 
     needs_scores, counts_silent, package = True, False, "sed_scores_eval"
 
@@ -516,7 +530,7 @@ class DetectionScore:
 
 
 class ThresholdArea:
-    """Th-AUC over all thresholds and over those in 0.2 to 0.8 (audio_caption_alignment.md, section 12)."""
+    """Th-AUC over all thresholds and over those in 0.2 to 0.8 (docs/metrics.md, section 3.5)."""
 
     needs_scores, counts_silent, package = True, False, ""
 
@@ -545,7 +559,7 @@ class ThresholdArea:
 
 
 class Overlap:
-    """The mean over pairs of intersection over union (metrics.md, section 3.6) at the threshold."""
+    """The mean over pairs of intersection over union (docs/metrics.md, section 3.6) at the threshold."""
 
     needs_scores, counts_silent, package = False, False, ""
 
@@ -593,7 +607,24 @@ def validate(
 
     >>> validate({"a dog barks": [0.1, 0.9]}, {"a dog barks": [(0.5, 1.0)]}, hop=0.5)
     """
+    activations, references, clips, durations, events = _by_pair(activations, references, clips, durations, events)
     _checked(activations, references, hop, clips, durations, events, _named)
+
+
+def _by_pair(*given: Any) -> tuple:
+    """Activations, references, clips, durations and events as mappings: lists and arrays by position, from 0."""
+    whats = ("activations", "references", "clips of the pairs", "durations", "detected events")
+    found = dict(zip(whats, given, strict=True))
+    lists = [what for what in whats if found[what] is not None and not is_named(found[what])]
+    named = [what for what in whats if is_named(found[what]) and what != "durations"]
+    for what in lists:
+        found[what] = by_name(f"The {what}", found[what])
+    if lists and named:
+        text = f"The {' and '.join(lists)} are lists, the {' and '.join(named)} are by name: give all in one way."
+        raise EarwitnessError(text)
+    if "durations" in lists and found["clips of the pairs"] is not None:
+        raise EarwitnessError("The durations are a list; they are those of clips, which are named: give a mapping.")
+    return tuple(None if one is None else by_name(f"The {what}", one) for what, one in found.items())
 
 
 def _named(which: str, pair: Any, number: int) -> str:

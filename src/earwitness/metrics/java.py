@@ -51,7 +51,7 @@ def jar(name: str) -> Path:
 def ptb_tokenize(texts: list[str]) -> list[str]:
     """Penn-Treebank tokens of each text, lower-cased, without punctuation, joined by single blanks.
 
-    CoreNLP 3.4.1's PTBTokenizer (metrics.md, section 1.1), one JVM for all texts. Line breaks inside a text count as
+    CoreNLP 3.4.1's PTBTokenizer (docs/metrics.md, section 1.1), one JVM for all texts. Line breaks in a text count as
     blanks; an empty text gives an empty string. The result has one string for each text, in order.
 
     Raises EarwitnessError when Java or the jar is missing, or when the tokeniser fails. An example is at

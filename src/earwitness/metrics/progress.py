@@ -13,7 +13,11 @@ FEW = 100  # units of work that are not, however long the program takes to start
 
 
 def progress_bar(title: str, total: int, unit: str) -> tqdm:
-    """A bar that appears once the work has taken ``DELAY``; a context manager with ``update(number)``."""
+    """A bar that appears once the work has taken ``DELAY``; a context manager with ``update(number)``.
+
+    >>> with progress_bar("METEOR", total=2, unit="caption") as bar:  # so few are done before one could read it
+    ...     bar.update(2)
+    """
     from tqdm import tqdm
 
     silent = total < FEW

@@ -1,4 +1,4 @@
-"""The polyphonic sound detection score (metrics.md, section 3.4) of one pooled class, over all operating points.
+"""The polyphonic sound detection score (docs/metrics.md, section 3.4) of one pooled class, over all operating points.
 
 sed_scores_eval gives how the counts of one pair change with the threshold (``changes``). From these ``Psds`` computes
 that package's curve and the area under it, for many resamples of the clips at once. Cross-triggers and the penalty for

@@ -1,12 +1,12 @@
-"""Metrics of retrieval, text to audio (``t2a``) and audio to text (``a2t``) (metrics.md, section 2).
+"""Metrics of retrieval, text to audio (``t2a``) and audio to text (``a2t``) (docs/metrics.md, section 2).
 
 Conventions
 -----------
 ``evaluate`` takes scores of captions (rows) against clips (columns), the higher the better; ``evaluate_top`` takes the
 best clips of each caption, without scores. In ``t2a`` a caption is a query and the clips are ranked, in ``a2t`` a clip
 is a query and the captions are ranked. Ranks start at 1. A query with several relevant items has the rank of the best
-of them (convention A of section 2.3); its average precision counts them all. Shares are fractions, not per cent; medr
-and meanr are ranks, and lower is better.
+of them (docs/metrics.md, section 2.3, A); its average precision counts them all. Shares are fractions, not per cent;
+medr and meanr are ranks, and lower is better.
 
 Items that score alike stand in no order. By default (``ties="expected"``) each query's rank, its chance to count for
 R@k and its average precision are the exact expectations over all orders of the tied items, so that a clip with the same
@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, counted, listed
 from earwitness.metrics import formulas
+from earwitness.metrics.arguments import as_list, by_name, is_named, numbers
 from earwitness.metrics.catalogue import CUTS, chosen, of_kind
 from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
 
@@ -198,6 +201,7 @@ def recall(ranks: Ranks | Sequence[float], cut: int, ties: str = "expected") -> 
     (0.75, array([1. , 0.5]))
     """
     _check_ties(ties)
+    _check_cut(cut)
     ranks = _ranks(ranks)
     if ties == "benchmark":
         best = ranks.best(ties) - 1
@@ -237,10 +241,13 @@ def geometric_mean(shares: Sequence[float]) -> float:
     >>> round(geometric_mean([0.1, 0.4, 0.8]), 3)
     0.317
     """
-    return float(np.prod(shares) ** (1 / len(shares)))
+    found = numbers("The shares", shares)
+    return float(np.prod(found) ** (1 / len(found)))
 
 
-def mean_average_precision(ranks: Ranks, cut: int, ties: str = "expected") -> tuple[float, np.ndarray]:
+def mean_average_precision(
+    ranks: Ranks | Sequence[float], cut: int, ties: str = "expected"
+) -> tuple[float, np.ndarray]:
     """mAP@k: the mean, and the average precision of each query, float64 [queries], in 0 to 1.
 
     The sum of i / rank over the relevant items i = 1, 2, ... up to rank k, divided by the number of all relevant items
@@ -252,22 +259,24 @@ def mean_average_precision(ranks: Ranks, cut: int, ties: str = "expected") -> tu
     [0.75, 0.0]
     """
     _check_ties(ties)
+    _check_cut(cut)
+    found = _ranks(ranks)
     if ties == "benchmark":
-        number = np.arange(1, len(ranks.query) + 1) - ranks._first[ranks.query]
-        query, gains = ranks.query, np.where((ranks.values <= cut) & (number <= cut), number / ranks.values, 0)
+        number = np.arange(1, len(found.query) + 1) - found._first[found.query]
+        query, gains = found.query, np.where((found.values <= cut) & (number <= cut), number / found.values, 0)
     else:
-        query, above, level, relevant, before = ranks.tied
+        query, above, level, relevant, before = found.tied
         gains = np.zeros(len(query))
         others = (relevant - 1) / np.maximum(level - 1, 1)  # share of relevant items among the others, next to one
         for place in range(1, cut + 1):
             gain = relevant / level * (before + 1 + (place - 1) * others) / (above + place)
             gains += np.where((place <= level) & (above + place <= cut), gain, 0)
-    items = np.bincount(query, gains, minlength=len(ranks.sizes)) / np.minimum(ranks.sizes, cut)
+    items = np.bincount(query, gains, minlength=len(found.sizes)) / np.minimum(found.sizes, cut)
     return float(items.mean()), items
 
 
-def set_recall(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
-    """R@k by convention B of section 2.3: the mean, and the share of a query's relevant items up to rank k [queries].
+def set_recall(ranks: Ranks | Sequence[float], cut: int) -> tuple[float, np.ndarray]:
+    """R@k as the share of a query's relevant items up to rank k (docs/metrics.md, section 2.3, B): mean, and [queries].
 
     With five relevant items it is 0.2 at most for k = 1. It is the expectation over all orders of tied items.
     ``evaluate`` reports ``recall`` of the best item instead.
@@ -275,8 +284,10 @@ def set_recall(ranks: Ranks, cut: int) -> tuple[float, np.ndarray]:
     >>> set_recall(Ranks(above=[0, 3, 19], sizes=[2, 1]), cut=10)[1].tolist()
     [1.0, 0.0]
     """
-    within = np.clip((cut - ranks.above) / ranks.level, 0, 1)
-    items = np.bincount(ranks.query, within, minlength=len(ranks.sizes)) / ranks.sizes
+    _check_cut(cut)
+    found = _ranks(ranks)
+    within = np.clip((cut - found.above) / found.level, 0, 1)
+    items = np.bincount(found.query, within, minlength=len(found.sizes)) / found.sizes
     return float(items.mean()), items
 
 
@@ -284,7 +295,16 @@ def _ranks(ranks: Ranks | Sequence[float]) -> Ranks:
     """Plain ranks as those of queries with one relevant item, which ties with nothing."""
     if isinstance(ranks, Ranks):
         return ranks
-    return Ranks(np.asarray(ranks, dtype=float) - 1, np.ones(len(ranks)))
+    found = numbers("The ranks", ranks)
+    if not len(found) or not (found >= 1).all():
+        low = f"; {found[~(found >= 1)][0]:g} is among them" if len(found) else "; there are none"
+        raise EarwitnessError(f"The ranks count from 1{low}.")
+    return Ranks(found - 1, np.ones(len(found)))
+
+
+def _check_cut(cut: int) -> None:
+    if not isinstance(cut, Integral) or cut < 1:
+        raise EarwitnessError(f"cut is {cut!r}: how many of the first items count, from 1, is needed.")
 
 
 def validate(
@@ -301,17 +321,18 @@ def validate(
 
     >>> validate([[0.9, 0.1], [0.2, 0.8]], owners=["dog.wav", "rain.wav"], clips=["dog.wav", "rain.wav"])
     """
+    scores, owners, clips, captions, relevant = _in_order(scores, owners, clips, captions, relevant)
     relevance = _relevance(owners, clips, captions, relevant, scores)
     _refuse_nan({s + row: n for s, block in _blocks(scores, relevance) for row, n in _nan(block)}, relevance)
 
 
 def evaluate(
     scores: Scores,
-    owners: Ids,
+    owners: Ids | Mapping[Any, Hashable],
     clips: Ids,
     *,
     captions: Ids | None = None,
-    relevant: Relevant | None = None,
+    relevant: Relevant | Sequence[Collection[Hashable]] | None = None,
     ties: str = "expected",
     metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
@@ -321,13 +342,14 @@ def evaluate(
     in blocks of rows, all of them twice (once without audio to text), and has to give the same both times. ``owners``
     names the clip of each caption in the order of the rows, ``clips`` those of the columns, ``captions`` the rows (from
     0 where not given). A clip may have any number of captions; one without stays in the pool and is no query.
+    ``owners`` may be a mapping from captions to clips, ``scores`` one from captions to rows, or to clips with scores.
 
-    ``relevant`` gives for each caption all clips that are relevant to it, in place of its clip alone, and so for each
-    clip all captions it is relevant to. A caption with an empty list is skipped and counted. ``ties`` says how
-    items that score alike count (see the module); where that changes a figure, a note gives the other rule's.
-    ``metrics`` are names of ``earwitness.metrics.catalogue`` or of ``SETS``; None computes all, mAP@16 only
-    with ``relevant``. With one clip every value of text to audio is 1, whatever the scores; with equal scores all
-    are those of chance, and a note says so.
+    ``relevant`` gives for each caption (by its name, or in their order) all clips that are relevant to it, in place of
+    its clip alone, and so for each clip all captions it is relevant to. A caption with an empty list is skipped and
+    counted. ``ties`` says how items that score alike count (see the module); where that changes a figure, a note gives
+    the other rule's. ``metrics`` are names of ``earwitness.metrics.catalogue`` or of ``SETS``; None computes all,
+    mAP@16 only with ``relevant``. With one clip every value of text to audio is 1, whatever the scores; with equal
+    scores all are those of chance, and a note says so.
 
     Raises EarwitnessError for what ``validate`` refuses, unknown metrics, and a function that changes its answers.
 
@@ -339,7 +361,10 @@ def evaluate(
     """
     _check_ties(ties)
     wanted = _wanted(metrics, relevant)
-    relevance = _relevance(owners, clips, captions, relevant, scores)
+    if scores is None:
+        raise EarwitnessError("The scores are None; an array [captions, clips] is needed.")
+    scores, owners, clips, captions, table = _in_order(scores, owners, clips, captions, relevant)
+    relevance = _relevance(owners, clips, captions, table, scores)
     notes = [] if relevant is None else _relevance_notes(relevance)
     counts = _count(scores, relevance, any(name.startswith("a2t") for name in wanted))
     result = _nothing({"t2a": len(relevance.clips), "a2t": len(relevance.captions)}, notes)
@@ -355,12 +380,12 @@ def evaluate(
 
 
 def evaluate_top(
-    ranked: Sequence[Ids],
-    owners: Ids,
+    ranked: Sequence[Ids] | Mapping[Any, Ids],
+    owners: Ids | Mapping[Any, Hashable],
     *,
     clips: Ids | None = None,
     captions: Ids | None = None,
-    relevant: Relevant | None = None,
+    relevant: Relevant | Sequence[Collection[Hashable]] | None = None,
     metrics: str | Iterable[str] | None = None,
 ) -> Evaluation:
     """The metrics that the k best clips of each caption give, as in a DCASE submission: R and mAP up to k.
@@ -377,18 +402,19 @@ def evaluate_top(
     {'t2a_r1': {'value': 0.5}}
     """
     wanted = _wanted(metrics, relevant)
-    owners = _plain_list(owners)
+    ranked, owners, clips, captions, table = _in_order(ranked, owners, clips, captions, relevant)
+    ranked = as_list("The ranked lists", ranked)
     offenders = _list_offenders(ranked, owners, captions, clips) or _strangers(ranked, owners)
     if offenders:
         raise EarwitnessError(listed("These ranked lists cannot be scored:", offenders))
     given = clips is not None
-    named = {clip for line in relevant.values() for clip in _members(line)} if relevant is not None else set()
+    named = {clip for line in table.values() for clip in _members(line)} if table is not None else set()
     known = (
         list(clips)
         if clips is not None
         else list(dict.fromkeys([*owners, *(c for line in ranked for c in line), *named]))
     )
-    relevance = _relevance(owners, known, captions, relevant)
+    relevance = _relevance(owners, known, captions, table)
     place = {clip: number for number, clip in enumerate(known)}
     depth = len(ranked[0])
     found = [{place[clip]: number for number, clip in enumerate(line)} for line in ranked]
@@ -405,7 +431,7 @@ def evaluate_top(
     return result
 
 
-def _wanted(metrics: str | Iterable[str] | None, relevant: Relevant | None) -> list[str]:
+def _wanted(metrics: str | Iterable[str] | None, relevant: Any) -> list[str]:
     wanted = chosen(metrics, SETS, NAMES)
     return [name for name in wanted if metrics is not None or relevant is not None or not name.endswith("map16")]
 
@@ -603,12 +629,9 @@ def _refuse_nan(missing: dict[int, int], relevance: _Relevance) -> None:
     raise EarwitnessError(listed("These scores cannot be ranked:", offenders))
 
 
-def _relevance(
-    owners: Ids, clips: Ids, captions: Ids | None, relevant: Relevant | None, scores: Scores = None
-) -> _Relevance:
+def _relevance(owners: Any, clips: Any, captions: Any, relevant: Any, scores: Scores = None) -> _Relevance:
     """The pairs of captions and clips; EarwitnessError with all offenders but those among the scores' values."""
-    owners, clips = _plain_list(owners), _plain_list(clips)
-    names = list(range(len(owners))) if captions is None else _plain_list(captions)
+    names = list(range(len(owners))) if captions is None else captions
     place = {clip: number for number, clip in enumerate(clips)}
     offenders = _name_offenders(names, owners, clips) + _shape_offenders(scores, len(owners), len(clips))
     offenders += _unknown(((f"caption {name!r} is of", clip) for name, clip in zip(names, owners, strict=False)), place)
@@ -622,16 +645,60 @@ def _relevance(
     return _Relevance(row, column, names, clips, owners)
 
 
-def _plain_list(ids: Ids) -> list:
+def _in_order(scores: Any, owners: Any, clips: Any, captions: Any, relevant: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The arguments as lists in the order of captions and clips, whatever they are by; relevance by caption."""
+    names = None if captions is None else _plain_list("The captions", captions)
+    if is_named(owners):
+        owners = by_name("The clips of the captions", owners)
+        names = list(owners) if names is None else names
+        owners = _of_names("the clips of the captions", owners, names)
+    owners = _plain_list("The clips of the captions", owners)
+    clips = None if clips is None else _plain_list("The clips", clips)
+    order = list(range(len(owners))) if names is None else names
+    if isinstance(scores, Mapping):
+        scores = _of_names("the scores", scores, order)
+        if clips is not None and any(isinstance(row, Mapping) for row in scores):
+            scores = [
+                _of_names(f"the scores of caption {n!r}", row, clips) for n, row in zip(order, scores, strict=True)
+            ]
+    elif hasattr(scores, "loc") and clips is not None:  # a table of pandas, by its labels where it has them
+        columns, rows = list(scores.columns), list(scores.index)
+        scores = scores[clips] if set(columns) == set(clips) else scores
+        scores = (scores.loc[order] if set(rows) == set(order) else scores).to_numpy()
+    if relevant is not None and not is_named(relevant):
+        lists = as_list("The relevant clips", relevant)
+        if len(lists) != len(order):
+            raise EarwitnessError(f"Relevant clips are given for {len(lists)} of {counted(len(order), 'caption')}.")
+        relevant = dict(zip(order, lists, strict=True))
+    return scores, owners, clips, names, None if relevant is None else by_name("The relevant clips", relevant)
+
+
+def _of_names(what: str, given: Any, names: list) -> list:
+    """What a mapping gives for the names, in their order; EarwitnessError for other names than these."""
+    if not isinstance(given, Mapping):
+        raise EarwitnessError(f"{what[0].upper()}{what[1:]} are {reprlib.repr(given)}, others are by name.")
+    known = set(names)
+    offenders = [f"{name!r} is not among them" for name in names if name not in given]
+    offenders += [f"{name!r} is among them only" for name in given if name not in known]
+    if offenders:
+        raise EarwitnessError(listed(f"{what[0].upper()}{what[1:]} are by other names than the rest:", offenders))
+    return [given[name] for name in names]
+
+
+def _plain_list(what: str, ids: Ids) -> list:
     """Names as Python's strings and numbers, not NumPy's."""
-    return ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    names = [name.item() if isinstance(name, np.generic) else name for name in as_list(what, ids)]
+    if offenders := [f"item {n}: {name!r}" for n, name in enumerate(names) if not isinstance(name, Hashable)]:
+        raise EarwitnessError(listed(f"{what} have items that are no names:", offenders))
+    return names
 
 
 def _name_offenders(names: list, owners: list, clips: list) -> list[str]:
     """Names that are missing or not unique."""
     offenders = []
     if not owners or not clips:
-        offenders.append(f"there are {len(owners)} captions and {len(clips)} clips; at least one of each is needed")
+        both = counted(len(owners), "caption"), counted(len(clips), "clip")
+        offenders.append(f"there are {both[0]} and {both[1]}; at least one of each is needed")
     if len(names) != len(owners):
         offenders.append(f"there are {len(names)} captions, but the clips of {len(owners)}")
     for what, ids in (("caption", names), ("clip", clips)):
@@ -686,8 +753,9 @@ def _table_offenders(relevant: Relevant, names: list, place: dict) -> list[str]:
         if name not in relevant
     ]
     for name, line in relevant.items():
-        if isinstance(line, str):
-            offenders.append(f"the relevant clips of caption {name!r} are one string, {line!r}, not a list of clips")
+        if isinstance(line, str) or not isinstance(line, Collection):
+            kind = "one string, " if isinstance(line, str) else ""
+            offenders.append(f"the relevant clips of caption {name!r} are {kind}{line!r}, not a list of clips")
             continue
         twice = [clip for clip, number in Counter(line).items() if number > 1]
         offenders += [f"clip {clip!r} is more than once among the relevant of caption {name!r}" for clip in twice]
@@ -697,18 +765,22 @@ def _table_offenders(relevant: Relevant, names: list, place: dict) -> list[str]:
 
 def _members(line: Collection) -> Collection:
     """The clips of a table's entry; one string, which is refused elsewhere, has none."""
-    return () if isinstance(line, str) else line
+    return () if isinstance(line, str) or not isinstance(line, Collection) else line
 
 
-def _list_offenders(ranked: Sequence[Ids], owners: Ids, captions: Ids | None, clips: Ids | None) -> list[str]:
+def _list_offenders(ranked: list, owners: Any, captions: Any, clips: Any) -> list[str]:
     if len(ranked) != len(owners) or not len(ranked):
-        return [f"there are {len(ranked)} ranked lists for {len(owners)} captions; each caption needs one"]
+        both = counted(len(ranked), "ranked list"), counted(len(owners), "caption")
+        return [f"there are {both[0]} for {both[1]}; each caption needs one"]
     names = range(len(owners)) if captions is None else captions
-    depth = Counter(len(line) for line in ranked).most_common(1)[0][0]
+    depths = Counter(len(line) for line in ranked if isinstance(line, Collection) and not isinstance(line, str))
+    depth = depths.most_common(1)[0][0] if depths else 0
     offenders, known = [], None if clips is None else set(clips)
     for name, line in zip(names, ranked, strict=False):
-        if isinstance(line, str):
-            offenders.append(f"the ranked clips of caption {name!r} are one string, not a list")
+        try:
+            as_list("", line)
+        except EarwitnessError as error:
+            offenders.append(f"the ranked clips of caption {name!r} are{str(error)[1:].removesuffix('.')}")
             continue
         if len(line) != depth or not len(line):
             offenders.append(f"caption {name!r} has {len(line)} ranked clips, most others have {depth}")
@@ -727,7 +799,7 @@ def _list_offenders(ranked: Sequence[Ids], owners: Ids, captions: Ids | None, cl
     return offenders
 
 
-def _strangers(ranked: Sequence[Ids], owners: Ids) -> list[str]:
+def _strangers(ranked: list, owners: Any) -> list[str]:
     """Names that are all unlike those of the captions' clips, which would score 0 without an error."""
     listed_clips = {clip for line in ranked for clip in line}
     if not listed_clips.isdisjoint(owners):

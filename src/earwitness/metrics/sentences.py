@@ -1,4 +1,4 @@
-"""SBERT-sim: cosines of sentence embeddings by a local sentence-transformers folder (metrics.md, section 1.8).
+"""SBERT-sim: cosines of sentence embeddings by a local sentence-transformers folder (docs/metrics.md, section 1.8).
 
 ``find`` gives the model's folder and ``label`` its name, which the metric's name carries: values of two models are two
 metrics. Nothing is downloaded, no code in a folder is run, and weights are safetensors, or torch files loaded with
@@ -19,6 +19,7 @@ import numpy as np
 from earwitness.errors import EarwitnessError, listed
 from earwitness.files import read_json
 from earwitness.metrics import models
+from earwitness.metrics.arguments import text_list
 from earwitness.metrics.pairs import require_pairs
 
 KEY = "sentence model"  # what reasons call it
@@ -88,7 +89,7 @@ def state(model: str | PathLike = "auto") -> str:
 def similarity(
     candidates: Sequence[str], references: Sequence[Sequence[str]], folder: str | PathLike, device: str = "auto"
 ) -> tuple[float, np.ndarray]:
-    """SBERT-sim (metrics.md, section 1.8): the mean, and float64 [items], in -1 to 1.
+    """SBERT-sim (docs/metrics.md, section 1.8): the mean, and float64 [items], in -1 to 1.
 
     Cosine of the embeddings of candidate and reference, mean over an item's references, then over items. Pass texts as
     written, as FENSE does and as the models were trained; aac-metrics passes tokenised text, which lacks punctuation
@@ -101,7 +102,7 @@ def similarity(
     >>> 0 < mean < 1 and items.shape == (1,)
     True
     """
-    require_pairs("SBERT-sim", candidates, references)
+    candidates, references = require_pairs("SBERT-sim", candidates, references)
     rows: dict[str, int] = {}  # captions repeat: each text is embedded once
     for text in (*candidates, *(text for texts in references for text in texts)):
         rows.setdefault(text, len(rows))
@@ -122,8 +123,8 @@ def embeddings(texts: Sequence[str], folder: str | PathLike, device: str = "auto
     >>> embeddings(["A dog barks.", "Rain falls."], find()).shape
     (2, 384)
     """
-    folder = Path(folder)
-    if not len(texts):
+    texts, folder = text_list("The texts", texts), Path(folder)
+    if not texts:
         return np.empty((0, 0))
     network = _network(folder, _described(folder).state(), models.device_of(device))
     order, found = [], []

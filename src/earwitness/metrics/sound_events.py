@@ -1,8 +1,9 @@
-"""Segment- and event-based metrics of sound event detection through sed_eval (metrics.md, sections 3.2 and 3.3).
+"""Segment- and event-based metrics of sound event detection through sed_eval (docs/metrics.md, sections 3.2 and 3.3).
 
 An event is a dictionary with ``filename``, ``onset``, ``offset`` (seconds) and ``event_label``, and may have ``where``,
-by which messages name it. Where a system finds nothing, precision is 0, not NaN; where there is no reference, recall,
-F1 and error rate are NaN, and the class has no part in the mean of the classes.
+by which messages name it. In place of a list of these, a mapping may give (onset, offset, event_label) of each file.
+Where a system finds nothing, precision is 0, not NaN; where there is no reference, recall, F1 and error rate are NaN,
+and the class has no part in the mean of the classes.
 
 Times are decimal: 0.3 s is three segments of 0.1 s, and 4.3 s is 0.2 s from 4.1 s. In binary neither holds exactly
 (0.3 / 0.1 is below 3, 4.3 - 4.1 above 0.2), and sed_eval takes the binary digits as they are: an event then has a
@@ -22,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from earwitness.errors import EarwitnessError, listed
+from earwitness.metrics.arguments import as_list, by_name, described, is_named
 from earwitness.metrics.events import in_steps, unit_hint
 
 Event = Mapping[str, Any]
@@ -116,6 +118,10 @@ def counted(
     >>> counted("segment", events, events, {"a.wav": 1.0}, "decimal", time_resolution=0.1).by_file["a.wav"].tolist()
     [3.0, 3.0, 3.0, 0.0, 0.0, 0.0]
     """
+    if durations is not None and not is_named(durations):
+        raise EarwitnessError(f"The durations are {described(durations)}; the seconds of each file by name are needed.")
+    durations = None if durations is None else by_name("The durations", durations)
+    reference, estimated = _listed("reference", reference), _listed("estimated", estimated)
     offenders = _offenders("reference", reference, durations) + _offenders("estimated", estimated, durations)
     for file, seconds in (durations or {}).items():
         if not _is_time(seconds) or seconds == 0:
@@ -282,9 +288,26 @@ def length_note(what: str, last: float) -> str:
     return note if last <= HOUR else f"{note} The latest ends at {last:g} s: are the times really seconds?"
 
 
+def _listed(which: str, events: Any) -> list:
+    """Events in one list; a mapping has those of each file, as (onset, offset, event_label) or as dictionaries."""
+    if not is_named(events):
+        return as_list(f"The {which} events", events)
+    found = []
+    for file, those in by_name("", events).items():
+        for event in as_list(f"The {which} events of {file!r}", those):
+            if not isinstance(event, Mapping) and isinstance(event, Sequence) and len(event) == 3:
+                event = dict(zip(("onset", "offset", "event_label"), event, strict=True))
+            found.append({**event, "filename": file} if isinstance(event, Mapping) else event)
+    return found
+
+
 def _offenders(which: str, events: Sequence[Event], durations: Mapping[str, float] | None) -> list[str]:
     offenders = []
     for number, event in enumerate(events, start=1):
+        if not isinstance(event, Mapping):
+            keys = "filename, onset, offset and event_label"
+            offenders.append(f"{which} event {number} is {described(event)}, not a dictionary with {keys}")
+            continue
         name = event.get("where") or f"{which} event {number}"
         lacking = [key for key in ("filename", "onset", "offset", "event_label") if event.get(key) is None]
         if lacking:

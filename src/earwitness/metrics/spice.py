@@ -1,4 +1,4 @@
-"""SPICE 1.0 on the Java that pip brings (metrics.md, section 1.6).
+"""SPICE 1.0 on the Java that pip brings (docs/metrics.md, section 1.6).
 
 The program comes with pycocoevalcap. It also needs CoreNLP 3.6.0, its English models and the JavaScript engine Rhino,
 which no Python package has: ``find`` says where they are looked for. Nothing is written beside the programs or in the
@@ -88,7 +88,11 @@ _PARSED = re.compile(r"^@parsed (\d+)$", re.MULTILINE)
 
 
 def user_cache() -> Path | None:
-    """The folder for parsed captions among the user's caches, XDG_CACHE_HOME or ~/.cache; None if not to be written."""
+    """The folder for parsed captions among the user's caches, XDG_CACHE_HOME or ~/.cache; None if not to be written.
+
+    >>> user_cache()  # doctest: +SKIP
+    PosixPath('.../.cache/earwitness/spice')
+    """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "earwitness" / "spice"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,7 +217,7 @@ def spice(
     >>> spice(["a dog barks"], [["a dog barks at night"]], settings)[1].round(3).tolist()
     [0.4]
     """
-    require_pairs("SPICE", candidates, references)
+    candidates, references = require_pairs("SPICE", candidates, references)
     until = time.monotonic() + 60 * settings.minutes
     with tempfile.TemporaryDirectory(prefix="earwitness-spice-", ignore_cleanup_errors=True) as scratch:
         items = [

@@ -1,4 +1,4 @@
-"""Vocabulary statistics of generated captions against their references (metrics.md, section 1.8, "Vocab")."""
+"""Vocabulary statistics of generated captions against their references (docs/metrics.md, section 1.9)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def vocabulary(candidates: Sequence[str], references: Sequence[Sequence[str]], s
     >>> found["vocab_candidates"]["value"], found["vocab_recall"]["value"]
     (3.0, 0.6)
     """
-    require_pairs("The vocabulary", candidates, references)
+    candidates, references = require_pairs("The vocabulary", candidates, references)
     generated = _words(candidates)
     known = _words([text for texts in references for text in texts])
     both = len(generated & known)

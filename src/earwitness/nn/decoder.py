@@ -1,4 +1,4 @@
-"""Post-norm Transformer decoder with a key/value cache (cl4ac.md, section 6).
+"""Post-norm Transformer decoder with a key/value cache (Vaswani et al., arXiv 1706.03762, section 3).
 
 State-dict keys are those of ``torch.nn.TransformerDecoder``. One implementation serves training (all positions at once)
 and decoding (one position per step). With the cache, a step computes one position, and the memory is projected once per

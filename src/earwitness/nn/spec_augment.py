@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def spec_augment(x: Tensor, time_stripes: int, time_width: int, mel_stripes: int, mel_width: int) -> Tensor:
-    """Zero stripes of x [batch, 1, time, mels]; after BatchNorm, zero is the batch mean (cl4ac.md, section 4).
+    """Zero stripes of x [batch, 1, time, mels]; after BatchNorm, zero is the batch mean (arXiv 1904.08779).
 
     Each stripe's width is uniform in 0 .. width - 1 and its start uniform in what then fits.
     """

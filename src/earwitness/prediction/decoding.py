@@ -1,4 +1,4 @@
-"""Batched greedy and beam decoding with a cache: clips are encoded once (cl4ac.md, section 10)."""
+"""Batched greedy and beam decoding with a cache: clips are encoded once."""
 
 from __future__ import annotations
 

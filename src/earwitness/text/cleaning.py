@@ -1,4 +1,4 @@
-"""Captions to words: exactly as in CL4AC (cl4ac.md, section 2.3), or whatever marks people write."""
+"""Captions to words: exactly as in CL4AC's code (liuxubo717/cl4ac), or whatever marks people write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ordered vocabulary and the ids of captions (cl4ac.md, sections 2.4 and 2.5)."""
+"""The ordered vocabulary and the ids of captions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Word vectors trained on the training captions (cl4ac.md, section 5.1), in the word2vec binary format."""
+"""Word vectors trained on the training captions (Mikolov et al., arXiv 1301.3781), in the word2vec binary format."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Moment(NamedTuple):
 
 
 def linear_warmup(moment: Moment, steps: int) -> float:
-    """Rises to 1 over ``steps``, then falls linearly to 0 at the last step (wsac.md, A5).
+    """Rises to 1 over ``steps``, then falls linearly to 0 at the last step (as in WSAC, arXiv 2309.12242).
 
     >>> [linear_warmup(Moment(0, step, 10, 1), 5) for step in (0, 4, 5, 9)]
     [0.0, 0.8, 1.0, 0.2]

@@ -66,7 +66,7 @@ class Patience:
 class Settled:
     """Stops when the metric's standard deviation over the last epochs falls below a bound.
 
-    Used by audio-caption alignment (audio_caption_alignment.md, section 8).
+    Used by audio-caption alignment (Xie et al., arXiv 2110.02939).
 
     Attributes:
         window: number of last epochs; deviation: the bound; not_before: minimum number of epochs.

@@ -373,7 +373,7 @@ def test_the_real_copy_differs_in_two_tables():
     assert differs == {
         "clotho_captions_development.csv": "e5b090d4",
         "clotho_captions_validation.csv": "07c507b8",
-    }  # corpora.md
+    }
     splits = [clip.split for clip in found.clips]
     assert [splits.count(split) for split in ("development", "validation", "evaluation")] == [3839, 1045, 1045]
     assert len({clip.clip_id for clip in found.clips}) == 5929  # four names stand in two splits

@@ -1,7 +1,7 @@
 """The AudioCaps layout: ``train.csv``, ``val.csv`` and ``test.csv``, and audio called by the ids of YouTube videos.
 
 The tables are the official ones (audiocap_id, youtube_id, start_time, caption; one row a caption), or name files
-(file_name with caption, or with caption_1, caption_2, ...) as those that came with later systems do (wsac.md, A2). The
+(file_name with caption, or with caption_1, caption_2, ...) as those that came with later systems do. The
 rows of a video are one clip. Audio may lie anywhere below the root; ``youtube`` knows what it may be called.
 """
 

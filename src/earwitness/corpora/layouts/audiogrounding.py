@@ -1,6 +1,6 @@
 """The AudioGrounding layout: captions whose phrases are marked with the times when they sound.
 
-Label files of four schemas are in circulation (audio_caption_alignment.md, section 1.1): by row or by column, one row
+Label files of four schemas are in circulation: by row or by column, one row
 a phrase or phrases nested in captions, under several names of the fields. They are distinguished by their fields, and
 all end as the same rows. Files are ``{split}.json``, ``{split}/label.json`` or ``label_{split}.json``, as .jsonl and
 .csv too, with split one of train, val and test.

@@ -18,7 +18,7 @@ from earwitness.audio.formats import is_audio
 from earwitness.corpora.caption_rows import problem_of_text
 from earwitness.corpora.csv_reader import Sheet, read_sheet, shown
 from earwitness.corpora.paths import from_root, match, recordings_below
-from earwitness.errors import CorpusError
+from earwitness.errors import CorpusError, counted
 from earwitness.files import sha256
 from earwitness.options import SPLITS, RecordingsOptions
 
@@ -131,7 +131,9 @@ def _add_split(found: Listing, root: Path, folder: Path, split: str) -> None:
     table, on_disk = _table(folder, split), recordings_below(root / split)
     if not table.is_file():
         if count := sum(map(is_audio, on_disk)):
-            found.problems.append(f"{split}/ holds {count} recordings, but {table.name} is missing from {folder}")
+            found.problems.append(
+                f"{split}/ holds {counted(count, 'recording')}, but {table.name} is missing from {folder}"
+            )
         return
     sheet, rows = read_captions(table, root / split)
     if not on_disk:

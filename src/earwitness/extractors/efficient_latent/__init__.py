@@ -9,7 +9,7 @@ from earwitness.extractors.published import PublishedWeights
 
 
 class EfficientLatentOptions(NetworkOptions):
-    """EfficientLatent (extractors.md, section 5)."""
+    """EfficientLatent (RicherMans/HEAR2021_EfficientLatent)."""
 
     PUBLISHED = {
         "weights": PublishedWeights(

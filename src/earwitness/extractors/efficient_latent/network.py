@@ -1,6 +1,6 @@
 """EfficientLatent: EfficientNet-B2 on a log-mel spectrogram, as the HEAR 2021 entry of team RedRice uses it.
 
-State-dict names, shapes and order are those of the public ``effb2.pt``, front end included (extractors.md, section 5);
+State-dict names, shapes and order are those of the public ``effb2.pt``, front end included;
 the network is that of efficientnet_pytorch 0.7.1. For inference: what the original does in training only (drop-connect)
 is left out.
 """

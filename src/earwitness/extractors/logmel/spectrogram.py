@@ -1,4 +1,4 @@
-"""Log-mel spectrograms, such as those that CL4AC reads (cl4ac.md, section 3)."""
+"""Log-mel spectrograms, such as those that CL4AC reads."""
 
 from __future__ import annotations
 

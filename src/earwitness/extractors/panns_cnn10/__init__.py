@@ -9,7 +9,7 @@ from earwitness.extractors.published import PublishedWeights
 
 
 class PannsCnn10Options(NetworkOptions):
-    """PANNs' Cnn10 (extractors.md, section 4)."""
+    """PANNs' Cnn10 (Kong et al., arXiv 1912.10211)."""
 
     PUBLISHED = {
         "weights": PublishedWeights(

@@ -1,4 +1,4 @@
-"""PANNs Cnn10: AudioSet tagging, mAP 0.380 (extractors.md, section 4). The parts are in ``panns``."""
+"""PANNs Cnn10: AudioSet tagging, mAP 0.380 (arXiv 1912.10211). The parts are in ``panns``."""
 
 from __future__ import annotations
 

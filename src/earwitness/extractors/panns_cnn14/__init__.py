@@ -9,7 +9,7 @@ from earwitness.extractors.published import PublishedWeights
 
 
 class PannsCnn14Options(NetworkOptions):
-    """PANNs' Cnn14 (extractors.md, section 4)."""
+    """PANNs' Cnn14 (Kong et al., arXiv 1912.10211)."""
 
     PUBLISHED = {
         "weights": PublishedWeights(

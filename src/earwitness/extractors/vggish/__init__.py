@@ -13,7 +13,7 @@ _RELEASE = "https://github.com/harritaylor/torchvggish/releases/download/v0.1"
 
 
 class VggishOptions(NetworkOptions):
-    """VGGish (extractors.md, section 2)."""
+    """VGGish (Hershey et al., arXiv 1609.09430)."""
 
     PUBLISHED = {
         "weights": PublishedWeights(

@@ -1,4 +1,4 @@
-"""VGGish: one 128-dimensional embedding for every 0.96 s of sound (extractors.md, section 2).
+"""VGGish: one 128-dimensional embedding for every 0.96 s of sound (arXiv 1609.09430).
 
 State-dict names and shapes are those of ``harritaylor/torchvggish``, release v0.1: one file holds ``features`` and
 ``embeddings``, another the two matrices of ``pproc``.

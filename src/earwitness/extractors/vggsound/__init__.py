@@ -13,7 +13,7 @@ _PLACE = "www.robots.ox.ac.uk/~vgg/data/vggsound/models/H.pth.tar"
 
 
 class VggsoundOptions(NetworkOptions):
-    """VGGSound's ResNet-18 with average pooling (extractors.md, section 3)."""
+    """VGGSound's ResNet-18 with average pooling (Chen et al., arXiv 2004.14368)."""
 
     PUBLISHED = {
         "weights": PublishedWeights(

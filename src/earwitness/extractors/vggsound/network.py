@@ -1,4 +1,4 @@
-"""VGGSound's ResNet: one 512-dimensional vector for every 0.318 s of sound (extractors.md, section 3).
+"""VGGSound's ResNet: one 512-dimensional vector for every 0.318 s of sound (arXiv 2004.14368).
 
 State-dict names and shapes are those of ``hche11/VGGSound``, whose files have the weights under ``model_state_dict``:
 ``H.pth.tar`` is the ResNet-18 with average pooling, ``I.pth.tar`` the one with NetVLAD.

@@ -1,4 +1,4 @@
-"""CL4AC: a Cnn10 encoder, a Transformer decoder, and two heads on it (cl4ac.md, sections 4 to 8)."""
+"""CL4AC: a Cnn10 encoder, a Transformer decoder, and two heads on it (Liu et al., arXiv 2107.09990)."""
 
 from __future__ import annotations
 

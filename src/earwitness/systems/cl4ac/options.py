@@ -1,4 +1,4 @@
-"""The options of CL4AC. Defaults are the "default for us" column of cl4ac.md, section 12."""
+"""The options of CL4AC. Where paper and code differ, `cl4ac-published` in the configuration is the code."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class EmbeddingOptions(Options):
 
 
 class ContrastiveOptions(Options):
-    """The matched/unmatched head (cl4ac.md, section 7)."""
+    """The matched/unmatched head."""
 
     negatives: Literal["random", "in_batch", "hardest", "epoch_constant"] = "random"
     pool: Literal["last_word", "eos", "mean", "max"] = "last_word"
@@ -78,7 +78,7 @@ class ContrastiveOptions(Options):
 
 
 class LossOptions(Options):
-    """Weight of the contrastive loss, and the positions of the caption loss (cl4ac.md, section 8)."""
+    """Weight of the contrastive loss, and the positions of the caption loss."""
 
     contrastive_weight: NonNegativeFloat = 1.0  # 0: no contrastive loss
     mask_padding: bool = True
@@ -96,7 +96,7 @@ class LossOptions(Options):
 
 
 class OptimiserOptions(Options):
-    """Adam with warm-up by epochs, then a step decay (cl4ac.md, section 9)."""
+    """Adam with warm-up by epochs, then a step decay."""
 
     lr: PositiveFloat = 5e-4
     weight_decay: NonNegativeFloat = 1e-6  # L2, in the gradient
