@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 from earwitness.errors import ConfigError, EarwitnessError, listed, nearest
 
@@ -99,7 +100,7 @@ def _rules(configfiles: Sequence[str | Path], directory: str | Path, cores: int 
             settings,
             ResourceSettings(cores=cores or available_cpu_count()),
             WorkflowSettings(),
-            logger_manager=None,
+            logger_manager=SimpleNamespace(get_logfile=lambda: None),  # `onstart:` asks for the log, though none starts
             storage_settings=StorageSettings(),
             storage_provider_settings={},
         )
