@@ -14,7 +14,7 @@ from earwitness.evaluation.result import refuse_old_results
 from earwitness.files import checkpoint_digests
 from earwitness.metrics.captions import Tools
 from earwitness.options import SPLITS
-from earwitness.tracking.publish import store_uri
+from earwitness.tracking.store import store_uri
 
 
 def plain(function, *arguments):

@@ -116,7 +116,8 @@ rule result:
     input:
         seeds=seed_files,
         leaks="results/{dataset}/corpus/leaks.json",
-        store="results/mlflow-store.json",
+        # Preparing the store again makes no result again; `earwitness publish` publishes what could not be published.
+        store=ancient("results/mlflow-store.json"),
     output:
         result="results/{dataset}/{experiment}/metrics.json",
         tracking="results/{dataset}/{experiment}/tracking.json",

@@ -1,4 +1,6 @@
-"""Tracking: one job creates the MLflow store before parallel jobs write to it."""
+"""Tracking: one job prepares the MLflow store; after a failure, the next run does so again."""
+
+from earwitness.tracking.store import next_attempt
 
 
 rule tracking_store:
@@ -13,6 +15,7 @@ rule tracking_store:
         runtime=10,
     params:
         uri=store_uri(CONFIG.tracking.uri),
+        attempt=plain(next_attempt, Path("results/mlflow-store.json")),
     message:
         "Preparing the MLflow store"
     script:

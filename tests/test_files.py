@@ -3,12 +3,25 @@
 import os
 import stat
 from errno import ENOSPC
+from io import FileIO
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from earwitness.errors import EarwitnessError, MismatchError, listed, nearest, report_full_disk
-from earwitness.files import atomic, digest, provenance, read_json, require_match, sha256, write_json, write_text
+from earwitness.files import (
+    atomic,
+    atomic_hdf5,
+    digest,
+    provenance,
+    read_json,
+    require_match,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 def full(*args, **kwargs):
@@ -125,3 +138,47 @@ def test_nearest_names():
     assert nearest("clothi", ["clotho", "mini"]) == "did you mean 'clotho'?"
     assert nearest("zzz", ["clotho", "mini"]) == "valid names: clotho, mini"
     assert nearest("zzz", []) == "there are none"
+
+
+def hdf5_on_a_full_disk(path, room, monkeypatch):
+    """Write as an extraction does, where only so many bytes fit."""
+
+    class Disk(FileIO):
+        def write(self, content):
+            fits = max(0, room - self.tell())
+            if not fits:
+                raise OSError(ENOSPC, "No space left on device")
+            return super().write(memoryview(content).cast("B")[:fits])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, mode, buffering: Disk(path, mode))
+        with atomic_hdf5(path) as file:
+            frames = file.create_dataset("frames", (0, 16), "float32", maxshape=(None, 16), chunks=(64, 16))
+            for clip in range(20):
+                frames.resize(50 * (clip + 1), axis=0)
+                frames[50 * clip :] = np.full((50, 16), clip)
+            file["offsets"] = np.arange(20)
+            file.attrs["provenance"] = "x" * 500
+
+
+def test_hdf5_is_written_whole_however_much_fits_at_a_time(tmp_path, monkeypatch):
+    hdf5_on_a_full_disk(tmp_path / "a.h5", 1 << 20, monkeypatch)
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        assert (file["frames"][:, 3] == np.repeat(np.arange(20), 50)).all()
+        assert file.attrs["provenance"] == "x" * 500
+    assert names(tmp_path) == ["a.h5"]
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.6, 0.9, 0.99])
+def test_hdf5_on_a_full_disk_is_a_message_and_no_end_of_the_process(tmp_path, monkeypatch, share):
+    hdf5_on_a_full_disk(tmp_path / "whole.h5", 1 << 20, monkeypatch)
+    room = int(share * (tmp_path / "whole.h5").stat().st_size)
+    with pytest.raises(EarwitnessError, match=r"disk is full.*a\.h5"):
+        hdf5_on_a_full_disk(tmp_path / "a.h5", room, monkeypatch)
+    assert names(tmp_path) == ["whole.h5"]
+
+
+def test_another_error_while_hdf5_is_written(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_hdf5(tmp_path / "a.h5") as file:
+        file["a"] = 1 / 0
+    assert names(tmp_path) == []

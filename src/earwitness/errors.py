@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from errno import ENOSPC
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 
@@ -45,15 +45,20 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 @contextmanager
 def report_full_disk(path: str | Path) -> Iterator[None]:
-    """Turn "no space left on device" into an EarwitnessError that names the file that could not be written."""
+    """Turn "no space left on device", or a quota that is used up, into an EarwitnessError that names the file.
+
+    The code inside must leave no part of the file.
+    """
     try:
         yield
     except Exception as error:
         # HDF5 and safetensors give the operating system's error number in their messages only.
-        in_message = any(words in str(error) for words in (f"errno = {ENOSPC},", f"os error {ENOSPC}"))
-        if getattr(error, "errno", None) != ENOSPC and not in_message:
+        numbers = (ENOSPC, EDQUOT)
+        texts = [text for number in numbers for text in (f"errno = {number},", f"os error {number}")]
+        in_message = any(text in str(error) for text in texts)
+        if getattr(error, "errno", None) not in numbers and not in_message:
             raise
         raise EarwitnessError(
-            f"The disk is full: {path} could not be written. No partial file was kept; "
-            "free some space and run the same command again."
+            f"The disk is full (or your quota is used up): {path} could not be written, and no part of it was kept. "
+            "Free some space and run the same command again."
         ) from error

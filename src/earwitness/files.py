@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,49 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_hdf5(path: str | os.PathLike) -> Iterator[Any]:
+    """Yield an ``h5py.File`` to write to, which is at ``path`` on success and nowhere on failure.
+
+    On a full disk HDF5 cannot close its file, and in trying so it ends the process (h5py 3.16 with HDF5 2.0). So what
+    follows a failed write is dropped, and the error comes after the file was closed. Raises EarwitnessError when the
+    disk is full.
+    """
+    import h5py
+
+    with atomic(path) as temporary, temporary.open("r+b", buffering=0) as raw:
+        written = _Written(raw)
+        with h5py.File(written, "w") as file:
+            yield file
+        if written.error is not None:
+            raise written.error
+
+
+class _Written:
+    """A file that takes everything, and remembers the first error."""
+
+    def __init__(self, file: RawIOBase):
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        length = len(left)
+        try:
+            while self.error is None and left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self.error = error
+        self._file.seek(len(left), os.SEEK_CUR)
+        return length
+
+    def readinto(self, buffer: Any) -> int | None:
+        return len(buffer) if self.error else self._file.readinto(buffer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 @cache

@@ -1,7 +1,9 @@
 """The files of scores: read as they were written, and refused by name where they do not fit together."""
 
 import json
+import os
 from dataclasses import fields
+from errno import ENOSPC
 from types import SimpleNamespace
 
 import h5py
@@ -52,6 +54,26 @@ def test_the_same_scores_are_the_same_bytes(folder, tmp_path):
     scores = read_scores(folder)
     write_scores(folder, scores, {"caption": list(scores.captions.values())}, json.loads(first[2]))
     assert [(folder / name).read_bytes() for name in FILES] == first
+
+
+@pytest.mark.parametrize("number", range(len(FILES)))
+def test_a_full_disk_leaves_the_scores_before_or_none(folder, tmp_path, monkeypatch, number):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    scores, replace, calls = read_scores(folder), os.replace, []
+
+    def full(source, target):
+        calls.append(target)
+        if len(calls) == number + 1:
+            raise OSError(ENOSPC, "No space left on device")
+        replace(source, target)
+
+    for place, expected in ((folder, before), (tmp_path / "other", {})):
+        calls.clear()
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(EarwitnessError, match=f"disk is full.*{FILES[number]}"):
+            write_scores(place, scores, {"caption": ["another", "one", "now"]})
+        monkeypatch.undo()
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == expected
 
 
 def test_without_statistics_the_means_remain(folder):

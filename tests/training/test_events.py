@@ -1,7 +1,11 @@
 """The local record of a run survives a kill at any byte."""
 
+from errno import ENOSPC
+from pathlib import Path
+
 import pytest
 
+from earwitness.errors import EarwitnessError
 from earwitness.training.events import EventLog, read_events
 
 
@@ -51,3 +55,32 @@ def test_cutting_back_leaves_the_record_whole_when_it_fails(log, monkeypatch):
         log.cut_back(0)
     assert [event["params"] for event in read_events(log.path)] == [{}]
     assert [path.name for path in log.path.parent.iterdir()] == ["events.jsonl"]
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_part(log, monkeypatch):
+    log.metrics(1, 0, loss=0.5)
+    before = log.path.read_bytes()
+
+    class Full:
+        """Has room for half a line, as a full disk has."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, text):
+            self.file.write(text[: len(text) // 2])
+            self.file.flush()
+            raise OSError(ENOSPC, "No space left on device")
+
+    opened = Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, *args, **kwargs: Full(opened(path, *args, **kwargs)))
+        with pytest.raises(EarwitnessError, match=r"disk is full.*events\.jsonl"):
+            log.metrics(2, 0, loss=0.25)
+    assert log.path.read_bytes() == before

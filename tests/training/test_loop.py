@@ -1,6 +1,7 @@
 """The training loop on a toy system: bit-identical after kills, no duplicate events, schedules, choices, stop rules."""
 
 import math
+from errno import ENOSPC
 
 import numpy as np
 import pytest
@@ -176,6 +177,26 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(tmp_path, 
     monkeypatch.setattr(Trainer, "save_checkpoint", torn)
     with pytest.raises(Killed):
         train(Toy(), options(), 0, tmp_path)
+    monkeypatch.undo()
+    assert train(Toy(), options(), 0, tmp_path) == undisturbed[0]
+    assert (weights(tmp_path), events(tmp_path)) == undisturbed[1:]
+
+
+def test_a_full_disk_leaves_no_part_of_a_checkpoint(tmp_path, undisturbed, monkeypatch):
+    from lightning.pytorch import Trainer
+
+    save = Trainer.save_checkpoint
+
+    def full(trainer, path, *args, **kwargs):
+        if trainer.current_epoch == 2:
+            path.write_bytes(b"as much as fits")
+            raise OSError(ENOSPC, "No space left on device")
+        save(trainer, path, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", full)
+    with pytest.raises(EarwitnessError, match=r"disk is full.*last\.ckpt"):
+        train(Toy(), options(), 0, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "events.jsonl", "last.ckpt"]
     monkeypatch.undo()
     assert train(Toy(), options(), 0, tmp_path) == undisturbed[0]
     assert (weights(tmp_path), events(tmp_path)) == undisturbed[1:]

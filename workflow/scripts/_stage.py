@@ -12,6 +12,7 @@ from typing import TextIO
 # A conda environment has the dependencies of the library, but not the library.
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
+from _interrupt import INTERRUPTED, raise_again
 from _mock import from_command_line
 from earwitness.errors import EarwitnessError
 
@@ -53,6 +54,7 @@ def stage(script: dict) -> Iterator:
     """
     terminal, log = sys.stderr, None
     try:
+        raise_again()
         snakemake = script.get("snakemake") or from_command_line(Path(script["__file__"]))
         for path in (*snakemake.log, *snakemake.output):
             Path(path).parent.mkdir(parents=True, exist_ok=True)  # as Snakemake does
@@ -63,7 +65,7 @@ def stage(script: dict) -> Iterator:
         print(f"\n{error}\n", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nInterrupted: finished work is kept. Run the same command to resume.\n", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
     except Exception:
         traceback.print_exc(file=sys.stderr)  # into the log, since there may be no terminal on a cluster

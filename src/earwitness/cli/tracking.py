@@ -42,10 +42,11 @@ def _uri(options: argparse.Namespace) -> str:
     """The store of ``--uri``, else that of the environment, of the last run of the DAG, or the default."""
     from earwitness.files import read_json
     from earwitness.options import TrackingOptions
-    from earwitness.tracking.publish import store_uri
+    from earwitness.tracking.store import store_uri, uri_below
 
     record = options.results / "mlflow-store.json"
-    return options.uri or store_uri(read_json(record)["uri"] if record.exists() else TrackingOptions().uri)
+    made_with = read_json(record)["uri"] if record.exists() else TrackingOptions().uri
+    return options.uri or store_uri(uri_below(options.results, made_with))
 
 
 def _ui(options: argparse.Namespace) -> int:
@@ -56,7 +57,10 @@ def _ui(options: argparse.Namespace) -> int:
     _publish(options)
     uri = _uri(options)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise EarwitnessError("There are no runs yet. `make demo` makes the first ones.")
+        raise EarwitnessError(
+            f"There are no runs yet: MLflow's store {uri.removeprefix('sqlite:///')} does not exist. `make demo` makes "
+            "the first ones; `earwitness --results DIR ui` shows those of another folder of results."
+        )
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", options.port)) == 0:
             raise EarwitnessError(
@@ -64,7 +68,7 @@ def _ui(options: argparse.Namespace) -> int:
             )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     print("MLflow is starting; Ctrl-C stops it. The runs are at", file=sys.stderr)
-    for dataset, page in runs_pages(uri).items():
+    for dataset, page in runs_pages(uri, options.results / "mlflow-store.json").items():
         print(f"  {dataset}: http://127.0.0.1:{options.port}{page}", file=sys.stderr)
     server = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(options.port)]
     os.execv(sys.executable, [sys.executable, *server, "--workers", "1"])

@@ -208,7 +208,7 @@ def check_locking(asked: Asked) -> Iterator[Finding]:
 
 def check_tracking(asked: Asked) -> Iterator[Finding]:
     """MLflow's store; if it cannot be reached, results are made anyway and published later."""
-    from earwitness.tracking.publish import store_uri
+    from earwitness.tracking.store import store_uri
 
     uri = store_uri(asked.config.tracking.uri)
     advice = "Results are made anyway; `earwitness publish` publishes them later"

@@ -17,7 +17,7 @@ import numpy as np
 
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
-from earwitness.files import atomic, provenance
+from earwitness.files import atomic_hdf5, provenance
 
 
 class Grounding(Kind):
@@ -41,7 +41,7 @@ class Grounding(Kind):
         references = _references(corpus, pairs)
         seconds = {phrase: references["durations"][clip] for phrase, clip in references["clips"].items()}
         events, offsets = [], [0]
-        with atomic(folder / "activations.h5") as temporary, h5py.File(temporary, "w") as file:
+        with atomic_hdf5(folder / "activations.h5") as file:
             frames = file.create_dataset("activations", (0,), "float32", maxshape=(None,), chunks=(1 << 16,))
             progress = tqdm(made, total=len(pairs), desc="Grounding", unit="phrase", mininterval=1)
             for phrase_id, activation in zip(pairs["phrase_id"], progress, strict=True):

@@ -13,7 +13,7 @@ from typing import Any
 
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
-from earwitness.files import atomic, provenance
+from earwitness.files import atomic_hdf5, provenance
 
 CUTS = (1, 5, 10, 50)
 
@@ -39,7 +39,7 @@ class Retrieval(Kind):
         if similarity.shape != (expected := (len(queries), len(clips))):
             name = type(model).__name__
             raise EarwitnessError(f"{name}.similarity gave {similarity.shape}; {expected} is needed: [texts, clips].")
-        with atomic(folder / "similarity.h5") as temporary, h5py.File(temporary, "w") as file:
+        with atomic_hdf5(folder / "similarity.h5") as file:
             file["similarity"] = similarity
             file.create_dataset("caption_ids", data=list(queries["caption_id"]), dtype=h5py.string_dtype())
             file.create_dataset("clip_ids", data=clips.ids, dtype=h5py.string_dtype())

@@ -8,6 +8,8 @@ settings as attributes and its arrays as data sets.
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -19,7 +21,7 @@ import pandas as pd
 
 from earwitness.corpora.tables import write_table
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.files import SCHEMA, atomic, provenance, read_json, require_match, sha256, write_json
+from earwitness.files import SCHEMA, atomic_hdf5, provenance, read_json, require_match, sha256, write_json
 from earwitness.metrics import catalogue
 from earwitness.metrics.psds import Psds
 from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
@@ -85,24 +87,29 @@ def write_scores(
     columns: Mapping[str, Sequence] | None = None,
     content: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the three files of an evaluation.
+    """Write the three files of an evaluation: all of them, or none after a failure.
 
     Args:
         columns: further columns of ``scores.csv``, each with one value per clip in order.
         content: further content of ``metrics.json``; its keys override ``schema`` and ``metrics``.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame({CLIP: list(evaluation.ids), **(columns or {}), **evaluation.by_clip})
-    write_table(folder / "scores.csv", table)
-    _write_statistics(folder / "statistics.h5", evaluation)
-    files = {name: sha256(folder / name) for name in ("scores.csv", "statistics.h5")}
-    described = {"schema": SCHEMA, "metrics": evaluation.metrics, **(content or {}), "files": files}
-    write_json(folder / "metrics.json", described)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".new.") as staging:
+        new = Path(staging)
+        write_table(new / "scores.csv", table)
+        _write_statistics(new / "statistics.h5", evaluation)
+        files = {name: sha256(new / name) for name in ("scores.csv", "statistics.h5")}
+        described = {"schema": SCHEMA, "metrics": evaluation.metrics, **(content or {}), "files": files}
+        write_json(new / "metrics.json", described)
+        for name in FILES:
+            os.replace(new / name, folder / name)
 
 
 def _write_statistics(path: Path, evaluation: Evaluation) -> None:
     import h5py
 
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         file.attrs["provenance"] = json.dumps(provenance(MADE_BY), sort_keys=True)
         file.create_dataset("clip_ids", data=list(map(str, evaluation.ids)), dtype=h5py.string_dtype())
         statistic: Any  # a dataclass

@@ -25,7 +25,7 @@ from earwitness.corpora.youtube import OWN_SPLITS
 from earwitness.errors import CorpusError, EarwitnessError, listed
 from earwitness.features.external_options import KEY_KINDS, SPLIT_FOLDERS, ExternalOptions, provenance_of
 from earwitness.features.store import FeatureStore, write
-from earwitness.files import SCHEMA, atomic, code_version, sha256
+from earwitness.files import SCHEMA, atomic_hdf5, code_version, sha256
 
 # Names of the splits in keys that are digests: first that of the code that makes them, then those that others may use.
 SPELLINGS = {
@@ -302,7 +302,7 @@ def _named(clips: Sequence[Clip], kind: str) -> dict[str, str]:
 
 def _write(out: Path, store: FeatureStore, keys: Mapping[str, str]) -> None:
     try:
-        with atomic(out) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_hdf5(out) as file:
             file.attrs["provenance"] = json.dumps(store.provenance, sort_keys=True)
             for clip_id, key in tqdm(keys.items(), desc=f"Exporting {out}", unit="clip"):
                 file.create_dataset(key, data=store.stored(clip_id))

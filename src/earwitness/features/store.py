@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.files import atomic, require_match
+from earwitness.files import atomic_hdf5, require_match
 
 HALF = float(np.finfo(np.float16).max)
 
@@ -37,7 +37,7 @@ def write(
     ``total`` is the number of frames of all clips, where it is known: the array is then contiguous, otherwise it grows
     by chunks. ``dtype`` is float32, or float16 for half the space; values beyond its range raise EarwitnessError.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_hdf5(path) as file:
         rows = max(1, (1 << 20) // (4 * dimension))  # chunks of about 1 MB
         growing = {"maxshape": (None, dimension), "chunks": (rows, dimension)} if total is None else {}
         frames = file.create_dataset("frames", (total or 0, dimension), dtype, **growing)

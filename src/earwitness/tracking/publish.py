@@ -7,40 +7,24 @@ result: the failure is recorded, and ``earwitness publish`` tries again.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from earwitness import registry
+from earwitness.errors import EarwitnessError
 from earwitness.evaluation.result import kinds_of
 from earwitness.files import digest, read_json, sha256, write_json
 from earwitness.systems.interface import PREDICTION
+from earwitness.tracking.store import artifacts_of, opened
 from earwitness.training.events import read_events
 
 KEY = "earwitness.run_key"
 RESULT = "earwitness.result_sha256"
 PARENT = "mlflow.parentRunId"
-METRIC_BATCH = 1000  # MLflow's limit for one call
+METRIC_BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one call
 PARAM_LENGTH = 500
-
-
-def store_uri(configured: str) -> str:
-    """The tracking store: MLFLOW_TRACKING_URI if set, else the configured one."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or configured
-
-
-def prepare_store(uri: str, out: Path) -> bool:
-    """Create the store's schema before parallel jobs race to do so; record the outcome in ``out``, return success."""
-    record: dict[str, Any] = {"uri": uri, "ready": True}
-    try:
-        _client(uri).search_experiments(max_results=1)
-    except Exception as error:  # publishing tries again
-        record |= {"ready": False, "reason": f"{type(error).__name__}: {error}"}
-    write_json(out, record)
-    return record["ready"]
 
 
 def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
@@ -51,7 +35,8 @@ def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
     """
     record: dict[str, Any] = {"result_sha256": sha256(result), "uri_scheme": uri.split(":", 1)[0]}
     try:
-        run_ids = _publish(uri, result, folders)
+        with opened(uri, out) as client:
+            run_ids = _publish(client, uri, result, folders)
         record |= {"published": True, "runs": run_ids}
     except Exception as error:  # tracking never fails a result
         record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
@@ -59,9 +44,19 @@ def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
     return record["published"]
 
 
-def runs_pages(uri: str) -> dict[str, str]:
-    """For each data set with runs, the path of the page in MLflow that lists them."""
-    found = _client(uri).search_experiments(filter_string="name != 'Default'")
+def runs_pages(uri: str, beside: Path) -> dict[str, str]:
+    """For each data set with runs, the path of the page in MLflow that lists them.
+
+    Args:
+        beside: as of `opened`.
+
+    Raises EarwitnessError when the store cannot be opened.
+    """
+    try:
+        with opened(uri, beside) as client:
+            found = client.search_experiments(filter_string="name != 'Default'")
+    except Exception as error:  # a store may be of any kind
+        raise EarwitnessError(f"MLflow's store {uri} cannot be opened: {type(error).__name__}: {error}") from error
     return {experiment.name: f"/#/experiments/{experiment.experiment_id}/runs" for experiment in found}
 
 
@@ -79,8 +74,7 @@ def run_key(content: dict[str, Any], folder: Path) -> str:
     )
 
 
-def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
-    client = _client(uri)
+def _publish(client: Any, uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
     content = read_json(result)
     place = _experiment(client, uri, content["dataset"])
     parent = _parent_run(client, place, content, result)
@@ -92,20 +86,26 @@ def _publish(uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
 
 
 def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) -> str:
-    """The run of an experiment with these options and inputs, independent of its seeds; updated with the result."""
+    """The run of an experiment with these options and inputs, independent of its seeds; updated with the result.
+
+    Each step can be repeated: a run that a kill left is completed. Its metrics and the mark that it has this result are
+    logged in one transaction.
+    """
+    from mlflow.entities import RunTag
+
     made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
     key = digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
-    found = _find(client, place, key)
-    if found is None:
-        run_id = _new_run(client, place, key, content["experiment"], {"earwitness.system": content["system"]})
-        _log_params(client, run_id, content["provenance"]["options"])
-    else:
-        run_id = found.info.run_id
-        if found.data.tags.get(RESULT) == sha256(result):
-            return run_id
-    _log_result(client, run_id, content, result)
-    client.set_tag(run_id, RESULT, sha256(result))
-    client.set_terminated(run_id)
+    run = _find(client, place, key)
+    if run is None:
+        run = _new_run(client, place, key, content["experiment"], {"earwitness.system": content["system"]})
+    run_id, made = run.info.run_id, sha256(result)
+    _log_params(client, run, made_by["options"])
+    if run.data.tags.get(RESULT) != made:
+        client.log_artifact(run_id, str(result))
+        client.log_batch(run_id, metrics=_metrics_of(content), tags=[RunTag(RESULT, made)])
+        client.set_terminated(run_id)
+    elif run.info.status != "FINISHED":
+        client.set_terminated(run_id)
     return run_id
 
 
@@ -122,10 +122,10 @@ def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], see
     tags = {PARENT: parent, "earwitness.seed": str(seed)}
     name = f"{content['experiment']} seed {seed}"
     start = _milliseconds(events[0]) if events else None
-    run_id = _new_run(client, place, key, name, tags, start=start)
-    _log_params(client, run_id, content["provenance"]["options"] | {"seed": seed})
-    _log_seed(client, run_id, folder, events, kinds_of(content))
-    return run_id
+    run = _new_run(client, place, key, name, tags, start=start)
+    _log_params(client, run, content["provenance"]["options"] | {"seed": seed})
+    _log_seed(client, run.info.run_id, folder, events, kinds_of(content))
+    return run.info.run_id
 
 
 def _experiment(client: Any, uri: str, dataset: str) -> str:
@@ -137,7 +137,7 @@ def _experiment(client: Any, uri: str, dataset: str) -> str:
     found = client.get_experiment_by_name(dataset)
     if found is None:
         try:
-            return client.create_experiment(dataset, _artifacts(uri), tags=kind)
+            return client.create_experiment(dataset, artifacts_of(uri), tags=kind)
         except MlflowException:  # another job created it in between
             found = client.get_experiment_by_name(dataset)
             if found is None:
@@ -145,8 +145,8 @@ def _experiment(client: Any, uri: str, dataset: str) -> str:
     return found.experiment_id
 
 
-def _new_run(client: Any, place: str, key: str, name: str, tags: dict[str, str], start: int | None = None) -> str:
-    return client.create_run(place, start_time=start, run_name=name, tags={KEY: key, **tags}).info.run_id
+def _new_run(client: Any, place: str, key: str, name: str, tags: dict[str, str], start: int | None = None) -> Any:
+    return client.create_run(place, start_time=start, run_name=name, tags={KEY: key, **tags})
 
 
 def _find(client: Any, place: str, key: str) -> Any:
@@ -154,13 +154,16 @@ def _find(client: Any, place: str, key: str) -> Any:
     return runs[0] if runs else None
 
 
-def _log_result(client: Any, run_id: str, content: dict[str, Any], result: Path) -> None:
+def _metrics_of(content: dict[str, Any]) -> list[Any]:
+    """The values of a result and the ends of their intervals, as MLflow's metrics."""
+    from mlflow.entities import Metric
+
+    values: dict[str, float | None] = {}
     for name, metric in content["metrics"].items():
-        if metric["value"] is not None:
-            client.log_metric(run_id, name, metric["value"])
-        for end, value in zip(("low", "high"), metric.get("ci95") or (), strict=False):
-            client.log_metric(run_id, f"{name}_ci95_{end}", value)
-    client.log_artifact(run_id, str(result))
+        ends = zip((f"{name}_ci95_low", f"{name}_ci95_high"), metric.get("ci95") or (), strict=False)
+        values |= {name: metric["value"], **dict(ends)}
+    now = int(time.time() * 1000)
+    return [Metric(name, value, now, 0) for name, value in values.items() if value is not None]
 
 
 def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any]], kinds: Sequence[str]) -> None:
@@ -193,12 +196,13 @@ def _milliseconds(event: dict[str, Any]) -> int:
     return round(event["time"] * 1000)
 
 
-def _log_params(client: Any, run_id: str, params: dict[str, Any]) -> None:
+def _log_params(client: Any, run: Any, params: dict[str, Any]) -> None:
+    """Log the parameters that a run lacks; those of a run never change."""
     from mlflow.entities import Param
 
-    flat = [Param(name, str(value)[:PARAM_LENGTH]) for name, value in _flat(params)]
-    for start in range(0, len(flat), 100):
-        client.log_batch(run_id, params=flat[start : start + 100])
+    lacking = [Param(name, str(value)[:PARAM_LENGTH]) for name, value in _flat(params) if name not in run.data.params]
+    for start in range(0, len(lacking), PARAM_BATCH):
+        client.log_batch(run.info.run_id, params=lacking[start : start + PARAM_BATCH])
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -210,25 +214,3 @@ def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             pairs.append((prefix + name, json.dumps(value) if isinstance(value, list) else value))
     return pairs
-
-
-def _artifacts(uri: str) -> str | None:
-    """The place of artifacts: beside the file of an SQLite store; None lets another store choose."""
-    prefix = "sqlite:///"
-    if not uri.startswith(prefix):
-        return None
-    return (Path(uri.removeprefix(prefix)).resolve().parent / "mlflow-artifacts").as_uri()
-
-
-def _client(uri: str) -> Any:
-    # Telemetry would connect to an external host.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # A server that is down should cost seconds, not minutes as with MLflow's defaults.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    from mlflow import MlflowClient
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).resolve().parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=uri)

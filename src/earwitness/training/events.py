@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +30,14 @@ class EventLog:
 
     def append(self, **event: Any) -> None:
         """Add one event with ``time`` (s since the epoch) and write it to disk."""
-        with report_full_disk(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(_line({"time": round(time.time(), 3), **event}))
+        length = self.path.stat().st_size if self.path.exists() else 0
+        with report_full_disk(self.path):
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(_line({"time": round(time.time(), 3), **event}))
+            except OSError:
+                os.truncate(self.path, length)  # of a line that does not fit, as much is written as does
+                raise
 
     def metrics(self, step: int, epoch: int, **values: float) -> None:
         """Add metrics at a step of an epoch (counted from 0)."""

@@ -225,10 +225,15 @@ class Checkpoints(Callback):
             with atomic(self.work / "best.safetensors") as temporary:
                 save_file(weights, temporary)
         trainer.should_stop = trainer.should_stop or self._stops()
+        following = self.work / "next.ckpt"
         with report_full_disk(self.work / "last.ckpt"):
-            trainer.save_checkpoint(self.work / "next.ckpt")
-            if trainer.is_global_zero:
-                os.replace(self.work / "next.ckpt", self.work / "last.ckpt")
+            try:
+                trainer.save_checkpoint(following)
+                if trainer.is_global_zero:
+                    os.replace(following, self.work / "last.ckpt")
+            finally:
+                if trainer.is_global_zero:
+                    following.unlink(missing_ok=True)
 
     def _stops(self) -> bool:
         return self.stop is not None and bool(self.history) and self.stop.now(self.history, self.choice)

@@ -1,0 +1,75 @@
+"""``earwitness publish`` and ``ui`` use the store of the results that were named, not one below the current folder."""
+
+import os
+import shutil
+import socket
+
+import pytest
+
+from earwitness.cli.main import main
+from earwitness.files import read_json, write_json
+from tests.tracking.test_publish import result_in
+
+
+@pytest.fixture
+def projects(made, tmp_path, monkeypatch):
+    """Two projects with stores of their own; the current folder is that of the first, and the second has a result."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("here", "there"):
+        results = tmp_path / name / "results"
+        write_json(results / "mlflow-store.json", {"uri": "sqlite:///results/mlflow.db", "ready": True})
+        shutil.copy(made, results / "mlflow.db")
+    result = result_in(tmp_path / "there/results/mini/cl4ac")
+    write_json(result.with_name("tracking.json"), {"published": False, "reason": "it was down"})
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def experiments(path):
+    from mlflow import MlflowClient
+
+    return {experiment.name for experiment in MlflowClient(f"sqlite:///{path}").search_experiments()}
+
+
+def test_publish_uses_the_store_of_the_results(projects):
+    assert main(["--results", "../there/results", "publish"]) == 0
+    assert read_json(projects / "there/results/mini/cl4ac/tracking.json")["published"]
+    assert experiments(projects / "there/results/mlflow.db") == {"Default", "mini"}
+    assert experiments(projects / "here/results/mlflow.db") == {"Default"}
+
+
+def test_ui_uses_the_store_of_the_results(projects, monkeypatch, capsys):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(arguments))
+    main(["--results", str(projects / "there/results"), "ui", "--port", str(port)])
+    (arguments,) = started
+    assert f"sqlite:///{projects}/there/results/mlflow.db" in arguments
+    assert "mini: http" in capsys.readouterr().err
+
+
+def test_ui_of_results_without_a_store(projects, capsys):
+    (projects / "there/results/mlflow.db").unlink()
+    (projects / "there/results/mini/cl4ac/tracking.json").unlink()
+    assert main(["--results", "../there/results", "ui"]) == 1
+    assert str(projects / "there/results/mlflow.db") in capsys.readouterr().err
+    assert not (projects / "there/results/mlflow.db").exists()
+
+
+def test_a_store_that_was_named_is_used_as_it_is(projects, made):
+    shutil.copy(made, projects / "here/mine.db")
+    assert main(["--results", "../there/results", "publish", "--uri", "sqlite:///mine.db"]) == 0
+    assert experiments(projects / "here/mine.db") == {"Default", "mini"}
+    assert experiments(projects / "there/results/mlflow.db") == {"Default"}
+
+
+def test_ui_says_why_a_store_cannot_be_opened(projects, capsys):
+    (projects / "there/results/mlflow.db").write_text("no database\n" * 100)
+    (projects / "there/results/mini/cl4ac/tracking.json").unlink()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert main(["--results", "../there/results", "ui", "--port", str(port)]) == 1
+    assert "there/results/mlflow.db" in capsys.readouterr().err
