@@ -14,13 +14,18 @@ from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.evaluation.captioning import Captioning
+from earwitness.evaluation.compare import Seeds
 from earwitness.evaluation.interface import Baseline
+from earwitness.evaluation.scores import Scores
 from earwitness.files import read_json
 from earwitness.metrics import catalogue
+from earwitness.metrics.statistics import mean_of
 from earwitness.report import clips, comparison, plots
 from earwitness.report.captioning import CLIPS_SHOWN, CaptioningPage
 from earwitness.report.comparison import write_comparison
+from earwitness.report.differences import Differences
 from earwitness.report.interface import Experiment, KindPage
+from earwitness.report.notes import Notes
 
 CLIP_IDS = [f"evaluation/{number:02} ü&'s.wav" for number in range(23)]
 EVIL = "<script>alert('a bird')</script>"
@@ -75,7 +80,7 @@ def write_experiment(results, name, cider, seeds=(0,), without=(), encoder="none
     for seed in seeds:
         folder = results / name / f"seed-{seed}"
         (folder / "captioning").mkdir(parents=True)
-        write_json(folder / "captioning" / "metrics.json", {})
+        write_json(folder / "captioning" / "metrics.json", {"metrics": metrics})
         texts = [EVIL, "", *["a dog barks"] * (len(CLIP_IDS) - 2)]
         scores = [cider * (number % 7) for number in range(len(CLIP_IDS))]
         table = {"clip_id": CLIP_IDS, "caption": texts, "cider_d": scores}
@@ -156,8 +161,9 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(page):
 
 
 def test_table_tells_values_intervals_seeds_and_the_best(page):
-    cider = 1 + list(METRICS).index("cider_d")
-    assert page.row("first")[cider].startswith("0.415 (best)0.315–0.515")
+    cider = 1  # the main metric stands first
+    assert page.row("Experiment")[cider] == "CIDEr-D"
+    assert page.row("first")[cider].startswith("0.415 (clearly best)0.315–0.515")
     assert page.row("second")[cider].startswith("0.3000.200–0.400")
     assert "<strong>0.415</strong>" in page.text and "<strong>0.300</strong>" not in page.text
     assert {"title": "seed 0: 0.400, seed 3: 0.430"} in page.of("td")
@@ -167,10 +173,10 @@ def test_table_tells_values_intervals_seeds_and_the_best(page):
 
 
 def test_absent_scores_have_their_reasons(page):
-    spice = 1 + list(METRICS).index("spice")
+    spice = page.row("Experiment").index("SPICE")
     assert page.row("first")[spice].startswith("—1")
     assert page.of("td").count({"title": REASON}) == 2
-    assert page.text.count('<li id="captioning-reason-1">Java is &lt;not&gt; there.</li>') == 1
+    assert page.text.count('<li id="captioning-reason-1">SPICE, SPIDEr: Java is &lt;not&gt; there.</li>') == 1
     assert "Fewer than two clips" in page.text
 
 
@@ -193,7 +199,7 @@ def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monk
     comparison.PUBLISHED.write_text(edited, encoding="utf-8")
     page = made(results, root)
     assert [cell.strip() for cell in page.row("CL4AC baseline")[1:]] == (
-        ["0.550", "0.345", "0.222", "0.139", "0.372", "0.169", "0.356", "0.115", "0.235"]
+        ["0.356", "0.550", "0.345", "0.222", "0.139", "0.372", "0.169", "0.115", "0.235"]
     )
     assert "poster" in page.row("CL4AC baseline")[0]
     other = {"clips": {"evaluation": {"found": 24, "refused": 1}}}
@@ -205,8 +211,10 @@ def test_clips_to_hear_go_from_the_best_to_the_worst(page):
     assert len(page.of("audio")) == len(page.of("img")) == CLIPS_SHOWN
     assert all(image["alt"] for image in page.of("img"))
     scores = [float(row[2]) for row in page.rows if len(row) == 3 and row[0] == "first"]
-    assert scores == sorted(scores, reverse=True)
-    assert scores[0] == pytest.approx(2.4) and scores[-1] == 0
+    assert len(scores) == len(CLIP_IDS)
+    played, others = scores[:CLIPS_SHOWN], scores[CLIPS_SHOWN:]  # those without sound follow
+    assert played == sorted(played, reverse=True) and others == sorted(others, reverse=True)
+    assert played[0] == pytest.approx(2.4) and played[-1] == 0
 
 
 def test_same_inputs_give_the_same_bytes(page, results, root):
@@ -275,9 +283,12 @@ def test_curves_are_means_of_epochs_and_nothing_is_drawn_of_nothing(results):
 
 
 def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
-    def experiment(name, metrics):
+    def experiment(name, metrics, errors):
         kinds = {"captioning": {"metrics": list(metrics), "counts": {}}}
-        return Experiment(name, None, {"metrics": metrics, "seeds": [0], "kinds": kinds})
+        scores = Scores({}, {}, {"fer.x": mean_of(np.array(errors))}, [str(clip) for clip in range(len(errors))], {})
+        return Experiment(
+            name, None, {"metrics": metrics, "seeds": [0], "kinds": kinds}, {"captioning": Seeds([scores])}
+        )
 
     def value(number):
         return {"value": number, "per_seed": [number]}
@@ -285,18 +296,18 @@ def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
     absent = {"value": None, "reason": "no detector"}
     first = {"sbert_sim.mini": value(0.5), "fer.x": value(0.2), "fense": absent, "vocab_candidates": value(70.0)}
     second = {"sbert_sim.tiny": value(0.7), "fer.x": value(0.1), "fer": absent, "vocab_candidates": value(74.0)}
-    found, page = [experiment("first", first), experiment("second", second)], CaptioningPage(Captioning())
+    found = [experiment("first", first, [0.2] * 9), experiment("second", second, [0.1] * 9)]
+    page = CaptioningPage(Captioning())
     columns = page.columns(found)
     assert list(columns)[: len(METRICS)] == METRICS
     assert list(columns.values())[len(METRICS) :] == ["SBERT-sim (mini)", "SBERT-sim (tiny)", "FER (x)", "Vocabulary"]
     metrics = {name: page.kind.metric(name) for name in columns}
-    best = [comparison._best(found, metrics[name]) for name in ("sbert_sim.mini", "fer.x", "vocab_candidates")]
-    assert best == [None, 0.1, None]
-    assert comparison._absent(found, page, columns) == ["FENSE, FER: no detector"]
-    notes = comparison.Footnotes()
-    cells = [comparison._cell(found[1], metric, comparison._best(found, metric), notes) for metric in metrics.values()]
+    differences = Differences(page.kind, found)
+    best = [differences.clear_best(metrics[name]) for name in ("sbert_sim.mini", "fer.x", "vocab_candidates")]
+    assert best == [None, 1, None]
+    assert comparison._reasons(Notes(), found, page, columns) == ["FENSE, FER: no detector"]
+    cells = [comparison._cell(found[1], metric, Notes()) for metric in metrics.values()]
     assert [cell.text for cell in cells][len(METRICS) :] == ["—", "0.700", "0.100", "74"]
-    assert [cell.best for cell in cells][len(METRICS) :] == [False, False, True, False]
 
 
 def test_each_kind_of_prediction_is_a_section_with_its_baselines(results, root):
@@ -306,8 +317,9 @@ def test_each_kind_of_prediction_is_a_section_with_its_baselines(results, root):
     content["metrics"]["t2a_r10"] = value
     content["kinds"]["retrieval"] = {"metrics": ["t2a_r10"], "counts": {}}
     write_json(path, content)
-    for name in ("scores.csv", "metrics.json"):
-        write_json(results / "second" / "seed-0" / "retrieval" / name, {})
+    write_json(results / "second" / "seed-0" / "retrieval" / "metrics.json", {"metrics": {"t2a_r10": value}})
+    table = pd.DataFrame({"clip_id": CLIP_IDS, "t2a_r10": 0.625})
+    table.to_csv(results / "second" / "seed-0" / "retrieval" / "scores.csv", index=False)
     chance = {"name": "chance", "label": "Chance", "fact": "23 clips", "metrics": {"t2a_r10": {"value": 0.435}}}
     write_json(results / "baselines" / "retrieval.json", {"baselines": [chance]})
     page = made(results, root)

@@ -161,6 +161,8 @@ def _add(asked: Asked, target: str) -> None:
             features, stages, splits = [feature], {"features"}, {SPLIT_FILES[name]: f"features/{feature}/{name}"}
         case ["results", dataset, "baselines", name] if (kind := name.removesuffix(".json")) in registry.KINDS:
             stages = _add_baselines(splits, [kind])
+        case ["results", dataset, "others", name] if name.removesuffix(".json") in config.datasets[dataset].others:
+            stages = {"others"}
         case ["results", dataset, "text", text, name] if (
             text in config.texts and name in config.text(dataset, text).FILES.values()
         ):
