@@ -141,8 +141,9 @@ def commit() -> str | None:
 
     Only results of experiments record it.
     """
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():  # installed elsewhere, perhaps inside another repository
+    sources = Path(__file__).parents[1]
+    root = sources.parent
+    if sources.name != "src" or not (root / ".git").exists():  # installed, perhaps inside another repository
         return None
     describe = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     command = ["git", "--no-optional-locks", "-C", str(root), *describe]

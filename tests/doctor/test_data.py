@@ -157,3 +157,17 @@ def test_data_sets_that_the_leak_audit_goes_without(repository):
     for name in ("clips", "sources"):
         repository.put(f"results/clotho/corpus/{name}.csv")
     assert repository.found(data.check_datasets, "mini")["note"] == []
+
+
+def test_scores_made_elsewhere_are_looked_for_before_the_page_is_made(repository):
+    repository.entries["datasets"]["mini"]["others"] = {"gone": "scores/gone", "half": "scores/half"}
+    repository.put("scores/half/metrics.json", '{"metrics": {}}')
+    told = repository.found(data.check_datasets, "mini")["FAIL"]
+    assert len(told) == 2 and "datasets.mini.others.gone: scores/gone" in told[0]
+    assert "others.half: scores/half" in told[1] and "scores.csv" in told[1]
+    assert repository.found(data.check_datasets, corpus("mini"))["FAIL"] == []
+    for name in ("scores.csv", "statistics.h5"):
+        repository.put(f"scores/half/{name}")
+    repository.put("scores/half/metrics.json", '{"metrics": {}, "provenance": {"made_by": "score retrieval"}}')
+    found = repository.found(data.check_datasets, "results/mini/others/half.json")
+    assert any("scores/half" in line and "retrieval" in line for line in found["ok"])
