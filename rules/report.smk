@@ -1,5 +1,6 @@
-"""Report: one page per data set that compares its experiments with baselines and published figures."""
+"""Report: one page per data set that compares its experiments with baselines, published figures and others' scores."""
 
+from earwitness.evaluation.others import kinds_of_others
 from earwitness.files import sha256
 
 
@@ -7,6 +8,50 @@ report: "report/workflow.rst"
 
 
 PUBLISHED = Path(workflow.basedir) / "src/earwitness/report/published.yaml"
+OTHERS = sorted({name for entry in CONFIG.datasets.values() for name in entry.others})
+
+
+def files_of_others(dataset):
+    """The files of scores made elsewhere, and the records of their checks; refused before anything is made for them."""
+    folders = CONFIG.others_of(dataset)
+    plain(kinds_of_others, folders)
+    files = [str(folder / file) for folder in folders.values() for file in SCORE_FILES]
+    return [*files, *(f"results/{dataset}/others/{name}.json" for name in folders)]
+
+
+def files_of_other(wildcards):
+    """The files of scores made elsewhere, and the tables of the clips that they should have."""
+    folders, name = CONFIG.others_of(wildcards.dataset), wildcards.other
+    if name not in folders:  # another data set has scores of this name
+        plain(CONFIG.refuse_target, f"results/{wildcards.dataset}/others/{name}.json")
+    tables = dict.fromkeys(table for kind in KINDS for table in tables_of(wildcards.dataset, kind))
+    return [*(str(folders[name] / file) for file in SCORE_FILES), *tables]
+
+
+rule other:
+    input:
+        files_of_other,
+        store=ancient("results/mlflow-store.json"),
+    output:
+        "results/{dataset}/others/{other}.json",
+    log:
+        "logs/{dataset}/others/{other}.log",
+    benchmark:
+        "logs/{dataset}/others/{other}.tsv"
+    wildcard_constraints:
+        other="|".join(map(re.escape, OTHERS)) or "(?!)",
+    conda:
+        "../envs/earwitness.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        folder=lambda w: str(CONFIG.others_of(w.dataset)[w.other]),
+        uri=store_uri(CONFIG.tracking.uri),
+    message:
+        "Checking the scores of {wildcards.other} on {wildcards.dataset} ({log})"
+    script:
+        "../workflow/scripts/other.py"
 
 
 def page_inputs(wildcards):
@@ -16,11 +61,12 @@ def page_inputs(wildcards):
     kinds = [kind for kind in KINDS if any(kind in entry.KINDS for entry in options.values())]
     paths = [f"{folder}/{name}/metrics.json" for name in names] + [f"{folder}/baselines/{kind}.json" for kind in kinds]
     for name, entry in options.items():
-        files = [f"{kind}/{file}" for kind in entry.KINDS for file in ("scores.csv", "metrics.json")]
+        files = [f"{kind}/{file}" for kind in entry.KINDS for file in SCORE_FILES]
         files += ["events.jsonl"] if entry.TRAINED else []
         paths += [f"{folder}/{name}/seed-{seed}/{file}" for seed in entry.seeds for file in files]
     tables = dict.fromkeys(["clips.csv", "captions.csv", "report.json"])
     tables |= dict.fromkeys(table for kind in kinds for table in KINDS[kind].tables)
+    paths += files_of_others(wildcards.dataset)
     return [*paths, *(f"{folder}/corpus/{table}" for table in tables)]
 
 
@@ -51,6 +97,7 @@ rule comparison:
     params:
         root=audio_root,
         experiments=lambda w: CONFIG.experiments_of(w.dataset),
+        others=lambda w: {name: str(folder) for name, folder in CONFIG.others_of(w.dataset).items()},
         published=lambda w: sha256(PUBLISHED),
     message:
         "Comparing the experiments on {wildcards.dataset} ({log})"

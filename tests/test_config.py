@@ -114,6 +114,8 @@ def test_the_repository_config_is_valid():
         ("spice.jars", True, "spice.jars: True; input should be a valid string"),
         ("experiments.cl4ac.feature", "logmel", "experiments.cl4ac.feature: 'logmel'; did you mean 'logmel-cl4ac'?"),
         ("experiments.cl4ac.text", "x", "experiments.cl4ac.text: 'x'; valid names: cl4ac"),
+        ("datasets.mini.others", {"cl4ac": "scores/a"}, "datasets.mini.others: 'cl4ac'"),
+        ("datasets.mini.others", {"theirs": 3}, "datasets.mini.others.theirs: 3; input should be a valid string"),
         ("datasets.mini.experiments", ["cl4acc"], "datasets.mini.experiments: 'cl4acc'; did you mean 'cl4ac'"),
         (
             "datasets.mini.overrides.features",

@@ -1,7 +1,9 @@
 """Files are complete or absent, and failures are reported with their file."""
 
 import os
+import re
 import stat
+import subprocess
 from errno import ENOSPC
 from io import FileIO
 from pathlib import Path
@@ -10,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from earwitness import files
 from earwitness.errors import EarwitnessError, MismatchError, listed, nearest, report_full_disk
 from earwitness.files import (
     atomic,
@@ -110,6 +113,14 @@ def test_provenance_and_digests(tmp_path):
     assert found["inputs"]["a"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert (found["made_by"], found["settings"]) == ("maker", {"size": 3})
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_the_commit_is_that_of_these_sources(tmp_path, monkeypatch):
+    assert re.fullmatch(r"[0-9a-f]{12,40}(-dirty)?", files.commit.__wrapped__() or "0" * 12)  # none in an archive
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    for place in ("site-packages", "vendor/src", "src"):  # installed in another repository; one without a commit
+        monkeypatch.setattr(files, "__file__", str(tmp_path / place / "earwitness/files.py"))
+        assert files.commit.__wrapped__() is None
 
 
 def test_a_match_of_what_is_asked_for():

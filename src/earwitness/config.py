@@ -41,15 +41,8 @@ from earwitness.options import (
 
 FILES = "results are called {dataset}/{experiment}/metrics.json and {dataset}/comparison.html"
 FEATURE_FILES = f"features are called {{dataset}}/features/{{feature}}/{{{','.join(SPLITS)}}}.h5"
-RESERVED = (
-    "audio",
-    "baselines",
-    "corpus",
-    "features",
-    "text",
-    "plots",
-    "clap",
-)  # other folders beside those of experiments
+# Other folders beside those of experiments.
+RESERVED = ("audio", "baselines", "corpus", "features", "others", "text", "plots", "clap")
 
 
 @cache
@@ -167,6 +160,10 @@ class Config:
         members = (self._expanded.sweeps.get(name, [name]) for name in chosen)
         return list(dict.fromkeys(name for names in members for name in names))
 
+    def others_of(self, dataset: str) -> dict[str, Path]:
+        """The folders of scores made elsewhere that a data set's comparison page shows, by name."""
+        return {name: Path(folder).expanduser() for name, folder in self.datasets[dataset].others.items()}
+
     @cache  # noqa: B019 (as long as the configuration lives)
     def trained_as(self, dataset: str, experiment: str) -> str:
         """The experiment that trains for all those that differ in prediction or scores alone.
@@ -248,6 +245,9 @@ class Config:
             for value in options.experiments or []:
                 if value not in asked:
                     yield f"datasets.{dataset}.experiments: {value!r}; {nearest(value, asked)}"
+            for value in options.others:
+                if value in self.experiments:
+                    yield f"datasets.{dataset}.others: {value!r} is the name of an experiment; choose another"
             overrides = options.overrides
             known_by_kind: dict[str, Collection[str]]
             known_by_kind = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -133,6 +134,24 @@ def code_version() -> str:
         sources.update(path.relative_to(root).as_posix().encode())
         sources.update(path.read_bytes())
     return f"{__version__}+{sources.hexdigest()[:12]}"
+
+
+@cache
+def commit() -> str | None:
+    """The git commit of the sources, with ``-dirty`` for uncommitted changes; None outside a repository of Earwitness.
+
+    Only results of experiments record it.
+    """
+    sources = Path(__file__).parents[1]
+    root = sources.parent
+    if sources.name != "src" or not (root / ".git").exists():  # installed, perhaps inside another repository
+        return None
+    describe = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    command = ["git", "--no-optional-locks", "-C", str(root), *describe]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def provenance(made_by: str, inputs: Mapping[str, str | os.PathLike] | None = None, **settings: Any) -> dict[str, Any]:

@@ -143,6 +143,8 @@ class DatasetOptions(Entry):
 
     # Shown on comparison.html; the name of a sweep stands for all its experiments. null: all that extend no other one.
     experiments: Annotated[list[Name] | None, Changes("nothing")] = None
+    # Folders of `earwitness score --out` by name: scores of other systems on the evaluation split, for the page.
+    others: Annotated[dict[Name, FilePath], Changes("nothing")] = {}
     on_bad_audio: Annotated[Literal["fail", "skip"], Changes("corpus")] = "fail"
     audit: Annotated[list[Name], Changes("nothing")] = []  # id lists that the leak audit compares its clips with
     overrides: Annotated[Overrides, Changes("nothing")] = Overrides()

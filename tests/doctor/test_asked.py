@@ -65,11 +65,13 @@ def made_by_rules():
     of_kind = [*names["SCORE_FILES"], "prediction.json"]
     paths |= {f"{seed}/{name}" for name in (*OUTPUTS, *kind.files, *(f"captioning/{name}" for name in of_kind))}
     filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words", "kind": "captioning"}
+    filled["other"] = "theirs"
     return sorted({path.format(**filled, experiment="small", seed=0) for path in paths})
 
 
 @pytest.mark.parametrize("target", made_by_rules())
 def test_what_rules_make_is_taken(repository, target):
+    repository.entries["datasets"]["mini"]["others"] = {"theirs": "scores/theirs"}
     assert "corpus" in repository.ask(target).needs["mini"].stages
 
 

@@ -177,3 +177,17 @@ def test_a_table_below_a_folder_that_no_rule_can_read(repository):
     repository.entries["datasets"]["own"] = {"layout": "audiogrounding", "audio": "own"}
     repository.put("own/v {1}/train.json", "[]")
     assert any("v {1}/train.json: {1}" in told for told in repository.found(data.check_datasets, corpus("own"))["FAIL"])
+
+
+def test_scores_made_elsewhere_are_looked_for_before_the_page_is_made(repository):
+    repository.entries["datasets"]["mini"]["others"] = {"gone": "scores/gone", "half": "scores/half"}
+    repository.put("scores/half/metrics.json", '{"metrics": {}}')
+    told = repository.found(data.check_datasets, "mini")["FAIL"]
+    assert len(told) == 2 and "datasets.mini.others.gone: scores/gone" in told[0]
+    assert "others.half: scores/half" in told[1] and "scores.csv" in told[1]
+    assert repository.found(data.check_datasets, corpus("mini"))["FAIL"] == []
+    for name in ("scores.csv", "statistics.h5"):
+        repository.put(f"scores/half/{name}")
+    repository.put("scores/half/metrics.json", '{"metrics": {}, "provenance": {"made_by": "score retrieval"}}')
+    found = repository.found(data.check_datasets, "results/mini/others/half.json")
+    assert any("scores/half" in line and "retrieval" in line for line in found["ok"])

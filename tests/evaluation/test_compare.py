@@ -10,7 +10,7 @@ import pytest
 from earwitness.cli.main import main
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_rows
 from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.evaluation.compare import compare
+from earwitness.evaluation.compare import compare, paired_difference, read_run
 from earwitness.evaluation.scores import write_scores
 from earwitness.files import sha256
 from earwitness.metrics import bootstrap
@@ -199,6 +199,15 @@ def test_what_is_no_mean_is_compared_on_the_shared_clips(tmp_path):
     assert [clip["clip_id"] for clip in compare(a, b, "bleu_1")["moved"]["clips"]] == ["x", "y"]
     with pytest.raises(EarwitnessError, match=r"'spice'.*: bleu_1, cider_d\."):
         compare(a, b, "spice")
+
+
+def test_a_paired_difference_does_not_depend_on_the_order_of_clips(tmp_path):
+    a = read_run(scored(tmp_path / "a", {"x": 5, "y": 1, "z": 0}, {"x": 1.0, "y": 2.0, "z": 0.0})).first
+    b = read_run(scored(tmp_path / "b", {"z": 1, "y": 2, "x": 2}, {"z": 0.5, "y": 2.0, "x": 1.0})).first
+    found = paired_difference("cider_d", a, b)
+    assert found["difference"] == pytest.approx(0.5 / 3) and found["ci95"][0] == 0
+    assert found == compare(tmp_path / "a", tmp_path / "b")["metrics"]["cider_d"]
+    assert paired_difference("spice", a, b) is None
 
 
 def test_the_means_of_a_foreign_table_are_compared_and_nothing_else(tmp_path, capsys):

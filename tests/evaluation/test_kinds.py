@@ -110,3 +110,15 @@ def test_a_corpus_without_phrases_cannot_be_grounded(corpus, tmp_path):
     write_rows(corpus / "phrases.csv", PHRASES, [])
     with pytest.raises(EarwitnessError, match=r"phrases\.csv"):
         Grounding().predict(Perfect(), clips(corpus), corpus, tmp_path)
+
+
+def test_the_clips_that_are_scored(corpus):
+    assert Retrieval().clip_ids(corpus) == clips(corpus).ids == Grounding().clip_ids(corpus)
+    phrases = (corpus / "phrases.csv").read_text().splitlines(keepends=True)
+    (corpus / "phrases.csv").write_text("".join(phrases[:-1]))
+    assert Grounding().clip_ids(corpus) == clips(corpus).ids[:-1] and len(Retrieval().clip_ids(corpus)) == 4
+
+
+def test_the_baselines_that_ignore_the_audio_are_named(corpus):
+    for kind in (Retrieval(), Grounding()):
+        assert {baseline.name for baseline in kind.baselines(corpus)} == set(kind.floors)

@@ -2,8 +2,10 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,19 +16,27 @@ from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.evaluation.captioning import Captioning
+from earwitness.evaluation.compare import Seeds, paired_difference, read_run
 from earwitness.evaluation.interface import Baseline
+from earwitness.evaluation.others import kinds_of_others, read_other
+from earwitness.evaluation.scores import Scores, write_scores
 from earwitness.files import read_json
 from earwitness.metrics import catalogue
+from earwitness.metrics.statistics import mean_of
 from earwitness.report import clips, comparison, plots
 from earwitness.report.captioning import CLIPS_SHOWN, CaptioningPage
 from earwitness.report.comparison import write_comparison
+from earwitness.report.differences import Differences
 from earwitness.report.interface import Experiment, KindPage
+from earwitness.report.notes import Notes, code
+from earwitness.report.settings import settings_of
 
 CLIP_IDS = [f"evaluation/{number:02} ü&'s.wav" for number in range(23)]
 NAMES_OF_BASELINES = ["constant caption", "one reference"]
 EVIL = "<script>alert('a bird')</script>"
 REASON = "Java is <not> there."
 METRICS = [metric.name for metric in catalogue.of_kind("captioning") if metric.column]
+CLASSES = {"made_by": "score grounding", "inputs": {}, "settings": {"classes": True}}  # provenance
 
 
 class Page(HTMLParser):
@@ -76,7 +86,7 @@ def write_experiment(results, name, cider, seeds=(0,), without=(), encoder="none
     for seed in seeds:
         folder = results / name / f"seed-{seed}"
         (folder / "captioning").mkdir(parents=True)
-        write_json(folder / "captioning" / "metrics.json", {})
+        write_json(folder / "captioning" / "metrics.json", {"metrics": metrics})
         texts = [EVIL, "", *["a dog barks"] * (len(CLIP_IDS) - 2)]
         scores = [cider * (number % 7) for number in range(len(CLIP_IDS))]
         table = {"clip_id": CLIP_IDS, "caption": texts, "cider_d": scores}
@@ -138,9 +148,9 @@ def make_results(folder):
     return folder
 
 
-def made(results, root, experiments=("first", "second")):
+def made(results, root, experiments=("first", "second"), others=None):
     out = results / "comparison.html"
-    write_comparison(results, list(experiments), root, out)
+    write_comparison(results, list(experiments), root, out, others)
     return Page(out.read_text(encoding="utf-8"))
 
 
@@ -157,8 +167,9 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(page):
 
 
 def test_table_tells_values_intervals_seeds_and_the_best(page):
-    cider = 1 + list(METRICS).index("cider_d")
-    assert page.row("first")[cider].startswith("0.415 (best)0.315–0.515")
+    cider = 1  # the main metric stands first
+    assert page.row("Experiment")[cider] == "CIDEr-D"
+    assert page.row("first")[cider].startswith("0.415 (clearly best)0.315–0.515")
     assert page.row("second")[cider].startswith("0.3000.200–0.400")
     assert "<strong>0.415</strong>" in page.text and "<strong>0.300</strong>" not in page.text
     assert {"title": "seed 0: 0.400, seed 3: 0.430"} in page.of("td")
@@ -176,10 +187,10 @@ def test_table_and_plots_lie_beside_the_page(results, root):
 
 
 def test_absent_scores_have_their_reasons(page):
-    spice = 1 + list(METRICS).index("spice")
+    spice = page.row("Experiment").index("SPICE")
     assert page.row("first")[spice].startswith("—1")
     assert page.of("td").count({"title": REASON}) == 2
-    assert page.text.count('<li id="captioning-reason-1">Java is &lt;not&gt; there.</li>') == 1
+    assert page.text.count('<li id="captioning-reason-1">SPICE, SPIDEr: Java is &lt;not&gt; there.</li>') == 1
     assert "Fewer than two clips" in page.text
 
 
@@ -202,7 +213,7 @@ def test_published_figures_stand_only_beside_their_own_data(tmp_path, root, monk
     comparison.PUBLISHED.write_text(edited, encoding="utf-8")
     page = made(results, root)
     assert [cell.strip() for cell in page.row("CL4AC baseline")[1:]] == (
-        ["0.550", "0.345", "0.222", "0.139", "0.372", "0.169", "0.356", "0.115", "0.235"]
+        ["0.356", "0.550", "0.345", "0.222", "0.139", "0.372", "0.169", "0.115", "0.235"]
     )
     assert "poster" in page.row("CL4AC baseline")[0]
     other = {"clips": {"evaluation": {"found": 24, "refused": 1}}}
@@ -214,8 +225,10 @@ def test_clips_to_hear_go_from_the_best_to_the_worst(page):
     assert len(page.of("audio")) == len(page.of("img")) == CLIPS_SHOWN
     assert all(image["alt"] for image in page.of("img"))
     scores = [float(row[2]) for row in page.rows if len(row) == 3 and row[0] == "first"]
-    assert scores == sorted(scores, reverse=True)
-    assert scores[0] == pytest.approx(2.4) and scores[-1] == 0
+    assert len(scores) == len(CLIP_IDS)
+    played, others = scores[:CLIPS_SHOWN], scores[CLIPS_SHOWN:]  # those without sound follow
+    assert played == sorted(played, reverse=True) and others == sorted(others, reverse=True)
+    assert played[0] == pytest.approx(2.4) and played[-1] == 0
 
 
 def test_same_inputs_give_the_same_bytes(page, results, root):
@@ -284,9 +297,12 @@ def test_curves_are_means_of_epochs_and_nothing_is_drawn_of_nothing(results):
 
 
 def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
-    def experiment(name, metrics):
+    def experiment(name, metrics, errors):
         kinds = {"captioning": {"metrics": list(metrics), "counts": {}}}
-        return Experiment(name, None, {"metrics": metrics, "seeds": [0], "kinds": kinds})
+        scores = Scores({}, {}, {"fer.x": mean_of(np.array(errors))}, [str(clip) for clip in range(len(errors))], {})
+        return Experiment(
+            name, None, {"metrics": metrics, "seeds": [0], "kinds": kinds}, {"captioning": Seeds([scores])}
+        )
 
     def value(number):
         return {"value": number, "per_seed": [number]}
@@ -294,18 +310,18 @@ def test_two_models_have_two_columns_and_what_was_not_computed_has_its_reason():
     absent = {"value": None, "reason": "no detector"}
     first = {"sbert_sim.mini": value(0.5), "fer.x": value(0.2), "fense": absent, "vocab_candidates": value(70.0)}
     second = {"sbert_sim.tiny": value(0.7), "fer.x": value(0.1), "fer": absent, "vocab_candidates": value(74.0)}
-    found, page = [experiment("first", first), experiment("second", second)], CaptioningPage(Captioning())
+    found = [experiment("first", first, [0.2] * 9), experiment("second", second, [0.1] * 9)]
+    page = CaptioningPage(Captioning())
     columns = page.columns(found)
     assert list(columns)[: len(METRICS)] == METRICS
     assert list(columns.values())[len(METRICS) :] == ["SBERT-sim (mini)", "SBERT-sim (tiny)", "FER (x)", "Vocabulary"]
     metrics = {name: page.kind.metric(name) for name in columns}
-    best = [comparison._best(found, metrics[name]) for name in ("sbert_sim.mini", "fer.x", "vocab_candidates")]
-    assert best == [None, 0.1, None]
-    assert comparison._absent(found, page, columns) == ["FENSE, FER: no detector"]
-    notes = comparison.Footnotes()
-    cells = [comparison._cell(found[1], metric, comparison._best(found, metric), notes) for metric in metrics.values()]
+    differences = Differences(page.kind, found)
+    best = [differences.clear_best(metrics[name]) for name in ("sbert_sim.mini", "fer.x", "vocab_candidates")]
+    assert best == [None, 1, None]
+    assert comparison._reasons(Notes(), found, page, columns) == ["FENSE, FER: no detector"]
+    cells = [comparison._cell(found[1], metric, Notes()) for metric in metrics.values()]
     assert [cell.text for cell in cells][len(METRICS) :] == ["—", "0.700", "0.100", "74"]
-    assert [cell.best for cell in cells][len(METRICS) :] == [False, False, True, False]
 
 
 def test_each_kind_of_prediction_is_a_section_with_its_baselines(results, root):
@@ -315,8 +331,9 @@ def test_each_kind_of_prediction_is_a_section_with_its_baselines(results, root):
     content["metrics"]["t2a_r10"] = value
     content["kinds"]["retrieval"] = {"metrics": ["t2a_r10"], "counts": {}}
     write_json(path, content)
-    for name in ("scores.csv", "metrics.json"):
-        write_json(results / "second" / "seed-0" / "retrieval" / name, {})
+    write_json(results / "second" / "seed-0" / "retrieval" / "metrics.json", {"metrics": {"t2a_r10": value}})
+    table = pd.DataFrame({"clip_id": CLIP_IDS, "t2a_r10": 0.625})
+    table.to_csv(results / "second" / "seed-0" / "retrieval" / "scores.csv", index=False)
     chance = {"name": "chance", "label": "Chance", "fact": "23 clips", "metrics": {"t2a_r10": {"value": 0.435}}}
     write_json(results / "baselines" / "retrieval.json", {"baselines": [chance]})
     page = made(results, root)
@@ -334,3 +351,166 @@ def test_a_kind_without_a_page_of_its_own_shows_scores_alone():
     assert page.template is None and page.examples([], None, None) == []
     assert page.headline([]) == "spider"
     assert Baseline("a", "b", "c").metrics == {}
+
+
+def rows_of(*columns):
+    """Rows of a table with these CIDEr-D by clip."""
+    scores = [
+        Scores({}, {}, {"cider_d": mean_of(np.array(values))}, [str(clip) for clip in range(len(values))], {})
+        for values in columns
+    ]
+    results = [{"metrics": {"cider_d": {"value": np.mean(values)}}, "seeds": [0]} for values in columns]
+    return [
+        Experiment(str(number), None, result, {"captioning": Seeds([one])})
+        for number, (result, one) in enumerate(zip(results, scores, strict=True))
+    ]
+
+
+def test_only_a_row_that_is_clear_of_all_others_and_of_the_constant_caption_is_the_best():
+    noise = np.tile([0.0, 0.3, -0.3, 0.1], 10)
+    low, high, noisy = 0.2 * np.ones(40), 0.3 * np.ones(40), 0.31 + noise
+    metric, kind = catalogue.find("cider_d"), Captioning()
+
+    def best(found, constant=0.1):
+        baselines = [
+            Baseline(name, name, "", {"cider_d": {"value": value}})
+            for name, value in (("constant caption", constant), ("one reference", 9.0))
+        ]
+        return Differences(kind, found, baselines).clear_best(metric)
+
+    assert best(rows_of(low, high)) == 1 and best(rows_of(high, low)) == 0
+    assert best(rows_of(low, noisy, high)) is None  # the highest is not clear of the second
+    assert best(rows_of(low, high), constant=0.3) is None
+    assert best(rows_of(high)) is None and best(rows_of(high, high)) is None
+    unknown = replace(rows_of(high)[0], scores={})
+    assert best([*rows_of(low), unknown]) is None
+    differences = Differences(kind, rows_of(low, noisy))
+    found = differences.to_first("cider_d", 1)
+    assert found["difference"] == pytest.approx(0.135) and found["p_value"] == 1 / 2001
+    assert differences.to_first("cider_d", 0) is None and differences.to_first("bleu_1", 1) is None
+    assert comparison._difference(found | {"difference": -0.1}, metric)[0] == "\N{MINUS SIGN}0.100"
+    assert comparison._difference(found, metric)[1] == "p < 0.001"
+
+
+def test_a_reason_within_another_is_told_once_and_code_is_code():
+    notes = Notes()
+    jars, detector = "No jars: `snakemake <jars>` fetches them.", "No detector."
+    spider = f"SPIDEr needs SPICE: {jars}"
+    assert [notes.number(spider, "SPIDEr"), notes.number(jars, "SPICE"), notes.number(jars, "METEOR")] == [1, 2, 2]
+    notes.number(f"{spider}; {detector}", "SPIDEr-FL")
+    notes.number(detector, "FER")
+    told = notes.lines("captioning")
+    assert told[1] == "SPICE, METEOR: No jars: <code>snakemake &lt;jars&gt;</code> fetches them."
+    assert unescape("".join(told)).count("snakemake") == 1
+    assert re.findall(r"#captioning-reason-(\d)", told[0]) == ["2"]
+    assert re.findall(r"#captioning-reason-(\d)", told[2]) == ["1", "4"]
+    assert code("`a` <b>") == "<code>a</code> &lt;b&gt;"
+
+
+def test_what_the_rows_were_made_with_is_told_and_where_they_differ(tmp_path):
+    def experiment(name, times, options, **provenance):
+        for seed, time in enumerate(times):
+            folder = tmp_path / name / f"seed-{seed}"
+            folder.mkdir(parents=True)
+            (folder / "events.jsonl").write_text(json.dumps({"time": time, "metrics": {}}) + "\n", encoding="utf-8")
+        result = {"seeds": list(range(len(times))), "provenance": {"options": options, **provenance}}
+        return Experiment(name, tmp_path / name, result)
+
+    first = experiment("a", [0.0], {"decode": {"beam": 1}, "lr": 0.1}, code="0.2.0+ab", commit="12ab")
+    second = experiment("b", [86400.0, 60.0], {"decode": {"beam": 4}, "lr": 0.1, "x": None}, code="0.2.0+ab")
+    other = replace(first, elsewhere=True)
+    found = settings_of([first, second, other])
+    assert found.shared == {"Trained": "1970-01-01 to 1970-01-02", "Earwitness": "0.2.0+ab"}
+    assert found.differing == {
+        "Trained": ["1970-01-01 00:00 UTC", "1970-01-02 00:00 UTC"],
+        "Seeds": ["0", "0, 1"],
+        "Commit": ["12ab", "—"],
+        "decode.beam": ["1", "4"],
+        "x": ["—", "null"],
+    }
+    untrained = replace(first, folder=tmp_path / "none")
+    assert settings_of([untrained]).shared == {"Seeds": "0", "Earwitness": "0.2.0+ab", "Commit": "12ab"}
+    assert settings_of([]).shared == settings_of([other]).differing == {}
+
+
+def scored_elsewhere(folder, clip_ids, made_by="score captions", **more):
+    """A folder as of ``earwitness score captions --out``."""
+    values = np.linspace(0.5, 2.5, len(clip_ids))
+    metrics = {
+        "cider_d": {"value": 1.5, "ci95": [1.4, 1.6], "per_seed": [1.5]},
+        "spice": {"value": None, "reason": "x"},
+    }
+    scored = SimpleNamespace(
+        metrics=metrics, by_clip={"cider_d": values}, statistics={"cider_d": mean_of(values)}, ids=list(clip_ids)
+    )
+    provenance = {"made_by": made_by, "inputs": {"references": "ab"}, "settings": {"match": "exact"}}
+    content = {"metrics": metrics, "counts": {"captions_empty": 2}, "provenance": provenance} | more
+    write_scores(folder, scored, {"caption": ["a <cat> purrs"] * len(clip_ids)}, content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def others_page(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("others")
+    results = make_results(folder / "some-data")
+    # Named without folder and in another order.
+    theirs = scored_elsewhere(folder / "scores/theirs", [clip_id.split("/")[1] for clip_id in reversed(CLIP_IDS)])
+    page = made(results, root, others={"theirs": theirs})
+    page.scores = {
+        "first": read_run(results / "first").first,
+        "theirs": read_other("theirs", theirs, results / "corpus").scores,
+    }
+    return page
+
+
+def test_scores_made_elsewhere_stand_beside_the_experiments_and_are_marked(others_page):
+    row = others_page.row("theirs")
+    assert "made elsewhere" in row[0] and "references from another file" in row[0] and "empty captions: 2" in row[0]
+    difference = paired_difference("cider_d", *(others_page.scores[name] for name in ("first", "theirs")))
+    assert row[1].strip() == f"1.5001.400–1.600{difference['difference']:+.3f}p = {difference['p_value']:.3f}"
+    assert difference["p_value"] > 0.05 and "clearly best" not in others_page.text  # first is no longer clear of all
+    rows = [row[0].split("\n")[0] for row in others_page.rows if row]
+    assert rows.index("Made elsewhere") == rows.index(next(name for name in rows if name.startswith("theirs"))) - 1
+    first = next(row for row in others_page.rows if len(row) == 3 and row[0] == "theirs")
+    # Of the clip with the best caption of the first experiment, number 6: 17th in the reversed order.
+    assert first[1] == "a <cat> purrs" and first[2].startswith(f"{0.5 + 2 * 16 / 22:.2f}\n")
+
+
+def test_clips_can_be_searched_and_sorted_and_none_is_lost_without_scripts(others_page):
+    assert len([1 for tag in others_page.of("article") if "clip" in tag["class"]]) == len(CLIP_IDS)
+    (form,) = [tag for tag in others_page.of("form") if "tools" in tag["class"]]
+    assert "hidden" in form  # until the script shows it
+    assert {"type": "search"}.items() <= others_page.of("input")[0].items()
+    values = [option["value"] for option in others_page.of("option")]
+    assert {"0 -1", "0 1", "2 -1", "2 1", "1 -1 0", "2 1 0", "name"} <= set(values)
+    scores = [row["data-score"] for row in others_page.of("tr") if "data-score" in row]
+    assert len(scores) == 3 * len(CLIP_IDS) and all(map(float, scores[2::3]))
+    details = [tag for tag in others_page.of("details") if "more" in tag.get("class", "")]
+    assert len(details) == 1 and "hidden" not in details[0]
+
+
+def test_every_table_that_may_scroll_says_so(others_page):
+    divisions = [(tag, attributes.get("class", "")) for tag, attributes in others_page.tags]
+    scrolling = [place for place, (tag, names) in enumerate(divisions) if tag == "div" and "scroll" in names.split()]
+    assert scrolling and all(divisions[place - 1] == ("p", "hint") for place in scrolling)
+
+
+def test_folders_that_hold_no_scores_of_the_split_are_refused(results, tmp_path):
+    corpus, scores = results / "corpus", tmp_path / "scores"
+    scored_elsewhere(scores / "classes", CLIP_IDS, "score grounding", provenance=CLASSES)
+    scored_elsewhere(scores / "unknown", CLIP_IDS, "scores")
+    (scores / "file").write_text("")
+    write_json(scores / "torn" / "metrics.json", {"metrics": {}})
+    names = {"absent", "file", "torn", "classes", "unknown"}
+    others = {name: scores / name for name in names} | {"experiment": results / "first"}
+    with pytest.raises(EarwitnessError) as caught:
+        kinds_of_others(others)
+    told = [line.split(":")[0] for line in str(caught.value).splitlines() if line.startswith("  - ")]
+    assert sorted(told) == sorted(f"  - others.{name}" for name in others)
+    assert "no scores.csv" in str(caught.value) and "--classes" in str(caught.value)
+    scored_elsewhere(scores / "part", ["new.wav", *CLIP_IDS[2:]])
+    with pytest.raises(MismatchError) as caught:
+        read_other("part", scores / "part", corpus)
+    words = ["others.part", "scores.csv (22 clips)", "(23 captioning clips", "'new.wav'", repr(CLIP_IDS[0])]
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert kinds_of_others({"part": scores / "part"}) == {"part": "captioning"}

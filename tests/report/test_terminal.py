@@ -103,7 +103,8 @@ def test_what_was_found_in_a_data_set_is_printed_again(corpus, capsys):
     assert main(["--results", results, "corpus", "mine"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("split ") and printed[1].split()[:3] == ["evaluation", "1", "1"]
-    assert len(printed) == 4 and "evaluation" in printed[2] and printed[3] == "clips by sample rate: 1 at 8000 Hz"
+    assert len(printed) == 5 and "evaluation" in printed[2] and printed[3] == "clips by sample rate: 1 at 8000 Hz"
+    assert printed[4].startswith("evaluation clips last 1.00 to 1.00 s")
     assert main(["--results", results, "corpus", "mind"]) == 1
     assert "did you mean 'mine'?" in capsys.readouterr().err
 

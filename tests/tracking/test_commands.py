@@ -8,7 +8,7 @@ import pytest
 
 from earwitness.cli.main import main
 from earwitness.files import read_json, write_json
-from tests.tracking.test_publish import result_in
+from tests.tracking.test_publish import other_in, result_in
 
 
 @pytest.fixture
@@ -36,6 +36,14 @@ def test_publish_uses_the_store_of_the_results(projects):
     assert read_json(projects / "there/results/mini/cl4ac/tracking.json")["published"]
     assert experiments(projects / "there/results/mlflow.db") == {"Default", "mini"}
     assert experiments(projects / "here/results/mlflow.db") == {"Default"}
+
+
+def test_publish_takes_up_scores_made_elsewhere(projects):
+    record = projects / "there/results/mini/others/theirs.json"
+    folder = other_in(projects / "scores/theirs")
+    write_json(record, {"folder": str(folder), "published": False, "reason": "it was down"})
+    assert main(["--results", "../there/results", "publish"]) == 0
+    assert read_json(record)["published"]
 
 
 def test_ui_uses_the_store_of_the_results(projects, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from earwitness.files import read_json, write_json
-from earwitness.tracking.publish import publish
+from earwitness.tracking.publish import publish, publish_other
 
 OPTIONS = {"system": "cl4ac", "decode": {"beam": 1}, "train": {"epochs": 3, "devices": None}, "lists": [1, 2]}
 PARAMS = {"system": "cl4ac", "decode.beam": "1", "train.epochs": "3", "train.devices": "None", "lists": "[1, 2]"}
@@ -164,3 +164,35 @@ def test_processes_that_publish_one_result_make_one_run(store, result):
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0], read_json(result.with_name("tracking.json"))
     require_whole(store)
+
+
+def other_in(folder: Path) -> Path:
+    metrics = {"cider_d": {"value": 0.5, "ci95": [0.4, 0.6]}, "spice": {"value": None, "reason": "no jars"}}
+    write_json(folder / "metrics.json", {"metrics": metrics})
+    (folder / "scores.csv").write_text("a\n", encoding="utf-8")
+    return folder
+
+
+def test_scores_made_elsewhere_are_one_whole_run(store, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    folder, record = other_in(tmp_path / "scores/theirs"), tmp_path / "results/mini/others/theirs.json"
+    with monkeypatch.context() as patch:
+        kill_at(3, patch)  # before the run is ended
+        with suppress(Killed):
+            publish_other(store, "mini", "theirs", folder, record)
+    for _ in range(2):
+        assert publish_other(store, "mini", "theirs", folder, record), read_json(record)
+    runs, logged = runs_of(store)
+    (run,) = runs.values()
+    assert run.info.run_name == "theirs" and run.info.status == "FINISHED"
+    assert run.data.tags["earwitness.made_elsewhere"] == "true"
+    assert run.data.metrics == {"cider_d": 0.5, "cider_d_ci95_low": 0.4, "cider_d_ci95_high": 0.6}
+    assert set(logged["theirs"].values()) == {1} and read_json(record)["runs"] == {"other": run.info.run_id}
+    assert sorted(file.path for file in MlflowClient(store).list_artifacts(run.info.run_id)) == [
+        "metrics.json",
+        "scores.csv",
+    ]
+    (folder / "scores.csv").unlink()
+    write_json(folder / "metrics.json", {"metrics": {}})
+    assert not publish_other(store, "mini", "theirs", folder, record) and "scores.csv" in read_json(record)["reason"]

@@ -16,7 +16,10 @@ from tests.workflow.conftest import HERE, ROOT, Workflow, environment
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 SHORT = {"datasets": {"tiny": {"overrides": {"systems": {"cl4ac": {"train": {"epochs": 2}}}}}}}
-EXTERNAL = {"features": {"yamnet": {"extractor": "external", "folder": "yamnet"}}}
+EXTERNAL = {
+    "features": {"yamnet": {"extractor": "external", "folder": "yamnet"}},
+    "datasets": {"mini": {"others": {"theirs": "scores/theirs"}}},
+}
 SEED = "dataset=tiny experiment=cl4ac seed=0"
 # All that leads to the comparison of the tiny data set, in order.
 RUNS = [
@@ -41,6 +44,7 @@ MOCKED = {
     "fetch": {"root": "resources/clotho"},
     "checkpoint": {"file": "effb2.pt"},
     "spice_jars": {},
+    "other": {"dataset": "mini", "other": "theirs"},
     "import_features": {"dataset": "mini", "feature": "yamnet", "split": "development"},
 }
 # Several runs in one process, which imports what they need once.

@@ -26,7 +26,8 @@ RUNNING = (
     ids=["imports", "runs", "is a worker"],
 )
 def test_ctrl_c_while_a_script(code, status, message, tmp_path):
-    code = f"import os, signal, sys, time\nsys.path.insert(0, {str(ROOT / 'workflow/scripts')!r})\n{code}"
+    listening = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background jobs ignore it
+    code = f"import os, signal, sys, time\n{listening}\nsys.path.insert(0, {str(ROOT / 'workflow/scripts')!r})\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == status
     assert "Traceback" not in done.stderr

@@ -7,5 +7,6 @@ from earwitness.report.comparison import write_comparison
 
 if __name__ == "__main__":
     with stage(globals()) as snakemake:
-        results = Path(snakemake.output[0]).parent
-        write_comparison(results, snakemake.params.experiments, Path(snakemake.params.root), Path(snakemake.output[0]))
+        page, params = Path(snakemake.output[0]), snakemake.params
+        others = {name: Path(folder) for name, folder in params.others.items()}
+        write_comparison(page.parent, params.experiments, Path(params.root), page, others)

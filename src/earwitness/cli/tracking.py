@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
 
 def _publish(options: argparse.Namespace) -> int:
     from earwitness.files import read_json
-    from earwitness.tracking.publish import publish
+    from earwitness.tracking.publish import publish, publish_other
 
     failed = 0
     for tracking in sorted(options.results.glob("*/*/tracking.json")):
@@ -35,6 +35,13 @@ def _publish(options: argparse.Namespace) -> int:
         done = publish(_uri(options), result, folders, tracking)
         failed += not done
         print(f"{result.parent}: {'published' if done else read_json(tracking)['reason']}", file=sys.stderr)
+    for tracking in sorted(options.results.glob("*/others/*.json")):  # scores made elsewhere
+        if (record := read_json(tracking))["published"]:
+            continue
+        dataset, name, folder = tracking.parents[1].name, tracking.stem, Path(record["folder"])
+        done = publish_other(_uri(options), dataset, name, folder, tracking)
+        failed += not done
+        print(f"{folder}: {'published' if done else read_json(tracking)['reason']}", file=sys.stderr)
     return 1 if failed else 0
 
 

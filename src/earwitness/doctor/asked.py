@@ -148,7 +148,7 @@ def _add(asked: Asked, target: str) -> None:
             return  # of no data set
         case ["results", dataset, *_] if dataset not in config.datasets:
             config.refuse_target(target)
-        case ["results", dataset, "comparison.html"]:
+        case ["results", dataset, "comparison.html" | "comparison.csv" | "plots"]:
             experiments = config.experiments_of(dataset)
             of_all = [_stages(config.experiment(dataset, name)) for name in experiments]
             kinds = dict.fromkeys(kind for name in experiments for kind in config.experiment(dataset, name).KINDS)
@@ -161,6 +161,8 @@ def _add(asked: Asked, target: str) -> None:
             features, stages, splits = [feature], {"features"}, {SPLIT_FILES[name]: f"features/{feature}/{name}"}
         case ["results", dataset, "baselines", name] if (kind := name.removesuffix(".json")) in registry.KINDS:
             stages = _add_baselines(splits, [kind])
+        case ["results", dataset, "others", name] if name.removesuffix(".json") in config.datasets[dataset].others:
+            stages = {"others"}
         case ["results", dataset, "text", text, name] if (
             text in config.texts and name in config.text(dataset, text).FILES.values()
         ):

@@ -12,7 +12,7 @@ from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.corpora.paths import recordings_below
 from earwitness.corpora.schemes import scheme_files
 from earwitness.doctor.asked import RESULTS, Asked
-from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, unanswered
+from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, one_line, unanswered
 from earwitness.errors import EarwitnessError, counted
 from earwitness.fetch.videos import unavailable
 from earwitness.files import read_json
@@ -33,6 +33,8 @@ def check_datasets(asked: Asked) -> Iterator[Finding]:
             yield from _lengths(asked, dataset)
         if "leaks" in stages:
             yield from _id_lists(asked, dataset.name)
+        if not stages.isdisjoint({"page", "others"}):
+            yield from _others(asked, dataset.name)
 
 
 def _folder(dataset: Dataset) -> Iterator[Finding]:
@@ -158,6 +160,18 @@ def _id_lists(asked: Asked, name: str) -> Iterator[Finding]:
         if corpus := _absent(f"{RESULTS}/{other}/corpus/{table}.csv" for table in ("clips", "sources")):
             what = f"{name}: the leak audit skips the id list {entry}, as the data set {other} is missing"
             yield Finding(NOTE, what, f"Make {corpus[0]} before results are published")
+
+
+def _others(asked: Asked, name: str) -> Iterator[Finding]:
+    """The folders of scores made elsewhere."""
+    from earwitness.evaluation.others import kinds_of_others
+
+    for other, folder in asked.config.others_of(name).items():
+        try:
+            (kind,) = kinds_of_others({other: folder}).values()
+            yield Finding(OK, f"{name}: the scores of {other} ({kind}) are in {folder}")
+        except EarwitnessError as error:
+            yield Finding(FAIL, f"datasets.{name}.{one_line(str(error).split('- ', 1)[-1])}")
 
 
 def _absent(paths: Iterable[str]) -> list[str]:

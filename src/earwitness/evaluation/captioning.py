@@ -24,6 +24,7 @@ class Captioning(Kind):
     baseline_splits = SPLITS
     uses_tools = True
     summed = ("captions_empty",)
+    floors = ("constant caption",)
     curves = {"validation_cider_d": "CIDEr-D on validation"}
 
     def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ model was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -127,7 +127,7 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
     Raises EarwitnessError if a file is missing, and MismatchError if no kind or no clip is shared.
     """
     _require(a, b)
-    runs = [_run(a), _run(b)]
+    runs = [read_run(a), read_run(b)]
     pairs = _pairs(runs)
     leading = next(iter(pairs.values()))
     if not leading.shared:
@@ -173,16 +173,26 @@ def _require(*paths: Path) -> None:
         )
 
 
-def _run(path: Path) -> Run:
-    """Read an experiment with its seeds, a folder of scores, or a table of scores."""
+def paired_difference(metric: str, a: Seeds, b: Seeds) -> dict[str, Any] | None:
+    """One metric of two systems on the same clips, in any order: as ``bootstrap.difference``.
+
+    None where a seed has no statistics by clip from which the metric can be computed again.
+    """
+    first, second = a.statistics(metric, a.ids), b.statistics(metric, a.ids)
+    return None if first is None or second is None else bootstrap.difference(first, second)
+
+
+def read_run(path: Path) -> Run:
+    """Read an experiment with its seeds, a folder of scores, or a table of scores.
+
+    Raises EarwitnessError for missing or invalid files, and MismatchError for seeds of different clips.
+    """
     if path.is_file() and path.suffix != ".json":
         return Run(str(path), path.parent, {"": Seeds([read_table_of_scores(path)])})
     folder = path if path.is_dir() else path.parent
     content = read_json(folder / "metrics.json")
     if isinstance(content, dict) and "seeds" not in content and (folder / "scores.csv").is_file():
-        made_by = (content.get("provenance") or {}).get("made_by", "")
-        kind = content.get("kind") or SCORED_BY_COMMAND.get(made_by, "")
-        return Run(str(folder), folder, {kind: Seeds([read_scores(folder)])})
+        return Run(str(folder), folder, {scored_kind(content): Seeds([read_scores(folder)])})
     result = read_result(folder / "metrics.json")
     folders = {kind: [folder / f"seed-{seed}" / kind for seed in result["seeds"]] for kind in kinds_of(result)}
     files = [
@@ -194,6 +204,12 @@ def _run(path: Path) -> Run:
     if any(scores.ids != scored.ids for scored in kinds.values() for scores in scored.seeds):
         raise MismatchError(f"The seeds in {folder} were scored on different clips; make its metrics.json again.")
     return Run(f"{result['dataset']}/{result['experiment']}", folder, kinds, result)
+
+
+def scored_kind(content: Mapping[str, Any]) -> str:
+    """The kind of prediction that a ``metrics.json`` of one set of scores is of; "" if it does not say."""
+    made_by = (content.get("provenance") or {}).get("made_by", "")
+    return content.get("kind") or SCORED_BY_COMMAND.get(made_by, "")
 
 
 def _references_differ(runs: list[Run], pair: Pair) -> bool:
@@ -216,11 +232,15 @@ def _settings_differ(pairs: Iterable[Pair]) -> dict[str, list[Any]]:
     """Settings of scoring that both have and that differ, as [a, b], apart from those of reading files."""
     differing: dict[str, list[Any]] = {}
     for pair in pairs:
-        a, b = pair.a.seeds[0].settings, pair.b.seeds[0].settings
-        differing |= {
-            name: [a[name], b[name]] for name in a if name in b and name not in OF_FILES and a[name] != b[name]
-        }
+        differing |= differing_settings(pair.a, pair.b)
     return differing
+
+
+def differing_settings(a: Seeds, b: Seeds) -> dict[str, list[Any]]:
+    """Settings of scoring that both have and that differ, as [a, b], apart from those of reading files."""
+    one, other = a.seeds[0].settings, b.seeds[0].settings
+    both = [name for name in one if name in other and name not in OF_FILES]
+    return {name: [one[name], other[name]] for name in both if one[name] != other[name]}
 
 
 def _audio_differs(runs: list[Run], shared: list[str]) -> int | None:

@@ -28,6 +28,7 @@ class Grounding(Kind):
     files = ("activations.h5", "pairs.csv", "events.csv")
     tables = ("clips.csv", "captions.csv", "phrases.csv", "events.csv", "report.json")
     artifacts = ("events.csv",)
+    floors = ("all active",)
 
     def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
         """Compute the activation of every phrase of the split in its clip with a ``Grounder``."""
@@ -91,6 +92,10 @@ class Grounding(Kind):
             notes=scored.notes,
             more={"curves": curves},
         )
+
+    def clip_ids(self, corpus: Path) -> list[str]:
+        """The clips with a phrase."""
+        return list(dict.fromkeys(_pairs(corpus)["clip_id"]))
 
     def baselines(self, corpus: Path) -> list[Baseline]:
         """Every phrase active in every frame of its clip."""

@@ -51,6 +51,7 @@ class Kind(ABC):
         uses_tools: whether the metrics use the jars or models of ``Tools``.
         curves: validation metrics that the page plots -> title.
         summed: counts of which a result has the sum over seeds; of others it has those of the first seed.
+        floors: names of the baselines that ignore the audio; the page marks no score that is not above them.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Kind(ABC):
     uses_tools: bool = False
     curves: Mapping[str, str] = {}
     summed: tuple[str, ...] = ()
+    floors: tuple[str, ...] = ()
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -95,6 +97,12 @@ class Kind(ABC):
 
         Raises MismatchError if the predictions and the corpus have different clips.
         """
+
+    def clip_ids(self, corpus: Path) -> list[str]:
+        """The clips that are scored: by default, all of the evaluation split."""
+        from earwitness.corpora.tables import clips_of
+
+        return list(clips_of(corpus / "clips.csv", SPLIT, "scoring")["clip_id"])
 
     def baselines(self, corpus: Path) -> list[Baseline]:
         """Baselines on the evaluation split; none by default."""

@@ -12,7 +12,7 @@ from earwitness.corpora.report import read_report
 from earwitness.errors import EarwitnessError, listed
 from earwitness.evaluation.interface import SPLIT, Baseline
 from earwitness.evaluation.scores import read_scores, write_scores
-from earwitness.files import provenance, read_json, sha256, write_json
+from earwitness.files import commit, provenance, read_json, sha256, write_json
 from earwitness.leaks import audit as leaks
 from earwitness.metrics.bootstrap import summarise
 from earwitness.metrics.captions import Tools
@@ -100,7 +100,10 @@ def summarise_experiment(
         "counts": counts,
         "leaks": leaks.marks(leaks.read_audit(audit), trained_on, SPLIT),
         "untrained": list(untrained),
-        "provenance": provenance("result") | _trained(models, folders, kinds[0]) | {"options": options},
+        "provenance": provenance("result")
+        | {"commit": commit()}
+        | _trained(models, folders, kinds[0])
+        | {"options": options},
     }
     write_json(out, content)
 

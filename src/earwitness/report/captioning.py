@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.evaluation.interface import SPLIT
@@ -14,6 +15,7 @@ from earwitness.report import clips, plots
 from earwitness.report.interface import Experiment, KindPage
 
 CLIPS_SHOWN = 20
+CLIPS_LISTED = 1500  # at most, with the captions of all experiments but without sound
 SCORE = "cider_d"  # shown for single clips
 
 
@@ -31,36 +33,42 @@ class CaptioningPage(KindPage):
         return [f"empty captions: {empty}"] if empty else []
 
     def examples(self, found: list[Experiment], corpus: Path, root: Path) -> list[Mapping[str, Any]]:
-        """The clips to play, from the best to the worst of the first experiment."""
+        """The clips from the best to the worst of the first experiment: some to play, then others to read."""
         if not found:
             return []
         captions = [self._captions(experiment) for experiment in found]
-        chosen = clips.spread({clip_id: score or 0.0 for clip_id, (_, score) in captions[0].items()}, CLIPS_SHOWN)
+        scores = {clip_id: score or 0.0 for clip_id, (_, score) in captions[0].items()}
+        played = clips.spread(scores, CLIPS_SHOWN)
+        others = {clip_id: score for clip_id, score in scores.items() if clip_id not in set(played)}
+        chosen = [*played, *clips.spread(others, CLIPS_LISTED - len(played))]
         table = clips_of(corpus / "clips.csv", SPLIT, "the comparison page")
         paths = dict(zip(table["clip_id"], table["path"], strict=True))
         references = captions_by_clip(corpus / "captions.csv", chosen)
         return [
             {
                 "id": clip_id,
-                "sound": clips.excerpt(root / paths[clip_id]),
+                "sound": clips.excerpt(root / paths[clip_id]) if place < len(played) else None,
                 "references": references[clip_id],
                 "captions": [
                     {
                         "experiment": experiment.name,
-                        "colour": plots.colour(number),
+                        "colour": plots.colour(experiment.number),
                         "text": text,
                         "score": "—" if score is None else f"{score:.2f}",
+                        "value": score,
                     }
-                    for number, experiment in enumerate(found)
-                    for text, score in [captions[number].get(clip_id, ("", None))]
+                    for experiment, said in zip(found, captions, strict=True)
+                    for text, score in [said.get(clip_id, ("", None))]
                 ],
             }
-            for clip_id in chosen
+            for place, clip_id in enumerate(chosen)
         ]
 
     def _captions(self, experiment: Experiment) -> dict[str, tuple[str, float | None]]:
         """Caption and CIDEr-D of each clip, from the first seed."""
-        path = experiment.seeds[0] / self.kind.name / "scores.csv"
-        table = pd.read_csv(path, dtype={"clip_id": str, "caption": str}, keep_default_na=False, encoding="utf-8")
-        scores = table[SCORE].astype(float) if SCORE in table else [None] * len(table)
-        return {row[0]: row[1:] for row in zip(table["clip_id"], table["caption"], scores, strict=True)}
+        scores = experiment.scores[self.kind.name].seeds[0]
+        values = scores.by_clip.get(SCORE, np.full(len(scores.ids), np.nan)).tolist()
+        return {
+            clip: (scores.captions.get(clip, ""), None if math.isnan(value) else value)
+            for clip, value in zip(scores.ids, values, strict=True)
+        }

@@ -1,31 +1,37 @@
 """The comparison page of a data set: one self-contained file.
 
 Reads the output of other stages in ``results/{dataset}``: the experiments' ``metrics.json``, scores and
-``events.jsonl`` of each seed, baselines, and the corpus' tables and report. Each kind of prediction has a section.
+``events.jsonl`` of each seed, baselines, and the corpus' tables and report; and folders of ``earwitness score``. Each
+kind of prediction has a section. The same files give the same page.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from earwitness import registry
 from earwitness.corpora.report import read_report
 from earwitness.errors import EarwitnessError, MismatchError, listed
+from earwitness.evaluation.compare import differing_settings, read_run
 from earwitness.evaluation.interface import SPLIT, Baseline
+from earwitness.evaluation.others import Other, kinds_of_others, read_other
 from earwitness.evaluation.result import SCHEMA, kinds_of, read_baselines, read_result
-from earwitness.files import write_text
+from earwitness.files import sha256, write_text
 from earwitness.leaks.audit import describe
 from earwitness.metrics.catalogue import Metric
 from earwitness.report import plots
+from earwitness.report.differences import CLEAR, Differences
 from earwitness.report.files import write_metrics, write_plots
 from earwitness.report.interface import Experiment, KindPage
-from earwitness.report.terminal import grouped
+from earwitness.report.notes import Notes, code
+from earwitness.report.settings import settings_of
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 SEED_FILES = ("scores.csv", "metrics.json")  # for each kind of prediction
@@ -33,44 +39,41 @@ SEED_FILES = ("scores.csv", "metrics.json")  # for each kind of prediction
 
 @dataclass
 class Cell:
-    """One value of the table; ``note`` is the number of the footnote with the reason for a missing value."""
+    """One value of the table; ``note`` is the number of the note with the reason for a missing value."""
 
     text: str = ""
     interval: str = ""
+    difference: str = ""  # to the first row
+    p_value: str = ""
     title: str = ""
     best: bool = False
     note: int | None = None
 
 
-@dataclass
-class Footnotes:
-    """Distinct reasons for missing values."""
-
-    reasons: list[str] = field(default_factory=list)
-
-    def number(self, reason: str) -> int:
-        """The number of a reason, from 1; a new reason is added."""
-        if reason not in self.reasons:
-            self.reasons.append(reason)
-        return self.reasons.index(reason) + 1
-
-
-def write_comparison(results: Path, experiments: Sequence[str], root: Path, out: Path) -> None:
+def write_comparison(
+    results: Path, experiments: Sequence[str], root: Path, out: Path, others: Mapping[str, Path] | None = None
+) -> None:
     """Write the page that compares a data set's experiments with each other, with baselines and published figures.
 
     Beside it are the metrics as a csv with its name, and the plots in the folder ``plots`` (``report.files``).
 
     Args:
         results: the folder ``results/{dataset}``.
-        experiments: names, in the order of the page; the scores of the first one select the clips to play.
+        experiments: names, in the order of the page; the first one is what the others are compared with, and its scores
+            select the clips to play.
         root: the folder that the paths in ``corpus/clips.csv`` are relative to.
+        others: folders of ``earwitness score`` by name, shown below the experiments as made elsewhere.
 
     Raises EarwitnessError if a file is missing, and MismatchError if a result is of another data set or other clips.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    kinds_of_others(others or {})  # names all folders that cannot be read
     report = read_report(_present(results / "corpus", ["report.json", "clips.csv", "captions.csv"])[0])
     found = [_experiment(results, name, report) for name in experiments]
+    added = [read_other(name, folder, results / "corpus") for name, folder in (others or {}).items()]
+    found += [_elsewhere(other, results / "corpus" / "captions.csv") for other in added]
+    found = [replace(experiment, number=number) for number, experiment in enumerate(found)]
     kinds = [kind for kind in registry.KINDS if any(kind in experiment.result["kinds"] for experiment in found)]
     curves = {e.name: [plots.read_curves(seed / "events.jsonl") for seed in e.seeds] for e in found}
     seeds = list(curves.values())
@@ -81,10 +84,12 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
         "dataset": results.name,
         "split": SPLIT,
         "report": report,
-        "experiments": [{"name": e.name, "colour": plots.colour(number)} for number, e in enumerate(found)],
+        "experiments": [{"name": e.name, "colour": plots.colour(e.number)} for e in found if not e.elsewhere],
+        "settings": settings_of(found),
         "sections": [_section(kind, found, results, root, report, curves) for kind in kinds],
         "loss_plot": plots.curve_plot("loss", "Loss over epochs", {loss: "-", "validation_loss": "--"}, seeds),
         "unchecked": _unchecked(found),
+        "clear": CLEAR,
     }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -93,6 +98,7 @@ def write_comparison(results: Path, experiments: Sequence[str], root: Path, out:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
     write_text(out, environment.get_template("comparison.html").render(content))
     baselines = {kind: read_baselines(results / "baselines" / f"{kind}.json") for kind in kinds}
     write_metrics(out.with_suffix(".csv"), found, baselines)
@@ -113,33 +119,36 @@ def _section(
 ) -> dict[str, Any]:
     """The section of one kind of prediction: table of scores, plots, examples."""
     page = registry.load(registry.KINDS[kind].page)(registry.kind(kind))
-    numbered = [(number, experiment) for number, experiment in enumerate(found) if kind in experiment.result["kinds"]]
-    members = [experiment for _, experiment in numbered]
+    members = [experiment for experiment in found if kind in experiment.result["kinds"]]
     baselines = read_baselines(results / "baselines" / f"{kind}.json")
-    metrics, headline = page.columns(members), page.headline(members)
-    footnotes = Footnotes()
+    headline = page.headline(members)
+    metrics = dict(sorted(page.columns(members).items(), key=lambda column: column[0] != headline))
+    differences = Differences(page.kind, members, baselines)
+    notes = Notes()
     published, left_out = _published(results.name, metrics, report)
-    entries = [(number, experiment.name, experiment.metric(headline)) for number, experiment in numbered]
-    scores = [(number, name, entry["value"], entry.get("ci95")) for number, name, entry in entries]
+    entries = [(experiment, experiment.metric(headline)) for experiment in members]
+    scores = [(e.number, e.name, entry["value"], entry.get("ci95")) for e, entry in entries]
     lines = {b.label[:1].lower() + b.label[1:]: b.metrics.get(headline, {}).get("value") for b in baselines}
     seeds = [curves[experiment.name] for experiment in found]
+    rows = _rows(members, page, metrics, differences, notes)
     return {
         "kind": kind,
         "label": page.kind.label,
         "metrics": metrics,
-        "experiments": _rows(numbered, page, metrics, footnotes),
+        "experiments": [row for row in rows if not row["elsewhere"]],
+        "others": [row for row in rows if row["elsewhere"]],
         "baselines": [
             {
                 "name": b.label,
                 "fact": b.fact,
-                "cells": [_baseline_cell(b, metric, page, footnotes) for metric in metrics],
+                "cells": [_baseline_cell(b, metric, page, notes) for metric in metrics],
             }
             for b in baselines
         ],
         "published": published,
         "published_left_out": left_out,
-        "reasons": footnotes.reasons,
-        "absent": _absent(members, page, metrics),
+        "reasons": _reasons(notes, members, page, metrics),
+        "floors": [b.label for b in baselines if b.name in page.kind.floors],
         "headline": page.kind.metric(headline).label,
         "score_plot": plots.score_plot(scores, lines, page.kind.metric(headline).label, f"scores-{kind}"),
         "validation_plots": [
@@ -177,56 +186,81 @@ def _experiment(results: Path, name: str, report: Mapping[str, Any]) -> Experime
     for seed in experiment.seeds:
         for kind in kinds_of(result):
             _present(seed / kind, SEED_FILES)
-    return experiment
+    return replace(experiment, scores=read_run(path).kinds)
 
 
-def _absent(found: list[Experiment], page: KindPage, metrics: Mapping[str, str]) -> list[str]:
-    """Why metrics without a column could not be computed, one line per reason."""
-    of_kind = {name for experiment in found for name in experiment.result["kinds"][page.kind.name]["metrics"]}
-    entries = [entry for experiment in found for entry in experiment.result["metrics"].items()]
-    lacking = [(name, entry["reason"]) for name, entry in entries if entry["value"] is None and name not in metrics]
-    return grouped((page.kind.metric(name.split(".")[0]).label, reason) for name, reason in lacking if name in of_kind)
+def _elsewhere(other: Other, references: Path) -> Experiment:
+    """Scores made elsewhere as a row of the page."""
+    result = {
+        "seeds": [],
+        "metrics": other.content["metrics"],
+        "kinds": {other.kind: {"metrics": list(other.content["metrics"]), "counts": other.content.get("counts", {})}},
+        "provenance": {"references_differ": other.scores.seeds[0].references != sha256(references)},
+    }
+    return Experiment(other.name, other.folder, result, {other.kind: other.scores}, elsewhere=True)
+
+
+def _reasons(notes: Notes, found: list[Experiment], page: KindPage, metrics: Mapping[str, str]) -> list[Markup]:
+    """The notes, after adding why metrics without a column could not be computed."""
+    for experiment in found:
+        for name in experiment.result["kinds"][page.kind.name]["metrics"]:
+            entry = experiment.metric(name)
+            if entry["value"] is None and name not in metrics:
+                notes.number(entry["reason"], page.kind.metric(name.split(".")[0]).label)
+    return notes.lines(page.kind.name)
 
 
 def _rows(
-    numbered: list[tuple[int, Experiment]], page: KindPage, metrics: Mapping[str, str], footnotes: Footnotes
+    found: list[Experiment],
+    page: KindPage,
+    metrics: Mapping[str, str],
+    differences: Differences,
+    notes: Notes,
 ) -> list[dict[str, Any]]:
-    found = [experiment for _, experiment in numbered]
-    best = {metric: _best(found, page.kind.metric(metric)) for metric in metrics}
-    return [
-        {
-            "name": experiment.name,
-            "colour": plots.colour(number),
-            "facts": [*_facts(experiment), *page.facts(experiment)],
-            "leaks": describe(experiment.result.get("leaks", []), SPLIT)[0],
-            "untrained": experiment.result.get("untrained", []),
-            "seeds": len(experiment.seeds),
-            "cells": [_cell(experiment, page.kind.metric(metric), best[metric], footnotes) for metric in metrics],
-        }
-        for number, experiment in numbered
-    ]
+    best = {metric: differences.clear_best(page.kind.metric(metric)) for metric in metrics}
+    rows = []
+    for row, experiment in enumerate(found):
+        cells = []
+        for name in metrics:
+            cell = _cell(experiment, page.kind.metric(name), notes)
+            cell.best = best[name] == row
+            cell.difference, cell.p_value = _difference(differences.to_first(name, row), page.kind.metric(name))
+            cells.append(cell)
+        facts = _facts_elsewhere(experiment, found[0], page) if experiment.elsewhere else _facts(experiment)
+        rows.append(
+            {
+                "name": experiment.name,
+                "elsewhere": experiment.elsewhere,
+                "colour": plots.colour(experiment.number),
+                "facts": [*facts, *page.facts(experiment)],
+                "leaks": describe(experiment.result.get("leaks", []), SPLIT)[0],
+                "untrained": experiment.result.get("untrained", []),
+                "seeds": len(experiment.seeds),
+                "cells": cells,
+            }
+        )
+    return rows
 
 
-def _best(found: list[Experiment], metric: Metric) -> float | None:
-    """The best of several values; None for a single value or a metric without direction."""
-    values = [value for experiment in found if (value := experiment.metric(metric.name)["value"]) is not None]
-    if len(values) < 2 or metric.higher_is_better is None:
-        return None
-    return max(values) if metric.higher_is_better else min(values)
-
-
-def _cell(experiment: Experiment, metric: Metric, best: float | None, footnotes: Footnotes) -> Cell:
+def _cell(experiment: Experiment, metric: Metric, notes: Notes) -> Cell:
     entry = experiment.metric(metric.name)
     if entry["value"] is None:
-        return Cell("—", title=entry["reason"], note=footnotes.number(entry["reason"]))
+        return Cell("—", title=entry["reason"], note=notes.number(entry["reason"], metric.label))
     interval = entry.get("ci95")
-    per_seed = zip(experiment.result["seeds"], entry["per_seed"], strict=True)
+    per_seed = zip(experiment.result["seeds"], entry.get("per_seed", ()), strict=False)
     return Cell(
         text=_number(entry["value"], metric),
         interval=f"{_number(interval[0], metric)}–{_number(interval[1], metric)}" if interval else "",
         title=", ".join(f"seed {seed}: {_number(value, metric)}" for seed, value in per_seed),
-        best=entry["value"] == best,
     )
+
+
+def _difference(found: Mapping[str, Any] | None, metric: Metric) -> tuple[str, str]:
+    """A difference and its p-value; "" where it was not tested."""
+    if found is None or found["p_value"] is None:
+        return "", ""
+    difference = f"{found['difference']:+.{metric.digits}f}".replace("-", "\N{MINUS SIGN}")
+    return difference, f"p = {found['p_value']:.3f}" if found["p_value"] >= 0.001 else "p < 0.001"
 
 
 def _number(value: float, metric: Metric) -> str:
@@ -248,6 +282,20 @@ def _facts(experiment: Experiment) -> list[str]:
     return facts
 
 
+def _facts_elsewhere(experiment: Experiment, first: Experiment, page: KindPage) -> list[str]:
+    """Notes below the name of scores made elsewhere: how they were scored otherwise than the first row."""
+    facts = ["made elsewhere"]
+    if experiment.result["provenance"]["references_differ"]:
+        facts.append("references from another file")
+    if experiment is not first:
+        differing = differing_settings(first.scores[page.kind.name], experiment.scores[page.kind.name])
+        facts += [
+            f"other {name}" if isinstance(theirs, Mapping) else f"{name}: {theirs}, not {ours}"
+            for name, (ours, theirs) in differing.items()
+        ]
+    return facts
+
+
 def _option(options: Mapping[str, Any], key: str) -> str:
     """The value of a dotted key; "" if there is none."""
     value: Any = options
@@ -256,12 +304,12 @@ def _option(options: Mapping[str, Any], key: str) -> str:
     return str(value)
 
 
-def _baseline_cell(baseline: Baseline, metric: str, page: KindPage, footnotes: Footnotes) -> Cell:
+def _baseline_cell(baseline: Baseline, metric: str, page: KindPage, notes: Notes) -> Cell:
     entry = baseline.metrics.get(metric)
     if entry is None:
         return Cell()
     if entry["value"] is None:
-        return Cell("—", title=entry["reason"], note=footnotes.number(entry["reason"]))
+        return Cell("—", title=entry["reason"], note=notes.number(entry["reason"], page.kind.metric(metric).label))
     return Cell(_number(entry["value"], page.kind.metric(metric)))
 
 

@@ -21,8 +21,8 @@ _STYLE = Path(__file__).with_name("comparison.html")
 def write_metrics(out: Path, found: Sequence[Experiment], baselines: Mapping[str, Sequence[Baseline]]) -> None:
     """Write a csv with a row for each metric of each experiment and baseline.
 
-    Columns: ``name``, ``is`` (experiment or baseline), ``kind`` of prediction, ``metric``, ``value`` (mean over seeds),
-    ``low`` and ``high`` (95 % interval over clips), number of ``seeds``, and the ``reason`` for a missing value.
+    Columns: ``name``, ``is`` (experiment, made elsewhere or baseline), ``kind`` of prediction, ``metric``, ``value``
+    (mean over seeds), ``low`` and ``high`` (95 % interval over clips), number of ``seeds``, ``reason`` for no value.
 
     Args:
         baselines: those of each kind of prediction on the page.
@@ -31,7 +31,8 @@ def write_metrics(out: Path, found: Sequence[Experiment], baselines: Mapping[str
     for kind, of_kind in baselines.items():
         for experiment in (e for e in found if kind in e.result["kinds"]):
             entries = {name: experiment.metric(name) for name in experiment.result["kinds"][kind]["metrics"]}
-            rows += _rows(experiment.name, "experiment", kind, entries, len(experiment.seeds))
+            what = "made elsewhere" if experiment.elsewhere else "experiment"
+            rows += _rows(experiment.name, what, kind, entries, len(experiment.seeds))
         for baseline in of_kind:
             rows += _rows(baseline.name, "baseline", kind, baseline.metrics, "")
     write_rows(out, COLUMNS, rows)

@@ -7,20 +7,30 @@ published figures, a plot of the headline metric, and validation curves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from earwitness.evaluation.compare import Seeds
 from earwitness.evaluation.interface import Kind
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment's result and its folder."""
+    """A row of the page: an experiment's result and its folder, or scores made elsewhere.
+
+    Attributes:
+        scores: by kind of prediction, the scores of its seeds; of scores made elsewhere there is one set.
+        elsewhere: whether they are from a folder of ``earwitness score``; ``result`` has no seeds and no options then.
+        number: its place on the page, from 0, which gives its colour.
+    """
 
     name: str
     folder: Path
     result: dict[str, Any]
+    scores: Mapping[str, Seeds] = field(default_factory=dict)
+    elsewhere: bool = False
+    number: int = 0
 
     @property
     def seeds(self) -> list[Path]:

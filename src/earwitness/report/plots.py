@@ -75,7 +75,7 @@ def score_plot(
 
     Returns the SVG element.
     """
-    with _figure(key, (10.8, 1.1 + 0.45 * len(scores)), f"{label} of each experiment with its interval") as drawn:
+    with _figure(key, (6.2, 1.4 + 0.42 * len(scores)), f"{label} of each experiment with its interval") as drawn:
         figure, axes = drawn.figure, drawn.axes
         for row, (number, _, value, interval) in enumerate(scores):
             if value is None:
@@ -95,7 +95,7 @@ def score_plot(
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
         if axes.get_legend_handles_labels()[0]:
-            figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+            figure.legend(loc="outside lower center", fontsize=9)
     return drawn.svg
 
 

@@ -24,6 +24,7 @@ KEY = "earwitness.run_key"
 RESULT = "earwitness.result_sha256"
 BEGUN = "earwitness.result_begun"  # the digest of the result that is being logged, and the time of its metrics
 PARENT = "mlflow.parentRunId"
+ELSEWHERE = "earwitness.made_elsewhere"
 METRIC_BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one call
 PARAM_LENGTH = 500
 
@@ -39,6 +40,23 @@ def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
         with opened(uri, out) as client:
             run_ids = _publish(client, uri, result, folders)
         record |= {"published": True, "runs": run_ids}
+    except Exception as error:  # tracking never fails a result
+        record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
+    write_json(out, record)
+    return record["published"]
+
+
+def publish_other(uri: str, dataset: str, name: str, folder: Path, out: Path) -> bool:
+    """Publish scores made elsewhere as one run of a data set; record the outcome in ``out`` and return success.
+
+    Args:
+        folder: the folder of ``earwitness score --out``.
+    """
+    record: dict[str, Any] = {"folder": str(folder.resolve()), "uri_scheme": uri.split(":", 1)[0]}
+    try:
+        with opened(uri, out) as client:
+            run_id = _other_run(client, _experiment(client, uri, dataset), dataset, name, folder)
+        record |= {"published": True, "runs": {"other": run_id}}
     except Exception as error:  # tracking never fails a result
         record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
@@ -109,6 +127,23 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
         client.set_tag(run_id, RESULT, made)
         client.set_terminated(run_id)
     elif run.info.status != "FINISHED":
+        client.set_terminated(run_id)
+    return run_id
+
+
+def _other_run(client: Any, place: str, dataset: str, name: str, folder: Path) -> str:
+    """The run of scores made elsewhere; other scores are another run. A run that a kill left is completed."""
+    from mlflow.entities import RunTag
+
+    content, made = read_json(folder / "metrics.json"), sha256(folder / "metrics.json")
+    key = digest({"dataset": dataset, "other": name, "result": made})
+    run = _find(client, place, key) or _new_run(client, place, key, name, {ELSEWHERE: "true"})
+    run_id = run.info.run_id
+    if run.data.tags.get(RESULT) != made:
+        for file in ("metrics.json", "scores.csv"):
+            client.log_artifact(run_id, str(folder / file))
+        client.log_batch(run_id, metrics=_metrics_of(content, run.info.start_time), tags=[RunTag(RESULT, made)])
+    if run.info.status != "FINISHED":
         client.set_terminated(run_id)
     return run_id
 
