@@ -378,4 +378,4 @@ class SentenceModelsOptions(Options):
 class TrackingOptions(Options):
     """The MLflow store; the environment variable MLFLOW_TRACKING_URI overrides ``uri``."""
 
-    uri: str = "sqlite:///results/mlflow.db"
+    uri: FilePath = "sqlite:///results/mlflow.db"

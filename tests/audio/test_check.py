@@ -421,3 +421,23 @@ def test_real_recordings_are_whole():
     for path in sorted(shared("soundscapes", "evaluation").glob("*.ogg"))[:20]:
         facts = inspect(path)
         assert (facts.sample_rate, facts.channels, round(facts.seconds)) == (32000, 1, 10)
+
+
+ID3 = b"ID3\x04\0\0\0\0\x02\x00" + bytes(256)
+
+
+@pytest.mark.parametrize("tag", [b"TAG" + bytes(125), bytes(4096)], ids=["ID3v1", "padding"])
+@pytest.mark.parametrize("suffix", ["flac", "wav"])
+def test_tags_and_padding_behind_a_recording_are_passed_over(tmp_path, suffix, tag):
+    path = joined(tmp_path / f"b.{suffix}", write(tmp_path / f"a.{suffix}").read_bytes(), tag)
+    assert inspect(path).frames == len(load(path, None)) == RATE
+
+
+@pytest.mark.parametrize("between", [b"", ID3, b"TAG" + bytes(125)], ids=["", "ID3v2", "ID3v1"])
+@pytest.mark.parametrize("before", [b"", ID3], ids=["", "ID3v2"])
+def test_a_wav_is_held_against_its_header_behind_a_tag_too(tmp_path, before, between):
+    wav = write(tmp_path / "a.wav").read_bytes()
+    assert inspect(joined(tmp_path / "whole.wav", before, wav)).frames == RATE
+    assert "truncated" in refusal(joined(tmp_path / "cut.wav", before, wav[: len(wav) // 2]))
+    place = len(before + wav + between)
+    assert f"byte {place} " in refusal(joined(tmp_path / "two.wav", before, wav, between, wav))

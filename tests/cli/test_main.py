@@ -125,7 +125,7 @@ def test_global_options_stand_before_or_after_the_command(capsys, tmp_path):
     for words in (["--results", str(tmp_path), "show", "mini"], ["show", "mini", "--results", str(tmp_path)]):
         assert main(words) == 1
         told = capsys.readouterr().err
-        assert f"{tmp_path}/mini/comparison.html" in told and f"--results {tmp_path} show mini" in told
+        assert str(tmp_path) in told and f"{tmp_path}/mini/comparison.html" not in told  # rules make results/ only
     parsed = parser().parse_args(["--results", "a", "score", "captions", "x", "y"])
     assert str(parsed.results) == "a" and str(parser().parse_args(["publish"]).results) == "results"
     assert "--results" in help_of(capsys, "corpus") and "--results" not in help_of(capsys, "compare")

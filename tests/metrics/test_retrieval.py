@@ -480,3 +480,21 @@ def test_importing_loads_numpy_only():
     code = "import sys, earwitness.metrics.retrieval; print(*{name.split('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "pandas", "scipy", "h5py", "pydantic", "librosa"} & set(done.stdout.split())
+
+
+def test_resamples_go_by_the_rule_of_ties():
+    scores, owners = [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.1, 0.7]], list("aabb")
+    for ties, expected in (("expected", 1.0), ("benchmark", 1.25)):
+        result = retrieval.evaluate(scores, owners, ["a", "b"], ties=ties)
+        assert value(result, "a2t_medr") == expected
+        for name, statistic in result.statistics.items():
+            assert statistic.values(np.ones((1, 2)))[0] == pytest.approx(value(result, name)), name
+
+
+def test_tensors_of_any_kind_and_masks():
+    import torch
+
+    for scores in (torch.eye(2, requires_grad=True), torch.eye(2).bfloat16(), torch.eye(2, dtype=torch.int8)):
+        assert value(retrieval.evaluate(scores, ["a", "b"], ["a", "b"]), "t2a_r1") == 1
+    with pytest.raises(EarwitnessError, match="masked"):
+        retrieval.evaluate(np.ma.array(np.eye(2), mask=[[1, 0], [0, 0]]), ["a", "b"], ["a", "b"])

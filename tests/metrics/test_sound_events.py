@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 import warnings
 
+import numpy as np
 import pytest
 
 from earwitness.errors import EarwitnessError
@@ -187,3 +188,13 @@ def test_nothing_is_warned_of_and_nothing_written(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_lengths_are_any_finite_number():
+    events = {"a": [(0.0, 1.0, "x")]}
+    exact = segment_based(events, events, time_resolution=0.5)
+    assert segment_based(events, events, time_resolution=np.float32(0.5)) == exact
+    for function, options in ((event_based, {"t_collar": math.nan}), (segment_based, {"time_resolution": math.inf})):
+        (name,) = options
+        with pytest.raises(EarwitnessError, match=f"{name} is {options[name]}"):
+            function(events, events, **options)

@@ -81,3 +81,11 @@ def test_ui_says_why_a_store_cannot_be_opened(projects, capsys):
         port = probe.getsockname()[1]
     assert main(["--results", "../there/results", "ui", "--port", str(port)]) == 1
     assert "there/results/mlflow.db" in capsys.readouterr().err
+
+
+def test_publish_says_when_there_is_nothing_to_publish(projects, capsys):
+    assert main(["--results", "nowhere", "publish"]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    for said in ("mini/cl4ac: published", "published already"):
+        assert main(["--results", "../there/results", "publish"]) == 0
+        assert said in capsys.readouterr().err

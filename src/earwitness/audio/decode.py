@@ -49,7 +49,8 @@ class SndfileSound(Sound):
 
     def read(self, frames: int = -1) -> np.ndarray:
         """As ``Sound.read``."""
-        wanted = frames if frames >= 0 else self._file.frames - self._done
+        left = self._file.frames - self._done  # beyond it a flac's decoder fails at tags and padding
+        wanted = min(frames, left) if frames >= 0 else left
         try:
             samples = self._file.read(wanted, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from earwitness.audio.mp3 import after_id3
 from earwitness.audio.sound import BUFFER, AudioError, conversion, second_recording
 
 STREAMED = 0x7FFFF000  # sox, ffmpeg and others write this or more where they do not know a wav's length in advance
@@ -56,11 +57,12 @@ class Chunk(NamedTuple):
 
 
 def chunks(file: BinaryIO) -> Iterator[Chunk]:
-    """The chunks of a wav, as far as there is one behind the other."""
-    file.seek(0)
+    """The chunks of a wav, as far as there is one behind the other; an ID3v2 tag before it is passed over."""
+    begin = after_id3(file)
+    file.seek(begin)
     order = ">" if file.read(12)[:4] == b"RIFX" else "<"
-    place, large = 12, None
-    while (header := _chunk_header(file, place)) is not None:
+    place, large = begin + 12, None
+    while (header := _chunk_header(file, place, begin)) is not None:
         name, start, length = header[:4], file.tell(), struct.unpack(order + "I", header[4:])[0]
         if name == b"ds64" and len(sizes := file.read(16)) == 16:
             large = struct.unpack(order + "QQ", sizes)[1]  # RF64 has 64-bit sizes in this chunk
@@ -73,12 +75,12 @@ def chunks(file: BinaryIO) -> Iterator[Chunk]:
         place = start + length
 
 
-def _chunk_header(file: BinaryIO, end: int) -> bytes | None:
-    """The header of the chunk behind one that ends at ``end``; None where there is none.
+def _chunk_header(file: BinaryIO, end: int, begin: int) -> bytes | None:
+    """The header of the chunk behind one that ends at ``end``, in a wav from ``begin`` on; None where there is none.
 
     A chunk of odd length is followed by a byte that fills it up, which some programs forget.
     """
-    for place in (end + end % 2, end):
+    for place in (end + (end - begin) % 2, end):
         file.seek(place)
         header = file.read(8)
         if len(header) == 8 and header[:4] not in MAGIC and all(32 <= letter < 127 for letter in header[:4]):
@@ -105,7 +107,10 @@ def check_chunks(path: Path, file: BinaryIO, size: int) -> int:
     head = file.read(BUFFER)
     if (behind := head.lstrip(b"\0"))[:4] in MAGIC:
         raise second_recording(path, end + len(head) - len(behind), "split it there")
-    if size - end > STRAY and not behind.startswith(TAGS):
+    if behind.startswith(TAGS):
+        if (place := _search(file, end, b"WAVEfmt ")) is not None:
+            raise second_recording(path, place - 8, "split it there")
+    elif size - end > STRAY:
         while head and not head.strip(b"\0"):
             head = file.read(BUFFER)
         if head:
@@ -113,6 +118,17 @@ def check_chunks(path: Path, file: BinaryIO, size: int) -> int:
             repair = f"if they are sound, convert it (`{conversion(path, before=('-ignore_length', '1'))}`)"
             raise AudioError(path, f"{what}: the size in its header is wrong, or something was appended; {repair}")
     return 0
+
+
+def _search(file: BinaryIO, start: int, words: bytes) -> int | None:
+    """The first place of some bytes from ``start`` on."""
+    file.seek(start)
+    kept = b""
+    while block := file.read(BUFFER):
+        if (found := (kept + block).find(words)) >= 0:
+            return file.tell() - len(block) - len(kept) + found
+        kept = (kept + block)[1 - len(words) :]
+    return None
 
 
 def coding(path: str | os.PathLike) -> str | None:

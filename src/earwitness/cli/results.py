@@ -75,9 +75,10 @@ def _of_dataset(options: argparse.Namespace, made: Set[Path], file: str, command
     name = name and Path(name).name  # a path, as of other commands
     if name in names:
         return options.results / name
-    target = options.results / (name or "mini") / file
-    again = "" if options.results == Path("results") else f"--results {options.results} "
-    make = f"`snakemake --cores all {target}` makes them; then `earwitness {again}{command} {name or 'mini'}`"
+    asked = name or "mini"
+    make = f"`snakemake --cores all results/{asked}/{file}` makes them; then `earwitness {command} {asked}`"
+    if options.results != Path("results"):
+        make = "`--results` names the folder `results` of another run, or a copy of it"
     if not names:
         raise EarwitnessError(f"There are no results in {options.results} yet. {make}.")
     if name is None:

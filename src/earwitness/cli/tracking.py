@@ -23,26 +23,36 @@ def add_commands(commands: Any) -> None:
 
 
 def _publish(options: argparse.Namespace) -> int:
+    """Publish what is not published; says so where there is nothing to do."""
+    results, others = (sorted(options.results.glob(f"*/{names}.json")) for names in ("*/tracking", "others/*"))
+    if not results and not others:
+        raise EarwitnessError(f"There are no results in {options.results}; --results DIR names another folder.")
+    failed, done = _publish_all(options, results, others)
+    if not failed and not done:
+        print(f"All results in {options.results} are published already.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _publish_all(options: argparse.Namespace, results: list[Path], others: list[Path]) -> tuple[int, int]:
+    """Numbers of results that could not be published, and that were."""
     from earwitness.files import read_json
     from earwitness.tracking.publish import publish, publish_other
 
-    failed = 0
-    for tracking in sorted(options.results.glob("*/*/tracking.json")):
+    outcomes = []
+    for tracking in results:
         if read_json(tracking)["published"]:
             continue
         result = tracking.with_name("metrics.json")
         folders = [tracking.with_name(f"seed-{seed}") for seed in read_json(result)["seeds"]]
-        done = publish(_uri(options), result, folders, tracking)
-        failed += not done
+        outcomes.append(done := publish(_uri(options), result, folders, tracking))
         print(f"{result.parent}: {'published' if done else read_json(tracking)['reason']}", file=sys.stderr)
-    for tracking in sorted(options.results.glob("*/others/*.json")):  # scores made elsewhere
+    for tracking in others:  # scores made elsewhere
         if (record := read_json(tracking))["published"]:
             continue
         dataset, name, folder = tracking.parents[1].name, tracking.stem, Path(record["folder"])
-        done = publish_other(_uri(options), dataset, name, folder, tracking)
-        failed += not done
+        outcomes.append(done := publish_other(_uri(options), dataset, name, folder, tracking))
         print(f"{folder}: {'published' if done else read_json(tracking)['reason']}", file=sys.stderr)
-    return 1 if failed else 0
+    return outcomes.count(False), outcomes.count(True)
 
 
 def _uri(options: argparse.Namespace) -> str:
@@ -61,7 +71,8 @@ def _ui(options: argparse.Namespace) -> int:
 
     from earwitness.tracking.publish import runs_pages
 
-    _publish(options)
+    if options.results.is_dir() and any(options.results.glob("*/*/tracking.json")):
+        _publish(options)
     uri = _uri(options)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         raise EarwitnessError(

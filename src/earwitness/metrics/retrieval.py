@@ -139,6 +139,7 @@ class Evaluation:
     pool: dict[str, int | None]
     ranks: dict[str, Ranks]
     notes: list[str]
+    ties: str = "expected"
     shares: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # by direction R@1, 5, 10: [3, queries]
 
     @cached_property
@@ -163,7 +164,7 @@ class Evaluation:
         }
         for way, ranks in self.ranks.items():
             if self.metrics.get(f"{way}_medr", {}).get("value") is not None:
-                found[f"{way}_medr"] = Median(ranks.best(), *self._owners(way))
+                found[f"{way}_medr"] = Median(ranks.best(self.ties), *self._owners(way))
             if way in self.shares:
                 shares = [mean_of(share, *self._owners(way)).columns for share in self.shares[way]]
                 columns = np.concatenate([*(share[:, :1] for share in shares), shares[0][:, 1:]], axis=1)
@@ -367,7 +368,7 @@ def evaluate(
     relevance = _relevance(owners, clips, captions, table, scores)
     notes = [] if relevant is None else _relevance_notes(relevance)
     counts = _count(scores, relevance, any(name.startswith("a2t") for name in wanted))
-    result = _nothing({"t2a": len(relevance.clips), "a2t": len(relevance.captions)}, notes)
+    result = _nothing({"t2a": len(relevance.clips), "a2t": len(relevance.captions)}, notes, ties)
     for way, query, names, owner in (
         ("t2a", relevance.row, relevance.captions, relevance.owners),
         ("a2t", relevance.column, relevance.clips, relevance.clips),
@@ -436,10 +437,10 @@ def _wanted(metrics: str | Iterable[str] | None, relevant: Any) -> list[str]:
     return [name for name in wanted if metrics is not None or relevant is not None or not name.endswith("map16")]
 
 
-def _nothing(pool: dict[str, int | None], notes: list[str]) -> Evaluation:
+def _nothing(pool: dict[str, int | None], notes: list[str], ties: str = "expected") -> Evaluation:
     """An evaluation that no direction has been added to."""
     queries, clips, skipped = (dict[str, list]((way, []) for way in DIRECTIONS) for _ in range(3))
-    return Evaluation({}, {}, queries, clips, skipped, pool, {}, notes)
+    return Evaluation({}, {}, queries, clips, skipped, pool, {}, notes, ties)
 
 
 def _score(
@@ -589,7 +590,13 @@ def _blocks(scores: Scores, relevance: _Relevance) -> Iterator[tuple[int, np.nda
     rows = max(1, BLOCK // clips)
     for start in range(0, captions, rows):
         stop = min(start + rows, captions)
-        block = np.asarray(scores(start, stop) if callable(scores) else scores[start:stop])
+        given = scores(start, stop) if callable(scores) else scores[start:stop]
+        if hasattr(given, "detach"):  # a tensor
+            given = given.detach().cpu()
+            given = given.float() if given.is_floating_point() and given.element_size() < 4 else given
+        if np.ma.is_masked(given):
+            raise EarwitnessError(f"The scores of captions {start} to {stop - 1} are masked; every pair needs a score.")
+        block = np.asarray(given)
         if block.shape != (stop - start, clips):
             raise EarwitnessError(
                 f"The scores of captions {start} to {stop - 1} have the shape {block.shape}; "

@@ -179,7 +179,9 @@ class Toolkit:
             from sed_eval.sound_event import EventBasedMetrics, SegmentBasedMetrics
 
         # It insists on the type float, and its label list is its order.
-        options = {name: float(value) if type(value) is int else value for name, value in options.items()}
+        options = {n: float(v) if isinstance(v, Real) and not isinstance(v, bool) else v for n, v in options.items()}
+        if wrong := [f"{n} is {v}" for n, v in options.items() if isinstance(v, float) and not math.isfinite(v)]:
+            raise ValueError(f"{' and '.join(wrong)}, not a finite number")
         metrics = {"segment": SegmentBasedMetrics, "event": EventBasedMetrics}[kind](labels, **options)
         metrics.empty_system_output_handling = "zero_score"  # only one of the two offers it in its constructor
         self.metrics, self.kind, self.grid = metrics, kind, grid
