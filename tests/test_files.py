@@ -157,7 +157,9 @@ def test_folders_that_are_read_only_are_listed_before_anything_is_done(tmp_path,
     for folder in ("ours", "theirs"):
         (tmp_path / folder).mkdir()
     refuse_unwritable(paths)
-    monkeypatch.setattr(os, "access", lambda folder, mode: folder.name != "theirs")  # whoever runs the tests
+    monkeypatch.setattr(
+        os, "access", lambda folder, mode: mode == os.F_OK or folder.name != "theirs"
+    )  # whoever runs the tests
     with pytest.raises(EarwitnessError) as caught:
         refuse_unwritable(paths)
     assert f"{tmp_path / 'theirs'} (2 files)" in str(caught.value) and "ours" not in str(caught.value)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from earwitness import __version__
-from earwitness.errors import EarwitnessError, MismatchError, listed, report_full_disk
+from earwitness.errors import EarwitnessError, MismatchError, counted, listed, report_full_disk
 
 SCHEMA = 1
 
@@ -196,9 +196,9 @@ def refuse_unwritable(paths: Iterable[str | Path]) -> None:
     """Raise EarwitnessError that lists the folders in which some of these files cannot be written or replaced."""
     locked: Counter[str] = Counter()
     for path in paths:
-        folder = next(place for place in Path(path).absolute().parents if place.exists())
+        folder = next(place for place in Path(path).absolute().parents if os.access(place, os.F_OK))
         locked[str(folder)] += not os.access(folder, os.W_OK | os.X_OK)
-    folders = [f"{folder} ({count} files)" for folder, count in locked.items() if count]
+    folders = [f"{folder} ({counted(count, 'file')})" for folder, count in locked.items() if count]
     if folders:
         advice = "Make them writable, or run elsewhere, with --directory."
         raise EarwitnessError(listed("Results cannot be written, as folders are read-only:", folders, advice))

@@ -441,3 +441,9 @@ def test_a_wav_is_held_against_its_header_behind_a_tag_too(tmp_path, before, bet
     assert "truncated" in refusal(joined(tmp_path / "cut.wav", before, wav[: len(wav) // 2]))
     place = len(before + wav + between)
     assert f"byte {place} " in refusal(joined(tmp_path / "two.wav", before, wav, between, wav))
+
+
+@pytest.mark.parametrize("size", [9000, 20000], ids=["cut off", "big-endian"])
+def test_a_chunk_of_tags_with_a_wrong_size_is_no_sound(tmp_path, size):
+    chunk = b"id3 " + struct.pack(">I" if size == 9000 else "<I", size) + b"\x01" * 9000
+    assert inspect(joined(tmp_path / "b.wav", write(tmp_path / "a.wav").read_bytes(), chunk)).frames == RATE

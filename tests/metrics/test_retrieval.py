@@ -498,3 +498,10 @@ def test_tensors_of_any_kind_and_masks():
         assert value(retrieval.evaluate(scores, ["a", "b"], ["a", "b"]), "t2a_r1") == 1
     with pytest.raises(EarwitnessError, match="masked"):
         retrieval.evaluate(np.ma.array(np.eye(2), mask=[[1, 0], [0, 0]]), ["a", "b"], ["a", "b"])
+
+
+def test_a_shuffled_table_without_names_keeps_its_rows():
+    table = pd.DataFrame([[0.9, 0.1, 0], [0.1, 0.9, 0], [0, 0.1, 0.9]], columns=list("abc")).iloc[[2, 0, 1]]
+    assert value(retrieval.evaluate(table, list("cab"), list("abc")), "t2a_r1") == 1
+    named = retrieval.evaluate(table[["c", "a", "b"]], list("abc"), list("abc"), captions=[0, 1, 2])
+    assert value(named, "t2a_r1") == 1

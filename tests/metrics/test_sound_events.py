@@ -198,3 +198,9 @@ def test_lengths_are_any_finite_number():
         (name,) = options
         with pytest.raises(EarwitnessError, match=f"{name} is {options[name]}"):
             function(events, events, **options)
+
+
+def test_a_detection_longer_than_a_short_file_is_cut():
+    """Windows that are padded to ten seconds, as systems give them."""
+    found = segment_based({"a": [(0, 1, "x")]}, {"a": [(0, 10, "x")]}, durations={"a": 1.0})
+    assert found["overall"]["f_measure"]["f_measure"] == 1

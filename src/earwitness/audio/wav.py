@@ -13,7 +13,21 @@ from earwitness.audio.sound import BUFFER, AudioError, conversion, second_record
 
 STREAMED = 0x7FFFF000  # sox, ffmpeg and others write this or more where they do not know a wav's length in advance
 STRAY = 4096  # bytes behind the last chunk that are passed over: padding, tags of other formats
-TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+# Tags of other formats, and chunks without samples, which may be cut off or tell a wrong size.
+TAGS = (
+    b"ID3",
+    b"TAG",
+    b"APETAGEX",
+    b"LYRICSBEGIN",
+    b"LIST",
+    b"id3 ",
+    b"bext",
+    b"iXML",
+    b"_PMX",
+    b"cue ",
+    b"smpl",
+    b"<?x",
+)
 MAGIC = (b"RIFF", b"RIFX", b"RF64")
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 READ = (PCM, 2, FLOAT, 6, 7, 0x11, 0x31, 0x55)  # codings that libsndfile reads: a file of one is damaged or in no order

@@ -101,6 +101,11 @@ class FeatureStore(Mapping[str, np.ndarray]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.clip_ids)
 
+    def get(self, clip_id: str, default: Any = None) -> Any:
+        """The frames of a clip, or ``default`` where the file has none of it."""
+        known = clip_id in self._rows
+        return self[clip_id] if known else default
+
     def __contains__(self, clip_id: object) -> bool:
         return clip_id in self._rows
 

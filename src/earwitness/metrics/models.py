@@ -157,7 +157,8 @@ def require_vocabulary(folder: Path, tokenizer: Any, network: Any) -> None:
     The tokenizer must not have more tokens than the ``network`` has word embeddings, nor notably fewer.
     """
     rows, tokens = network.get_input_embeddings().weight.shape[0], len(tokenizer)
-    if not PADDED * rows <= tokens <= rows:
+    # Some models have one more special token than embeddings, which no text gives (EmbeddingGemma's for images).
+    if not PADDED * rows <= tokens or min(tokens, getattr(tokenizer, "vocab_size", tokens)) > rows:
         raise EarwitnessError(
             f"The tokenizer in {folder} is not the model's: it has {tokens} tokens, and the model's vocabulary has "
             f"{rows}. Put the files of the model's own tokenizer there (is one of them cut off, or missing?)."

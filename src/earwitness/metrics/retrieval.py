@@ -670,8 +670,11 @@ def _in_order(scores: Any, owners: Any, clips: Any, captions: Any, relevant: Any
             ]
     elif hasattr(scores, "loc") and clips is not None:  # a table of pandas, by its labels where it has them
         columns, rows = list(scores.columns), list(scores.index)
-        scores = scores[clips] if set(columns) == set(clips) else scores
-        scores = (scores.loc[order] if set(rows) == set(order) else scores).to_numpy()
+        scores = scores[clips] if sorted(map(repr, columns)) == sorted(map(repr, clips)) else scores
+        # Without names of the captions a sorted or shuffled table stays as it is: its numbers are no labels.
+        if names is not None and sorted(map(repr, rows)) == sorted(map(repr, names)):
+            scores = scores.loc[names]
+        scores = scores.to_numpy()
     if relevant is not None and not is_named(relevant):
         lists = as_list("The relevant clips", relevant)
         if len(lists) != len(order):

@@ -32,6 +32,7 @@ GRIDS: tuple[Grid, ...] = ("decimal", "sed_eval")
 COUNTS = ("Ntp", "Nsys", "Nref")
 ERRORS = {"segment": ("S", "D", "I"), "event": ("Nsubs", "Nfn", "Nfp")}  # substitutions, deletions, insertions
 HOUR = 3600.0  # seconds
+FAR = 100  # times a file's length that no event lasts, but one in another unit; detections may run past a short file
 SLACK = 5e-7  # of a collar: the rounding of ``in_steps``
 
 
@@ -304,6 +305,13 @@ def _listed(which: str, events: Any) -> list:
 
 
 def _offenders(which: str, events: Sequence[Event], durations: Mapping[str, float] | None) -> list[str]:
+    lengths: dict[Any, float] = {
+        file: FAR * seconds for file, seconds in (durations or {}).items() if _is_time(seconds)
+    }
+    far = any(
+        _is_time(event.get("offset")) and event["offset"] > lengths.get(event.get("filename"), math.inf)
+        for event in events
+    )
     offenders = []
     for number, event in enumerate(events, start=1):
         if not isinstance(event, Mapping):
@@ -322,7 +330,7 @@ def _offenders(which: str, events: Sequence[Event], durations: Mapping[str, floa
             offenders.append(f"{name} ends at {offset:g} s, not after its onset at {onset:g} s")
         elif durations is not None and seconds is None:
             offenders.append(f"{name} is in {event['filename']!r}, whose duration is not given")
-        elif hint := unit_hint(offset, seconds if _is_time(seconds) else None):
+        elif (far or seconds is None) and (hint := unit_hint(offset, seconds if _is_time(seconds) else None)):
             length = "more than a day" if seconds is None else f"its file only to {seconds:g} s"
             offenders.append(f"{name} lasts to {offset:g} s, {length}{hint}")
     return offenders

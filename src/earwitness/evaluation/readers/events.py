@@ -334,7 +334,7 @@ def _unheaded(cells: tuple[str, ...]) -> tuple[str, ...]:
     names = ["filename", *(["scene"] if first == 2 else []), "onset", "offset"]
     for place in range(len(names), len(cells)):
         value = _number(cells[place])
-        label = place == first + 2 and (value is None or value.is_integer())
+        label = place == first + 2 and (value is None or cells[place].strip().isdecimal())
         names.append("event_label" if label else "score" if value is not None else f"column {place + 1}")
     return tuple(names)
 
