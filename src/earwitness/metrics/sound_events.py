@@ -311,6 +311,7 @@ def _offenders(which: str, events: Sequence[Event], durations: Mapping[str, floa
     far = any(
         _is_time(event.get("offset")) and event["offset"] > lengths.get(event.get("filename"), math.inf)
         for event in events
+        if isinstance(event, Mapping)
     )
     offenders = []
     for number, event in enumerate(events, start=1):
