@@ -146,6 +146,21 @@ class Retriever(Model, ABC):
         """Similarities: float32 [texts, clips], higher is more similar."""
 
 
+class DualEncoder(Retriever):
+    """A retriever that embeds clips and texts apart: the similarity of two is the dot product of their embeddings."""
+
+    @abstractmethod
+    def embed_clips(self, clips: Clips) -> np.ndarray:
+        """Embeddings of clips: float32 [clips, D]."""
+
+    @abstractmethod
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings of texts: float32 [texts, D]."""
+
+    def similarity(self, clips: Clips, texts: Sequence[str]) -> np.ndarray:
+        return self.embed_texts(texts) @ self.embed_clips(clips).T
+
+
 class Grounder(Model, ABC):
     """A model that locates texts in clips.
 
