@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from earwitness.errors import EarwitnessError
 from earwitness.options import TrainingOptions
 from earwitness.systems.interface import System
+from earwitness.training import loop
 from earwitness.training.events import read_events
 from earwitness.training.loop import step_seed, train
 from earwitness.training.schedules import linear_warmup, noam, plateau
@@ -359,6 +360,23 @@ def test_every_schedule_and_choice_resumes_to_the_same_bytes(tmp_path, system, c
         resumed = system(epochs_before=(kill_at - 1) // STEPS) if issubclass(system, Plateau) else system()
         assert train(resumed, options(**changes), 0, work) == chosen
         assert (weights(work), events(work)) == (weights(tmp_path / "whole"), events(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("kill_at", [8, 13, 18])
+def test_checkpoints_that_take_long_are_written_less_often_and_lose_nothing(
+    tmp_path, monkeypatch, undisturbed, kill_at
+):
+    """Here after the first epoch and the last alone."""
+    monkeypatch.setattr(loop, "SLOW", 0.0)
+    monkeypatch.setattr(loop, "SHARE", 1e9)
+    with pytest.raises(Killed):
+        train(Toy(kill_at=kill_at), options(), 0, tmp_path)
+    first = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["Checkpoints"]["history"]
+    assert len(first) == 1
+    resumed = Toy()
+    assert train(resumed, options(), 0, tmp_path) == undisturbed[0]
+    assert len(resumed.seen) == STEPS * (EPOCHS - 1)
+    assert (weights(tmp_path), events(tmp_path)) == undisturbed[1:]
 
 
 def test_rates_follow_steps_groups_and_the_validation_history(tmp_path):

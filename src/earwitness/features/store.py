@@ -133,6 +133,15 @@ class FeatureStore(Mapping[str, np.ndarray]):
         """Frames of all clips together."""
         return int(self._offsets[-1])
 
+    @property
+    def longest(self) -> int:
+        """Frames of the longest clip, or ``frames_per_clip``; 0 where there is no clip."""
+        return self.frames_per_clip or int(np.diff(self._offsets).max(initial=0))
+
+    def shorter_than(self, frames: int) -> int:
+        """How many clips have fewer frames."""
+        return int((np.maximum(np.diff(self._offsets), self.frames_per_clip or 0) < frames).sum())
+
     def __getitem__(self, clip_id: str) -> np.ndarray:
         frames = self.stored(clip_id)
         missing = (self.frames_per_clip or 0) - len(frames)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from earwitness.training.events import EventLog
 from earwitness.training.schedules import Moment
 
 EVENTS_EVERY = 10  # steps
+# Checkpoints that take longer than SLOW seconds are written when SHARE times as many have passed.
+SLOW, SHARE = 0.2, 20
 
 
 def train(system: System, options: TrainingOptions, seed: int, work: Path, name: str = "Training") -> dict[str, Any]:
@@ -173,7 +176,8 @@ class Checkpoints(Callback):
     """Keeps the weights of the selected epoch, applies the stop rule, and writes the checkpoint to resume from.
 
     Lightning's checkpoint and early-stopping callbacks keep this state in two places, which a kill could make
-    inconsistent.
+    inconsistent. Both files are written after every epoch, or, where that takes long (a gigabyte for the largest
+    models), as often as it costs a twentieth of the time: what is trained again after a kill is the same.
 
     Attributes:
         history: validation metrics of finished epochs; epoch: the last finished epoch, from 0.
@@ -186,6 +190,8 @@ class Checkpoints(Callback):
         self.choice, self.stop, self.work, self.epochs = system.choice, system.stop, work, epochs
         self.history: list[dict[str, float]] = []
         self.validated: dict[str, float] = {}
+        self.best: dict[str, Tensor] | None = None  # weights that are not written yet
+        self.written, self.cost = 0.0, 0.0  # when the files were written last, and the seconds that took
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}
@@ -219,12 +225,23 @@ class Checkpoints(Callback):
         self.history.append(self.validated)
         self.validated = {}
         if self.choice.best(self.history) == self.epoch and trainer.is_global_zero:
-            weights = {
+            self.best = {
                 name: tensor.detach().cpu().clone().contiguous() for name, tensor in loop.network.state_dict().items()
             }
-            with atomic(self.work / "best.safetensors") as temporary:
-                save_file(weights, temporary)
         trainer.should_stop = trainer.should_stop or self._stops()
+        due = self.cost < SLOW or time.monotonic() - self.written > SHARE * self.cost or self.finished()
+        if trainer.strategy.broadcast(due):  # all processes that train together do the same
+            began = time.monotonic()
+            self._write(trainer)
+            self.written = time.monotonic()
+            self.cost = self.written - began
+
+    def _write(self, trainer: Trainer) -> None:
+        """Write the selected weights, then the checkpoint with the history that selected them."""
+        if self.best is not None:
+            with atomic(self.work / "best.safetensors") as temporary:
+                save_file(self.best, temporary)
+            self.best = None
         following = self.work / "next.ckpt"
         with report_full_disk(self.work / "last.ckpt"):
             try:

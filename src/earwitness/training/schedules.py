@@ -47,6 +47,24 @@ def noam(moment: Moment, steps: int) -> float:
     return math.sqrt(steps) * min(step**-0.5, step * steps**-1.5)
 
 
+def one_cycle(moment: Moment, warmup_share: float, start: float = 1 / 25, end: float = 1 / 250_000) -> float:
+    """Rises from ``start`` to 1 over a share of all steps, then falls to ``end`` at the last, both as a half cosine.
+
+    The factor of torch's OneCycleLR (Smith and Topin, arXiv 1708.07120), whose defaults are those of ``start`` and
+    ``end``.
+
+    >>> [round(one_cycle(Moment(0, step, 11, 1), 0.5), 3) for step in (0, 2, 4, 10)]
+    [0.04, 0.437, 0.971, 0.0]
+    """
+    peak = warmup_share * moment.steps - 1
+    last = moment.steps - 1
+    if moment.step < peak:
+        low, progress = start, 1 - moment.step / peak
+    else:
+        low, progress = end, (moment.step - peak) / max(1, last - peak)
+    return low + (1 - low) * (1 + math.cos(math.pi * progress)) / 2
+
+
 def plateau(
     moment: Moment,
     metric: str,
