@@ -77,6 +77,11 @@ SYSTEMS = {
         "earwitness.systems.cl4ac.system:Cl4acSystem",
         ("liu2021cl4ac", "kong2020panns"),  # its encoder is PANNs' Cnn10
     ),
+    "atr": Entry(
+        "earwitness.systems.atr.options:AtrOptions",
+        "earwitness.systems.atr.system:AtrSystem",
+        ("lou2022retrieval",),
+    ),
 }
 KINDS = {
     "captioning": KindEntry(

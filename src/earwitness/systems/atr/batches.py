@@ -1,0 +1,105 @@
+"""Batches of clips with their captions; all randomness depends on (seed, epoch) alone.
+
+Frames and vectors of words are read for one batch at a time. The order of clips and the drawn captions are the same
+for any number of worker processes, and after a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from earwitness.features.store import FeatureStore
+from earwitness.systems.atr.options import AtrOptions
+from earwitness.text.encoders import TextEncoder
+
+
+class Batch(NamedTuple):
+    """Clips with some of their captions; masks are true where a frame or word is there."""
+
+    frames: list[Tensor]  # of each feature, float32 [clips, frames, D]
+    masks: list[Tensor]  # of each feature, [clips, frames]
+    words: Tensor  # float32 [captions, words, D]
+    word_mask: Tensor  # [captions, words]
+    clip_of_caption: Tensor  # [captions]
+
+
+class Lengths(NamedTuple):
+    """To how many frames of each feature, and words, clips and captions are cut (None: not at all), or also padded."""
+
+    frames: Sequence[int | None]
+    words: int | None
+    pads: bool
+
+
+def fitted(values: np.ndarray, lengths: np.ndarray, most: int | None, pads: bool) -> tuple[Tensor, Tensor]:
+    """Cut [B, N, D] of the given lengths [B] to ``most`` rows, with ``pads`` also pad it to them; with its mask."""
+    values = values[:, :most]
+    if pads and most is not None and values.shape[1] < most:
+        values = np.pad(values, ((0, 0), (0, most - values.shape[1]), (0, 0)))
+    mask = np.arange(values.shape[1]) < lengths[:, None]
+    return torch.from_numpy(values), torch.from_numpy(mask)
+
+
+def batch_of(
+    clip_ids: Sequence[str],
+    captions: Sequence[Sequence[str]],
+    stores: Sequence[FeatureStore],
+    encoder: TextEncoder,
+    lengths: Lengths,
+) -> Batch:
+    """A batch of clips, each with the given captions of it."""
+    audio = [
+        fitted(*store.batch(clip_ids), most, lengths.pads) for store, most in zip(stores, lengths.frames, strict=True)
+    ]
+    words, word_mask = fitted(*encoder.encode([text for texts in captions for text in texts]), *lengths[1:])
+    owners = torch.arange(len(clip_ids)).repeat_interleave(torch.tensor([len(texts) for texts in captions]))
+    return Batch([frames for frames, _ in audio], [mask for _, mask in audio], words, word_mask, owners)
+
+
+class TrainingBatches(Dataset):
+    """Training batches: ``self[epoch, i]`` is batch i of an epoch.
+
+    The last batch has the clips that are left over; a single one joins the batch before, since it has no negatives.
+    """
+
+    def __init__(
+        self,
+        captions: Mapping[str, Sequence[str]],
+        stores: Sequence[FeatureStore],
+        encoder: TextEncoder,
+        lengths: Lengths,
+        options: AtrOptions,
+        seed: int,
+    ):
+        self.captions, self.clip_ids = captions, list(captions)
+        self.stores, self.encoder, self.lengths = stores, encoder, lengths
+        self.batch_size, self.seed = options.train.batch_size, seed
+        self.draws = options.loss.captions == "draw"
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.clip_ids), self.batch_size)
+        return max(1, whole + (rest > 1))
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, number = key
+        order, draws = self._epoch(epoch)
+        end = None if number == len(self) - 1 else (number + 1) * self.batch_size
+        chosen = order[number * self.batch_size : end]
+        clip_ids = [self.clip_ids[clip] for clip in chosen]
+        captions = [self.captions[clip_id] for clip_id in clip_ids]
+        if self.draws:
+            captions = [[texts[int(draws[clip] * len(texts))]] for clip, texts in zip(chosen, captions, strict=True)]
+        return batch_of(clip_ids, captions, self.stores, self.encoder, self.lengths)
+
+    @lru_cache(maxsize=2)  # noqa: B019 (two epochs' orders, for as long as the data set lives)
+    def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of clips, and for each a number from 0 to 1 that draws its caption."""
+        order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.clip_ids))
+        return order, np.random.default_rng([self.seed, epoch, 1]).random(len(self.clip_ids))

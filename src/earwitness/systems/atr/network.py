@@ -1,0 +1,95 @@
+"""The network: for each feature a pooling over time and a gated embedding unit, and the same for words.
+
+Section numbers are those of Lou et al., arXiv 2203.13645, as the published code (SiyuLou/AudioTextRetrievalInContext)
+carries them out. B clips or captions, N frames or words of the longest, M features ("experts").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from earwitness.nn.gating import GatedEmbedding
+from earwitness.nn.pooling import pooling
+from earwitness.systems.atr.options import AtrOptions
+
+NORM_EPS = 1e-7
+TABLE = "text_table_"  # what the names of the text encoder's arrays begin with
+HOTTEST = 100.0  # the largest factor of similarities that info_nce may learn
+
+
+class Atr(nn.Module):
+    """Embeds clips and captions apart; the similarity of two is the dot product of their embeddings.
+
+    An embedding holds one unit vector for each feature, one after another; a caption's are weighted, so that the
+    product is the weighted mean of the features' cosines.
+
+    Args:
+        sizes: ``audio``, the dimensions of each of ``options.features``; ``text``, those of a word's vector; ``frames``
+            and ``words``, the most of a clip or caption, for the learnt positions of the Transformer.
+        tables: arrays of the text encoder, kept with the weights so that these answer any text.
+    """
+
+    def __init__(self, options: AtrOptions, sizes: Mapping[str, Any], tables: Mapping[str, np.ndarray] | None = None):
+        super().__init__()
+        self.options = options
+        audio: list[int] = sizes["audio"]
+        self.audio_pooling = nn.ModuleList(_pooling(options, "audio", size, size, sizes["frames"]) for size in audio)
+        self.text_pooling = _pooling(options, "text", sizes["text"], audio[0], sizes["words"])
+        transformed = options.pooling == "transformer"
+        joint = [options.joint or (options.transformer.width if transformed else size) for size in audio]
+        pooled = [module.size for module in self.audio_pooling]
+        self.audio_units = nn.ModuleList(GatedEmbedding(size, out) for size, out in zip(pooled, joint, strict=True))
+        self.text_units = nn.ModuleList(GatedEmbedding(self.text_pooling.size, out) for out in joint)
+        learned = options.weights == "learned" and len(audio) > 1
+        self.expert_weights = nn.Linear(self.text_pooling.size, len(audio)) if learned else None
+        self.log_scale = nn.Parameter(torch.tensor(log(1 / options.loss.temperature)))
+        self.log_scale.requires_grad_(options.loss.kind == "info_nce")
+        for name, array in (tables or {}).items():
+            self.register_buffer(f"{TABLE}{name}", torch.from_numpy(array))
+
+    def embed_clips(self, frames: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+        """Frames [B, N, D] and masks [B, N] of each feature, true where a frame is of the clip -> [B, sum of joint]."""
+        embedded = []
+        for pool, unit, x, mask in zip(self.audio_pooling, self.audio_units, frames, masks, strict=True):
+            embedded.append(unit(_renormalised(pool(x, mask))))  # of audio alone, as published (l2renorm)
+        return torch.cat(embedded, dim=1)
+
+    def embed_texts(self, words: Tensor, mask: Tensor) -> Tensor:
+        """Vectors of words [B, N, D] and mask [B, N] -> [B, sum of joint]."""
+        pooled = self.text_pooling(words, mask)
+        if self.options.mask_pads and self.options.poolings["text"] == "max":
+            pooled = _renormalised(pooled)  # the other poolings end so
+        weights = torch.full((len(pooled), len(self.text_units)), 1 / len(self.text_units), device=pooled.device)
+        if self.expert_weights is not None:
+            weights = self.expert_weights(pooled).softmax(dim=1)
+        return torch.cat([weights[:, [m]] * unit(pooled) for m, unit in enumerate(self.text_units)], dim=1)
+
+    @property
+    def scale(self) -> Tensor:
+        """What similarities are multiplied with in info_nce: the inverse of the temperature."""
+        return self.log_scale.exp().clamp(max=HOTTEST)
+
+
+def _pooling(options: AtrOptions, side: str, size: int, hidden: int, positions: int) -> nn.Module:
+    return pooling(
+        options.poolings[side],
+        size,
+        clusters=getattr(options.clusters, side),
+        ghost=getattr(options.clusters, f"{side}_ghosts"),
+        hidden=options.lstm_hidden or hidden,
+        width=options.transformer.width,
+        layers=options.transformer.layers,
+        heads=options.transformer.heads,
+        positions=positions,
+        mask_pads=options.mask_pads,
+    )
+
+
+def _renormalised(vectors: Tensor) -> Tensor:
+    return vectors / (vectors.norm(dim=1, keepdim=True) + NORM_EPS)

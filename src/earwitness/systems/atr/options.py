@@ -1,0 +1,148 @@
+"""The options of Audio-Text Retrieval in Context (Lou et al., arXiv 2203.13645), and of its modern variants.
+
+Defaults are the published system where it does not err; `atr-published` in the configuration is the published code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from earwitness.options import (
+    Changes,
+    ExperimentOptions,
+    FeatureOptions,
+    Name,
+    Options,
+    Probability,
+    TextOptions,
+    TrainingOptions,
+    Use,
+)
+
+TEXT_FILE = "vectors.h5"
+TEXT_INPUT = "text vectors"  # no feature can have this name
+
+PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
+
+
+class ClusterOptions(Options):
+    """Clusters of NetVLAD and NetRVLAD; ghost clusters, of NetVLAD alone, take up frames that belong to none."""
+
+    audio: PositiveInt = 12
+    text: PositiveInt = 20
+    audio_ghosts: NonNegativeInt = 0
+    text_ghosts: NonNegativeInt = 0
+
+
+class TransformerOptions(Options):
+    """The sixth pooling, which the paper does not mention."""
+
+    width: PositiveInt = 512
+    layers: PositiveInt = 8
+    heads: PositiveInt = 4
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TransformerOptions:
+        if self.width % self.heads:
+            raise ValueError(f"heads: {self.heads} does not divide width: {self.width}")
+        return self
+
+
+class LossOptions(Options):
+    """What training minimises over the similarities of a batch."""
+
+    kind: Literal["max_margin", "info_nce"] = "max_margin"
+    margin: PositiveFloat = 0.2
+    temperature: PositiveFloat = 0.07  # of info_nce at the start; it is learnt
+    # average: similarities of a clip's captions are averaged; draw: one caption of each clip at random per step
+    captions: Literal["average", "draw"] = "average"
+
+
+class OptimiserOptions(Options):
+    """The optimiser, and how its learning rate changes."""
+
+    kind: Literal["ranger", "adamw"] = "ranger"
+    lr: PositiveFloat = 0.01
+    weight_decay: NonNegativeFloat = 1e-3  # decoupled
+    betas: Annotated[list[Probability], Field(min_length=2, max_length=2)] = [0.95, 0.999]
+    eps: PositiveFloat = 1e-5
+    # step: times `decay` after every epoch; noam: up for `warmup` steps, then down with the root of the step;
+    # one_cycle: up for a share of all steps, `warmup_share`, then down to nothing, both as a cosine
+    schedule: Literal["constant", "step", "noam", "one_cycle"] = "step"
+    decay: PositiveFloat = 0.95
+    warmup: PositiveInt = 100
+    warmup_share: Probability = 0.3
+
+
+class AtrTrainingOptions(TrainingOptions):
+    """Options of the training loop; the epoch with the best mean of R@1, R@5 and R@10 is kept, of equal ones the last.
+
+    The mean is the geometric one, text to audio.
+    """
+
+    batch_size: Annotated[PositiveInt, Field(ge=2)] = 128  # clips
+    epochs: PositiveInt = 20
+    patience: PositiveInt | None = None  # stop after this many epochs without improvement; null: never
+
+
+class AtrOptions(ExperimentOptions):
+    """An experiment with the system Audio-Text Retrieval in Context."""
+
+    KINDS = ("retrieval",)
+
+    system: Literal["atr"]
+    features: Annotated[list[Name], Field(min_length=1)]  # each is an expert with a similarity of its own
+    weights: Literal["uniform", "learned"] = "uniform"  # of several features; learned: from the caption
+    text: Name
+    pooling: PoolingName = "netrvlad"
+    text_pooling: PoolingName | None = None  # null: as `pooling`
+    clusters: ClusterOptions = ClusterOptions()
+    lstm_hidden: PositiveInt | None = None  # null: as many as the feature has dimensions
+    transformer: TransformerOptions = TransformerOptions()
+    joint: PositiveInt | None = None  # dimensions of a feature's space; null: the feature's, or the Transformer's width
+    mask_pads: bool = True  # false: frames beyond the end of a clip count in max, NetVLAD and NetRVLAD
+    # Clips and captions are cut to the published code's numbers of frames and words for a data set.
+    reference_limits: Literal["none", "audiocaps", "clotho"] = "none"
+    loss: LossOptions = LossOptions()
+    optim: OptimiserOptions = OptimiserOptions()
+    train: AtrTrainingOptions = AtrTrainingOptions()
+    # How similarities that are alike count: over all orders, or by their mean rank as in the benchmark.
+    ties: Annotated[Literal["expected", "benchmark"], Changes("scores")] = "expected"
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> AtrOptions:
+        if len(set(self.features)) < len(self.features):
+            raise ValueError(f"features: {self.features} has a feature twice")
+        ghosts = {"audio": self.clusters.audio_ghosts, "text": self.clusters.text_ghosts}
+        for side, pooling in self.poolings.items():
+            if ghosts[side] and pooling != "netvlad":
+                raise ValueError(f"clusters.{side}_ghosts: {ghosts[side]} is of netvlad; the pooling is {pooling}")
+        return self
+
+    @property
+    def poolings(self) -> dict[str, PoolingName]:
+        """The pooling of each side."""
+        return {"audio": self.pooling, "text": self.text_pooling or self.pooling}
+
+    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+        """Nothing: all features and all texts with vectors fit."""
+        yield from ()
+
+    def training_inputs(self) -> dict[str, Use]:
+        """Tables of the corpus, features of two splits, and the vectors of captions."""
+        inputs = {
+            "captions": Use("corpus", "", "captions.csv"),
+            "clips": Use("corpus", "", "clips.csv"),
+            TEXT_INPUT: Use("text", self.text, TEXT_FILE),
+        }
+        for split in ("development", "validation"):
+            inputs |= {f"{name} {split}": Use("features", name, f"{split}.h5") for name in self.features}
+        return inputs
+
+    def prediction_inputs(self) -> dict[str, Use]:
+        """Features of the evaluation split, and the vectors of captions."""
+        features = {name: Use("features", name, "evaluation.h5") for name in self.features}
+        return {**features, TEXT_INPUT: Use("text", self.text, TEXT_FILE)}

@@ -1,0 +1,262 @@
+"""Audio-Text Retrieval in Context as a system: training, validation metrics, and the trained retriever."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from earwitness.corpora.tables import captions_by_clip, clips_of
+from earwitness.errors import EarwitnessError
+from earwitness.metrics import retrieval
+from earwitness.nn.losses import info_nce, max_margin
+from earwitness.prediction.clips import Clips, open_features
+from earwitness.systems.atr.batches import Batch, Lengths, TrainingBatches, batch_of, fitted
+from earwitness.systems.atr.network import TABLE, Atr
+from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
+from earwitness.systems.interface import DualEncoder, System, read_model
+from earwitness.text.encoders import encoder_of, open_encoder
+from earwitness.training.optimisers import Ranger
+from earwitness.training.sampler import EpochSampler
+from earwitness.training.schedules import Moment, noam, one_cycle
+from earwitness.training.selection import Choice, Patience
+
+CLIPS_AT_ONCE, TEXTS_AT_ONCE = 128, 512  # outside training
+# Most frames of the published code, by the extractor of a feature. Its configuration for Clotho lacks
+# efficient_latent; 94 frames are 30 s.
+REFERENCE_FRAMES = {
+    "audiocaps": {
+        "logmel": 10, "vggish": 10, "vggsound": 29, "panns_cnn10": 62, "panns_cnn14": 31, "efficient_latent": 32,
+    },
+    "clotho": {
+        "logmel": 90, "vggish": 31, "vggsound": 95, "panns_cnn10": 120, "panns_cnn14": 90, "efficient_latent": 94,
+    },
+}  # fmt: skip
+REFERENCE_WORDS = 20
+VALIDATED = [f"{way}_{metric}" for way in ("t2a", "a2t") for metric in ("r1", "r5", "r10", "gmean", "medr")]
+
+
+class AtrSystem(System[AtrOptions]):
+    """Audio-Text Retrieval in Context on one data set with one seed.
+
+    Attributes:
+        network: the :class:`Atr` to train.
+    """
+
+    network: Atr
+
+    def __init__(self, options: AtrOptions, files: Mapping[str, Path], seed: int, tools: Any = None):
+        self.options = options
+        self.choice = Choice("validation_t2a_gmean", ties="last")
+        self.stop = None if options.train.patience is None else Patience(options.train.patience)
+        clips = {split: clips_of(files["clips"], split, "training") for split in ("development", "validation")}
+        if len(clips["development"]) < 2:
+            raise EarwitnessError("Training compares clips with each other's captions; one training clip is too few.")
+        self.development = [open_features(files[f"{name} development"], clips["development"]) for name in options.features]
+        self.validation = [
+            open_features(files[f"{name} validation"], clips["validation"], store.front_end)
+            for name, store in zip(options.features, self.development, strict=True)
+        ]
+        captions = {
+            split: captions_by_clip(files["captions"], list(table["clip_id"])) for split, table in clips.items()
+        }
+        self.encoder = open_encoder(files[TEXT_INPUT])
+        self.validation_captions = captions["validation"]
+        self.lengths = self._lengths([text for split in captions.values() for texts in split.values() for text in texts])
+        self.batches = TrainingBatches(
+            captions["development"], self.development, self.encoder, self.lengths, options, seed
+        )
+        torch.manual_seed(seed)
+        self.network = Atr(options, self._sizes(), self.encoder.tensors())
+        self._mention_few_frames()
+
+    def _lengths(self, captions: Sequence[str]) -> Lengths:
+        """To how many frames and words clips and captions are cut: none, or those that the options need to know."""
+        options, limits = self.options, self.options.reference_limits
+        longest = [max(pair.longest for pair in pairs) for pairs in zip(self.development, self.validation, strict=True)]
+        known = {side: not options.mask_pads or pool == "transformer" for side, pool in options.poolings.items()}
+        frames: list[int | None] = [most if known["audio"] else None for most in longest]
+        words = REFERENCE_WORDS if limits != "none" else None
+        if limits != "none":
+            extractors = [store.front_end["made_by"] for store in self.development]
+            published = REFERENCE_FRAMES[limits]
+            frames = [published.get(name, most) for name, most in zip(extractors, longest, strict=True)]
+        elif known["text"]:
+            blocks = (captions[start : start + TEXTS_AT_ONCE] for start in range(0, len(captions), TEXTS_AT_ONCE))
+            words = max(int(self.encoder.encode(block)[1].max()) for block in blocks)
+        return Lengths(frames, words, pads=not options.mask_pads)
+
+    def _sizes(self) -> dict[str, Any]:
+        """What the network is made of beside its options."""
+        return {
+            "audio": [store.dimension for store in self.development],
+            "text": self.encoder.dimension,
+            "frames": max(filter(None, self.lengths.frames), default=0),
+            "words": self.lengths.words or 0,
+        }
+
+    def _mention_few_frames(self) -> None:
+        """Say where most clips have fewer frames than there are clusters, which then tell frames apart, not sounds."""
+        clusters = self.options.clusters.audio
+        if self.options.pooling not in ("netvlad", "netrvlad"):
+            return
+        for name, store in zip(self.options.features, self.development, strict=True):
+            few = store.shorter_than(clusters)
+            if few:
+                print(
+                    f"{name}: {few} of {len(store)} training clips have fewer frames than {self.options.pooling} has "
+                    f"clusters ({clusters}); `clusters: {{audio: ...}}` changes their number",
+                    file=sys.stderr,
+                )
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Ranger or AdamW over all parameters."""
+        options = self.options.optim
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        settings: dict[str, Any] = {
+            "lr": options.lr,
+            "betas": tuple(options.betas),
+            "eps": options.eps,
+            "weight_decay": options.weight_decay,
+        }
+        if options.kind == "ranger":
+            return Ranger(parameters, **settings)
+        return torch.optim.AdamW(parameters, **settings, fused=True)
+
+    def learning_rate(self, moment: Moment) -> float:
+        """The base rate times the factor of the schedule."""
+        options = self.options.optim
+        match options.schedule:
+            case "step":
+                return options.lr * options.decay**moment.epoch
+            case "noam":
+                return options.lr * noam(moment, options.warmup)
+            case "one_cycle":
+                return options.lr * one_cycle(moment, options.warmup_share)
+        return options.lr
+
+    def training_loader(self) -> DataLoader:
+        """Batches of an epoch; their order depends on (seed, epoch) alone."""
+        sampler = EpochSampler(len(self.batches))
+        return DataLoader(self.batches, batch_size=None, sampler=sampler, num_workers=self.options.train.workers)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss over the similarities [clips, clips] of a batch, those of a clip's captions averaged."""
+        clips = self.network.embed_clips(batch.frames, batch.masks)
+        texts = self.network.embed_texts(batch.words, batch.word_mask)
+        return {"loss": self._loss(clips, texts, batch.clip_of_caption)}
+
+    def _loss(self, clips: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
+        """Embeddings of clips [clips, D] and captions [captions, D], and the clip of each caption."""
+        with torch.autocast(clips.device.type, enabled=False):
+            clips, texts = clips.float(), texts.float()
+            # The mean of similarities is the similarity of the mean.
+            summed = torch.zeros_like(clips).index_add_(0, owners, texts)
+            mean = summed / torch.bincount(owners, minlength=len(clips))[:, None]
+            similarity = mean @ clips.T
+            if self.options.loss.kind == "info_nce":
+                return info_nce(similarity * self.network.scale.to(clips.device))
+            return max_margin(similarity, self.options.loss.margin)
+
+    # --- validation ---------------------------------------------------------------------------------------------
+
+    def validation_loader(self) -> DataLoader:
+        """Validation clips in order, in batches, with all their captions."""
+        clip_ids = list(self.validation_captions)
+
+        def batch(block: list[str]) -> Batch:
+            captions = [self.validation_captions[clip_id] for clip_id in block]
+            return batch_of(block, captions, self.validation, self.encoder, self.lengths)
+
+        blocks: Any = [clip_ids[start : start + CLIPS_AT_ONCE] for start in range(0, len(clip_ids), CLIPS_AT_ONCE)]
+        collate: Any = batch  # without a batch size it is given one block
+        return DataLoader(blocks, batch_size=None, collate_fn=collate)
+
+    def validation_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Embeddings of clips and captions, in float32: similarities of lower precision tie."""
+        with torch.autocast(batch.words.device.type, enabled=False):
+            clips = self.network.embed_clips(batch.frames, batch.masks)
+            return clips.cpu(), self.network.embed_texts(batch.words, batch.word_mask).cpu()
+
+    def validation_metrics(self, outputs: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Recalls of both directions and the loss over the whole split."""
+        clips, texts = (torch.cat(part) for part in zip(*outputs, strict=True))
+        counts = [len(captions) for captions in self.validation_captions.values()]
+        owners = [clip_id for clip_id, captions in self.validation_captions.items() for _ in captions]
+        found = retrieval.evaluate(
+            (texts @ clips.T).numpy(), owners, list(self.validation_captions), metrics=VALIDATED
+        ).metrics
+        metrics = {f"validation_{name}": found[name]["value"] for name in VALIDATED}
+        if len(clips) > 1:
+            index = torch.arange(len(clips)).repeat_interleave(torch.tensor(counts))
+            metrics["validation_loss"] = float(self._loss(clips, texts, index))
+        return metrics
+
+    # --- the trained model --------------------------------------------------------------------------------------
+
+    def description(self) -> dict[str, Any]:
+        """Sizes of the network, what made the features, and the text encoder."""
+        return {
+            "sizes": self._sizes(),
+            "lengths": self.lengths._asdict(),
+            "features": {
+                name: store.front_end for name, store in zip(self.options.features, self.development, strict=True)
+            },
+            "text": self.encoder.description(),
+        }
+
+    @classmethod
+    def load(cls, options: AtrOptions, folder: Path, files: Mapping[str, Path]) -> AtrRetriever:
+        """The retriever of a seed's folder; with ``files``, vectors of known captions are read rather than computed."""
+        weights = load_file(folder / "model.safetensors")
+        return AtrRetriever(options, read_model(folder)["network"], weights, files.get(TEXT_INPUT))
+
+
+class AtrRetriever(DualEncoder):
+    """A trained model."""
+
+    def __init__(
+        self, options: AtrOptions, description: Mapping[str, Any], weights: dict[str, Tensor], cache: Path | None = None
+    ):
+        self.options, self.made_by = options, description["features"]
+        self.lengths = Lengths(**description["lengths"])
+        tables = {
+            name.removeprefix(TABLE): tensor.numpy() for name, tensor in weights.items() if name.startswith(TABLE)
+        }
+        self.encoder = encoder_of(description["text"], tables, cache)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = Atr(options, description["sizes"], tables)
+        self.network.load_state_dict(weights)
+        self.network.to(self.device).eval()
+
+    @torch.inference_mode()
+    def embed_clips(self, clips: Clips) -> np.ndarray:
+        """Float32 [clips, D]: the unit vectors of all features, one after another."""
+        blocks = []
+        for batch in clips.batches(CLIPS_AT_ONCE):
+            audio = [
+                fitted(*clips.store(name).batch(batch.ids), most, self.lengths.pads)
+                for name, most in zip(self.options.features, self.lengths.frames, strict=True)
+            ]
+            frames, masks = ([part.to(self.device) for part in parts] for parts in zip(*audio, strict=True))
+            blocks.append(self.network.embed_clips(frames, masks).cpu().numpy())
+        return np.concatenate(blocks)
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Float32 [texts, D]: the weighted unit vectors of all features, one after another."""
+        blocks = []
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            encoded = self.encoder.encode(texts[start : start + TEXTS_AT_ONCE])
+            words, mask = (part.to(self.device) for part in fitted(*encoded, *self.lengths[1:]))
+            blocks.append(self.network.embed_texts(words, mask).cpu().numpy())
+        return np.concatenate(blocks)
