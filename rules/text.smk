@@ -1,5 +1,21 @@
 """Text: representations of captions for models, such as a vocabulary; one rule per kind."""
 
+
+
+def published_vectors(wildcards):
+    """The published files that a text reads, and the records of their download."""
+    files = CONFIG.text(wildcards.dataset, wildcards.text).checkpoints().values()
+    known = [path for path in files if Path(path).parent == FOLDER and Path(path).name in CHECKPOINTS]
+    return [*known, *(f"{path}.json" for path in known)]
+
+
+def found_for_text(wildcards):
+    """Digests of a text's other files, and of what else on this machine it is made with."""
+    options, published = CONFIG.text(wildcards.dataset, wildcards.text), published_vectors(wildcards)
+    files = {key: path for key, path in options.checkpoints().items() if path not in published}
+    return plain(checkpoint_digests, files) | options.found()
+
+
 for kind, entry in registry.TEXTS.items():
 
     rule:
@@ -8,6 +24,7 @@ for kind, entry in registry.TEXTS.items():
         input:
             clips="results/{dataset}/corpus/clips.csv",
             captions="results/{dataset}/corpus/captions.csv",
+            published=published_vectors,
         output:
             **{
                 name: f"results/{{dataset}}/text/{{text}}/{file}"
@@ -22,11 +39,11 @@ for kind, entry in registry.TEXTS.items():
         conda:
             "../envs/earwitness.yaml"
         resources:
-            mem_mb=2000,
+            mem_mb=4000,
             runtime=60,
         params:
             options=lambda w: CONFIG.text(w.dataset, w.text).settings("text"),
-            checkpoints=lambda w: plain(checkpoint_digests, CONFIG.text(w.dataset, w.text).checkpoints()),
+            checkpoints=found_for_text,
         message:
             "Preparing the text {wildcards.text} of {wildcards.dataset} ({log})"
         script:

@@ -168,7 +168,7 @@ def provenance(made_by: str, inputs: Mapping[str, str | os.PathLike] | None = No
 def checkpoint_digests(paths: dict[str, str]) -> dict[str, str]:
     """Digests of checkpoint files by configuration key; raises EarwitnessError that lists all missing files."""
     if missing := [f"{key}: {path} does not exist" for key, path in paths.items() if not Path(path).is_file()]:
-        advice = "Put the public file there, or set `none` to train from scratch."
+        advice = "Put the public file there, or set `none` to train from scratch (`trained` for vectors of words)."
         raise EarwitnessError(listed("Weights in the configuration are missing:", missing, advice))
     return {key: sha256(path) for key, path in paths.items()}
 

@@ -243,6 +243,10 @@ class TextOptions(Entry):
         """Paths of the files from elsewhere that the text is made from, by the key that names them."""
         return {}
 
+    def found(self) -> dict[str, str]:
+        """Digests of other things on this machine that the text is made with, such as a model's folder."""
+        return {}
+
 
 class VocabularyOptions(TextOptions):
     """A vocabulary of the training captions and word vectors trained on them."""

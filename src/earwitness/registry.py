@@ -70,6 +70,10 @@ TEXTS = {
     "vocabulary": Entry(
         "earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text", ("mikolov2013word2vec",)
     ),
+    "word_vectors": Entry(
+        "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
+    ),
+    "sentence": Entry("earwitness.text.options:SentenceOptions", "earwitness.text.sentence:prepare"),
 }
 SYSTEMS = {
     "cl4ac": Entry(

@@ -1,4 +1,4 @@
-"""The published weights of the registered extractors: what is known of each file, and whether a file is one of them."""
+"""The published weights of extractors and texts: what is known of each file, and whether a file is one of them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class PublishedWeights(Published):
 
 
 def published() -> dict[str, PublishedWeights]:
-    """The published files of all registered extractors, by file name."""
-    kinds = registry.options_of(registry.EXTRACTORS, "extractor")
+    """The published files of all registered extractors and texts, by file name."""
+    kinds = (*registry.options_of(registry.EXTRACTORS, "extractor"), *registry.options_of(registry.TEXTS, "kind"))
     return {weights.file: weights for kind in kinds for weights in getattr(kind, "PUBLISHED", {}).values()}
 
 

@@ -126,7 +126,7 @@ def embeddings(texts: Sequence[str], folder: str | PathLike, device: str = "auto
     texts, folder = text_list("The texts", texts), Path(folder)
     if not texts:
         return np.empty((0, 0))
-    network = _network(folder, _described(folder).state(), models.device_of(device))
+    network = loaded(folder, device)
     order, found = [], []
     for batch in models.batches(texts, "Embedding sentences", "sentence"):
         order += batch
@@ -135,6 +135,12 @@ def embeddings(texts: Sequence[str], folder: str | PathLike, device: str = "auto
     if not np.isfinite(vectors).all():
         raise EarwitnessError(f"The sentence model in {folder} gives embeddings that are not finite.")
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), TINY)
+
+
+def loaded(folder: str | PathLike, device: str = "auto") -> Any:
+    """The SentenceTransformer of a folder that ``find`` gave, in float32 and for inference; loaded once."""
+    folder = Path(folder)
+    return _network(folder, _described(folder).state(), models.device_of(device))
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ def clean(caption: str, punct_replacement: str = "", cleaning: str = "cl4ac") ->
     and hyphens within words, each written in one way, and marks between digits; all else parts words.
     """
     if cleaning == "unicode":
-        return _unicode(caption)
+        return unicode_words(caption, lower=True)
     text = _BLANK_BEFORE_MARK.sub(r"\1", caption.lower())
     text = text.replace("  ", " ")
     for mark in MARKS:
@@ -32,9 +32,11 @@ def clean(caption: str, punct_replacement: str = "", cleaning: str = "cl4ac") ->
     return text.split()
 
 
-def _unicode(caption: str) -> list[str]:
+def unicode_words(caption: str, lower: bool) -> list[str]:
+    """The words of a caption as ``clean`` with ``unicode`` gives them, in lower case or as they are written."""
     caption = caption.translate(_UNIFIED)  # first: to compatibility, some accents that stand alone are a blank and more
-    text = unicodedata.normalize("NFKC", caption).lower().translate(_UNIFIED)
+    text = unicodedata.normalize("NFKC", caption)
+    text = (text.lower() if lower else text).translate(_UNIFIED)
     kept = {found.start() for found in _BETWEEN_DIGITS.finditer(text)}
     text = "".join(character if place in kept else _part(character) for place, character in enumerate(text))
     return _AT_AN_EDGE.sub(" ", text).split()

