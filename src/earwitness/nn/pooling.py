@@ -1,0 +1,189 @@
+"""Poolings of a sequence of frames or words to one vector (Lou et al., arXiv 2203.13645, as in its published code).
+
+Every pooling is called with values [B, N, D] and a mask [B, N], true where a value is there, and has the attribute
+``size``, the dimensions of what it gives, [B, size]. Sums and norms are taken in float32, also under autocast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from earwitness.errors import EarwitnessError
+
+EPS = 1e-8  # keeps vectors of length 0 from dividing by it
+FAR = -1e6  # what the Transformer adds to the logits of keys that are not there
+PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
+
+
+class Mean(nn.Module):
+    """The mean of the values' directions, of length 1: values are divided by their length first."""
+
+    def __init__(self, dimension: int):
+        super().__init__()
+        self.size = dimension
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        return mean_direction(values, mask)
+
+
+def mean_direction(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean of values [B, N, D] of length 1 where the mask [B, N] is true, again of length 1: float32 [B, D]."""
+    values = values.float()
+    units = values / (values.norm(dim=-1, keepdim=True) + EPS)
+    there = mask.to(units.dtype)
+    mean = torch.einsum("bn,bnd->bd", there, units) / there.sum(dim=1, keepdim=True).clamp(min=1)
+    return mean / (mean.norm(dim=-1, keepdim=True) + EPS)
+
+
+class Max(nn.Module):
+    """The largest value of each dimension; with ``mask_pads: false`` that of all values, there or not, as published."""
+
+    def __init__(self, dimension: int, mask_pads: bool = True):
+        super().__init__()
+        self.size, self.mask_pads = dimension, mask_pads
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        if not self.mask_pads:
+            return values.amax(dim=1)
+        largest = values.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
+        return largest.masked_fill(~mask.any(dim=1, keepdim=True), 0)
+
+
+class Lstm(nn.LSTM):
+    """One layer forwards in time; the mean direction of all its states."""
+
+    def __init__(self, dimension: int, hidden: int):
+        super().__init__(dimension, hidden, batch_first=True)
+        self.size = hidden
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        lengths = mask.sum(dim=1).clamp(min=1).cpu()  # an empty sequence counts as one value
+        packed = nn.utils.rnn.pack_padded_sequence(values, lengths, batch_first=True, enforce_sorted=False)
+        states, _ = super().forward(packed)
+        padded, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=values.shape[1])
+        return mean_direction(padded, mask)
+
+
+class NetRvlad(nn.Module):
+    """NetRVLAD: the sum of values in each of the clusters that they belong to, [B, D * clusters] of length 1.
+
+    ``mask_pads: false`` is the published code, where values that are not there, zeros, enter the statistics of the
+    batch normalisation. The value of dimension d in cluster k has the index d * clusters + k.
+    """
+
+    def __init__(self, dimension: int, clusters: int, mask_pads: bool = True, ghosts: int = 0):
+        super().__init__()
+        self.size, self.kept, self.mask_pads = dimension * clusters, clusters, mask_pads
+        self.clusters = nn.Parameter(torch.randn(dimension, clusters + ghosts) / dimension**0.5)
+        self.batch_norm = nn.BatchNorm1d(clusters + ghosts)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        return self.normalised(self.sums(values, self.assignments(values, mask)))
+
+    def assignments(self, values: Tensor, mask: Tensor) -> Tensor:
+        """How far each value belongs to each cluster, [B, N, clusters]; 0 where it is not there."""
+        logits = values @ self.clusters
+        if not self.mask_pads:
+            flat = self.batch_norm(logits.flatten(0, 1)).softmax(dim=-1)
+            return flat.view_as(logits)[..., : self.kept]
+        there = self.batch_norm(logits[mask]).softmax(dim=-1)
+        assigned = torch.zeros_like(logits, dtype=there.dtype)
+        assigned[mask] = there
+        return assigned[..., : self.kept]
+
+    def sums(self, values: Tensor, assigned: Tensor) -> Tensor:
+        """[B, D, clusters]: the sum of values, weighted by how far they belong to a cluster."""
+        return values.transpose(1, 2) @ assigned.to(values.dtype)
+
+    def normalised(self, sums: Tensor) -> Tensor:
+        """Each cluster's sum of length 1, then all together."""
+        return functional.normalize(functional.normalize(sums.float(), dim=1).flatten(1), dim=1)
+
+
+class NetVlad(NetRvlad):
+    """NetVLAD: the sum of the values' differences from the centre of each cluster; ghost clusters are left out."""
+
+    def __init__(self, dimension: int, clusters: int, mask_pads: bool = True, ghosts: int = 0):
+        super().__init__(dimension, clusters, mask_pads, ghosts)
+        self.clusters2 = nn.Parameter(torch.randn(1, dimension, clusters) / dimension**0.5)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        assigned = self.assignments(values, mask)
+        return self.normalised(self.sums(values, assigned).float() - assigned.sum(dim=1).unsqueeze(1) * self.clusters2)
+
+
+class Transformer(nn.Module):
+    """Pre-norm blocks over values with learnt positions; the mean direction of their outputs."""
+
+    def __init__(self, dimension: int, width: int, layers: int, heads: int, positions: int):
+        super().__init__()
+        self.size = width
+        self.linear = nn.Linear(dimension, width)
+        self.positions = nn.Parameter(0.01 * torch.randn(positions, width))
+        self.resblocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        if values.shape[1] > len(self.positions):
+            raise EarwitnessError(
+                f"The Transformer has learnt {len(self.positions)} positions, and these are {values.shape[1]} values."
+            )
+        hidden = self.linear(values) + self.positions[: values.shape[1]]
+        far = torch.zeros(mask.shape, dtype=hidden.dtype, device=mask.device).masked_fill(~mask, FAR)
+        for block in self.resblocks:
+            hidden = block(hidden, far[:, None, None])
+        return mean_direction(hidden, mask)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.attn = nn.MultiheadAttention(width, heads)  # holds the weights under the published names
+        self.ln_1, self.ln_2 = nn.LayerNorm(width, eps=1e-12), nn.LayerNorm(width, eps=1e-12)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
+        self.mlp.add_module("gelu", _QuickGelu())
+        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, far: Tensor) -> Tensor:
+        """[B, N, width], and what is added to attention logits [B, 1, 1, N] -> [B, N, width]."""
+        projected = functional.linear(self.ln_1(x), self.attn.in_proj_weight, self.attn.in_proj_bias)
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, dim=2))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=far.to(query.dtype))
+        x = x + self.attn.out_proj(attended.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.ln_2(x))
+
+
+class _QuickGelu(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+def pooling(
+    name: PoolingName,
+    dimension: int,
+    *,
+    clusters: int = 12,
+    ghosts: int = 0,
+    hidden: int = 2048,
+    width: int = 512,
+    layers: int = 8,
+    heads: int = 4,
+    positions: int = 0,
+    mask_pads: bool = True,
+) -> Any:
+    """The pooling of this name over values of ``dimension``; each takes those of the arguments that it has."""
+    made: dict[str, Callable[[], nn.Module]] = {
+        "mean": lambda: Mean(dimension),
+        "max": lambda: Max(dimension, mask_pads),
+        "lstm": lambda: Lstm(dimension, hidden),
+        "netvlad": lambda: NetVlad(dimension, clusters, mask_pads, ghosts),
+        "netrvlad": lambda: NetRvlad(dimension, clusters, mask_pads),
+        "transformer": lambda: Transformer(dimension, width, layers, heads, positions),
+    }
+    return made[name]()
