@@ -72,7 +72,7 @@ def test_lists_of_names_with_html_entities(corpus, tmp_path):
 def test_a_row_for_each_clip_says_the_same(corpus, tmp_path):
     lists = read(corpus, dcase(tmp_path / "r.csv", [("dog.wav#2", ["a&amp;b.wav", "dog.wav"]), ("dog.wav#1", [])]))
     long = tmp_path / "long.csv"
-    long.write_text("query,file_name\ndog.wav#2,a&amp;b.wav\ndog.wav#2,dog.wav\ndog.wav#1,\n")
+    long.write_text("query,file_name,relevant\ndog.wav#2,a&amp;b.wav,1\ndog.wav#2,dog.wav,1\ndog.wav#1,,0\n")
     assert read(corpus, long) == lists
 
 

@@ -16,7 +16,6 @@ from earwitness.evaluation.readers import ids
 from earwitness.evaluation.readers.ranked import QUERY_COLUMNS, is_mapping
 from earwitness.evaluation.readers.tables import (
     CLIP_COLUMNS,
-    find_column,
     need_column,
     open_table,
     read_id,
@@ -117,7 +116,7 @@ def _read_relevant(path: Path) -> list[Relevant]:
         if not problems and is_mapping(filled):
             return [Relevant(shown(query), query, list(clips)) for query, clips in content.items()]
     query = need_column(table, QUERY_COLUMNS, None, "queries")
-    clip = find_column(table, LISTS) or need_column(table, CLIP_COLUMNS[:-1], None, "clips")
+    clip = need_column(table, (LISTS[0], *CLIP_COLUMNS[:-1], *LISTS[1:]), None, "clips")
     refuse(table.problems)
     assert query is not None and clip is not None  # or it is a problem
     as_lists, rows = usual(clip) in LISTS, []
