@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from earwitness.config import Config
 from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_rows
 from earwitness.errors import EarwitnessError
-from earwitness.evaluation.relevance import read_relevant, write_relevant
+from earwitness.evaluation.relevance import TABLE, read_relevant, write_relevant
+from earwitness.evaluation.retrieval import Retrieval
 from tests.places import shared
 
 NAMES = ["dog.wav", "it's raining.wav", "a&amp;b.wav", 'odd "name", [1].wav']
@@ -50,6 +52,12 @@ def read(corpus, table):
 def test_without_a_table_there_are_no_rows(corpus):
     assert read(corpus, None) is None
     assert (corpus / "relevant.csv").read_text() == "caption_id,clip_id\n"
+
+
+def test_a_table_changes_scores_and_nothing_before_them():
+    dataset = Config({"datasets": {"mine": {"layout": "folder", "audio": "a", "relevant": "r.csv"}}}).datasets["mine"]
+    assert dataset.relevant == "r.csv" and "relevant" not in dataset.settings("corpus")
+    assert TABLE in Retrieval.scored_with and TABLE not in Retrieval.tables
 
 
 def test_lists_of_names_with_html_entities(corpus, tmp_path):
