@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from earwitness.config import Config
+from earwitness.config import validated
 from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_rows
 from earwitness.errors import EarwitnessError
@@ -55,7 +55,7 @@ def test_without_a_table_there_are_no_rows(corpus):
 
 
 def test_a_table_changes_scores_and_nothing_before_them():
-    dataset = Config({"datasets": {"mine": {"layout": "folder", "audio": "a", "relevant": "r.csv"}}}).datasets["mine"]
+    dataset = validated("datasets", {"layout": "folder", "audio": "a", "relevant": "r.csv"})
     assert dataset.relevant == "r.csv" and "relevant" not in dataset.settings("corpus")
     assert TABLE in Retrieval.scored_with and TABLE not in Retrieval.tables
 
