@@ -83,8 +83,8 @@ def below(dataset, uses):
 
 
 def tables_of(dataset, kind):
-    """The tables of the corpus that a kind of prediction reads."""
-    return [f"results/{dataset}/corpus/{name}" for name in KINDS[kind].tables]
+    """The tables of the corpus that scores and baselines of a kind of prediction read."""
+    return [f"results/{dataset}/corpus/{name}" for name in (*KINDS[kind].tables, *KINDS[kind].scored_with)]
 
 
 def seed_folders(wildcards):

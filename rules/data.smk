@@ -95,3 +95,30 @@ rule corpus:
         "Reading the tables and checking the audio of {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/corpus.py"
+
+
+def relevant_table(wildcards):
+    """The table of the clips that are relevant to a query, where the data set has one."""
+    path = CONFIG.datasets[wildcards.dataset].relevant
+    return [str(Path(path).expanduser())] if path else []
+
+
+rule relevant:
+    input:
+        corpus=multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv", "report.json"),
+        table=relevant_table,
+    output:
+        "results/{dataset}/corpus/relevant.csv",
+    log:
+        "logs/{dataset}/relevant.log",
+    benchmark:
+        "logs/{dataset}/relevant.tsv"
+    conda:
+        "../envs/earwitness.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Reading which clips of {wildcards.dataset} are relevant to its captions ({log})"
+    script:
+        "../workflow/scripts/relevant.py"

@@ -65,7 +65,7 @@ for kind, entry in KINDS.items():
             f"score_{kind}"
         input:
             predictions=multiext(f"{SEED}/", *entry.files),
-            corpus=multiext("results/{dataset}/corpus/", *entry.tables),
+            corpus=multiext("results/{dataset}/corpus/", *entry.tables, *entry.scored_with),
         output:
             shown(
                 f"{SEED}/{kind}/{SCORE_FILES[0]}",
@@ -76,6 +76,12 @@ for kind, entry in KINDS.items():
                 content="scores by clip",
             ),
             multiext(f"{SEED}/{kind}/", *SCORE_FILES[1:]),
+            [
+                shown(
+                    f"{SEED}/{kind}/{file}", "scores", kind, experiment="{experiment}", seed="{seed}", content=file
+                )
+                for file in entry.score_files
+            ],
         log:
             f"logs/{{dataset}}/{{experiment}}/seed-{{seed}}/score_{kind}.log",
         benchmark:
@@ -125,7 +131,7 @@ def seed_files(wildcards):
     options = experiment(wildcards)
     names = [*MODEL_FILES.values()] if options.TRAINED else []
     for kind in options.KINDS:
-        names += [*KINDS[kind].files, *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES))]
+        names += [*KINDS[kind].files, *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES, *KINDS[kind].score_files))]
     return [f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names]
 
 

@@ -61,11 +61,11 @@ def page_inputs(wildcards):
     kinds = [kind for kind in KINDS if any(kind in entry.KINDS for entry in options.values())]
     paths = [f"{folder}/{name}/metrics.json" for name in names] + [f"{folder}/baselines/{kind}.json" for kind in kinds]
     for name, entry in options.items():
-        files = [f"{kind}/{file}" for kind in entry.KINDS for file in SCORE_FILES]
+        files = [f"{kind}/{file}" for kind in entry.KINDS for file in (*SCORE_FILES, *KINDS[kind].score_files)]
         files += ["events.jsonl"] if entry.TRAINED else []
         paths += [f"{folder}/{name}/seed-{seed}/{file}" for seed in entry.seeds for file in files]
     tables = dict.fromkeys(["clips.csv", "captions.csv", "report.json"])
-    tables |= dict.fromkeys(table for kind in kinds for table in KINDS[kind].tables)
+    tables |= dict.fromkeys(table for kind in kinds for table in (*KINDS[kind].tables, *KINDS[kind].scored_with))
     paths += files_of_others(wildcards.dataset)
     return [*paths, *(f"{folder}/corpus/{table}" for table in tables)]
 

@@ -146,6 +146,9 @@ class DatasetOptions(Entry):
     # Folders of `earwitness score --out` by name: scores of other systems on the evaluation split, for the page.
     others: Annotated[dict[Name, FilePath], Changes("nothing")] = {}
     on_bad_audio: Annotated[Literal["fail", "skip"], Changes("corpus")] = "fail"
+    # A table of all clips that are relevant to each query of retrieval; null: the clip that a caption was written for.
+    # Scores and baselines depend on it, by corpus/relevant.csv.
+    relevant: Annotated[FilePath | None, Changes("nothing")] = None
     audit: Annotated[list[Name], Changes("nothing")] = []  # id lists that the leak audit compares its clips with
     overrides: Annotated[Overrides, Changes("nothing")] = Overrides()
 

@@ -2,12 +2,18 @@
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, EVENTS, PHRASES, clips_of, read_table, write_rows
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.evaluation.grounding import Grounding
+from earwitness.evaluation.readers.retrieval import RetrievalFiles
+from earwitness.evaluation.readers.retrieval import score as score_files
+from earwitness.evaluation.relevance import COLUMNS
 from earwitness.evaluation.retrieval import Retrieval
+from earwitness.evaluation.scores import write_scores
+from earwitness.metrics import retrieval
 from earwitness.prediction.clips import Clips
 from earwitness.systems.interface import Grounder, Retriever
 
@@ -52,13 +58,107 @@ def test_a_perfect_retriever_finds_every_clip_and_caption(corpus, tmp_path):
     kind.predict(Perfect(), clips(corpus), corpus, tmp_path / "seed-0")
     with h5py.File(tmp_path / "seed-0/similarity.h5") as file:
         assert file["similarity"].shape == (12, 4) and file["similarity"].dtype == np.float32
-    assert len(read_table(tmp_path / "seed-0/queries.csv", CAPTIONS)) == 12
     scored = kind.score(tmp_path / "seed-0", corpus, None, {})
     assert scored.evaluation.metrics["t2a_r1"]["value"] == scored.evaluation.metrics["a2t_r1"]["value"] == 1
     published = kind.score(tmp_path / "seed-0", corpus, None, {"ties": "benchmark"})
     assert published.evaluation.metrics["a2t_r1"]["value"] == 0 and published.settings == {"ties": "benchmark"}
     assert any("a2t_r1 1, not 0" in note for note in published.notes)
     assert scored.counts == {"clips_scored": 4, "captions_scored": 12}
+
+
+class Random(Retriever):
+    """Similarities without ties; captions of the same text are alike to all clips."""
+
+    def similarity(self, clips, texts):
+        seeds = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        return np.array([np.random.default_rng(seeds[text]).permutation(len(clips)) for text in texts])
+
+
+def many(tmp_path, clips=25):
+    """A corpus of more clips than are listed, with two captions each; the first two clips share one, spelt alike."""
+    folder = tmp_path / "many"
+    names = [f"{number}.wav" for number in range(clips)]
+    write_rows(folder / "clips.csv", CLIPS, [(n, "evaluation", n, "name", 2.0, 8000, 1, n) for n in names])
+    captions = [(f"{name}#{n}", name, f"caption {n}, of {name}") for name in names for n in (1, 2)]
+    captions[2] = (captions[2][0], captions[2][1], captions[0][2])
+    write_rows(folder / "captions.csv", CAPTIONS, captions)
+    return folder
+
+
+def test_the_lists_and_the_ranks_give_the_figures_of_the_similarities(tmp_path):
+    corpus, kind, seed = many(tmp_path), Retrieval(), tmp_path / "seed-0"
+    kind.predict(Random(), clips(corpus), corpus, seed)
+    scored = kind.score(seed, corpus, None, {})
+    assert set(scored.tables) == set(kind.score_files)
+    write_scores(seed / "retrieval", scored.evaluation, tables=scored.tables)
+    queries = pd.read_csv(seed / "retrieval/queries.csv")
+    assert [*queries.columns] == [*CAPTIONS, "rank", "relevant", "ap10"] and len(queries) == 50
+    metrics = scored.evaluation.metrics
+    for cut in (1, 5, 10, 50):
+        assert (queries["rank"] <= cut).mean() == metrics[f"t2a_r{cut}"]["value"]
+    assert queries["ap10"].mean() == pytest.approx(metrics["t2a_map10"]["value"])
+    by_clip = pd.read_csv(seed / "retrieval/scores.csv").set_index("clip_id")["a2t_meanr"]
+    assert list(by_clip[clips(corpus).ids]) == list(scored.evaluation.ranks["a2t"].best())
+    lists = pd.read_csv(seed / "top10.csv")
+    assert [*lists.columns] == ["caption", *(f"fname_{rank}" for rank in range(1, 11))]
+    assert len(lists) == 49  # a text that two captions have is one query
+    read = score_files(RetrievalFiles(seed / "top10.csv", seed / "retrieval/queries.csv"))
+    for name in ("t2a_r1", "t2a_r5", "t2a_r10", "t2a_map10"):
+        assert read.evaluation.metrics[name]["value"] == pytest.approx(metrics[name]["value"], rel=1e-14)
+    whole = score_files(RetrievalFiles(seed / "similarity.h5", seed / "retrieval/queries.csv"))
+    assert whole.evaluation.metrics == metrics
+
+
+def test_lists_name_clips_that_score_alike_in_order_and_are_as_long_as_there_are_clips(corpus, tmp_path):
+    class Alike(Retriever):
+        def similarity(self, clips, texts):
+            return np.tile([0.5, 0.7, 0.5, 0.7], (len(texts), 1))
+
+    Retrieval().predict(Alike(), clips(corpus), corpus, tmp_path)
+    lists = pd.read_csv(tmp_path / "top10.csv")
+    assert list(lists.iloc[0, 1:]) == [f"evaluation/{number}" for number in (1, 3, 0, 2)] and lists.shape == (12, 5)
+
+
+def test_several_relevant_clips(tmp_path):
+    corpus, kind, seed = many(tmp_path), Retrieval(), tmp_path / "seed-0"
+    kind.predict(Random(), clips(corpus), corpus, seed)
+    plain = kind.score(seed, corpus, None, {})
+    write_rows(corpus / "relevant.csv", COLUMNS, [])  # of a data set without a table
+    assert kind.score(seed, corpus, None, {}).evaluation.metrics == plain.evaluation.metrics
+    assert kind.clip_ids(corpus) == clips(corpus).ids
+    table = {"0.wav#2": ["0.wav", "3.wav", "4.wav"], "3.wav#1": ["4.wav"], "4.wav#1": [], "9.wav#1": ["9.wav", "0.wav"]}
+    write_rows(corpus / "relevant.csv", COLUMNS, [(name, clip) for name in table for clip in table[name] or [""]])
+    scored = kind.score(seed, corpus, None, {})
+    # The same from the matrix of the three queries alone; audio to text ranks the four captions of the table.
+    queries = read_table(corpus / "captions.csv", CAPTIONS).set_index("caption_id")
+    similarity = Random().similarity(clips(corpus), list(queries["text"]))
+    rows = [list(queries.index).index(name) for name in table]
+    owners = [queries["clip_id"][name] for name in table]
+    direct = retrieval.evaluate(similarity[rows], owners, clips(corpus).ids, captions=list(table), relevant=table)
+    assert scored.evaluation.metrics == direct.metrics and "t2a_map16" in direct.metrics
+    assert scored.counts == {"clips_scored": 25, "captions_scored": 4, "captions_not_in_relevant": 46}
+    assert any("1 of 4 queries" in note for note in scored.notes)
+    assert any(note.startswith("2 captions lack the clip") for note in scored.notes)
+    assert scored.inputs["relevant"] == corpus / "relevant.csv"
+    ranks = scored.tables["queries.csv"].set_index("caption_id")
+    assert ranks["rank"].notna().sum() == 3 and ranks["relevant"]["0.wav#2"] == 3
+    assert sorted(kind.clip_ids(corpus)) == sorted(scored.evaluation.ids) == ["0.wav", "3.wav", "4.wav", "9.wav"]
+    assert "1 for any scores" not in scored.evaluation.metrics["t2a_r10"].get("note", "")
+    assert "1 for any scores: only 25 items" in scored.evaluation.metrics["t2a_r50"]["note"]
+
+
+def test_chance_with_several_relevant_clips_is_that_of_scores_that_tell_nothing(tmp_path):
+    corpus, kind = many(tmp_path), Retrieval()
+    table = {"0.wav#1": ["0.wav", "3.wav", "4.wav"], "3.wav#1": ["4.wav"], "4.wav#1": [], "9.wav#1": ["9.wav", "0.wav"]}
+    write_rows(corpus / "relevant.csv", COLUMNS, [(name, clip) for name in table for clip in table[name] or [""]])
+    (chance,) = kind.baselines(corpus)
+    assert chance.metrics["t2a_r1"]["value"] == pytest.approx((3 + 1 + 2) / 25 / 3)
+    assert chance.fact.startswith("25 clips and 4 captions")
+    constant = retrieval.evaluate(
+        np.zeros((4, 25)), [n.split("#")[0] for n in table], clips(corpus).ids, captions=list(table), relevant=table
+    )
+    for name, entry in chance.metrics.items():
+        assert entry["value"] == pytest.approx(constant.metrics[name]["value"], rel=1e-12)
 
 
 def test_chance_is_counted(corpus):

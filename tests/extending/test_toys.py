@@ -208,6 +208,6 @@ def test_trained_folder_predicts_from_anywhere(run, tones, tmp_path, name):
     folder = tmp_path / "model"
     shutil.copytree(tones / name / "seed-0", folder)
     scores = np.array(json.loads(run[0].python("-c", PREDICT, str(folder), *TEXTS)))  # [texts, clips]
-    queries = pd.read_csv(tones / name / "seed-0/queries.csv")
+    queries = pd.read_csv(tones / name / "seed-0/retrieval/queries.csv")
     rows = [list(queries["text"]).index(text) for text in TEXTS]
     assert scores == pytest.approx(matrix(tones / name / "seed-0/similarity.h5")[rows], abs=1e-5)

@@ -123,6 +123,37 @@ def test_average_precision_divides_by_the_relevant_and_not_by_those_found():
         assert retrieval.mean_average_precision(ranks, 2, ties)[1] == pytest.approx([1 / 2, 1 / 2, 1])
 
 
+def test_average_precision_by_the_number_of_all_relevant_items():
+    ranks = retrieval.Ranks(np.array([1, 3, 11, 2, *range(1, 21)]) - 1, [3, 1, 20])
+    for ties in retrieval.TIES:
+        _, items = retrieval.mean_average_precision(ranks, 10, ties, "relevant")
+        assert items == pytest.approx([(1 + 2 / 3) / 3, 1 / 2, 10 / 20])
+    with pytest.raises(EarwitnessError, match=r"'found'.*'cut', 'relevant'"):
+        retrieval.mean_average_precision(ranks, 10, divisor="found")
+
+
+def test_a_note_says_what_the_other_divisor_of_average_precision_gives():
+    clips = [f"{number}" for number in range(20)]
+    table = {0: clips[:12], 1: clips[:2]}
+    result = retrieval.evaluate(np.arange(40)[::-1].reshape(2, 20), ["0", "1"], clips, relevant=table)
+    assert value(result, "t2a_map10") == value(result, "t2a_map16") == 1
+    (note,) = [note for note in result.notes if "DCASE" in note]
+    assert note.startswith("t2a_map10: 1 of 2 queries") and note.endswith(f"{(10 / 12 + 1) / 2:.4g}")
+    top = retrieval.evaluate_top([clips[:10]] * 2, ["0", "1"], clips=clips, relevant=table)
+    assert note in top.notes
+
+
+def test_audio_to_text_is_text_to_audio_of_the_transposed():
+    scores, owners, names, table = random_case()
+    result = retrieval.evaluate(scores, owners, names, relevant=table)
+    turned = {name: [row for row in table if name in table[row]] for name in names}
+    other = retrieval.evaluate(
+        scores.T, [0] * len(names), list(range(len(scores))), captions=names, relevant=turned, metrics="t2a"
+    )
+    for name in retrieval.SETS["t2a"]:
+        assert value(other, name) == pytest.approx(value(result, name.replace("t2a", "a2t")), rel=1e-14)
+
+
 @pytest.mark.parametrize("cut", [1, 5, 10, 16])
 def test_average_precision_is_at_most_one_where_many_tie(cut):
     ranks = retrieval.Ranks([0] * 19, [19], 19)

@@ -25,6 +25,7 @@ SEED = "dataset=tiny experiment=cl4ac seed=0"
 RUNS = [
     "synthesise dataset=tiny",
     "corpus dataset=tiny",
+    "relevant dataset=tiny",
     "leaks dataset=tiny",
     *(
         f"features dataset=tiny feature=logmel-cl4ac split={split}"

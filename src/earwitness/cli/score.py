@@ -85,13 +85,14 @@ def _retrieval(parser: argparse.ArgumentParser) -> str:
     parser.add_argument("scores", type=Path, metavar="SCORES", help=what)
     what = f"which clip each caption was written for: {TABLES}; Clotho's too; needed unless ids contain it"
     parser.add_argument("captions", type=Path, metavar="CAPTIONS", nargs="?", default=None, help=what)
-    what = "all clips that are relevant to a query, a row for each query and clip; a row without a clip: none is"
+    what = "all clips that are relevant to a query: a row for each query and clip, or for each query with a list, as "
+    what += "DCASE 2025 has it (query, audio_filenames); a row without a clip: none is"
     parser.add_argument("--relevant", type=Path, metavar="TABLE", help=what)
     what = "how items that score alike count: over all their orders, or as in the audio-retrieval benchmark "
     parser.add_argument("--ties", choices=("expected", "benchmark"), help=what + "(default: expected)")
     what = "all clips that could be retrieved: a table, or a .txt with one per line; names the columns of a matrix"
     parser.add_argument("--clips", type=Path, metavar="TABLE", help=what)
-    return "ignore captions that are not scored"
+    return "ignore captions that are not scored, or that the table of relevant clips lacks"
 
 
 def _grounding(parser: argparse.ArgumentParser) -> str:

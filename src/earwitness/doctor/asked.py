@@ -30,6 +30,7 @@ RULES = {"all": DEMO, "tracking_store": STORE, "spice_jars": JARS}  # targets by
 NOTHING: frozenset[str] = frozenset()
 CORPUS_FILES = {
     **dict.fromkeys(("clips.csv", "captions.csv", "phrases.csv", "events.csv", "sources.csv", "report.json"), NOTHING),
+    "relevant.csv": NOTHING,
     "leaks.json": {"leaks"},
     "leaks.csv": {"leaks"},
 }
@@ -208,7 +209,7 @@ def _of_seed(options: ExperimentOptions, file: str) -> set[str] | None:
     for kind in options.KINDS:
         if file in (*registry.kind(kind).files, f"{kind}/prediction.json"):
             return stages - {"score"}
-        if file in [f"{kind}/{name}" for name in SCORE_FILES]:
+        if file in [f"{kind}/{name}" for name in (*SCORE_FILES, *registry.kind(kind).score_files)]:
             return stages
     return None
 

@@ -122,6 +122,9 @@ def _lists(dataset: Dataset) -> Iterator[Finding]:
     if absent := _absent(getattr(options, "metadata", [])):
         advice = f"Put them there, or correct datasets.{name}.metadata"
         yield Finding(FAIL, f"{name}: metadata tables are missing: {', '.join(absent)}", advice)
+    if absent := _absent([options.relevant] if options.relevant else []):
+        advice = f"Put it there, or correct datasets.{name}.relevant"
+        yield Finding(FAIL, f"{name}: the table of relevant clips is missing: {', '.join(absent)}", advice)
 
 
 def _lengths(asked: Asked, dataset: Dataset) -> Iterator[Finding]:

@@ -46,7 +46,9 @@ class Kind(ABC):
         name: of the kind's folder in a seed's folder; label: for headings.
         files: the predictions, in the seed's folder beside the model.
         tables: the tables of the corpus that prediction, scoring and baselines read.
+        scored_with: further tables of the corpus, which scoring and baselines read and prediction does not.
         artifacts: those of ``files`` that are logged to MLflow.
+        score_files: what scoring writes to the kind's folder beside the scores (``Scored.tables``); logged to MLflow.
         baseline_splits: the splits that baselines read.
         uses_tools: whether the metrics use the jars or models of ``Tools``.
         curves: validation metrics that the page plots -> title.
@@ -58,7 +60,9 @@ class Kind(ABC):
     label: str
     files: tuple[str, ...]
     tables: tuple[str, ...] = ("clips.csv", "captions.csv", "report.json")
+    scored_with: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
+    score_files: tuple[str, ...] = ()
     baseline_splits: tuple[str, ...] = (SPLIT,)
     uses_tools: bool = False
     curves: Mapping[str, str] = {}

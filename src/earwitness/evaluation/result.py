@@ -33,7 +33,7 @@ def score_prediction(
         **scored.more,
         "provenance": provenance("score", dict(scored.inputs), **scored.settings),
     }
-    write_scores(folder / kind, scored.evaluation, scored.columns, content)
+    write_scores(folder / kind, scored.evaluation, scored.columns, content, scored.tables)
 
 
 def split_counts(corpus: Path) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def write_baselines(kind: str, corpus: Path, out: Path) -> None:
         "schema": SCHEMA,
         "kind": kind,
         "baselines": [asdict(baseline) for baseline in found.baselines(corpus)],
-        "provenance": provenance("baselines", {name: corpus / name for name in found.tables}),
+        "provenance": provenance("baselines", {name: corpus / name for name in (*found.tables, *found.scored_with)}),
     }
     write_json(out, content)
 

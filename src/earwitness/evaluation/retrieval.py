@@ -1,13 +1,16 @@
-"""Retrieval: similarities of all captions and clips of the split, in ``similarity.h5`` and ``queries.csv``.
+"""Retrieval: similarities of all captions and clips of the split, in ``similarity.h5``, and lists in ``top10.csv``.
 
-``similarity.h5`` holds ``similarity`` float32 [captions, clips], ``caption_ids`` and ``clip_ids``; ``queries.csv`` has
-caption_id, clip_id, text in the same order. ``earwitness score retrieval`` reads both.
+``similarity.h5`` holds ``similarity`` float32 [captions, clips], ``caption_ids`` and ``clip_ids``. ``top10.csv`` has
+the ten best clips of each caption as in a submission to DCASE: caption, fname_1 ... fname_10 (ids of clips). Scoring
+adds ``retrieval/queries.csv``: caption_id, clip_id, text, rank (of the best relevant clip), relevant (their number) and
+ap10 of each caption; the rank of a clip's best caption is ``a2t_meanr`` in ``scores.csv``. ``earwitness score
+retrieval`` reads all three.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from earwitness.evaluation.interface import SPLIT, Baseline, Kind
 from earwitness.files import atomic_hdf5, provenance
 
 CUTS = (1, 5, 10, 50)
+LISTED = 10  # clips of a list in top10.csv
 
 
 class Retrieval(Kind):
@@ -23,8 +27,10 @@ class Retrieval(Kind):
 
     name = "retrieval"
     label = "Retrieval"
-    files = ("similarity.h5", "queries.csv")
-    artifacts = ("queries.csv",)
+    files = ("similarity.h5", "top10.csv")
+    scored_with = ("relevant.csv",)
+    artifacts = ("top10.csv",)
+    score_files = ("queries.csv",)
     floors = ("chance",)
     curves = {"validation_t2a_r10": "R@10, text to audio, on validation"}
 
@@ -33,7 +39,7 @@ class Retrieval(Kind):
         import h5py
         import numpy as np
 
-        from earwitness.corpora.tables import write_table
+        from earwitness.corpora.tables import write_rows
 
         queries = _queries(corpus)
         similarity = np.asarray(model.similarity(clips, list(queries["text"])), dtype=np.float32)
@@ -45,55 +51,112 @@ class Retrieval(Kind):
             file.create_dataset("caption_ids", data=list(queries["caption_id"]), dtype=h5py.string_dtype())
             file.create_dataset("clip_ids", data=clips.ids, dtype=h5py.string_dtype())
             file.attrs["provenance"] = json.dumps(provenance("predict"), sort_keys=True)
-        write_table(folder / "queries.csv", queries)
+        columns = ["caption", *(f"fname_{rank}" for rank in range(1, min(LISTED, len(clips)) + 1))]
+        write_rows(folder / "top10.csv", columns, _best(similarity, list(queries["text"]), clips.ids))
 
     def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
         """Recalls, ranks and mAP in both directions; the experiment's option ``ties``, if it has one, is applied."""
         import h5py
 
         from earwitness.corpora.tables import clips_of
+        from earwitness.evaluation.relevance import TABLE, evaluate, lacking, read_relevant
         from earwitness.evaluation.scores import Scored
-        from earwitness.metrics.retrieval import evaluate
 
         queries, clip_ids = _queries(corpus), list(clips_of(corpus / "clips.csv", SPLIT, "scoring")["clip_id"])
-        path = folder / "similarity.h5"
+        path, relevant = folder / "similarity.h5", read_relevant(corpus)
+        names, owners = list(queries["caption_id"]), list(queries["clip_id"])
         with h5py.File(path, "r") as file:
             found = [list(file[name].asstr()[:]) for name in ("caption_ids", "clip_ids")]
-            if found != [list(queries["caption_id"]), clip_ids]:
+            if found != [names, clip_ids]:
                 raise MismatchError(
                     f"{path} and {corpus} have different captions or clips. Remove {path.name} and run again."
                 )
             ties = options.get("ties", "expected")
-            scored = evaluate(file["similarity"], list(queries["clip_id"]), clip_ids, captions=found[0], ties=ties)
+            scored = evaluate(file["similarity"], names, owners, clip_ids, relevant, ties)
+        left = lacking(names, relevant)
         return Scored(
             scored,
             "score retrieval",
-            {"similarity": path, "references": corpus / "captions.csv"},
+            {"similarity": path, "references": corpus / "captions.csv"}
+            | ({} if relevant is None else {"relevant": corpus / TABLE}),
             {"ties": ties},
-            {"clips_scored": len(clip_ids), "captions_scored": len(queries)},
+            {"clips_scored": len(clip_ids), "captions_scored": len(queries) - left}
+            | ({"captions_not_in_relevant": left} if left else {}),
             notes=scored.notes,
+            tables={"queries.csv": _ranks(queries, scored)},
         )
+
+    def clip_ids(self, corpus: Path) -> list[str]:
+        """The clips that are scored: all, or those of the captions in the table of relevant clips and relevant ones."""
+        from earwitness.evaluation.relevance import read_relevant
+
+        relevant = read_relevant(corpus)
+        if relevant is None:
+            return super().clip_ids(corpus)
+        queries = _queries(corpus)
+        owner = dict(zip(queries["caption_id"], queries["clip_id"], strict=True))
+        scored = {clip for name, clips in relevant.items() if clips for clip in (owner[name], *clips)}
+        return [clip for clip in super().clip_ids(corpus) if clip in scored]
 
     def baselines(self, corpus: Path) -> list[Baseline]:
         """The exact expected recalls of a random order."""
-        queries = _queries(corpus)
-        clips, captions = queries["clip_id"].nunique(), len(queries)
-        relevant = list(queries.groupby("clip_id").size())
-        metrics = {f"t2a_r{cut}": {"value": min(1.0, cut / clips)} for cut in CUTS}
+        from collections import Counter
+
+        from earwitness.corpora.tables import clips_of
+        from earwitness.evaluation.relevance import read_relevant
+
+        queries, table = _queries(corpus), read_relevant(corpus)
+        if table is None:
+            clips, captions = queries["clip_id"].nunique(), len(queries)
+            relevant = list(queries.groupby("clip_id").size())
+            metrics = {f"t2a_r{cut}": {"value": min(1.0, cut / clips)} for cut in CUTS}
+        else:
+            clips, captions = len(clips_of(corpus / "clips.csv", SPLIT, "retrieval")), len(table)
+            relevant = list(Counter(clip for line in table.values() for clip in line).values())
+            several = [len(line) for line in table.values() if line]
+            metrics = {f"t2a_r{cut}": {"value": _chance(several, clips, cut)} for cut in CUTS}
         metrics |= {f"a2t_r{cut}": {"value": _chance(relevant, captions, cut)} for cut in CUTS}
         pool = f"{counted(clips, 'clip')} and {counted(captions, 'caption')} in random order"
         return [Baseline("chance", "Chance", pool, metrics)]
 
 
 def _chance(relevant: list[int], total: int, cut: int) -> float:
-    """Mean probability that one of a clip's captions is among the first ``cut`` of ``total`` in random order.
+    """Mean probability that a query's relevant item is among the first ``cut`` of ``total`` in random order.
 
-    ``relevant`` has the number of captions of each clip.
+    ``relevant`` has the number of relevant items of each query.
     """
     from math import comb
 
     cut = min(cut, total)
     return sum(1 - comb(total - count, cut) / comb(total, cut) for count in relevant) / len(relevant)
+
+
+def _best(similarity: Any, texts: list[str], clips: list[str]) -> Iterator[list[str]]:
+    """Rows of the lists: each text, then its best clips; those that score alike in the order of the clips.
+
+    Captions with the same text are one query, as those who read a submission know them by their text.
+    """
+    import numpy as np
+
+    rows = {" ".join(text.split()): row for row, text in reversed(list(enumerate(texts)))}  # the first of each text
+    for row in sorted(rows.values()):
+        order = np.argsort(-similarity[row], kind="stable")[:LISTED]
+        yield [texts[row], *(clips[place] for place in order)]
+
+
+def _ranks(queries: Any, scored: Any) -> Any:
+    """The captions with the rank of the best relevant clip, the number of these, and average precision at 10.
+
+    A caption without a relevant clip, or that a table of these lacks, has empty cells.
+    """
+    import pandas as pd
+
+    ranks = scored.ranks["t2a"]
+    columns = {"rank": ranks.best(scored.ties), "relevant": ranks.sizes, "ap10": scored.items.get("t2a_map10", [])}
+    if not len(ranks.sizes):
+        return queries.assign(**dict.fromkeys(columns, ""))
+    found = pd.DataFrame(columns, index=scored.queries["t2a"]).astype({"relevant": "Int64"})
+    return queries.join(found, on="caption_id")
 
 
 def _queries(corpus: Path) -> Any:

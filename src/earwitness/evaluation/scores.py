@@ -69,6 +69,7 @@ class Scored:
         made_by, inputs, settings: provenance: the stage, the files it read and how they were scored.
         counts: such as numbers of scored clips; notes: remarks for the reader.
         columns: further columns of ``scores.csv``; more: further content of ``metrics.json``.
+        tables: further tables (data frames) by the name of their file, as ``Kind.score_files`` names them.
     """
 
     evaluation: Any
@@ -79,6 +80,7 @@ class Scored:
     notes: Sequence[str] = ()
     columns: Mapping[str, Sequence] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_scores(
@@ -86,12 +88,14 @@ def write_scores(
     evaluation: Evaluation,
     columns: Mapping[str, Sequence] | None = None,
     content: Mapping[str, Any] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> None:
     """Write the three files of an evaluation: all of them, or none after a failure.
 
     Args:
         columns: further columns of ``scores.csv``, each with one value per clip in order.
         content: further content of ``metrics.json``; its keys override ``schema`` and ``metrics``.
+        tables: further tables to write, by the name of their file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame({CLIP: list(evaluation.ids), **(columns or {}), **evaluation.by_clip})
@@ -102,7 +106,9 @@ def write_scores(
         files = {name: sha256(new / name) for name in ("scores.csv", "statistics.h5")}
         described = {"schema": SCHEMA, "metrics": evaluation.metrics, **(content or {}), "files": files}
         write_json(new / "metrics.json", described)
-        for name in FILES:
+        for name, further in (tables or {}).items():
+            write_table(new / name, further)
+        for name in (*(tables or {}), *FILES):
             os.replace(new / name, folder / name)
 
 

@@ -36,6 +36,7 @@ from earwitness.metrics.statistics import Median, Statistic, Sums, mean_of
 
 DIRECTIONS = {"t2a": "text to audio", "a2t": "audio to text"}
 TIES = ("expected", "benchmark")
+DIVISORS = ("cut", "relevant")  # of average precision
 NAMES = [metric.name for metric in of_kind("retrieval")]
 MEANS = tuple(metric.name for metric in of_kind("retrieval") if metric.is_mean)
 SETS = {
@@ -247,20 +248,27 @@ def geometric_mean(shares: Sequence[float]) -> float:
 
 
 def mean_average_precision(
-    ranks: Ranks | Sequence[float], cut: int, ties: str = "expected"
+    ranks: Ranks | Sequence[float], cut: int, ties: str = "expected", divisor: str = "cut"
 ) -> tuple[float, np.ndarray]:
     """mAP@k: the mean, and the average precision of each query, float64 [queries], in 0 to 1.
 
     The sum of i / rank over the relevant items i = 1, 2, ... up to rank k, divided by the number of all relevant items
-    but by k at most, not by the number found; the expectation over all orders of tied items. With ``ties="benchmark"``
-    these share their mean rank, and at most k of them count.
+    but by k at most (``divisor="cut"``), so that a perfect order gives 1, or by that number whatever k
+    (``divisor="relevant"``, as the baseline of DCASE 2025 does); never by the number found. The two differ for queries
+    with more than k relevant items (docs/metrics.md, section 2.4). It is the expectation over all orders of tied items.
+    With ``ties="benchmark"`` these share their mean rank, and at most k of them count.
 
     >>> ranks = Ranks(above=[0, 3, 19], sizes=[2, 1])  # of two queries
     >>> mean_average_precision(ranks, cut=10)[1].tolist()
     [0.75, 0.0]
+    >>> ranks = Ranks(above=[0, 1, 2, 3], sizes=[4])
+    >>> [mean_average_precision(ranks, cut=2, divisor=divisor)[0] for divisor in DIVISORS]
+    [1.0, 0.5]
     """
     _check_ties(ties)
     _check_cut(cut)
+    if divisor not in DIVISORS:
+        raise EarwitnessError(f"divisor is {divisor!r}; it must be one of {', '.join(map(repr, DIVISORS))}.")
     found = _ranks(ranks)
     if ties == "benchmark":
         number = np.arange(1, len(found.query) + 1) - found._first[found.query]
@@ -272,7 +280,8 @@ def mean_average_precision(
         for place in range(1, cut + 1):
             gain = relevant / level * (before + 1 + (place - 1) * others) / (above + place)
             gains += np.where((place <= level) & (above + place <= cut), gain, 0)
-    items = np.bincount(query, gains, minlength=len(found.sizes)) / np.minimum(found.sizes, cut)
+    sizes = np.minimum(found.sizes, cut) if divisor == "cut" else found.sizes
+    items = np.bincount(query, gains, minlength=len(found.sizes)) / sizes
     return float(items.mean()), items
 
 
@@ -427,6 +436,7 @@ def evaluate_top(
     reason = f"audio to text cannot be computed from the {depth} best clips of each caption"
     result.metrics.update({name: {"value": None, "reason": reason} for name in wanted if name.startswith("a2t")})
     result.notes.extend([] if relevant is None else _relevance_notes(relevance))
+    result.notes.extend(_divisor_notes(result, "t2a", "expected"))
     if skipped := len(result.skipped["t2a"]):
         result.notes.append(_skipped_note("t2a", skipped, len(owners)))
     return result
@@ -850,8 +860,21 @@ def _notes(result: Evaluation, way: str, ties: str) -> list[str]:
     ]
     if changed:
         notes.append(f"{direction}: ties count by the rule {ties!r}; {other!r} would give {'; '.join(changed)}")
+    notes += _divisor_notes(result, way, ties)
     skipped = len(result.skipped[way])
     return notes + ([_skipped_note(way, skipped, len(levels) + skipped)] if skipped else [])
+
+
+def _divisor_notes(result: Evaluation, way: str, ties: str) -> list[str]:
+    """What the other divisor of average precision gives, where a query has more relevant items than the cut."""
+    ranks, notes = result.ranks[way], []
+    for cut in (10, 16):
+        name, several = f"{way}_map{cut}", int(np.count_nonzero(ranks.sizes > cut))
+        if several and result.metrics.get(name, {}).get("value") is not None:
+            other, _ = mean_average_precision(ranks, cut, ties, "relevant")
+            who = f"{several} of {len(ranks.sizes)} queries have more than {cut} relevant items"
+            notes.append(f"{name}: {who}; divided by their number, as by DCASE 2025's baseline, it is {other:.4g}")
+    return notes
 
 
 def _skipped_note(way: str, skipped: int, queries: int) -> str:

@@ -224,7 +224,7 @@ def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any
     for kind in kinds:
         for name in registry.kind(kind).artifacts:
             client.log_artifact(run_id, str(folder / name))
-        for name in ("metrics.json", "scores.csv", PREDICTION):
+        for name in ("metrics.json", "scores.csv", *registry.kind(kind).score_files, PREDICTION):
             client.log_artifact(run_id, str(folder / kind / name), kind)
     client.set_terminated(run_id, end_time=end)
 

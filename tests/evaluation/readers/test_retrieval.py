@@ -165,6 +165,26 @@ def test_a_table_of_relevant_clips(scored, write, matrix):
     assert content["metrics"]["t2a_map10"]["value"] == pytest.approx((1 / 3 + 1 / 3 + 1 / 2) / 3)
 
 
+def test_lists_of_relevant_clips_as_dcase_has_them(score, scored, write, matrix):
+    texts = ["a dog", '"barks, loud"', "rain"]
+    lists = [["a.wav", "b.wav"], ["b.wav"], ["b.wav"]]
+    rows = "".join(f'{text},"{line}"\n' for text, line in zip(texts, lists, strict=True))
+    table, captions = write("rel.csv", f"query,audio_filenames\n{rows}"), write("r.csv", CLOTHO)
+    code, _, err = score("retrieval", matrix("h5"), captions, "--relevant", table)
+    assert code == 1 and "r.csv, row 4: the caption 'wind'" in err and "--subset" in err
+    content = scored("retrieval", matrix("h5"), captions, "--relevant", table, "--subset")
+    counts = {"t2a_queries": 3, "a2t_queries": 2, "a2t_pool": 3, "captions_not_in_relevant": 1}
+    assert counts.items() <= content["counts"].items()
+    # Ranks of the relevant clips: 1 and 2, 1, 1. Of the captions of a.wav: 1; of b.wav: 1 and 2 tie, and 3.
+    assert content["metrics"]["t2a_map10"]["value"] == content["metrics"]["t2a_map16"]["value"] == 1
+    assert content["metrics"]["a2t_r1"]["value"] == content["metrics"]["a2t_map16"]["value"] == 1
+    assert any(note.startswith("1 captions lack the clip") for note in content["notes"])
+    lists = write("s.csv", 'caption,fname_1,fname_2\na dog,c.wav,b.wav\n"barks, loud",b.wav,a.wav\nrain,b.wav,a.wav\n')
+    clips = write("clips.txt", "\n".join(CLIPS))
+    content = scored("retrieval", lists, captions, "--clips", clips, "--relevant", table, "--subset")
+    assert content["metrics"]["t2a_r1"]["value"] == pytest.approx(2 / 3) and content["counts"]["t2a_queries"] == 3
+
+
 def test_relevant_clips_of_queries_that_are_not_scored_are_refused(score, write, matrix):
     table = write("rel.csv", "query,clip_id\nz,a.wav\n")
     code, _, err = score("retrieval", matrix("csv"), "--relevant", table)

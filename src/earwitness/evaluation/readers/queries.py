@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.corpora.csv_reader import shown, unreadable_text
+from earwitness.errors import nearest
 from earwitness.evaluation.readers import ids
 from earwitness.evaluation.readers.ranked import QUERY_COLUMNS, is_mapping
-from earwitness.evaluation.readers.tables import CLIP_COLUMNS, need_column, open_table, read_id, read_json, refuse
+from earwitness.evaluation.readers.tables import (
+    CLIP_COLUMNS,
+    need_column,
+    open_table,
+    read_id,
+    read_json,
+    refuse,
+    usual,
+)
 from earwitness.evaluation.readers.texts import Caption, Texts, read_references
 
 SUBSET = "--subset ignores queries that are not scored."
-NOTHING = "A row without a clip, in json an empty list, says that nothing is relevant to a query."
+NOTHING = (
+    "A row without a clip, or an empty list, says that nothing is relevant to a query; --subset leaves captions out "
+    "that the table lacks."
+)
+LISTS = ("audio_filenames", "clips", "clip_ids", "relevant")  # columns with all relevant clips of a query
+LONGEST_LIST = 1 << 20  # characters
+HINTS = 20  # unknown clips for which the nearest known one is looked for, which takes time
+
+_STRING = r"(?:'[^'\\\n]*(?:\\.[^'\\\n]*)*'|\"[^\"\\\n]*(?:\\.[^\"\\\n]*)*\")"
+_TEXT = re.compile(_STRING)
+_LIST = re.compile(rf"\[\s*(?:{_STRING}\s*(?:,\s*{_STRING}\s*)*,?\s*)?\]")
 
 
 class Captions:
@@ -76,32 +98,76 @@ def read_clips(path: Path | None) -> list[str] | None:
     return list(dict.fromkeys(clip for clip in clips if clip is not None))
 
 
-def _read_relevant(path: Path) -> list[tuple[int | str, str, list[str]]]:
-    """Rows of (number, query, relevant clips); a row without a clip says that its query has none."""
+@dataclass(frozen=True)
+class Relevant:
+    """A row of a table of relevant clips: its number, the query, its clips; none says that nothing is relevant."""
+
+    row: int | str
+    query: str
+    clips: list[str]
+
+
+def _read_relevant(path: Path) -> list[Relevant]:
+    """The rows of a table: one for each query and clip, or one with a list for each query, as DCASE 2025 has it."""
     table = open_table(path)
     if not table.problems and path.suffix.lower() == ".json":
         content, problems = read_json(path)
         filled = {key: value or [""] for key, value in content.items()} if isinstance(content, dict) else None
         if not problems and is_mapping(filled):
-            return [(shown(query), query, list(clips)) for query, clips in content.items()]
+            return [Relevant(shown(query), query, list(clips)) for query, clips in content.items()]
     query = need_column(table, QUERY_COLUMNS, None, "queries")
-    clip = need_column(table, (*CLIP_COLUMNS[:-1], "clips", "clip_ids", "relevant"), None, "clips")
+    clip = need_column(table, (LISTS[0], *CLIP_COLUMNS[:-1], *LISTS[1:]), None, "clips")
     refuse(table.problems)
     assert query is not None and clip is not None  # or it is a problem
-    rows = []
+    as_lists, rows = usual(clip) in LISTS, []
     for row, (name, value) in table.rows([query, clip]):
-        clips = value if isinstance(value, list) else [] if value is None or not str(value).strip() else [value]
-        clips = [read_id(table, row, entry) for entry in clips]
+        try:
+            clips = _printed_list(value) if as_lists and isinstance(value, str) else value
+        except ValueError as error:
+            table.blame(row, f"{clip} is {shown(str(value))}, {error}")
+            continue
+        clips = clips if isinstance(clips, list) else [] if clips is None or not str(clips).strip() else [clips]
+        named = [read_id(table, row, entry) for entry in clips]
         if (name := read_id(table, row, name, "query")) is not None:
-            rows.append((row, name, clips))
+            rows.append(Relevant(row, name, [entry for entry in named if entry is not None]))
     refuse(table.problems)
     return rows
 
 
+def _printed_list(text: str) -> list[str] | str:
+    """A list of texts as Python or json prints it; a text that does not begin like a list is the name of one clip.
+
+    Nothing but texts between brackets is read, so that no content can run or nest. ValueError for a list that is not
+    whole, or is too long.
+    """
+    text = text.strip()
+    if not text.startswith("["):
+        return text
+    if len(text) > LONGEST_LIST:
+        raise ValueError(f"a list of more than {LONGEST_LIST} characters")
+    if not _LIST.fullmatch(text):
+        raise ValueError("which is no list of texts such as ['a.wav', 'b.wav']; is it cut off?")
+    try:
+        return [ast.literal_eval(found) for found in _TEXT.findall(text)]
+    except (SyntaxError, ValueError) as error:  # such as an escape that is not whole
+        raise ValueError(f"a list with a text that cannot be read ({error.args[0]})") from error
+
+
 def relevant_to(
-    path: Path, names: Mapping[str, str], captions: Captions | None, clips: Iterable[str], how: str, subset: bool
+    path: Path,
+    names: Mapping[str, str],
+    captions: Captions | None,
+    clips: Iterable[str],
+    how: str = "exact",
+    *,
+    others: bool = False,
+    partial: bool = False,
+    gone: bool = False,
 ) -> dict[str, list[str]]:
     """The relevant clips of each scored caption; queries of the table are ids or texts.
+
+    A text that several captions have is a query of each of them. A name with html entities (``&#39;``) that is no clip
+    stands for the clip with the characters they mean. Rows of one query count together.
 
     Args:
         path: the table of relevant clips.
@@ -109,34 +175,59 @@ def relevant_to(
         captions: the table of captions, None where there is none.
         clips: all that could be retrieved.
         how: how ids of clips are matched.
-        subset: ignore queries that are not scored.
+        others: ignore queries that are not scored; partial: leave out captions that the table lacks, from what is
+            returned too; gone: ignore clips that could not be retrieved. All three are refused otherwise.
 
-    Raises EarwitnessError for queries that are not scored, and for scored captions that the table lacks.
+    Raises EarwitnessError with all offenders, and where the table has none of the captions.
     """
-    rows = _read_relevant(path)
+    rows, known = _read_relevant(path), dict.fromkeys(clips)
     by_text = defaultdict(list)
     for name, text in names.items():
         by_text[_plain(text)].append(name)
-    matched = ids.match([clip for _, _, line in rows for clip in line], list(clips), how)
-    found: dict[str, list[str]] = {}
-    problems = list(matched.problems)
-    for row, query, line in rows:
-        those = [query] if query in names else by_text.get(_plain(query), [])
-        if not those and not subset:
-            hint = captions.hint(query) if captions else ""
-            problems.append(f"{path.name}, row {row}: the query {shown(query)} is not among the scored ones{hint}")
+    spelt = {clip: _spelt(clip, known) for line in rows for clip in line.clips}
+    matched = ids.match(spelt.values(), known, how)
+    found: dict[str, dict[str, None]] = {}
+    problems, hints = list(matched.problems), 0
+    for line in rows:
+        where = f"{path.name}, row {line.row}"
+        those = [line.query] if line.query in names else by_text.get(_plain(line.query), [])
+        if not those:
+            hint = captions.hint(line.query) if captions else ""
+            what = f"the query {shown(line.query)} is not among the scored ones{hint}"
+            problems += [] if others else [f"{where}: {what}"]
+            continue
+        for clip in [] if gone else [clip for clip in line.clips if spelt[clip] not in matched.found]:
+            hints += 1
+            hint = matched.hint(spelt[clip]) or (_nearest(clip, known) if hints <= HINTS else "")
+            problems.append(f"{where}: clip {shown(clip)} is not among the clips{hint}")
+        twice = [clip for clip, number in Counter(line.clips).items() if number > 1]
+        problems += [f"{where}: clip {shown(clip)} is in the list more than once" for clip in twice]
         for name in those:
-            found.setdefault(name, []).extend(matched.found.get(clip, clip) for clip in line)
-    advice = [SUBSET] if problems and not subset else []
-    for name in (lacking := [name for name in names if name not in found]):
+            here = (matched.found[spelt[clip]] for clip in line.clips if spelt[clip] in matched.found)
+            found.setdefault(name, {}).update(dict.fromkeys(here))
+    advice = [SUBSET] if problems and not others else []
+    lacking = [name for name in names if name not in found] if not partial else []
+    for name in lacking:
         # An id may be in no file: {clip}#{n} is made up where a table gives none.
         if captions and (caption := captions.by_id.get(name)):
             where = f"{captions.path.name}, row {caption.row}"
             problems.append(f"{where}: the caption {shown(caption.text or name)} is not in {path.name}")
         else:
             problems.append(f"{path.name}: the caption {shown(name)} is not in it")
+    if not found and not problems:
+        problems.append(f"{path.name}: no query in it is among the scored ones")
     refuse(problems, " ".join([*advice, *([NOTHING] if lacking else [])]))
-    return found
+    return {name: list(found[name]) for name in names if name in found}
+
+
+def _spelt(clip: str, known: Mapping[str, None]) -> str:
+    """A clip's name, with html entities undone where that makes it one of the known clips."""
+    return plain if clip not in known and (plain := html.unescape(clip)) in known else clip
+
+
+def _nearest(clip: str, known: Mapping[str, None]) -> str:
+    hint = nearest(html.unescape(clip), known)
+    return f" ({hint})" if hint.startswith("did") else ""
 
 
 def _plain(text: str) -> str:

@@ -26,6 +26,7 @@ from earwitness.evaluation.readers.tables import (
     refuse,
     unknown_format,
 )
+from earwitness.evaluation.relevance import evaluate, lacking
 from earwitness.evaluation.scores import Scored
 from earwitness.metrics import retrieval as metrics
 
@@ -39,11 +40,12 @@ class RetrievalFiles:
     Attributes:
         scores: similarities [captions, clips] (HDF5, npz, npy, csv, json), or ranked clips of each caption (csv, json).
         captions: which clip each caption was written for; needed where the captions' ids do not contain it.
-        relevant: all clips that are relevant to a query, a row for each query and clip; None for the caption's clip.
+        relevant: all clips that are relevant to a query, a row for each query and clip, or for each query with a list
+            (``query``, ``audio_filenames``, as in DCASE 2025); None for the caption's clip.
         clips: all clips that could be retrieved; they give the order of the columns of a matrix without names.
         ties: ``expected`` or ``benchmark``, how items that score alike count (``earwitness.metrics.retrieval``).
         match: how ids are compared: ``exact``, or ``stem``: without folder, extension, letter case and blanks.
-        subset: ignore captions that are not scored (they are counted); otherwise they are an error.
+        subset: ignore captions that are not scored, or not in ``relevant`` (they are counted); else they are an error.
     """
 
     scores: Path
@@ -164,10 +166,16 @@ def _score_matrix(
     relevant = None
     if files.relevant is not None:
         texts = {name: found[name][0].text if found[name] else "" for name in names}
-        relevant = relevant_to(files.relevant, texts, captions, columns, files.match, files.subset)
+        relevant = relevant_to(files.relevant, texts, captions, columns, files.match, **_leaving(files))
     owners = [matched.found[clip] for clip in owners]
-    evaluation = metrics.evaluate(matrix.scores, owners, columns, captions=names, relevant=relevant, ties=files.ties)
-    return evaluation, {"clips_matched_by_stem": matched.changed, "captions_not_in_the_scores": len(left)}, notes
+    evaluation = evaluate(matrix.scores, names, owners, columns, relevant, files.ties)
+    counts = {"clips_matched_by_stem": matched.changed, "captions_not_in_the_scores": len(left)}
+    return evaluation, counts | {"captions_not_in_relevant": lacking(names, relevant)}, notes
+
+
+def _leaving(files: RetrievalFiles) -> dict[str, bool]:
+    """What is left out of a table of relevant clips, and of the captions that it lacks."""
+    return {"others": files.subset, "partial": files.subset}
 
 
 def _axes(matrix: Matrix, captions: Captions | None, clips: list[str] | None) -> tuple[list[str], list[str], list[str]]:
@@ -236,12 +244,20 @@ def _score_lists(
     if files.relevant is not None:
         texts = {query.id: query.text for query in queries}
         pool = dict.fromkeys([*known, *(clip for line in lists for clip in line)])
-        relevant = relevant_to(files.relevant, texts, captions, pool, files.match, files.subset)
-    evaluation = metrics.evaluate_top(lists, owners, clips=clips, captions=names, relevant=relevant)
+        relevant = relevant_to(files.relevant, texts, captions, pool, files.match, **_leaving(files))
+    kept = [number for number, name in enumerate(names) if relevant is None or name in relevant]
+    evaluation = metrics.evaluate_top(
+        [lists[number] for number in kept],
+        [owners[number] for number in kept],
+        clips=clips,
+        captions=[names[number] for number in kept],
+        relevant=relevant,
+    )
     counted = Counter(" ".join(query.text.split()) for query in queries if query.text)
     shared = sum(number for number in counted.values() if number > 1)
     note = f"{shared} captions share their text with others: each is a query of its own, with the list of its text"
     counts = {"clips_matched_by_stem": matched.changed, "captions_left_out": left}
+    counts["captions_not_in_relevant"] = lacking(names, relevant)
     return evaluation, counts, [note] if shared else []
 
 
