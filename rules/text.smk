@@ -1,7 +1,6 @@
 """Text: representations of captions for models, such as a vocabulary; one rule per kind."""
 
 
-
 def published_vectors(wildcards):
     """The published files that a text reads, and the records of their download."""
     files = CONFIG.text(wildcards.dataset, wildcards.text).checkpoints().values()

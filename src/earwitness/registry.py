@@ -73,7 +73,9 @@ TEXTS = {
     "word_vectors": Entry(
         "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
     ),
-    "sentence": Entry("earwitness.text.options:SentenceOptions", "earwitness.text.sentence:prepare"),
+    "sentence": Entry(
+        "earwitness.text.options:SentenceOptions", "earwitness.text.sentence:prepare", ("reimers2019sbert",)
+    ),
 }
 SYSTEMS = {
     "cl4ac": Entry(

@@ -6,6 +6,7 @@ import h5py
 import pytest
 
 from earwitness.doctor import weights
+from earwitness.options import VocabularyOptions
 from tests.doctor.test_data import corpus
 
 EVALUATION = "results/own/features/{}/evaluation.h5"
@@ -29,6 +30,16 @@ def test_weights(repository):
     found = repository.found(weights.check_checkpoints, "own")
     assert found["FAIL"] == [] and hashlib.sha256(path.read_bytes()).hexdigest() in found["ok"][0]
     assert repository.found(weights.check_checkpoints, corpus("own")) == {"ok": [], "note": [], "FAIL": []}
+
+
+def test_files_of_texts(repository, monkeypatch):
+    file = "resources/checkpoints/word2vec-google-news-300.gz"
+    monkeypatch.setattr(VocabularyOptions, "checkpoints", lambda options: {"vectors": file})
+    (told,) = repository.found(weights.check_features, "own")["ok"]
+    assert told.startswith(f"own/text/words: {file} will be fetched from ")
+    repository.put(file, "other")
+    (told,) = repository.found(weights.check_features, "own")["FAIL"]
+    assert "is not the published file" in told and "a5e5354d40acb95f9ec66d5977d140ef" in told
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def check_checkpoints(asked: Asked) -> Iterator[Finding]:
 
 
 def check_features(asked: Asked) -> Iterator[Finding]:
-    """The weights of extractors, and external features."""
+    """The weights of extractors, external features, and the files of texts."""
     users: dict[Path, list[str]] = defaultdict(list)
     for dataset, need in asked.needs.items():
         for name in need.features:
@@ -51,6 +51,14 @@ def check_features(asked: Asked) -> Iterator[Finding]:
                     yield Finding(FAIL, f"{dataset}/features/{name}: {one_line(str(error))}")
             for path in options.checkpoints().values():
                 users[path].append(f"{dataset}/features/{name}")
+        texts = {
+            (use.dataset or dataset, use.entry)
+            for name in need.experiments
+            for use in asked.config.experiment(dataset, name).used("text")
+        }
+        for of, name in sorted(texts):
+            for file in asked.config.text(of, name).checkpoints().values():
+                users[Path(file)].append(f"{of}/text/{name}")
     for path, names in users.items():
         yield _weights(path, ", ".join(names), asked.config.checkpoints.mirror)
 
