@@ -47,6 +47,7 @@ class Kind(ABC):
         files: the predictions, in the seed's folder beside the model.
         tables: the tables of the corpus that prediction, scoring and baselines read.
         artifacts: those of ``files`` that are logged to MLflow.
+        shown: those of ``files`` that the comparison page reads, of an experiment's first seed.
         baseline_splits: the splits that baselines read.
         uses_tools: whether the metrics use the jars or models of ``Tools``.
         curves: validation metrics that the page plots -> title.
@@ -59,6 +60,7 @@ class Kind(ABC):
     files: tuple[str, ...]
     tables: tuple[str, ...] = ("clips.csv", "captions.csv", "report.json")
     artifacts: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     baseline_splits: tuple[str, ...] = (SPLIT,)
     uses_tools: bool = False
     curves: Mapping[str, str] = {}

@@ -25,6 +25,7 @@ class Retrieval(Kind):
     label = "Retrieval"
     files = ("similarity.h5", "queries.csv")
     artifacts = ("queries.csv",)
+    shown = ("similarity.h5",)
     floors = ("chance",)
     curves = {"validation_t2a_r10": "R@10, text to audio, on validation"}
 
