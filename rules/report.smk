@@ -64,6 +64,7 @@ def page_inputs(wildcards):
         files = [f"{kind}/{file}" for kind in entry.KINDS for file in (*SCORE_FILES, *KINDS[kind].score_files)]
         files += ["events.jsonl"] if entry.TRAINED else []
         paths += [f"{folder}/{name}/seed-{seed}/{file}" for seed in entry.seeds for file in files]
+        paths += [f"{folder}/{name}/seed-{entry.seeds[0]}/{file}" for kind in entry.KINDS for file in KINDS[kind].shown]
     tables = dict.fromkeys(["clips.csv", "captions.csv", "report.json"])
     tables |= dict.fromkeys(table for kind in kinds for table in (*KINDS[kind].tables, *KINDS[kind].scored_with))
     paths += files_of_others(wildcards.dataset)

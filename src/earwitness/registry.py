@@ -93,7 +93,7 @@ KINDS = {
     "captioning": KindEntry(
         "earwitness.evaluation.captioning:Captioning", "earwitness.report.captioning:CaptioningPage"
     ),
-    "retrieval": KindEntry("earwitness.evaluation.retrieval:Retrieval"),
+    "retrieval": KindEntry("earwitness.evaluation.retrieval:Retrieval", "earwitness.report.retrieval:RetrievalPage"),
     "grounding": KindEntry("earwitness.evaluation.grounding:Grounding"),
 }
 

@@ -13,11 +13,11 @@ from tests.places import GOLDEN
 
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"the golden numbers are not there ({GOLDEN})")
 POOLINGS = {
-    "netvlad_panns10": (NetVlad, 512, 12, 0, (141, 3, 62, 512)),
+    "netvlad_panns10": (NetVlad, 512, 12, 0, (141, 4, 62, 512)),
     "netrvlad_panns14": (NetRvlad, 2048, 12, 0, (142, 3, 31, 2048)),
     "netvlad_text": (NetVlad, 300, 20, 0, (143, 5, 20, 300)),
     "netrvlad_text": (NetRvlad, 300, 20, 0, (144, 5, 20, 300)),
-    "netvlad_ghost": (NetVlad, 64, 6, 2, (145, 4, 12, 64)),
+    "netvlad_ghost": (NetVlad, 64, 6, 2, (145, 4, 15, 64)),
     "netrvlad_vggish": (NetRvlad, 128, 12, 0, (146, 4, 10, 128)),
 }
 NETWORKS = {
@@ -75,25 +75,31 @@ def test_max_margin(size, golden):
     np.testing.assert_allclose(similarity.grad, expected[f"maxmargin_{size}_grad"], rtol=1e-5, atol=1e-9)
 
 
-def published(name):
+def published(name, feature):
     """The name of an entry of our network in the published code."""
-    feature = NETWORKS[published.network][1]
-    name = name.replace("audio_pooling.0.", f"audio_pooling.{feature}.")
-    for side in ("audio", "text"):
-        name = name.replace(f"{side}_units.", f"Pool.{side}_GU.")
+    for ours, theirs in (
+        ("audio_pooling.0.positions", f"frame_position_embeddings.{feature}.weight"),
+        ("audio_pooling.0.linear.", "fc_t."),
+        ("audio_pooling.0.", f"audio_pooling.{feature}."),
+        ("text_pooling.positions", "text_position_embeddings.weight"),
+        ("text_pooling.linear.", "fc_text."),
+        ("audio_units.", "Pool.audio_GU."),
+        ("text_units.", "Pool.text_GU."),
+    ):
+        name = name.replace(ours, theirs)
     return name
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_whole_networks(network, golden, rnd, fill_by_rule, assert_within):
-    pooling, _, dimension, frames = NETWORKS[network]
-    expected, names = golden(f"{network}.npz"), [e[0] for e in golden("state_retrieval_in_context.json")[network]]
+    pooling, feature, dimension, frames = NETWORKS[network]
+    expected, entries = golden(f"{network}.npz"), golden("state_retrieval_in_context.json")[network]
+    names = [name for name, _, _, origin in entries if not origin.startswith("tied")]
     content = {"system": "atr", "features": ["f"], "text": "t", "pooling": pooling, "mask_pads": False}
     sizes = {"audio": [dimension], "text": 300, "frames": frames, "words": 20}
     module = Atr(AtrOptions.model_validate(content), sizes)
-    published.network = network
-    assert {published(name) for name in module.state_dict()} - {"log_scale"} == set(names)
-    fill_by_rule(module, published)
+    assert {published(name, feature) for name in module.state_dict()} - {"log_scale"} == set(names)
+    fill_by_rule(module, lambda name: published(name, feature))
     audio, audio_mask = padded(0.1 * np.abs(rnd(151, 4, frames, dimension)), expected["audio_lengths"])
     cycle = expected["text_lengths_cycle"]
     text = 0.2 * rnd(1151, 4, 5, 20, 300).reshape(20, 20, 300)

@@ -348,7 +348,7 @@ def test_each_kind_of_prediction_is_a_section_with_its_baselines(results, root):
 
 def test_a_kind_without_a_page_of_its_own_shows_scores_alone():
     page = KindPage(Captioning())
-    assert page.template is None and page.examples([], None, None) == []
+    assert page.template is None and page.examples([], None, None) == {}
     assert page.headline([]) == "spider"
     assert Baseline("a", "b", "c").metrics == {}
 

@@ -49,6 +49,7 @@ class Kind(ABC):
         scored_with: further tables of the corpus, which scoring and baselines read and prediction does not.
         artifacts: those of ``files`` that are logged to MLflow.
         score_files: what scoring writes to the kind's folder beside the scores (``Scored.tables``); logged to MLflow.
+        shown: those of ``files`` that the comparison page reads, of an experiment's first seed.
         baseline_splits: the splits that baselines read.
         uses_tools: whether the metrics use the jars or models of ``Tools``.
         curves: validation metrics that the page plots -> title.
@@ -63,6 +64,7 @@ class Kind(ABC):
     scored_with: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
     score_files: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     baseline_splits: tuple[str, ...] = (SPLIT,)
     uses_tools: bool = False
     curves: Mapping[str, str] = {}

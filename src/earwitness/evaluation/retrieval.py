@@ -31,6 +31,7 @@ class Retrieval(Kind):
     scored_with = ("relevant.csv",)
     artifacts = ("top10.csv",)
     score_files = ("queries.csv",)
+    shown = ("similarity.h5",)
     floors = ("chance",)
     curves = {"validation_t2a_r10": "R@10, text to audio, on validation"}
 

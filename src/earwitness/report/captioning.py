@@ -32,10 +32,10 @@ class CaptioningPage(KindPage):
         empty = experiment.result["kinds"][self.kind.name]["counts"].get("captions_empty")
         return [f"empty captions: {empty}"] if empty else []
 
-    def examples(self, found: list[Experiment], corpus: Path, root: Path) -> list[Mapping[str, Any]]:
+    def examples(self, found: list[Experiment], corpus: Path, root: Path) -> Mapping[str, Any]:
         """The clips from the best to the worst of the first experiment: some to play, then others to read."""
         if not found:
-            return []
+            return {}
         captions = [self._captions(experiment) for experiment in found]
         scores = {clip_id: score or 0.0 for clip_id, (_, score) in captions[0].items()}
         played = clips.spread(scores, CLIPS_SHOWN)
@@ -44,7 +44,7 @@ class CaptioningPage(KindPage):
         table = clips_of(corpus / "clips.csv", SPLIT, "the comparison page")
         paths = dict(zip(table["clip_id"], table["path"], strict=True))
         references = captions_by_clip(corpus / "captions.csv", chosen)
-        return [
+        shown = [
             {
                 "id": clip_id,
                 "sound": clips.excerpt(root / paths[clip_id]) if place < len(played) else None,
@@ -63,6 +63,7 @@ class CaptioningPage(KindPage):
             }
             for place, clip_id in enumerate(chosen)
         ]
+        return {"clips": shown}
 
     def _captions(self, experiment: Experiment) -> dict[str, tuple[str, float | None]]:
         """Caption and CIDEr-D of each clip, from the first seed."""

@@ -15,7 +15,7 @@ from earwitness.audio.decode import open_recording
 from earwitness.extractors.logmel import LogMelOptions
 from earwitness.extractors.logmel.spectrogram import LogMel
 
-SECONDS = 30.0  # maximum length of an excerpt
+SECONDS = 30.0  # usual maximum length of an excerpt
 RATES = (16000, 24000)  # Hz, for small mp3 files; the first for recordings of at most 16 kHz
 COMPRESSION = 0.8  # about 40 kbit/s
 COLUMNS = 400  # of the spectrogram
@@ -41,9 +41,9 @@ def spread(scores: dict[str, float], number: int) -> list[str]:
     return [ordered[place] for place in chosen]
 
 
-def excerpt(path: Path) -> Excerpt:
-    """The beginning of a recording (at most ``SECONDS``). Raises AudioError if it cannot be read."""
-    waveform, rate, cut = _beginning(path)
+def excerpt(path: Path, seconds: float = SECONDS) -> Excerpt:
+    """The beginning of a recording (at most ``seconds``). Raises AudioError if it cannot be read."""
+    waveform, rate, cut = _beginning(path, seconds)
     return Excerpt(
         audio=_data_uri("audio/mpeg", _mp3(waveform, rate)),
         picture=_data_uri("image/png", _png(_levels(waveform, rate))),
@@ -52,11 +52,11 @@ def excerpt(path: Path) -> Excerpt:
     )
 
 
-def _beginning(path: Path) -> tuple[np.ndarray, int, bool]:
+def _beginning(path: Path, seconds: float) -> tuple[np.ndarray, int, bool]:
     """Mono float32 [samples] at one of RATES, that rate (Hz), and whether the recording is longer."""
     with open_recording(path) as sound:
         given = sound.sample_rate
-        channels = sound.read(round(SECONDS * given))  # [samples, channels]
+        channels = sound.read(round(seconds * given))  # [samples, channels]
         cut = len(sound.read(1)) > 0
     rate = RATES[0] if given <= RATES[0] else RATES[1]
     return soxr.resample(channels.mean(axis=1), given, rate, quality="HQ"), rate, cut

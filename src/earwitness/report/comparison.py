@@ -106,6 +106,7 @@ def write_comparison(
     for section in content["sections"]:
         drawn[f"scores-{section['kind']}"] = section["score_plot"]
         drawn |= {plot["metric"]: plot["plot"] for plot in section["validation_plots"]}
+        drawn |= section["examples"].get("plots", {})
     write_plots(out.with_name("plots"), drawn, [experiment.name for experiment in found])
 
 

@@ -49,14 +49,16 @@ def write_plots(folder: Path, plots: Mapping[str, str | None], legend: Sequence[
 
     Args:
         plots: SVG elements of the page by file name; None is left out.
-        legend: names of the experiments in the order of their colours; plots of scores name them themselves.
+        legend: names of the experiments in the order of their colours; plots of scores and similarities name them
+            themselves.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    named = ("scores-", "similarities-")
     for path in folder.glob("*.svg"):
         path.unlink()
     for name, svg in plots.items():
         if svg:
-            write_text(folder / f"{name}.svg", standalone(svg, () if name.startswith("scores-") else legend))
+            write_text(folder / f"{name}.svg", standalone(svg, () if name.startswith(named) else legend))
 
 
 def standalone(svg: str, legend: Sequence[str] = ()) -> str:

@@ -81,11 +81,13 @@ class KindPage:
         """Notes below an experiment's name."""
         return []
 
-    def examples(self, found: list[Experiment], corpus: Path, root: Path) -> list[Mapping[str, Any]]:
-        """Content for ``template``, such as clips to play.
+    def examples(self, found: list[Experiment], corpus: Path, root: Path) -> Mapping[str, Any]:
+        """Content for ``template``, such as clips to play; {} for none. Files that it reads are ``Kind.shown``.
+
+        ``plots`` in it, SVG elements by file name, are also written beside the page.
 
         Args:
             found: the experiments with this kind of prediction, in the order of the page.
             corpus: the folder with the corpus' tables; root: the folder that the paths of clips are relative to.
         """
-        return []
+        return {}

@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from earwitness.training.events import read_events
+
+if TYPE_CHECKING:
+    import numpy as np
 
 COLOURS = 8  # number of colours for experiments in the style sheet
 INK, GRID = "#000001", "#000002"
@@ -126,6 +129,37 @@ def curve_plot(key: str, title: str, parts: Mapping[str, str], seeds: Sequence[S
                     )
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # it is a MaxNLocator
+    return drawn.svg
+
+
+def heat_map(
+    key: str, title: str, values: np.ndarray, marks: Sequence[tuple[int, int]], labels: tuple[str, str]
+) -> str:
+    """Values [rows, columns] as colours, rows and columns numbered from 1. Returns the SVG element.
+
+    Args:
+        key: unique on the page; marks: (row, column) of cells with a ring.
+        labels: what columns and rows are.
+    """
+    with _figure(key, (5.4, 3.2), title) as drawn:
+        figure, axes = drawn.figure, drawn.axes
+        extent = (0.5, values.shape[1] + 0.5, values.shape[0] + 0.5, 0.5)
+        picture = axes.imshow(values, cmap="magma", interpolation="none", aspect="auto", extent=extent)
+        rows, columns = zip(*marks, strict=True) if marks else ((), ())
+        axes.plot(
+            [column + 1 for column in columns],
+            [row + 1 for row in rows],
+            "o",
+            markersize=4,
+            markerfacecolor="none",
+            markeredgecolor="#ffffff",
+        )
+        axes.grid(False)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # it is a MaxNLocator
+        figure.colorbar(picture, ax=axes).outline.set_visible(False)
     return drawn.svg
 
 

@@ -81,7 +81,7 @@ def _pooling(options: AtrOptions, side: str, size: int, hidden: int, positions: 
         options.poolings[side],
         size,
         clusters=getattr(options.clusters, side),
-        ghost=getattr(options.clusters, f"{side}_ghosts"),
+        ghosts=getattr(options.clusters, f"{side}_ghosts"),
         hidden=options.lstm_hidden or hidden,
         width=options.transformer.width,
         layers=options.transformer.layers,
