@@ -1,10 +1,10 @@
 """The baseline of ``retrieval.py``: an epoch of Audio-Text Retrieval in Context as published code spends it.
 
-Written from scratch after what SiyuLou/AudioTextRetrievalInContext does: every clip is read from an HDF5 data set of its
-own in every epoch, into a float64 buffer as long as the longest clip of the corpus; captions are arrays of word vectors
-in memory, padded one by one; each of a clip's five captions is pooled and embedded by a pass of its own; similarities of
-clips among themselves and captions among themselves are computed and dropped; Ranger goes through the parameters one by
-one and their operations one by one.
+Written from scratch after what SiyuLou/AudioTextRetrievalInContext does: every clip is read from an HDF5 data set of
+its own in every epoch, into a float64 buffer as long as the longest clip of the corpus; captions are arrays of word
+vectors in memory, padded one by one; each of a clip's five captions is pooled and embedded by a pass of its own;
+similarities of clips among themselves and captions among themselves are computed and dropped; Ranger goes through the
+parameters one by one and their operations one by one.
 """
 
 from __future__ import annotations

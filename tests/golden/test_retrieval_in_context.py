@@ -52,11 +52,8 @@ def test_vlad(name, golden, rnd, fill_by_rule, assert_within):
 @pytest.mark.parametrize("name", ["gated_unit", "gated_unit_nobn", "context_gating"])
 def test_gating(name, golden, fill_by_rule, assert_within):
     expected = golden("pool_gating.npz")
-    if name == "context_gating":
-        module = ContextGating(40)
-    else:
-        module = GatedEmbedding(48, 32, batch_norm=name == "gated_unit")
-    fill_by_rule(module)
+    unit = GatedEmbedding(48, 32, batch_norm=name == "gated_unit")
+    module = fill_by_rule(ContextGating(40) if name == "context_gating" else unit)
     x = torch.from_numpy(expected[f"{name}_input"])
     with torch.no_grad():
         assert_within(module(x), expected[name], 1e-5)

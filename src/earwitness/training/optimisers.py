@@ -42,7 +42,7 @@ class Ranger(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        starts = {}
+        starts: dict[Tensor, Tensor] = {}
         for group in self.param_groups:
             group["steps"] = group.get("steps", 0) + 1
             if group["steps"] == 1:

@@ -43,7 +43,7 @@ class Atr(nn.Module):
         self.text_pooling = _pooling(options, "text", sizes["text"], audio[0], sizes["words"])
         transformed = options.pooling == "transformer"
         joint = [options.joint or (options.transformer.width if transformed else size) for size in audio]
-        pooled = [module.size for module in self.audio_pooling]
+        pooled: list[int] = [module.size for module in self.audio_pooling]  # type: ignore[misc]
         self.audio_units = nn.ModuleList(GatedEmbedding(size, out) for size, out in zip(pooled, joint, strict=True))
         self.text_units = nn.ModuleList(GatedEmbedding(self.text_pooling.size, out) for out in joint)
         learned = options.weights == "learned" and len(audio) > 1
@@ -76,7 +76,7 @@ class Atr(nn.Module):
         return self.log_scale.exp().clamp(max=HOTTEST)
 
 
-def _pooling(options: AtrOptions, side: str, size: int, hidden: int, positions: int) -> nn.Module:
+def _pooling(options: AtrOptions, side: str, size: int, hidden: int, positions: int) -> Any:
     return pooling(
         options.poolings[side],
         size,

@@ -59,7 +59,9 @@ class AtrSystem(System[AtrOptions]):
         clips = {split: clips_of(files["clips"], split, "training") for split in ("development", "validation")}
         if len(clips["development"]) < 2:
             raise EarwitnessError("Training compares clips with each other's captions; one training clip is too few.")
-        self.development = [open_features(files[f"{name} development"], clips["development"]) for name in options.features]
+        self.development = [
+            open_features(files[f"{name} development"], clips["development"]) for name in options.features
+        ]
         self.validation = [
             open_features(files[f"{name} validation"], clips["validation"], store.front_end)
             for name, store in zip(options.features, self.development, strict=True)
@@ -69,7 +71,9 @@ class AtrSystem(System[AtrOptions]):
         }
         self.encoder = open_encoder(files[TEXT_INPUT])
         self.validation_captions = captions["validation"]
-        self.lengths = self._lengths([text for split in captions.values() for texts in split.values() for text in texts])
+        self.lengths = self._lengths(
+            [text for split in captions.values() for texts in split.values() for text in texts]
+        )
         self.batches = TrainingBatches(
             captions["development"], self.development, self.encoder, self.lengths, options, seed
         )
