@@ -16,6 +16,7 @@ from torch.nn import functional
 from earwitness.errors import EarwitnessError
 
 EPS = 1e-8  # keeps vectors of length 0 from dividing by it
+SHORTEST = 1e-12  # vectors of clusters that are no longer count as empty
 FAR = -1e6  # what the Transformer adds to the logits of keys that are not there
 PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
 
@@ -83,7 +84,14 @@ class NetRvlad(nn.Module):
         self.batch_norm = nn.BatchNorm1d(clusters + ghosts)
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        return self.normalised(self.sums(values, self.assignments(values, mask)))
+        """The sums are not made to be divided by their length, which is known before: values are constant, few and
+        long, so their products [B, N, N] cost little."""
+        assigned = self.assignments(values, mask)
+        with torch.autocast(values.device.type, enabled=False):
+            products = torch.bmm(values.float(), values.float().transpose(1, 2))
+            squares = (assigned.float() * torch.bmm(products, assigned.float())).sum(dim=1, keepdim=True)
+        scaled = assigned * unit_scales(squares)
+        return torch.bmm(values.transpose(1, 2), scaled.to(values.dtype)).flatten(1).float()
 
     def assignments(self, values: Tensor, mask: Tensor) -> Tensor:
         """How far each value belongs to each cluster, [B, N, clusters]; 0 where it is not there."""
@@ -96,13 +104,12 @@ class NetRvlad(nn.Module):
         assigned[mask] = there
         return assigned[..., : self.kept]
 
-    def sums(self, values: Tensor, assigned: Tensor) -> Tensor:
-        """[B, D, clusters]: the sum of values, weighted by how far they belong to a cluster."""
-        return values.transpose(1, 2) @ assigned.to(values.dtype)
 
-    def normalised(self, sums: Tensor) -> Tensor:
-        """Each cluster's sum of length 1, then all together."""
-        return functional.normalize(functional.normalize(sums.float(), dim=1).flatten(1), dim=1)
+def unit_scales(squares: Tensor) -> Tensor:
+    """What makes each cluster's vector of length 1, then all together: from their squared lengths [B, 1, clusters]."""
+    lengths = squares.clamp(min=SHORTEST**2).sqrt()
+    filled = (squares > SHORTEST**2).sum(dim=-1, keepdim=True).clamp(min=1)
+    return 1 / (lengths * filled.sqrt())
 
 
 class NetVlad(NetRvlad):
@@ -114,7 +121,9 @@ class NetVlad(NetRvlad):
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         assigned = self.assignments(values, mask)
-        return self.normalised(self.sums(values, assigned).float() - assigned.sum(dim=1).unsqueeze(1) * self.clusters2)
+        sums = torch.bmm(values.transpose(1, 2), assigned.to(values.dtype)).float()
+        residuals = torch.addcmul(sums, assigned.sum(dim=1, keepdim=True).float(), self.clusters2, value=-1)
+        return (residuals * unit_scales(residuals.square().sum(dim=1, keepdim=True))).flatten(1)
 
 
 class Transformer(nn.Module):

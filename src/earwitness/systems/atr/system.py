@@ -164,9 +164,8 @@ class AtrSystem(System[AtrOptions]):
         with torch.autocast(clips.device.type, enabled=False):
             clips, texts = clips.float(), texts.float()
             # The mean of similarities is the similarity of the mean.
-            summed = torch.zeros_like(clips).index_add_(0, owners, texts)
-            mean = summed / torch.bincount(owners, minlength=len(clips))[:, None]
-            similarity = mean @ clips.T
+            own = torch.arange(len(clips), device=owners.device)[:, None] == owners  # [clips, captions]
+            similarity = (own / own.sum(dim=1, keepdim=True)) @ texts @ clips.T
             if self.options.loss.kind == "info_nce":
                 return info_nce(similarity * self.network.scale.to(clips.device))
             return max_margin(similarity, self.options.loss.margin)
