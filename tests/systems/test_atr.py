@@ -1,0 +1,251 @@
+"""Audio-Text Retrieval in Context on a few short clips: every pooling from files to a model that loads anywhere."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from earwitness.corpora.tables import CLIPS, clips_of, read_table, write_table
+from earwitness.errors import EarwitnessError
+from earwitness.features.store import FeatureStore, write
+from earwitness.files import read_json
+from earwitness.prediction.clips import Clips
+from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
+from earwitness.systems.atr.system import REFERENCE_FRAMES, AtrSystem
+from earwitness.systems.interface import MODEL_FILES, load
+from earwitness.text.options import WordVectorsOptions
+from earwitness.text.word_vectors import prepare
+from earwitness.training.events import read_events
+from earwitness.training.stage import train_model
+
+POOLINGS = ["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
+SMALL = {
+    "clusters": {"audio": 3, "text": 4},
+    "lstm_hidden": 8,
+    "transformer": {"width": 8, "layers": 1, "heads": 2},
+    "joint": 8,
+    "train": {"batch_size": 3, "epochs": 1},
+}
+
+
+class Killed(Exception):
+    pass
+
+
+def options(merged, **changes):
+    content = {"system": "atr", "features": ["f"], "text": "t"} | SMALL
+    return AtrOptions.model_validate(merged(content, changes))
+
+
+@pytest.fixture(scope="module")
+def files(corpus, tmp_path_factory):
+    """Inputs of training with one feature ``f`` of 64 values, and with a second one ``g`` of 5, of unequal lengths."""
+    folder = tmp_path_factory.mktemp("vectors")
+    settings = WordVectorsOptions.model_validate({"kind": "word_vectors", "word2vec": {"size": 12, "passes": 2}})
+    prepare(settings, corpus["clips"].parent, {"vectors": folder / "vectors.h5"})
+    found = {"captions": corpus["captions"], "clips": corpus["clips"], TEXT_INPUT: folder / "vectors.h5"}
+    rng = np.random.default_rng(1)
+    for split in ("development", "validation", "evaluation"):
+        made = FeatureStore(corpus[split]).provenance
+        ids = clips_of(corpus["clips"], split, "the test")["clip_id"]
+        write(folder / f"{split}.h5", [(i, rng.normal(size=(2 + n, 5))) for n, i in enumerate(ids)], 5, made)
+        found |= {f"f {split}": corpus[split], f"g {split}": folder / f"{split}.h5"}
+    return found
+
+
+@pytest.fixture
+def trained(files, corpus, tmp_path):
+    """Train to a folder of the given name; the folder."""
+
+    def train(name, chosen, seed=0):
+        out = {kind: tmp_path / name / file for kind, file in MODEL_FILES.items()}
+        inputs = {key: files[key] for key in chosen.training_inputs()}
+        train_model("mini", "atr", chosen, seed, inputs, out, tmp_path / name / "work", threads=1)
+        return tmp_path / name
+
+    return train
+
+
+@pytest.fixture
+def clips(files):
+    """The evaluation clips with both features."""
+    table = clips_of(files["clips"], "evaluation", "the test")
+    return Clips.of(table, {name: files[f"{name} evaluation"] for name in ("f", "g")})
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_trains_and_loads_anywhere(trained, clips, merged, pooling, tmp_path):
+    made = trained("made", options(merged, pooling=pooling, features=["g"]))
+    model = load(made.rename(tmp_path / "elsewhere"))
+    similarity = model.similarity(clips, ["a dog", "the horn is near", "zebra"])
+    assert similarity.shape == (3, len(clips)) and similarity.dtype == np.float32
+    assert np.isfinite(similarity).all() and np.abs(similarity).max() <= 1 + 1e-5
+    np.testing.assert_allclose(np.linalg.norm(model.embed_clips(clips), axis=1), 1, rtol=1e-5)
+    # The padding of a batch, here of the longest clip alone, changes nothing.
+    alone = np.concatenate([model.embed_clips(batch) for batch in clips.batches(1)])
+    np.testing.assert_allclose(alone, model.embed_clips(clips), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pooling": "lstm", "train": {"workers": 2}},
+        {"loss": {"kind": "info_nce", "captions": "draw"}, "optim": {"kind": "adamw", "schedule": "one_cycle"}},
+        {"optim": {"schedule": "noam", "warmup": 3}},
+    ],
+)
+def test_a_killed_training_gives_the_same_model(trained, merged, monkeypatch, changes):
+    chosen = options(merged, **merged({"train": {"epochs": 4}}, changes))
+    whole = trained("whole", chosen)
+    losses, calls = AtrSystem.losses, []
+
+    def killed(system, batch):
+        calls.append(1)
+        if len(calls) == 6:
+            raise Killed
+        return losses(system, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AtrSystem, "losses", killed)
+        with pytest.raises(Killed):
+            trained("killed", chosen)
+    resumed = trained("killed", chosen)
+    assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert read_json(resumed / "model.json") == read_json(whole / "model.json")
+    metrics = [metrics for event in read_events(whole / "events.jsonl") if (metrics := event.get("metrics"))]
+    assert {"validation_t2a_r10", "validation_a2t_r1", "validation_loss", "learning_rate"} <= metrics[-1].keys()
+
+
+def test_bfloat16_trains_and_validates_in_float32(trained, clips, merged):
+    made = trained("made", options(merged, train={"precision": "bf16-mixed"}))
+    assert np.isfinite(load(made).similarity(clips, ["a dog"])).all()
+
+
+def test_later_ones_of_equal_epochs_are_kept(files, merged):
+    choice = AtrSystem(options(merged), files, 0).choice
+    assert choice.best([{"validation_t2a_gmean": value} for value in (0.3, 0.5, 0.5, 0.4)]) == 2
+
+
+# --- several features ---------------------------------------------------------------------------------------------------
+
+
+def test_similarities_of_features_are_weighted(files, clips, merged):
+    texts = ["a dog", "one bell and another noise"]
+    for weights in ("uniform", "learned"):
+        system = AtrSystem(options(merged, features=["f", "g"], weights=weights), files, 0)
+        network = system.network.eval()
+        audio = [torch.from_numpy(clips.store(name).batch(clips.ids)[0]) for name in ("f", "g")]
+        masks = [
+            torch.arange(frames.shape[1]) < torch.from_numpy(clips.store(name).batch(clips.ids)[1])[:, None]
+            for name, frames in zip(("f", "g"), audio, strict=True)
+        ]
+        words, lengths = system.encoder.encode(texts)
+        mask = torch.arange(words.shape[1]) < torch.from_numpy(lengths)[:, None]
+        with torch.no_grad():
+            similarity = network.embed_texts(torch.from_numpy(words), mask) @ network.embed_clips(audio, masks).T
+            pooled = network.text_pooling(torch.from_numpy(words), mask)
+            expected = torch.zeros(2, len(clips))
+            shares = torch.full((2, 2), 0.5) if weights == "uniform" else network.expert_weights(pooled).softmax(dim=1)
+            for m in range(2):
+                frames = network.audio_pooling[m](audio[m], masks[m])
+                cosine = network.text_units[m](pooled) @ network.audio_units[m](frames).T
+                expected += shares[:, [m]] * cosine
+        torch.testing.assert_close(similarity, expected)
+        if weights == "learned":
+            assert shares.std() > 0
+
+
+def test_a_model_of_two_features_needs_both(trained, files, merged, clips):
+    model = load(trained("made", options(merged, features=["f", "g"])))
+    assert model.similarity(clips, ["a dog"]).shape == (1, len(clips))
+    only = Clips(clips.ids, {"f": clips.store("f")})
+    with pytest.raises(EarwitnessError, match="'g'"):
+        model.similarity(only, ["a dog"])
+
+
+# --- batches ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_averages_the_similarities_of_a_clips_captions(files, merged):
+    system = AtrSystem(options(merged), files, 0)
+    rng = torch.Generator().manual_seed(0)
+    clips, texts = (torch.nn.functional.normalize(torch.randn(n, 8, generator=rng), dim=1) for n in (3, 6))
+    owners = torch.tensor([0, 0, 0, 1, 2, 2])
+    rows = torch.stack([(texts[owners == clip] @ clips.T).mean(dim=0) for clip in range(3)])
+    margins = [
+        max(0.0, 0.2 - float(rows[i, i]) + float(rows[a, b]))
+        for i in range(3)
+        for j in range(3)
+        for a, b in ((i, j), (j, i))
+        if i != j
+    ]
+    assert float(system._loss(clips, texts, owners)) == pytest.approx(sum(margins) / len(margins), rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(2, [2, 2, 3]), (3, [3, 4]), (4, [4, 3]), (6, [7]), (128, [7])])
+def test_a_clip_that_is_left_over_joins_the_batch_before(files, merged, size, sizes):
+    batches = AtrSystem(options(merged, train={"batch_size": size}), files, 0).batches
+    assert [len(batches[0, number].frames[0]) for number in range(len(batches))] == sizes
+
+
+def test_captions_are_drawn_from_seed_and_epoch(files, merged):
+    drawing = options(merged, loss={"captions": "draw"}, train={"batch_size": 7})
+    one, same, other = (AtrSystem(drawing, files, seed).batches for seed in (5, 5, 6))
+    for epoch in range(3):
+        batch = one[epoch, 0]
+        assert torch.equal(batch.clip_of_caption, torch.arange(7))
+        assert torch.equal(batch.words, same[epoch, 0].words)
+    assert not torch.equal(one[0, 0].frames[0], other[0, 0].frames[0])
+    assert not torch.equal(one[0, 0].frames[0], one[1, 0].frames[0])
+
+
+# --- the published code's ways ------------------------------------------------------------------------------------------
+
+
+def test_published_limits_cut_clips_and_captions(files, merged, monkeypatch, corpus):
+    monkeypatch.setitem(REFERENCE_FRAMES["clotho"], "logmel", 9)
+    system = AtrSystem(options(merged, reference_limits="clotho", mask_pads=False), files, 0)
+    batch = system.batches[0, 0]
+    assert batch.frames[0].shape[1] == 9 and batch.words.shape[1] == 20
+    assert batch.masks[0].all() and not batch.word_mask.all()
+
+
+def test_without_limits_unmasked_pads_are_as_many_in_every_batch(files, merged):
+    system = AtrSystem(options(merged, features=["g"], mask_pads=False), files, 0)
+    longest = FeatureStore(files["g development"]).longest
+    assert {system.batches[0, number].frames[0].shape[1] for number in range(2)} == {longest}
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------------
+
+
+def test_too_few_frames_for_the_clusters_are_said(files, merged, capsys):
+    AtrSystem(options(merged, features=["g"], clusters={"audio": 4}), files, 0)
+    assert "g: 2 of 7 training clips" in capsys.readouterr().err
+    AtrSystem(options(merged, features=["g"], clusters={"audio": 4}, pooling="mean"), files, 0)
+    assert not capsys.readouterr().err
+
+
+def test_one_training_clip_is_refused(files, merged, tmp_path):
+    table = read_table(files["clips"], CLIPS)
+    few = table[(table["split"] != "development") | (table["clip_id"] == "development/0")]
+    write_table(tmp_path / "clips.csv", few)
+    with pytest.raises(EarwitnessError, match="one training clip"):
+        AtrSystem(options(merged), files | {"clips": tmp_path / "clips.csv"}, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"features": []}, "features"),
+        ({"features": ["f", "f"]}, "twice"),
+        ({"clusters": {"audio_ghosts": 1}}, "audio_ghosts: 1"),
+        ({"pooling": "netvlad", "text_pooling": "max", "clusters": {"text_ghosts": 2}}, "text_ghosts: 2"),
+        ({"transformer": {"heads": 3}}, "heads: 3"),
+        ({"train": {"batch_size": 1}}, "batch_size"),
+    ],
+)
+def test_options_that_cannot_be(merged, changes, said):
+    with pytest.raises(ValidationError, match=said):
+        options(merged, **changes)
