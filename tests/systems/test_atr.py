@@ -127,7 +127,7 @@ def test_later_ones_of_equal_epochs_are_kept(files, merged):
     assert choice.best([{"validation_t2a_gmean": value} for value in (0.3, 0.5, 0.5, 0.4)]) == 2
 
 
-# --- several features ---------------------------------------------------------------------------------------------------
+# --- several features ---------------------------------------------------------------------------------------
 
 
 def test_similarities_of_features_are_weighted(files, clips, merged):
@@ -164,7 +164,7 @@ def test_a_model_of_two_features_needs_both(trained, files, merged, clips):
         model.similarity(only, ["a dog"])
 
 
-# --- batches ------------------------------------------------------------------------------------------------------------
+# --- batches ---------------------------------------------------------------------------------------
 
 
 def test_the_loss_averages_the_similarities_of_a_clips_captions(files, merged):
@@ -200,7 +200,7 @@ def test_captions_are_drawn_from_seed_and_epoch(files, merged):
     assert not torch.equal(one[0, 0].frames[0], one[1, 0].frames[0])
 
 
-# --- the published code's ways ------------------------------------------------------------------------------------------
+# --- the published code's ways ---------------------------------------------------------------------------------------
 
 
 def test_published_limits_cut_clips_and_captions(files, merged, monkeypatch, corpus):
@@ -217,7 +217,7 @@ def test_without_limits_unmasked_pads_are_as_many_in_every_batch(files, merged):
     assert {system.batches[0, number].frames[0].shape[1] for number in range(2)} == {longest}
 
 
-# --- bad input ----------------------------------------------------------------------------------------------------------
+# --- bad input ---------------------------------------------------------------------------------------
 
 
 def test_too_few_frames_for_the_clusters_are_said(files, merged, capsys):
