@@ -60,7 +60,7 @@ def run(optimiser, steps, scale=1.0):
         optimiser.step()
 
 
-@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0])
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e4])
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-3, 0.5])
 def test_ranger_is_its_formula(weight_decay, scale):
     settings = SETTINGS | {"weight_decay": weight_decay}

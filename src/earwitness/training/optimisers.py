@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 UNRECTIFIED = 5  # steps of RAdam whose variance cannot be estimated have a length up to it
-FLAT = 1e8  # an eps beside which no second moment counts
+FLAT = 2.0**40  # an eps beside which no second moment counts; a power of two, so that it cancels without rounding
 
 
 class Ranger(torch.optim.AdamW):
@@ -73,8 +73,8 @@ def as_adam(step: int, lr: float, betas: tuple[float, float], eps: float, weight
     Adam adds eps to the root of the corrected second moment, RAdam to that of the moment as it is. Where RAdam goes by
     the first moment alone, an eps of FLAT makes the second one vanish.
 
-    >>> as_adam(5, 0.01, (0.95, 0.999), 1e-5, 1e-3)["lr"]
-    1000000.0
+    >>> as_adam(5, 0.01, (0.95, 0.999), 1e-5, 1e-3)["lr"] / FLAT
+    0.01
     >>> 0 < as_adam(6, 0.01, (0.95, 0.999), 1e-5, 1e-3)["lr"] < 0.01
     True
     """
