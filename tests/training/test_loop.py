@@ -15,7 +15,8 @@ from earwitness.systems.interface import System
 from earwitness.training import loop
 from earwitness.training.events import read_events
 from earwitness.training.loop import step_seed, train
-from earwitness.training.schedules import linear_warmup, noam, plateau
+from earwitness.training.optimisers import Ranger
+from earwitness.training.schedules import linear_warmup, noam, one_cycle, plateau
 from earwitness.training.selection import Choice, Patience, Settled
 
 STEPS, EPOCHS = 5, 4
@@ -298,6 +299,17 @@ class ByStep(Toy):
         return 0.01 * noam(moment, 7)
 
 
+class Rangers(Groups):
+    """Looks ahead at steps 6, 12 and 18, none of which ends an epoch."""
+
+    def optimiser(self):
+        self.made = Ranger([{"params": part.parameters()} for part in (self.network[0], self.network[3])])
+        return self.made
+
+    def learning_rate(self, moment):
+        return [0.01 * one_cycle(moment, 0.3), 0.01 * linear_warmup(moment, 7)]
+
+
 class Plateau(Scored):
     """The rate falls when the loss of validation does; it rose in the second epoch."""
 
@@ -343,6 +355,7 @@ class Unclipped(Toy):
         (Toy, {}, 3),
         (ByStep, {}, 3),
         (Groups, {}, 3),
+        (Rangers, {}, 3),
         (Plateau, {}, 1),
         (Minimised, {}, 3),
         (LaterTie, {}, 2),
@@ -415,6 +428,29 @@ def test_the_plateau_is_that_of_torch():
         found = plateau(Moment(0, 0, 1, 1, history), "loss", floor=0.05, **settings)
         assert found == optimiser.param_groups[0]["lr"]
     assert found == 0.05
+
+
+@pytest.mark.parametrize("steps", [2, 3, 10, 41])
+@pytest.mark.parametrize("share", [0.001, 0.12, 0.3, 0.55, 0.95, 1.0])
+def test_one_cycle_is_that_of_torch(steps, share):
+    from earwitness.training.schedules import Moment
+
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=0.5)
+    expected = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.5, steps, pct_start=share, cycle_momentum=False)
+    for step in range(steps):
+        assert 0.5 * one_cycle(Moment(0, step, steps, 1), share) == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if step < steps - 1:
+            expected.step()
+
+
+def test_one_cycle_of_one_step_or_with_its_peak_at_the_first_is_a_number():
+    """Torch divides by zero there."""
+    from earwitness.training.schedules import Moment
+
+    for steps, share in ((1, 0.3), (1, 1.0), (10, 0.1), (2, 0.5)):
+        factors = [one_cycle(Moment(0, step, steps, 1), share) for step in range(steps)]
+        assert all(0 < factor <= 1 for factor in factors)
 
 
 def test_without_clipping_the_gradient_is_taken_whole(tmp_path):

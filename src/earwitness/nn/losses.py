@@ -6,16 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from earwitness.errors import EarwitnessError
+
 
 def max_margin(similarity: Tensor, margin: float = 0.2) -> Tensor:
     """The bidirectional ranking loss over all negatives of a batch (Lou et al., arXiv 2203.13645).
 
     The mean, over both directions and all pairs off the diagonal, of how far a negative comes closer than ``margin`` to
-    its positive. It needs at least two rows.
+    its positive.
+
+    Raises EarwitnessError for fewer than two rows, which have no negatives.
 
     >>> round(float(max_margin(torch.tensor([[0.9, 0.8], [0.0, 0.5]]))), 4)
     0.15
     """
+    if len(similarity) < 2:
+        raise EarwitnessError(f"A batch of {len(similarity)} has no negatives: the loss needs at least two clips.")
     similarity = similarity.float()
     right = similarity.diagonal()
     others = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)

@@ -17,6 +17,7 @@ from earwitness.errors import EarwitnessError
 
 EPS = 1e-8  # keeps vectors of length 0 from dividing by it
 SHORTEST = 1e-12  # vectors of clusters that are no longer count as empty
+ROUNDING = 1e-6  # squared lengths below this share of what values could add up to are rounding
 FAR = -1e6  # what the Transformer adds to the logits of keys that are not there
 PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
 
@@ -90,6 +91,9 @@ class NetRvlad(nn.Module):
         with torch.autocast(values.device.type, enabled=False):
             products = torch.bmm(values.float(), values.float().transpose(1, 2))
             squares = (assigned.float() * torch.bmm(products, assigned.float())).sum(dim=1, keepdim=True)
+            lengths = products.detach().diagonal(dim1=1, dim2=2).sqrt()
+            largest = torch.bmm(lengths[:, None], assigned.detach().float()).square()  # if all values were parallel
+            squares = torch.maximum(squares, ROUNDING * largest)
         scaled = assigned * unit_scales(squares)
         return torch.bmm(values.transpose(1, 2), scaled.to(values.dtype)).flatten(1).float()
 
@@ -99,7 +103,13 @@ class NetRvlad(nn.Module):
         if not self.mask_pads:
             flat = self.batch_norm(logits.flatten(0, 1)).softmax(dim=-1)
             return flat.view_as(logits)[..., : self.kept]
-        there = self.batch_norm(logits[mask]).softmax(dim=-1)
+        present = logits[mask]
+        if self.training and len(present) == 1:
+            raise EarwitnessError(
+                "A training batch has 1 frame or word in all: batch normalisation needs at least two. A larger batch "
+                "usually helps."
+            )
+        there = self.batch_norm(present).softmax(dim=-1)
         assigned = torch.zeros_like(logits, dtype=there.dtype)
         assigned[mask] = there
         return assigned[..., : self.kept]

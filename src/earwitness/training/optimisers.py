@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 UNRECTIFIED = 5  # steps of RAdam whose variance cannot be estimated have a length up to it
-FLAT = 1e8  # an eps beside which no second moment counts
+FLAT = 2.0**40  # an eps beside which no second moment counts; a power of two, so that it cancels without rounding
 
 
 class Ranger(torch.optim.AdamW):
     """RAdam with decoupled weight decay; every ``every`` steps slow weights go a share of the way to the fast ones.
 
-    The fast ones go on from there. The slow weights start at the initial ones, and are part of the state dict.
+    The fast ones go on from there. The slow weights start at the initial ones, and are part of the state dict. Steps
+    are counted for each parameter, those with a gradient alone.
 
     A step of RAdam is a step of Adam with other numbers, so that torch's fused kernel goes through the memory once: of
     71 million parameters a step takes a fifth of the time (``benchmarks/retrieval.py``).
@@ -42,26 +43,27 @@ class Ranger(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        starts: dict[Tensor, Tensor] = {}
-        for group in self.param_groups:
-            group["steps"] = group.get("steps", 0) + 1
-            if group["steps"] == 1:
-                starts |= {parameter: parameter.clone() for parameter in group["params"]}
-        given = [{name: group[name] for name in ("lr", "eps", "weight_decay")} for group in self.param_groups]
+        groups = self.param_groups
+        moving = [parameter for group in groups for parameter in group["params"] if parameter.grad is not None]
+        starts = {parameter: parameter.clone() for parameter in moving if parameter not in self.state}
+        counts = {parameter: 1 if parameter in starts else self.state[parameter]["count"] + 1 for parameter in moving}
+        self.param_groups = [
+            group
+            | {"params": [parameter for parameter in group["params"] if counts.get(parameter) == count]}
+            | as_adam(count, group["lr"], group["betas"], group["eps"], group["weight_decay"])
+            for group in groups
+            for count in sorted({counts[parameter] for parameter in group["params"] if parameter in counts})
+        ]
         try:
-            for group in self.param_groups:
-                group |= as_adam(group["steps"], group["lr"], group["betas"], group["eps"], group["weight_decay"])
             super().step()
         finally:
-            for group, values in zip(self.param_groups, given, strict=True):
-                group |= values
-        for parameter, start in starts.items():  # after the step, which makes no state of its own beside another's
-            self.state[parameter]["slow"] = start
-        for group in self.param_groups:
-            if group["steps"] % self.every == 0:
-                for parameter in group["params"]:
-                    slow = self.state[parameter]["slow"]
-                    parameter.copy_(slow.lerp_(parameter, self.alpha))
+            self.param_groups = groups
+        for parameter, count in counts.items():  # after the step, which makes no state of its own beside another's
+            state = self.state[parameter]
+            state["count"] = count
+            slow = state.setdefault("slow", starts.get(parameter))
+            if count % self.every == 0:
+                parameter.copy_(slow.lerp_(parameter, self.alpha))
         return loss
 
 
@@ -71,8 +73,8 @@ def as_adam(step: int, lr: float, betas: tuple[float, float], eps: float, weight
     Adam adds eps to the root of the corrected second moment, RAdam to that of the moment as it is. Where RAdam goes by
     the first moment alone, an eps of FLAT makes the second one vanish.
 
-    >>> as_adam(5, 0.01, (0.95, 0.999), 1e-5, 1e-3)["lr"]
-    1000000.0
+    >>> as_adam(5, 0.01, (0.95, 0.999), 1e-5, 1e-3)["lr"] / FLAT
+    0.01
     >>> 0 < as_adam(6, 0.01, (0.95, 0.999), 1e-5, 1e-3)["lr"] < 0.01
     True
     """

@@ -61,7 +61,7 @@ def one_cycle(moment: Moment, warmup_share: float, start: float = 1 / 25, end: f
     if moment.step < peak:
         low, progress = start, 1 - moment.step / peak
     else:
-        low, progress = end, (moment.step - peak) / max(1, last - peak)
+        low, progress = end, (moment.step - peak) / ((last - peak) or 1)
     return low + (1 - low) * (1 + math.cos(math.pi * progress)) / 2
 
 
