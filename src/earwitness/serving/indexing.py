@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,15 +136,15 @@ def _update(
         heading = f"None of the {counted(len(found), 'recording')} below {root} can be used:"
         raise EarwitnessError(listed(heading, [str(error) for error in unreadable]))
     unknown = {rows[path].digest: rows[path] for path in new if path in rows and rows[path].digest not in places}
-    fresh = work.embeddings([Recording(row.path, row.seconds, row.digest) for row in unknown.values()])
     made = {"schema": SCHEMA, "made_by": "index", "settings": {}, "inputs": {}, "code": code_version()}
-    number = len(list(parts.glob("*.h5")))
-    for recordings, values in _in_parts(fresh):
-        part = parts / f"{number:07d}.h5"
-        own = [unknown[recording.sha256] for recording in recordings]
-        write(part, own, values.shape[1], [values], root, known, made)
-        source, number = Index(part), number + 1
-        places |= {row.digest: (source, place) for place, row in enumerate(own)}
+    asked = [Recording(row.path, row.seconds, row.digest) for row in unknown.values()]
+    with closing(work.embeddings(asked)) as fresh:
+        for recordings, values in _in_parts(fresh):
+            own = [unknown[recording.sha256] for recording in recordings]
+            part = parts / f"{own[0].digest}.h5"
+            write(part, own, values.shape[1], [values], root, known, made)
+            source = Index(part)
+            places |= {row.digest: (source, place) for place, row in enumerate(own)}
     kinds = Counter(_kind(rows.get(path), before.get(path), path in new, unknown) for path in found)
     counts = {"recordings": len(rows)} | {name: kinds[name] for name in ("new", "changed", "renamed", "unchanged")}
     counts |= {"gone": len(before.keys() - found.keys()), "unreadable": len(unreadable)}
@@ -221,12 +221,16 @@ class Work:
                 yield found
                 bar.update()
 
-    def embeddings(self, recordings: Sequence[Recording]) -> Iterator[tuple[Sequence[Recording], np.ndarray]]:
+    def embeddings(
+        self, recordings: Sequence[Recording]
+    ) -> Generator[tuple[Sequence[Recording], np.ndarray], None, None]:
         """Blocks of recordings with their embeddings, float32 [recordings, D]."""
         if not recordings:
             return
-        with tqdm(desc="Embedding", total=len(recordings), unit="clip", mininterval=0.5, file=sys.stderr) as bar:
-            for part, clips in self.features.blocks(self.root, recordings, self.folder, self.cores):
+        made = self.features.blocks(self.root, recordings, self.folder, self.cores)
+        bar = tqdm(desc="Embedding", total=len(recordings), unit="clip", mininterval=0.5, file=sys.stderr)
+        with bar, closing(made) as blocks:
+            for part, clips in blocks:
                 yield part, embedded(self.model, clips)
                 bar.update(len(part))
 

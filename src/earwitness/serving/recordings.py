@@ -95,7 +95,7 @@ class Features:
 
     def blocks(
         self, root: Path, recordings: Sequence[Recording], folder: Path, cores: int
-    ) -> Iterator[tuple[Sequence[Recording], Clips]]:
+    ) -> Generator[tuple[Sequence[Recording], Clips], None, None]:
         """The features of recordings, in blocks as they are done, extracted in processes as far as memory allows.
 
         Args:

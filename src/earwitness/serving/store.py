@@ -1,8 +1,8 @@
 """The index: one HDF5 file with the embedding of each recording below a folder.
 
-Data sets: ``embeddings`` float32 [recordings, D], contiguous; ``paths`` (from the folder, sorted), ``digests`` (sha256),
-``sizes`` (bytes), ``changed`` (ns) and ``seconds`` of the files. Attributes: ``format``, ``schema``, ``root`` (the
-folder), ``model`` (JSON: folder and identity) and ``provenance`` (JSON).
+Data sets: ``embeddings`` float32 [recordings, D], contiguous; ``paths`` (from the folder, sorted), ``digests``
+(sha256), ``sizes`` (bytes), ``changed`` (ns) and ``seconds`` of the files. Attributes: ``format``, ``schema``,
+``root`` (the folder), ``model`` (JSON: folder and identity) and ``provenance`` (JSON).
 """
 
 from __future__ import annotations
