@@ -192,6 +192,8 @@ def test_a_model_that_does_not_embed_is_named(tones, tmp_path):
         update(tones, model, tmp_path / "of.h5")
     with pytest.raises(EarwitnessError, match="nowhere"):
         update(tones, tmp_path / "nowhere", tmp_path / "of.h5")
+    with pytest.raises(EarwitnessError, match="toyy"):
+        update(tones, write_model(tmp_path / "unknown", system="toyy"), tmp_path / "of.h5")
     (model / "model.safetensors").unlink()
     with pytest.raises(EarwitnessError, match=r"model\.safetensors"):
         update(tones, model, tmp_path / "of.h5")

@@ -66,7 +66,8 @@ class Index:
         offset = embeddings.id.get_offset()
         if offset is None:
             raise ValueError("its embeddings are not one piece")
-        self.embeddings = np.memmap(self.path, np.float32, "r", offset, embeddings.shape)
+        # As a plain array, whose slices are quicker.
+        self.embeddings = np.asarray(np.memmap(self.path, np.float32, "r", offset, embeddings.shape))
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -81,7 +82,8 @@ class Index:
     def paths(self, rows: Iterable[int]) -> dict[int, str]:
         """The paths of some rows."""
         with h5py.File(self.path, "r") as file:
-            return {row: file["paths"].asstr()[row] for row in set(rows)}
+            wanted = sorted(set(rows))
+            return dict(zip(wanted, file["paths"].asstr()[wanted], strict=True))
 
     def best(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows with the largest dot products, best first; of equal ones the first path.
@@ -98,16 +100,23 @@ class Index:
 
 def best(queries: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
     """As ``Index.best``, of embeddings in blocks [rows, D]."""
-    scores = np.empty((len(queries), 0), dtype=np.float32)
-    rows, start = np.empty((len(queries), 0), dtype=np.int64), 0
+    kept: list[list[tuple[float, int]]] = [[] for _ in queries]  # (minus the score, row) of the best so far
+    start = 0
     for block in blocks:
-        found = queries @ block.T
-        numbers = np.broadcast_to(np.arange(start, start + len(block)), found.shape)
-        scores, rows = np.hstack([scores, found]), np.hstack([rows, numbers])
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+        for query, own in zip(queries, kept, strict=True):
+            # In one thread: it is memory that it waits for, and several threads of BLAS wait for each other.
+            found = np.vecdot(block, query)
+            # Those that are no worse than the last of the best, of all that was seen before and of this block.
+            floor = -own[-1][0] if len(own) == k else -np.inf
+            if len(block) > k:
+                floor = max(floor, np.partition(found, -k)[-k])
+            good = np.flatnonzero(found >= floor)
+            own += zip((-found[good]).tolist(), (good + start).tolist(), strict=True)
+            own.sort()
+            del own[k:]
         start += len(block)
-    return rows, scores
+    rows = np.array([[row for _, row in own] for own in kept], dtype=np.int64)
+    return rows, -np.array([[score for score, _ in own] for own in kept], dtype=np.float32)
 
 
 def write(

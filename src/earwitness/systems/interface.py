@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from earwitness import registry
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, nearest
 from earwitness.files import read_json, sha256
 
 if TYPE_CHECKING:
@@ -208,7 +208,9 @@ def options_of(folder: Path) -> ExperimentOptions:
     # Predictions of an earlier training say nothing of these weights.
     current = [entry for entry in predictions if entry["provenance"]["inputs"].get("weights") == weights]
     content = current[0] if current else read_model(folder)
-    return registry.load(registry.SYSTEMS[content["system"]].options).model_validate(content["options"])
+    if (entry := registry.SYSTEMS.get(name := content["system"])) is None:
+        raise EarwitnessError(f"{folder} has a model of the system {name!r}; {nearest(name, registry.SYSTEMS)}")
+    return registry.load(entry.options).model_validate(content["options"])
 
 
 def read_model(folder: Path) -> dict[str, Any]:
