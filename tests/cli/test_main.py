@@ -21,11 +21,13 @@ from earwitness.features.external_options import KEY_KINDS
 
 LOADED = {"earwitness", "earwitness.errors", "earwitness.cli"}
 LOADED |= {
-    f"earwitness.cli.{name}" for name in ("main", "parser", "completion", "doctor", "results", "score", "tracking")
+    f"earwitness.cli.{name}"
+    for name in ("main", "parser", "completion", "doctor", "results", "score", "search", "tracking")
 }
 
 
-COMMANDS = ["show", "compare", "corpus", "cite", "export", "doctor", "score", "publish", "ui", "completion"]
+COMMANDS = ["show", "compare", "corpus", "cite", "export", "doctor", "score", "index", "search", "publish", "ui"]
+COMMANDS += ["completion"]
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

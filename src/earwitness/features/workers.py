@@ -83,29 +83,42 @@ def make(
     free_mb = psutil.virtual_memory().available / (1 << 20)
     processes = processes_for(extractor, cores, min(free_mb, memory_mb or free_mb), shards)
     if processes == 1:
-        _make(shards, extractor, cores if extractor.on_gpu else 1, progress)
+        make_here(shards, extractor, cores if extractor.on_gpu else 1, progress)
         return
+    try:
+        for _ in in_processes(shards, processes, progress):
+            pass
+    finally:
+        remove_torn(shards[0].path.parent)
+
+
+def in_processes(shards: Iterable[Shard], processes: int, progress: Progress) -> Iterator[Shard]:
+    """Write the files of shards, also of several features, in processes; each shard is yielded when its file is there.
+
+    Few shards are taken ahead of those that are done. Processes end, and may leave torn files, when the caller closes
+    the generator, and after errors as of ``make``.
+    """
     context = multiprocessing.get_context("spawn")
     reports = context.SimpleQueue()
     others = set(multiprocessing.active_children())
     started: set[multiprocessing.process.BaseProcess] = set()
-    pool = ProcessPoolExecutor(processes, context, _start, (shards[0].options, reports))
+    pool = ProcessPoolExecutor(processes, context, _start, (reports,))
     try:
         for done in _finished(pool, shards, processes):
             started |= set(multiprocessing.active_children()) - others
             while not reports.empty():
                 progress(*reports.get())
             _raise_first(pool, done, started)
+            yield from (future.result() for future in done)
     except BaseException:
         for process in started | set(multiprocessing.active_children()) - others:
             process.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        remove_torn(shards[0].path.parent)
 
 
-def _finished(pool: ProcessPoolExecutor, shards: Sequence[Shard], processes: int) -> Iterator[set[Future]]:
+def _finished(pool: ProcessPoolExecutor, shards: Iterable[Shard], processes: int) -> Iterator[set[Future]]:
     """Submit the shards, a few more at a time than there are processes; yields what is done, at least every POLL s."""
     coming, running = iter(shards), set[Future]()
     while True:
@@ -142,13 +155,13 @@ def _raise_first(
 
 # --- in a process of the pool -----------------------------------------------------------------------------------------
 
-_state: dict[str, Any] = {}  # extractor and progress function of this process
+_state: dict[str, Any] = {}  # progress function and extractors, by their options, of this process
 
 
-def _start(options: FeatureOptions, reports: Any) -> None:
+def _start(reports: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _state["extractor"] = extractor_of(options)
+    _state["extractors"] = {}
     _state["progress"] = lambda clips, seconds: reports.put((clips, seconds))
 
 
@@ -160,14 +173,18 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _make_one(shard: Shard) -> None:
-    _make([shard], _state["extractor"], 1, _state["progress"])
+def _make_one(shard: Shard) -> Shard:
+    key, extractors = shard.options.model_dump_json(), _state["extractors"]
+    if key not in extractors:
+        extractors[key] = extractor_of(shard.options)
+    make_here([shard], extractors[key], 1, _state["progress"])
+    return shard
 
 
 # --- one shard after another ------------------------------------------------------------------------------------------
 
 
-def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, progress: Progress) -> None:
+def make_here(shards: Sequence[Shard], extractor: Extractor, decoders: int, progress: Progress) -> None:
     """Write shards in this process; while the network has a batch, the following recordings are decoded."""
     import torch
 
@@ -186,7 +203,9 @@ def _make(shards: Sequence[Shard], extractor: Extractor, decoders: int, progress
         closing.callback(done.close)
         for shard, plan in zip(shards, plans, strict=True):
             frames = zip(shard.clip_ids, _in_order(shard, plan, done, progress), strict=True)
-            write(shard.path, frames, extractor.dimension, shard.provenance, dtype=storage_of(shard.options))
+            padding: dict[str, Any] = {"fill": extractor.fill, "frames_per_clip": extractor.frames_per_clip}
+            made, dtype = shard.provenance, storage_of(shard.options)
+            write(shard.path, frames, extractor.dimension, made, **padding, dtype=dtype)
 
 
 def _ahead(pool: ThreadPoolExecutor, calls: Iterable[tuple], ahead: int) -> Generator[Any, None, None]:

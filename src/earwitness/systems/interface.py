@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from earwitness import registry
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, nearest
 from earwitness.files import read_json, sha256
 
 if TYPE_CHECKING:
@@ -194,13 +194,23 @@ def load(folder: str | Path, files: Mapping[str, Path] | None = None) -> Any:
     Example: ``load("results/mini/cl4ac/seed-0").caption(clips)``.
     """
     folder = Path(folder)
+    options = options_of(folder)
+    return system_class(options.system).load(options, folder, files or {})
+
+
+def options_of(folder: Path) -> ExperimentOptions:
+    """The options with which the model of a seed's folder is loaded: those of its prediction, else of its training.
+
+    Raises EarwitnessError for a folder without a model.
+    """
     weights = sha256(folder / "model.safetensors") if (folder / "model.json").is_file() else None
     predictions = [read_json(path) for path in sorted(folder.glob(f"*/{PREDICTION}"))]
     # Predictions of an earlier training say nothing of these weights.
     current = [entry for entry in predictions if entry["provenance"]["inputs"].get("weights") == weights]
     content = current[0] if current else read_model(folder)
-    options = registry.load(registry.SYSTEMS[content["system"]].options).model_validate(content["options"])
-    return system_class(content["system"]).load(options, folder, files or {})
+    if (entry := registry.SYSTEMS.get(name := content["system"])) is None:
+        raise EarwitnessError(f"{folder} has a model of the system {name!r}; {nearest(name, registry.SYSTEMS)}")
+    return registry.load(entry.options).model_validate(content["options"])
 
 
 def read_model(folder: Path) -> dict[str, Any]:

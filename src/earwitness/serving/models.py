@@ -1,0 +1,101 @@
+"""Finds the models that can be searched with, and says which one a folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from earwitness import registry
+from earwitness.errors import EarwitnessError, MismatchError, listed
+from earwitness.files import read_json, sha256
+from earwitness.systems.interface import DualEncoder, load, options_of
+
+KIND = "retrieval"
+
+
+def seed_folder(results: Path, experiment: str, dataset: str | None = None, seed: int | None = None) -> Path:
+    """The folder of a trained retrieval experiment.
+
+    ``dataset`` may be None where one alone has the experiment; without ``seed`` it is the lowest that is trained.
+
+    Raises EarwitnessError that lists the trained experiments when it is none of them.
+    """
+    there = list(trained(results))
+    found = [
+        folder
+        for folder in there
+        if folder.parent.name == experiment and dataset in (None, folder.parents[1].name)
+        and seed in (None, _seed(folder))
+    ]  # fmt: skip
+    datasets = sorted({folder.parents[1].name for folder in found})
+    if len(datasets) == 1:
+        return min(found, key=_seed)
+    if datasets:
+        raise EarwitnessError(f"{experiment} is trained on {' and '.join(datasets)}: choose one with `--dataset NAME`.")
+    asked = "/".join([dataset or "*", experiment, f"seed-{'*' if seed is None else seed}"])
+    raise EarwitnessError(listed(f"{results / asked} is no trained retrieval experiment.", *_choices(results, there)))
+
+
+def none_given(results: Path) -> EarwitnessError:
+    """The error of a command that was not told with which model."""
+    return EarwitnessError(listed("Which model? Give `--experiment NAME` or `--model FOLDER`.", *_choices(results)))
+
+
+def trained(results: Path) -> Iterator[Path]:
+    """The seeds' folders of the trained retrieval experiments below ``results``."""
+    for path in sorted(results.glob("*/*/seed-*/model.json")):
+        entry = registry.SYSTEMS.get(read_json(path).get("system"))
+        if entry and KIND in registry.load(entry.options).KINDS and path.parent.name[5:].isdecimal():
+            yield path.parent
+
+
+def identity(folder: Path) -> dict[str, Any]:
+    """What makes a model the same one wherever its folder lies: system, digest of the weights, and settings.
+
+    Raises EarwitnessError for a folder without a model.
+    """
+    weights = folder / "model.safetensors"
+    if (folder / "model.json").is_file() and not weights.is_file():
+        raise EarwitnessError(f"{weights} does not exist; copy the whole folder of the seed.")
+    if not folder.is_dir():
+        raise EarwitnessError(f"The model's folder {folder} does not exist; it is like results/mini/NAME/seed-0.")
+    options = options_of(folder)
+    digest = sha256(weights) if weights.is_file() else None
+    return {"system": options.system, "weights": digest, "settings": options.settings("prediction", "json")}
+
+
+def require_same(path: Path, indexed: Mapping[str, Any], folder: Path, advice: str) -> None:
+    """Raise MismatchError when the model in ``folder`` is not the one that an index was made by."""
+    now = identity(folder)
+    if differences := [key for key, value in now.items() if indexed.get(key) != value]:
+        what = "; ".join(f"{key}: {_short(indexed.get(key))} and {_short(now[key])}" for key in differences)
+        raise MismatchError(f"{path} was made by another model than the one in {folder} ({what}). {advice}")
+
+
+def load_dual_encoder(folder: Path) -> DualEncoder:
+    """The model of a seed's folder. Raises EarwitnessError when it does not embed clips and texts apart."""
+    model = load(folder)
+    if not isinstance(model, DualEncoder):
+        system = options_of(folder).system
+        raise EarwitnessError(
+            f"{folder} cannot be searched with: the system {system} does not embed clips and texts in one space "
+            f"({type(model).__name__} is no DualEncoder). Give a retrieval experiment that does."
+        )
+    return model
+
+
+def _choices(results: Path, there: list[Path] | None = None) -> tuple[list[str], str]:
+    found = list(trained(results)) if there is None else there
+    names = [f"--experiment {path.parent.name} --dataset {path.parents[1].name} --seed {_seed(path)}" for path in found]
+    advice = f"These are the trained ones in {results}." if names else f"There is none in {results} yet."
+    return names, advice
+
+
+def _seed(folder: Path) -> int:
+    return int(folder.name.removeprefix("seed-"))
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 16 else f"{text[:12]}..."

@@ -1,0 +1,74 @@
+"""A dual encoder without training: clips are the loudness of their mel bands, "band 5" is the text of one band."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from earwitness.options import ExperimentOptions, TrainingOptions
+from earwitness.systems.interface import Captioner, DualEncoder, System, read_model
+
+BANDS = 16
+
+
+class BandsOptions(ExperimentOptions):
+    KINDS = ("retrieval",)
+
+    system: Literal["bands"]
+    train: TrainingOptions = TrainingOptions()
+
+    def training_inputs(self):
+        return {}
+
+    def prediction_inputs(self):
+        return {}
+
+
+class NoDualOptions(BandsOptions):
+    KINDS = ("captioning",)
+
+    system: Literal["no_dual"]
+
+
+class BandsSystem(System):
+    @classmethod
+    def load(cls, options, folder, files):
+        return Bands(read_model(folder)["network"]["features"], load_file(folder / "model.safetensors")["scale"])
+
+
+class NoDualSystem(System):
+    @classmethod
+    def load(cls, options, folder, files):
+        return NoDual()
+
+
+class NoDual(Captioner):
+    def caption(self, clips):
+        yield from ()
+
+
+class Bands(DualEncoder):
+    embedded: list[str] = []  # ids of all clips that any model embedded
+
+    def __init__(self, made_by, scale):
+        self.made_by, self.scale = made_by, scale
+
+    def embed_clips(self, clips):
+        Bands.embedded += clips.ids
+        parts = []
+        for name in self.made_by:
+            store = clips.store(name)
+            assert store.front_end["settings"] == self.made_by[name]["settings"] and store.hop == 0.01
+            power = np.stack([(10 ** (frames / 10)).mean(axis=0) for frames in clips.frames(name)])
+            parts.append(power / np.linalg.norm(power, axis=1, keepdims=True))
+        return np.concatenate(parts, axis=1).astype(np.float32) * self.scale
+
+    def embed_texts(self, texts):
+        vectors = np.zeros((len(texts), BANDS * len(self.made_by)), dtype=np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            for number in re.findall(r"\d+", text):
+                vector[int(number)] = 1
+        return vectors * (np.nan if "nan" in texts else 1)

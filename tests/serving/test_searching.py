@@ -1,0 +1,148 @@
+"""What is found in an index, in which order, and what is said where something is wrong."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from earwitness import serving
+from earwitness.cli.main import main
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.serving.indexing import update
+from earwitness.serving.searching import Hit, Searcher, read_texts
+from earwitness.serving.store import Index, best
+from tests.serving.conftest import write_model, write_tone
+
+
+@pytest.fixture
+def index(tones, model, tmp_path):
+    update(tones, model, tmp_path / "earwitness-index.h5")
+    return tmp_path / "earwitness-index.h5"
+
+
+def test_texts_find_recordings(index, tones):
+    one, two = serving.search(index, ["band 6", "bands 2 and 10"], k=2)
+    assert [hit.rank for hit in one] == [1, 2] and one[0].found == str(tones / "below/6.wav")
+    assert one[0].similarity == pytest.approx(1, abs=0.05) and one[1].similarity < 0.5
+    assert {hit.found for hit in two} == {str(tones / "2.wav"), str(tones / "below/10.ogg")}
+    assert isinstance(one[0], Hit)
+
+
+def test_more_than_there_is_gives_all(index):
+    assert len(serving.search(index, ["band 2"], k=99)[0]) == 5
+
+
+def test_a_query_without_words_is_left_to_the_model(index):
+    hits = serving.search(index, [""], k=5)[0]  # all equal: in the order of the paths
+    assert [hit.similarity for hit in hits] == [0] * 5 and [hit.found for hit in hits] == sorted(
+        hit.found for hit in hits
+    )
+    with pytest.raises(EarwitnessError, match="nan"):
+        serving.search(index, ["nan"])
+    with pytest.raises(EarwitnessError, match="text"):
+        serving.search(index, [])
+
+
+def test_recordings_find_recordings_and_texts(index, tones, tmp_path):
+    write_tone(tmp_path / "query.wav", 8, rate=16000)
+    searcher = Searcher(index)
+    queries = searcher.of_recordings([tmp_path / "query.wav", tones / "2.wav", tmp_path / "query.wav"])
+    assert [hits[0].found for hits in searcher.clips(queries, 1)] == [
+        str(tones / "below/8.wav"), str(tones / "2.wav"), str(tones / "below/8.wav"),
+    ]  # fmt: skip
+    texts = searcher.texts(queries, ["band 2", "band 8", "band 2", "band 3"], 2)
+    assert [hits[0].found for hits in texts] == ["band 8", "band 2", "band 8"] and len(texts[0]) == 2
+    with pytest.raises(EarwitnessError) as caught:
+        searcher.of_recordings([tmp_path / "gone.wav", tones / "notes.txt", tones / "2.wav"])
+    assert "gone.wav" in str(caught.value) and "notes.txt" in str(caught.value) and "2.wav" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_the_best_of_blocks_are_those_of_all(rows):
+    rng = np.random.default_rng(0)
+    embeddings = rng.integers(-2, 3, (100, 4)).astype(np.float32)  # with many ties
+    queries = rng.integers(-2, 3, (3, 4)).astype(np.float32)
+    found, scores = best(queries, (embeddings[start : start + rows] for start in range(0, 100, rows)), 7)
+    for query, order, values in zip(queries, found, scores, strict=True):
+        wanted = np.lexsort((np.arange(100), -(embeddings @ query)))[:7]
+        assert order.tolist() == wanted.tolist() and values.tolist() == (embeddings @ query)[wanted].tolist()
+
+
+def test_the_model_may_move_but_not_change(index, model, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.move(model, moved)
+    with pytest.raises(EarwitnessError, match=r"seed-0.*--model"):
+        Searcher(index)
+    assert Searcher(index, moved).clips(Searcher(index, moved).of_texts(["band 4"]), 1)[0][0].found.endswith("4.flac")
+    with pytest.raises(MismatchError, match=r"index\.h5.*other"):
+        Searcher(index, write_model(tmp_path / "other", scale=3.0))
+
+
+def test_embeddings_of_another_width_are_refused(index):
+    with pytest.raises(EarwitnessError, match=r"16 dimensions.* 3 "):
+        Searcher(index).clips(np.ones((1, 3), dtype=np.float32))
+
+
+def test_texts_come_from_lines_and_from_tables(tmp_path):
+    (tmp_path / "a.txt").write_text("one\n\n two \n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("file_name,caption_1,caption_2\nx.wav,one,two\ny.wav,three,\n")
+    (tmp_path / "a.json").write_text(json.dumps([{"caption": ["one", "two"]}, {"caption": "three"}]))
+    assert read_texts(tmp_path / "a.txt") == ["one", "two"]
+    assert read_texts(tmp_path / "a.csv") == read_texts(tmp_path / "a.json") == ["one", "two", "three"]
+    bad = {"empty.txt": "\n", "none.csv": "file_name,x\na,b\n", "gone.csv": None, "a.xyz": "a", "no.csv": "caption\n"}
+    bad["numbers.json"] = '[{"caption": 3}]'
+    for name, content in bad.items():
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(EarwitnessError, match=name):
+            read_texts(tmp_path / name)
+    (tmp_path / "latin.txt").write_bytes(b"\xe9")
+    with pytest.raises(EarwitnessError, match=r"latin\.txt"):
+        read_texts(tmp_path / "latin.txt")
+
+
+def said(capsys, code, *words):
+    assert main(list(map(str, words))) == code
+    return capsys.readouterr()
+
+
+def test_the_commands(tones, model, tmp_path, capsys):
+    made = said(capsys, 0, "index", tones, "--experiment", "bands", "--cores", 1)
+    assert "recordings: 5" in made.out and "seed-0" in made.out
+    lines = said(capsys, 0, "search", "band 4", "band 2", "-k", 1).out.split("\n")
+    assert lines[0] == "band 4" and lines[1].split()[0] == "1" and lines[1].endswith("4.flac")
+    assert lines[2:4] == ["", "band 2"] and lines[4].endswith("2.wav")
+    (tmp_path / "texts.txt").write_text("band 10\nband 8\n")
+    words = ["search", "--audio", tones / "below/8.wav", "--texts", "texts.txt", "--json"]
+    for more in ([], ["--model", model, "--index", "none.h5"]):
+        (found,) = json.loads(said(capsys, 0, *words, *more).out)
+        assert found["query"].endswith("8.wav") and [hit["text"] for hit in found["results"]] == ["band 8", "band 10"]
+        assert found["results"][0]["rank"] == 1 and found["results"][0]["similarity"] > 0.9
+    (tones / "2.wav").write_bytes(b"")
+    assert "2.wav" in said(capsys, 0, "index", tones, "--model", model, "--cores", 1).err
+
+
+def test_recordings_that_are_gone_are_named(index, tones, capsys):
+    (tones / "4.flac").unlink()
+    told = said(capsys, 0, "search", "band 4", "-k", 2)
+    assert "4.flac" in told.out and "4.flac" in told.err and "earwitness index" in told.err
+    assert not said(capsys, 0, "search", "band 2", "-k", 1).err
+
+
+def test_what_is_missing_of_a_command_is_said(tones, model, tmp_path, capsys):
+    write_model(tmp_path / "results/other/bands/seed-1")
+    write_model(tmp_path / "results/other/captions/seed-0", system="no_dual")
+    told = said(capsys, 1, "index", tones).err
+    assert "--experiment bands --dataset tones --seed 0" in told and "--dataset other --seed 1" in told
+    assert "captions" not in told
+    assert "other and tones" in said(capsys, 1, "index", tones, "--experiment", "bands").err
+    assert "*/band/seed-*" in said(capsys, 1, "index", tones, "--experiment", "band").err
+    assert "--model" in said(capsys, 1, "index", tones, "--experiment", "bands", "--model", model).err
+    words = ["index", tones, "--experiment", "bands", "--dataset", "other", "--cores", 1]
+    assert "seed-3" in said(capsys, 1, *words, "--seed", 3).err
+    assert said(capsys, 0, *words).out
+    assert "no_index.h5" in said(capsys, 1, "search", "x", "--index", "no_index.h5").err
+    assert "--audio" in said(capsys, 1, "search").err
+    assert "yet" in said(capsys, 1, "index", tones, "--results", tmp_path / "nothing").err
+    assert len(Index(tmp_path / "earwitness-index.h5")) == 5
