@@ -53,14 +53,32 @@ def batch_of(
     stores: Sequence[FeatureStore],
     encoder: TextEncoder,
     lengths: Lengths,
+    partners: np.ndarray | None = None,
 ) -> Batch:
-    """A batch of clips, each with the given captions of it."""
-    audio = [
-        fitted(*store.batch(clip_ids), most, lengths.pads) for store, most in zip(stores, lengths.frames, strict=True)
-    ]
-    words, word_mask = fitted(*encoder.encode([text for texts in captions for text in texts]), *lengths[1:])
+    """A batch of clips, each with the given captions of it.
+
+    With ``partners`` [clips], where not -1, a clip is followed by another one of the batch, and its caption, which is
+    the only one of a clip, by that of the other.
+    """
+    encoded = encoder.encode([text for texts in captions for text in texts])
+    audio = [store.batch(clip_ids) for store in stores]
+    if partners is not None:
+        encoded, audio = joined(*encoded, partners), [joined(*values, partners) for values in audio]
+    fitting = [fitted(*values, most, lengths.pads) for values, most in zip(audio, lengths.frames, strict=True)]
+    words, word_mask = fitted(*encoded, *lengths[1:])
     owners = torch.arange(len(clip_ids)).repeat_interleave(torch.tensor([len(texts) for texts in captions]))
-    return Batch([frames for frames, _ in audio], [mask for _, mask in audio], words, word_mask, owners)
+    return Batch([frames for frames, _ in fitting], [mask for _, mask in fitting], words, word_mask, owners)
+
+
+def joined(values: np.ndarray, lengths: np.ndarray, partners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences [B, N, D] of the given lengths [B], each followed by its partner's, if that is not -1."""
+    total = lengths + np.where(partners < 0, 0, lengths[partners])
+    both = np.zeros((len(values), total.max(), values.shape[2]), dtype=values.dtype)
+    for row, partner in enumerate(partners):
+        both[row, : lengths[row]] = values[row, : lengths[row]]
+        if partner >= 0:
+            both[row, lengths[row] : total[row]] = values[partner, : lengths[partner]]
+    return both, total
 
 
 class TrainingBatches(Dataset):
@@ -81,7 +99,7 @@ class TrainingBatches(Dataset):
         self.captions, self.clip_ids = captions, list(captions)
         self.stores, self.encoder, self.lengths = stores, encoder, lengths
         self.batch_size, self.seed = options.train.batch_size, seed
-        self.draws = options.loss.captions == "draw"
+        self.draws, self.mix = options.loss.captions == "draw", options.mix
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.clip_ids), self.batch_size)
@@ -96,7 +114,14 @@ class TrainingBatches(Dataset):
         captions = [self.captions[clip_id] for clip_id in clip_ids]
         if self.draws:
             captions = [[texts[int(draws[clip] * len(texts))]] for clip, texts in zip(chosen, captions, strict=True)]
-        return batch_of(clip_ids, captions, self.stores, self.encoder, self.lengths)
+        partners = self._partners(epoch, number, len(chosen)) if self.mix else None
+        return batch_of(clip_ids, captions, self.stores, self.encoder, self.lengths, partners)
+
+    def _partners(self, epoch: int, number: int, clips: int) -> np.ndarray:
+        """The clip of the batch that follows each one, -1 for none; no clip follows two others."""
+        rng = np.random.default_rng([self.seed, epoch, 2, number])
+        shifted = (np.arange(clips) + rng.integers(1, clips)) % clips
+        return np.where(rng.random(clips) < self.mix, shifted, -1)
 
     @lru_cache(maxsize=2)  # noqa: B019 (two epochs' orders, for as long as the data set lives)
     def _epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

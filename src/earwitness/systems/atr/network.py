@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from earwitness.nn.gating import GatedEmbedding
 from earwitness.nn.pooling import pooling
@@ -39,12 +40,14 @@ class Atr(nn.Module):
         super().__init__()
         self.options = options
         audio: list[int] = sizes["audio"]
-        self.audio_pooling = nn.ModuleList(_pooling(options, "audio", size, size, sizes["frames"]) for size in audio)
-        self.text_pooling = _pooling(options, "text", sizes["text"], audio[0], sizes["words"])
-        transformed = options.pooling == "transformer"
+        audio_pooling = [Poolings(options, "audio", size, size, sizes["frames"]) for size in audio]
+        self.audio_pooling = nn.ModuleList(audio_pooling)
+        self.text_pooling = Poolings(options, "text", sizes["text"], audio[0], sizes["words"])
+        transformed = options.poolings["audio"] == ["transformer"]
         joint = [options.joint or (options.transformer.width if transformed else size) for size in audio]
-        pooled: list[int] = [module.size for module in self.audio_pooling]  # type: ignore[misc]
-        self.audio_units = nn.ModuleList(GatedEmbedding(size, out) for size, out in zip(pooled, joint, strict=True))
+        self.audio_units = nn.ModuleList(
+            GatedEmbedding(pool.size, out) for pool, out in zip(audio_pooling, joint, strict=True)
+        )
         self.text_units = nn.ModuleList(GatedEmbedding(self.text_pooling.size, out) for out in joint)
         learned = options.weights == "learned" and len(audio) > 1
         self.expert_weights = nn.Linear(self.text_pooling.size, len(audio)) if learned else None
@@ -57,14 +60,13 @@ class Atr(nn.Module):
         """Frames [B, N, D] and masks [B, N] of each feature, true where a frame is of the clip -> [B, sum of joint]."""
         embedded = []
         for pool, unit, x, mask in zip(self.audio_pooling, self.audio_units, frames, masks, strict=True):
-            embedded.append(unit(_renormalised(pool(x, mask))))  # of audio alone, as published (l2renorm)
+            pooled = pool(normalised(x, self.options.frame_norm), mask)
+            embedded.append(unit(renormalised(pooled)))  # of audio alone, as published (l2renorm)
         return torch.cat(embedded, dim=1)
 
     def embed_texts(self, words: Tensor, mask: Tensor) -> Tensor:
         """Vectors of words [B, N, D] and mask [B, N] -> [B, sum of joint]."""
         pooled = self.text_pooling(words, mask)
-        if self.options.mask_pads and self.options.poolings["text"] == "max":
-            pooled = _renormalised(pooled)  # the other poolings end so
         weights = torch.full((len(pooled), len(self.text_units)), 1 / len(self.text_units), device=pooled.device)
         if self.expert_weights is not None:
             weights = self.expert_weights(pooled).softmax(dim=1)
@@ -76,20 +78,43 @@ class Atr(nn.Module):
         return self.log_scale.exp().clamp(max=HOTTEST)
 
 
-def _pooling(options: AtrOptions, side: str, size: int, hidden: int, positions: int) -> Any:
-    return pooling(
-        options.poolings[side],
-        size,
-        clusters=getattr(options.clusters, side),
-        ghosts=getattr(options.clusters, f"{side}_ghosts"),
-        hidden=options.lstm_hidden or hidden,
-        width=options.transformer.width,
-        layers=options.transformer.layers,
-        heads=options.transformer.heads,
-        positions=positions,
-        mask_pads=options.mask_pads,
-    )
+class Poolings(nn.ModuleDict):
+    """One pooling or several of one side; of several the vectors, each of length 1, are joined."""
+
+    def __init__(self, options: AtrOptions, side: str, size: int, hidden: int, positions: int):
+        super().__init__()
+        names = options.poolings[side]
+        for name in names:
+            self[name] = pooling(
+                name,
+                size,
+                clusters=getattr(options.clusters, side),
+                ghosts=getattr(options.clusters, f"{side}_ghosts"),
+                hidden=options.lstm_hidden or hidden,
+                width=options.transformer.width,
+                layers=options.transformer.layers,
+                heads=options.transformer.heads,
+                positions=positions,
+                mask_pads=options.mask_pads,
+            )
+        self.size: int = sum(module.size for module in self.values())  # type: ignore[misc]
+        # The published code leaves a maximum over words as it is; all other poolings end with vectors of length 1.
+        self.normalises = len(names) > 1 or (options.mask_pads and names == ["max"])
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        pooled = [module(values, mask) for module in self.values()]
+        return torch.cat([renormalised(part) for part in pooled] if self.normalises else pooled, dim=1)
 
 
-def _renormalised(vectors: Tensor) -> Tensor:
+def normalised(frames: Tensor, how: str) -> Tensor:
+    """Frames [B, N, D] of length 1, with ``sqrt_l2`` after the root of each value, which keeps its sign."""
+    if how == "none":
+        return frames
+    if how == "sqrt_l2":
+        frames = frames.sign() * frames.abs().sqrt()
+    return functional.normalize(frames, dim=-1)
+
+
+def renormalised(vectors: Tensor) -> Tensor:
+    """Vectors [B, D] divided by their length, as published."""
     return vectors / (vectors.norm(dim=1, keepdim=True) + NORM_EPS)

@@ -26,6 +26,7 @@ TEXT_FILE = "vectors.h5"
 TEXT_INPUT = "text vectors"  # no feature can have this name
 
 PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
+Poolings = PoolingName | Annotated[list[PoolingName], Field(min_length=1)]  # of several the vectors are joined
 
 
 class ClusterOptions(Options):
@@ -85,6 +86,7 @@ class AtrTrainingOptions(TrainingOptions):
 
     batch_size: Annotated[PositiveInt, Field(ge=2)] = 128  # clips
     epochs: PositiveInt = 20
+    keep: Literal["best", "last"] = "best"  # last: the weights of the last epoch, whatever validation says
     patience: PositiveInt | None = None  # stop after this many epochs without improvement; null: never
 
 
@@ -97,8 +99,11 @@ class AtrOptions(ExperimentOptions):
     features: Annotated[list[Name], Field(min_length=1)]  # each is an expert with a similarity of its own
     weights: Literal["uniform", "learned"] = "uniform"  # of several features; learned: from the caption
     text: Name
-    pooling: PoolingName = "netrvlad"
-    text_pooling: PoolingName | None = None  # null: as `pooling`
+    frame_norm: Literal["none", "l2", "sqrt_l2"] = (
+        "none"  # of each frame; sqrt_l2: of its roots
+    )
+    pooling: Poolings = "netrvlad"
+    text_pooling: Poolings | None = None  # null: as `pooling`
     clusters: ClusterOptions = ClusterOptions()
     lstm_hidden: PositiveInt | None = None  # null: as many as the feature has dimensions
     transformer: TransformerOptions = TransformerOptions()
@@ -106,6 +111,8 @@ class AtrOptions(ExperimentOptions):
     mask_pads: bool = True  # false: frames beyond the end of a clip count in max, NetVLAD and NetRVLAD
     # Clips and captions are cut to the published code's numbers of frames and words for a data set.
     reference_limits: Literal["none", "audiocaps", "clotho"] = "none"
+    # Share of training clips that are joined with another of their batch, frames after frames, and their captions too.
+    mix: Probability = 0.0
     loss: LossOptions = LossOptions()
     optim: OptimiserOptions = OptimiserOptions()
     train: AtrTrainingOptions = AtrTrainingOptions()
@@ -117,15 +124,22 @@ class AtrOptions(ExperimentOptions):
         if len(set(self.features)) < len(self.features):
             raise ValueError(f"features: {self.features} has a feature twice")
         ghosts = {"audio": self.clusters.audio_ghosts, "text": self.clusters.text_ghosts}
-        for side, pooling in self.poolings.items():
-            if ghosts[side] and pooling != "netvlad":
-                raise ValueError(f"clusters.{side}_ghosts: {ghosts[side]} is of netvlad; the pooling is {pooling}")
+        for side, poolings in self.poolings.items():
+            if len(set(poolings)) < len(poolings):
+                raise ValueError(f"pooling: {poolings} has a pooling twice")
+            if ghosts[side] and "netvlad" not in poolings:
+                raise ValueError(f"clusters.{side}_ghosts: {ghosts[side]} is of netvlad; the pooling is {poolings}")
+        if self.mix and self.loss.captions != "draw":
+            raise ValueError(
+                f"mix: {self.mix} joins the drawn captions of two clips and needs `loss: {{captions: draw}}`"
+            )
         return self
 
     @property
-    def poolings(self) -> dict[str, PoolingName]:
-        """The pooling of each side."""
-        return {"audio": self.pooling, "text": self.text_pooling or self.pooling}
+    def poolings(self) -> dict[str, list[PoolingName]]:
+        """The poolings of each side."""
+        both = {"audio": self.pooling, "text": self.text_pooling or self.pooling}
+        return {side: [chosen] if isinstance(chosen, str) else chosen for side, chosen in both.items()}
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Nothing: all features and all texts with vectors fit."""

@@ -54,7 +54,7 @@ class AtrSystem(System[AtrOptions]):
 
     def __init__(self, options: AtrOptions, files: Mapping[str, Path], seed: int, tools: Any = None):
         self.options = options
-        self.choice = Choice("validation_t2a_gmean", ties="last")
+        self.choice = Choice("validation_t2a_gmean" if options.train.keep == "best" else None, ties="last")
         self.stop = None if options.train.patience is None else Patience(options.train.patience)
         clips = {split: clips_of(files["clips"], split, "training") for split in ("development", "validation")}
         if len(clips["development"]) < 2:
@@ -85,8 +85,9 @@ class AtrSystem(System[AtrOptions]):
         """To how many frames and words clips and captions are cut: none, or those that the options need to know."""
         options, limits = self.options, self.options.reference_limits
         longest = [max(pair.longest for pair in pairs) for pairs in zip(self.development, self.validation, strict=True)]
-        known = {side: not options.mask_pads or pool == "transformer" for side, pool in options.poolings.items()}
-        frames: list[int | None] = [most if known["audio"] else None for most in longest]
+        known = {side: not options.mask_pads or "transformer" in names for side, names in options.poolings.items()}
+        parts = 2 if options.mix else 1
+        frames: list[int | None] = [parts * most if known["audio"] else None for most in longest]
         words = REFERENCE_WORDS if limits != "none" else None
         if limits != "none":
             extractors = [store.front_end["made_by"] for store in self.development]
@@ -94,7 +95,7 @@ class AtrSystem(System[AtrOptions]):
             frames = [published.get(name, most) for name, most in zip(extractors, longest, strict=True)]
         elif known["text"]:
             blocks = (captions[start : start + TEXTS_AT_ONCE] for start in range(0, len(captions), TEXTS_AT_ONCE))
-            words = max(int(self.encoder.encode(block)[1].max()) for block in blocks)
+            words = parts * max(int(self.encoder.encode(block)[1].max()) for block in blocks)
         return Lengths(frames, words, pads=not options.mask_pads)
 
     def _sizes(self) -> dict[str, Any]:
@@ -108,33 +109,32 @@ class AtrSystem(System[AtrOptions]):
 
     def _mention_few_frames(self) -> None:
         """Say where most clips have fewer frames than there are clusters, which then tell frames apart, not sounds."""
-        clusters = self.options.clusters.audio
-        if self.options.pooling not in ("netvlad", "netrvlad"):
+        clusters, names = self.options.clusters.audio, self.options.poolings["audio"]
+        if not {"netvlad", "netrvlad"} & set(names):
             return
         for name, store in zip(self.options.features, self.development, strict=True):
             few = store.shorter_than(clusters)
             if few:
                 print(
-                    f"{name}: {few} of {len(store)} training clips have fewer frames than {self.options.pooling} has "
-                    f"clusters ({clusters}); `clusters: {{audio: ...}}` changes their number",
+                    f"{name}: {few} of {len(store)} training clips have fewer frames than there are clusters "
+                    f"({clusters}); `clusters: {{audio: ...}}` changes their number",
                     file=sys.stderr,
                 )
 
     # --- training -----------------------------------------------------------------------------------------------
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Ranger or AdamW over all parameters."""
+        """Ranger over all parameters; or AdamW, which decays matrices alone."""
         options = self.options.optim
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        settings: dict[str, Any] = {
-            "lr": options.lr,
-            "betas": tuple(options.betas),
-            "eps": options.eps,
-            "weight_decay": options.weight_decay,
-        }
+        settings: dict[str, Any] = {"lr": options.lr, "betas": tuple(options.betas), "eps": options.eps}
         if options.kind == "ranger":
-            return Ranger(parameters, **settings)
-        return torch.optim.AdamW(parameters, **settings, fused=True)
+            return Ranger(parameters, **settings, weight_decay=options.weight_decay)
+        groups = [
+            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": options.weight_decay},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, **settings, fused=True)
 
     def learning_rate(self, moment: Moment) -> float:
         """The base rate times the factor of the schedule."""
