@@ -99,9 +99,7 @@ class AtrOptions(ExperimentOptions):
     features: Annotated[list[Name], Field(min_length=1)]  # each is an expert with a similarity of its own
     weights: Literal["uniform", "learned"] = "uniform"  # of several features; learned: from the caption
     text: Name
-    frame_norm: Literal["none", "l2", "sqrt_l2"] = (
-        "none"  # of each frame; sqrt_l2: of its roots
-    )
+    frame_norm: Literal["none", "l2", "sqrt_l2"] = "none"  # of each frame; sqrt_l2: of its roots
     pooling: Poolings = "netrvlad"
     text_pooling: Poolings | None = None  # null: as `pooling`
     clusters: ClusterOptions = ClusterOptions()
