@@ -113,6 +113,7 @@ def grid(page: KindPage, found: Iterable[Experiment]) -> dict[str, Any] | None:
     for experiment in found:
         options = experiment.result["provenance"].get("options", {})
         features, pooling, entry = options.get("features"), options.get("pooling"), experiment.metric(GRID)
+        pooling = " + ".join(map(str, pooling)) if isinstance(pooling, list) else pooling
         if isinstance(features, list) and isinstance(pooling, str) and entry["value"] is not None:
             told = {
                 "experiment": experiment.name,
