@@ -57,14 +57,17 @@ class Atr(nn.Module):
         """Frames [B, N, D] and masks [B, N] of each feature, true where a frame is of the clip -> [B, sum of joint]."""
         embedded = []
         for pool, unit, x, mask in zip(self.audio_pooling, self.audio_units, frames, masks, strict=True):
-            embedded.append(unit(_renormalised(pool(x, mask))))  # of audio alone, as published (l2renorm)
+            pooled = pool(x, mask)
+            if self.options.poolings["audio"] == "max":
+                pooled = _renormalised(pooled)  # of audio alone, as published (l2renorm); the other poolings end so
+            embedded.append(unit(pooled))
         return torch.cat(embedded, dim=1)
 
     def embed_texts(self, words: Tensor, mask: Tensor) -> Tensor:
         """Vectors of words [B, N, D] and mask [B, N] -> [B, sum of joint]."""
         pooled = self.text_pooling(words, mask)
         if self.options.mask_pads and self.options.poolings["text"] == "max":
-            pooled = _renormalised(pooled)  # the other poolings end so
+            pooled = _renormalised(pooled)
         weights = torch.full((len(pooled), len(self.text_units)), 1 / len(self.text_units), device=pooled.device)
         if self.expert_weights is not None:
             weights = self.expert_weights(pooled).softmax(dim=1)
