@@ -209,10 +209,11 @@ class Bench:
             network.zero_grad()
             value.backward()
         gradients = {name: x.grad for name, x in ours.network.named_parameters() if x.requires_grad}
+        largest = max(float(gradient.abs().max()) for gradient in gradients.values())
         for name, parameter in self.published.named_parameters():
-            if parameter.grad is not None:
-                scale = float(gradients[name].abs().max())
-                torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-2, atol=1e-3 * scale + 1e-8)
+            if parameter.grad is not None:  # that of a bias before batch normalisation is rounding alone
+                scale = 1e-3 * float(gradients[name].abs().max()) + 1e-5 * largest
+                torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-2, atol=scale)
         self.published.zero_grad()
         self.share_weights()
         check_optimisers()
