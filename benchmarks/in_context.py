@@ -2,23 +2,28 @@
 
 Written from scratch after what SiyuLou/AudioTextRetrievalInContext does: every clip is read from an HDF5 data set of
 its own in every epoch, into a float64 buffer as long as the longest clip of the corpus; captions are arrays of word
-vectors in memory, padded one by one; each of a clip's five captions is pooled and embedded by a pass of its own;
-similarities of clips among themselves and captions among themselves are computed and dropped; Ranger goes through the
-parameters one by one and their operations one by one.
+vectors in memory, padded one by one; NetRVLAD makes its sums, which are normalised twice, and pads take part in
+everything; similarities of clips among themselves and captions among themselves are computed and dropped; Ranger goes
+through the parameters one by one and their operations one by one. The network embeds all captions of a batch in one
+pass, as it does there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from earwitness.systems.atr.network import Atr
+from earwitness.nn.pooling import NetRvlad
+from earwitness.systems.atr.network import NORM_EPS, Atr
+from earwitness.systems.atr.options import AtrOptions
 
 WORDS = 20  # of a caption, published for both data sets
 
@@ -26,7 +31,7 @@ WORDS = 20  # of a caption, published for both data sets
 class Ranger(torch.optim.Optimizer):
     """RAdam and Lookahead, parameter by parameter."""
 
-    def __init__(self, parameters: Iterator[Tensor], lr: float, betas: Sequence[float], eps: float, decay: float):
+    def __init__(self, parameters: Iterable[Tensor], lr: float, betas: Sequence[float], eps: float, decay: float):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "decay": decay})
 
     @torch.no_grad()
@@ -76,15 +81,37 @@ def items(
             yield frames.astype(np.float32), captions.astype(np.float32)
 
 
+class PublishedRvlad(NetRvlad):
+    """NetRVLAD in the operations that are published, over all values."""
+
+    def __init__(self, dimension: int, clusters: int):
+        super().__init__(dimension, clusters, mask_pads=False)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        sums = torch.bmm(self.assignments(values, mask).transpose(1, 2), values).transpose(1, 2)
+        return normalize(normalize(sums, dim=1).flatten(1), dim=1)
+
+
+class PublishedAtr(Atr):
+    """The network with the published operations; its weights have our names."""
+
+    def __init__(self, options: AtrOptions, sizes: Mapping[str, Any]):
+        super().__init__(options, sizes)
+        self.audio_pooling[0] = PublishedRvlad(sizes["audio"][0], options.clusters.audio)
+        self.text_pooling = PublishedRvlad(sizes["text"], options.clusters.text)
+
+    def embed_clips(self, frames: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+        pooled = self.audio_pooling[0](frames[0], masks[0])
+        return self.audio_units[0]((pooled / (pooled.norm(dim=1, keepdim=True) + NORM_EPS)).clip(-1000, 1000))
+
+
 def loss_of(network: Atr, frames: Tensor, captions: Tensor, margin: float = 0.2) -> Tensor:
     """The published loss of clips [B, N, D] and their captions [B, captions, WORDS, D]."""
-    everything = torch.ones(frames.shape[:2], dtype=torch.bool)
-    clips = network.embed_clips([frames], [everything])
-    words = torch.ones(captions.shape[:1] + captions.shape[2:3], dtype=torch.bool)
-    texts = torch.stack([network.embed_texts(captions[:, k], words) for k in range(captions.shape[1])], dim=1)
-    flat = texts.flatten(0, 1)
-    similarity = (flat @ clips.T).view(*texts.shape[:2], -1).mean(dim=1)  # [clips, clips]
-    _ = clips @ clips.T, flat @ flat.T
+    words = captions.flatten(0, 1)
+    clips = network.embed_clips([frames], [torch.ones(frames.shape[:2], dtype=torch.bool)])
+    texts = network.embed_texts(words, torch.ones(words.shape[:2], dtype=torch.bool))
+    similarity = (texts @ clips.T).view(*captions.shape[:2], -1).mean(dim=1)  # [clips, clips]
+    _ = clips @ clips.T, texts @ texts.T
     right = similarity.diagonal()
     rows = (margin - right[:, None] + similarity).clamp(min=0)
     columns = (margin - right[None] + similarity).clamp(min=0)
@@ -108,4 +135,4 @@ def epoch(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return float(loss)
+    return float(loss.detach())

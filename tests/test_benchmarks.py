@@ -238,3 +238,38 @@ def test_too_few_clips_are_no_measure(extraction):
     chosen.clips, chosen.features = 3, ["vggsound"]
     with pytest.raises(SystemExit, match=r"3 clips.* 1 cores.* 9 "):
         extract.measure(chosen)
+
+
+@pytest.fixture
+def retrieval(module, tmp_path):
+    """The benchmark of retrieval on 14 clips of 13 frames, which the published way pads to 90."""
+    benchmark = module("retrieval")
+    sizes = benchmark.Sizes("panns_cnn14", 14, 13, 16, 90, batch=6, words=40, word_dimension=12)
+    return benchmark, benchmark.Bench(sizes, tmp_path)
+
+
+def test_training_of_retrieval_is_the_same_both_ways(retrieval):
+    benchmark, bench = retrieval
+    assert bench.check() < 1e-5
+    benchmark.check_optimisers()
+    before = bench.published.audio_units[0].fc.weight.clone()
+    row = bench.row("cnn14", "bf16-mixed", repetitions=1)
+    assert row.ratio.wall == pytest.approx(row.pairs[0]) and "cnn14" in benchmark.table([row])
+    assert bench.epochs == 2 and not torch.equal(before, bench.published.audio_units[0].fc.weight)
+
+
+def test_trainings_of_retrieval_that_differ_are_found(retrieval):
+    _, bench = retrieval
+    with torch.no_grad():
+        bench.published.text_units[0].fc.weight[0] += 0.5
+    with pytest.raises(AssertionError):
+        bench.check()
+
+
+def test_the_jobs_of_a_sweep(module, tmp_path):
+    benchmark = module("retrieval")
+    for experiment, seconds in (("grid-lms-max", 3.0), ("grid-lms-mean", 5.0)):
+        log = tmp_path / "logs/random" / experiment / "seed-0" / "train.tsv"
+        log.parent.mkdir(parents=True)
+        log.write_text(f"s\tcpu_time\n{seconds}\t2.0\n")
+    assert benchmark.jobs(tmp_path) == {"train": {"wall": 4.0, "cpu": 2.0}}

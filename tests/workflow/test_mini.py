@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from earwitness.cli.main import main
 from earwitness.corpora.tables import captions_by_clip
 from earwitness.evaluation.compare import compare
 from earwitness.evaluation.result import read_baselines
@@ -95,6 +98,40 @@ def test_cl4ac_beats_the_best_constant_caption_by_far(mini, result):
     assert result["metrics"]["cider_d"]["value"] >= 3 * constant.metrics["cider_d"]["value"]
 
 
+def test_retrieval_is_far_above_chance(mini):
+    found = read_json(mini / "results/mini/atr-lms/metrics.json")
+    (chance,) = read_baselines(mini / "results/mini/baselines/retrieval.json")
+    assert chance.metrics["t2a_r10"]["value"] == pytest.approx(0.1)
+    assert found["metrics"]["t2a_r10"]["value"] >= 5 * chance.metrics["t2a_r10"]["value"]
+    names = [f"{way}_{name}" for way in ("t2a", "a2t") for name in ("r1", "r5", "r10", "r50", "medr", "meanr", "map10")]
+    assert all(found["metrics"][name]["value"] is not None for name in names)
+
+
+def test_ranks_and_lists_of_ten_say_what_the_metrics_say(mini, capsys):
+    found = read_json(mini / "results/mini/atr-lms/metrics.json")["metrics"]
+    seed = mini / "results/mini/atr-lms/seed-0"
+    queries = pd.read_csv(seed / "retrieval/queries.csv")
+    assert len(queries) == 500 and (queries["rank"] <= 10).mean() == pytest.approx(found["t2a_r10"]["value"])
+    captions = mini / "results/mini/corpus/captions.csv"
+    assert main(["score", "retrieval", str(seed / "top10.csv"), str(captions), "--subset", "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)["metrics"]
+    for name in ("t2a_r1", "t2a_r5", "t2a_r10", "t2a_map10"):
+        assert scored[name]["value"] == pytest.approx(found[name]["value"], abs=0.01)
+
+
+def test_a_trained_model_finds_recordings(mini, tmp_path, capsys):
+    index, seed = tmp_path / "index.h5", mini / "results/mini/atr-lms/seed-0"
+    audio = mini / "results/mini/audio/evaluation"
+    assert main(["index", str(audio), "--model", str(seed), "--index", str(index)]) == 0
+    queries = pd.read_csv(seed / "retrieval/queries.csv").drop_duplicates("text").head(20)
+    capsys.readouterr()
+    assert main(["search", *queries["text"], "--index", str(index), "-k", "100", "--json"]) == 0
+    found = {one["query"]: one["results"] for one in json.loads(capsys.readouterr().out)}
+    for text, clip_id, rank in queries[["text", "clip_id", "rank"]].itertuples(index=False):
+        hits = [Path(hit["path"]).name for hit in found[text]]
+        assert len(hits) == 100 and hits.index(clip_id) + 1 == rank
+
+
 def test_captions_belong_to_their_clips(mini, result):
     table = pd.read_csv(mini / "results/mini/cl4ac/seed-0/captions.csv", keep_default_na=False)
     captions = dict(zip(table["clip_id"], table["caption"], strict=True))
@@ -129,6 +166,8 @@ def test_runs_are_tracked_once(mini):
     client = MlflowClient(f"sqlite:///{mini / 'results/mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("mini").experiment_id])
     assert sorted(run.info.run_name for run in runs) == [
+        "atr-lms",
+        "atr-lms seed 0",
         "cl4ac",
         "cl4ac seed 0",
         "cl4ac-baseline",

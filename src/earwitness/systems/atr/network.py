@@ -61,7 +61,9 @@ class Atr(nn.Module):
         embedded = []
         for pool, unit, x, mask in zip(self.audio_pooling, self.audio_units, frames, masks, strict=True):
             pooled = pool(normalised(x, self.options.frame_norm), mask)
-            embedded.append(unit(renormalised(pooled)))  # of audio alone, as published (l2renorm)
+            # As published (l2renorm), of audio alone; other poolings end with vectors of length 1.
+            joined = len(pool) > 1 or "max" in pool
+            embedded.append(unit(renormalised(pooled) if joined else pooled))
         return torch.cat(embedded, dim=1)
 
     def embed_texts(self, words: Tensor, mask: Tensor) -> Tensor:
