@@ -97,8 +97,8 @@ class PublishedAtr(Atr):
 
     def __init__(self, options: AtrOptions, sizes: Mapping[str, Any]):
         super().__init__(options, sizes)
-        self.audio_pooling[0] = PublishedRvlad(sizes["audio"][0], options.clusters.audio)
-        self.text_pooling = PublishedRvlad(sizes["text"], options.clusters.text)
+        self.audio_pooling[0]["netrvlad"] = PublishedRvlad(sizes["audio"][0], options.clusters.audio)
+        self.text_pooling["netrvlad"] = PublishedRvlad(sizes["text"], options.clusters.text)
 
     def embed_clips(self, frames: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
         pooled = self.audio_pooling[0](frames[0], masks[0])

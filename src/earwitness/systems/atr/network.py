@@ -43,7 +43,8 @@ class Atr(nn.Module):
         audio_pooling = [Poolings(options, "audio", size, size, sizes["frames"]) for size in audio]
         self.audio_pooling = nn.ModuleList(audio_pooling)
         self.text_pooling = Poolings(options, "text", sizes["text"], audio[0], sizes["words"])
-        transformed = options.poolings["audio"] == ["transformer"]
+        names = options.poolings["audio"]
+        self.unit_pools, transformed = len(names) == 1 and names != ["max"], names == ["transformer"]
         joint = [options.joint or (options.transformer.width if transformed else size) for size in audio]
         self.audio_units = nn.ModuleList(
             GatedEmbedding(pool.size, out) for pool, out in zip(audio_pooling, joint, strict=True)
@@ -62,8 +63,7 @@ class Atr(nn.Module):
         for pool, unit, x, mask in zip(self.audio_pooling, self.audio_units, frames, masks, strict=True):
             pooled = pool(normalised(x, self.options.frame_norm), mask)
             # As published (l2renorm), of audio alone; other poolings end with vectors of length 1.
-            joined = len(pool) > 1 or "max" in pool
-            embedded.append(unit(renormalised(pooled) if joined else pooled))
+            embedded.append(unit(pooled if self.unit_pools else renormalised(pooled)))
         return torch.cat(embedded, dim=1)
 
     def embed_texts(self, words: Tensor, mask: Tensor) -> Tensor:
