@@ -56,8 +56,25 @@ def test_the_repository_config_is_valid():
     for dataset in config.datasets:
         for name in config.experiments_of(dataset):
             experiment = config.experiment(dataset, name)
-            assert config.feature(dataset, experiment.feature).seconds
-            assert config.text(dataset, experiment.text)
+            assert all(config.feature(dataset, use.entry) for use in experiment.used("features"))
+            assert all(config.text(dataset, use.entry) for use in experiment.used("text"))
+            assert config.misfits(dataset, name) == []
+
+
+def test_the_published_grid_of_retrieval_is_configured():
+    config = Config(yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8")))
+    published = {
+        "atr": ("cnn14", "netrvlad"), "atr-vlad": ("cnn14", "netvlad"), "atr-mean": ("cnn14", "mean"),
+        "atr-max": ("cnn14", "max"), "atr-lstm": ("cnn14", "lstm"), "atr-transformer": ("cnn14", "transformer"),
+        **{f"atr-{name}": (name, "netrvlad") for name in ("lms", "vggish", "vggsound", "cnn10", "efficient-latent")},
+    }  # fmt: skip
+    for name, (feature, pooling) in published.items():
+        experiment = config.experiment("clotho", name)
+        assert (experiment.features, experiment.pooling) == ([feature], pooling)
+        assert (experiment.optim.kind, experiment.optim.lr, experiment.train.batch_size) == ("ranger", 0.01, 128)
+    grid = [config.experiment("clotho", name) for name in config.experiments if name.startswith("atr-grid-")]
+    assert len({(*entry.features, entry.pooling) for entry in grid}) == len(grid) == 30
+    assert not any(name.startswith("atr-grid") for name in config.experiments_of("clotho"))
 
 
 @pytest.mark.parametrize(
