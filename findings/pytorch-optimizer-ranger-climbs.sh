@@ -5,7 +5,6 @@
 # rate, which its RAdam takes as "no step", and its Ranger multiplies with the momentum: away from the minimum, and without
 # Adam's normalisation, so by the full length of the gradient. The sixth step is the first down, and Lookahead takes half of
 # the climb over into the slow weights. With degenerated_to_sgd=True the same five steps go down, as those of torch's RAdam.
-# A schedule with warm-up hides most of it; a fine-tuning at a constant rate starts from a worse model than was loaded.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

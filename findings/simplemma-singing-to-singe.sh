@@ -2,9 +2,9 @@
 # simplemma 2.0.0: the lemma of "singing" is "singe", that of "playing" is "playe", that of "growing" is "growe".
 #
 # "sings" and "sang", "plays" and "played" are right, so that "a bird sings" and "a bird singing" share no lemma, and the
-# second bird is burnt. The entries are in the English dictionary: is_known is true, and greedy=True gives the same. In the captions of
-# Clotho 2.1 and AudioCaps 1.0 "playing" is 999 times and "singing" 738 times, more often than "sings" or "plays"; "playe" has
-# no word vector, "singe" has a wrong one. Most verbs of sounds (ringing, barking, buzzing) are right, which hides it.
+# second bird is burnt. The entries are in the English dictionary: is_known is true, and greedy=True gives the same. The
+# captions of Clotho 2.1 and AudioCaps 1.0 have "playing" 999 times and "singing" 738 times, more often than "plays" or
+# "sings". Most verbs of sounds (ringing, barking, buzzing) are right.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
