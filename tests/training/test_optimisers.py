@@ -164,3 +164,17 @@ def test_settings_of_adam(step):
     rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
     assert found["lr"] == pytest.approx(lr * math.sqrt(rectified))
     assert step < 100_000 or found["lr"] == pytest.approx(lr)
+
+
+def test_every_step_descends_from_the_first_on():
+    """The Ranger of pytorch_optimizer 4.1.0 climbs in the first five."""
+    weight = torch.nn.Parameter(torch.full((4,), 1.0))
+    optimiser = Ranger([weight], lr=0.01)
+    losses = []
+    for _ in range(6):
+        loss = weight.square().sum()
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses == sorted(losses, reverse=True) and losses[5] < 0.9 * losses[0]
