@@ -81,7 +81,7 @@ def _parts(token: str, rule: str) -> list[str]:
 
 @lru_cache(maxsize=100_000)
 def lemma(token: str) -> str:
-    """The lemma of an English word: simplemma's, apart from those it has wrong (findings/simplemma-singing-to-singe.sh).
+    """The lemma of an English word: simplemma's, apart from ``LEMMAS`` (findings/simplemma-singing-to-singe.sh).
 
     >>> lemma("Dogs"), lemma("barking"), lemma("singing"), lemma(",")
     ('dog', 'bark', 'sing', ',')
