@@ -123,6 +123,13 @@ def test_the_commands(tones, model, tmp_path, capsys):
     assert "2.wav" in said(capsys, 0, "index", tones, "--model", model, "--cores", 1).err
 
 
+@pytest.mark.parametrize("number", ["x", "0", "-1", "1.5"])
+def test_numbers_of_results_are_whole_and_positive(capsys, number):
+    with pytest.raises(SystemExit):
+        main(["search", "band 2", f"-k={number}"])
+    assert f"-k: {number!r}" in capsys.readouterr().err
+
+
 def test_recordings_that_are_gone_are_named(index, tones, capsys):
     (tones / "4.flac").unlink()
     told = said(capsys, 0, "search", "band 4", "-k", 2)

@@ -1,5 +1,6 @@
 """Audio-Text Retrieval in Context on a few short clips: every pooling from files to a model that loads anywhere."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,8 @@ from earwitness.systems.atr.network import normalised
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
 from earwitness.systems.atr.system import REFERENCE_FRAMES, AtrSystem
 from earwitness.systems.interface import MODEL_FILES, load
-from earwitness.text.options import WordVectorsOptions
+from earwitness.text.encoders import text_digest, write_attributes
+from earwitness.text.options import SentenceOptions, WordVectorsOptions
 from earwitness.text.word_vectors import prepare
 from earwitness.training.events import read_events
 from earwitness.training.stage import train_model
@@ -127,6 +129,36 @@ def test_bfloat16_trains_and_validates_in_float32(trained, clips, merged):
 def test_later_ones_of_equal_epochs_are_kept(files, merged):
     choice = AtrSystem(options(merged), files, 0).choice
     assert choice.best([{"validation_t2a_gmean": value} for value in (0.3, 0.5, 0.5, 0.4)]) == 2
+
+
+def test_a_sentence_encoder_is_read_and_not_kept(files, corpus, clips, merged, tmp_path):
+    """With the settings of ``atr-sentence``, from made-up vectors of the captions' tokens."""
+    texts = list(dict.fromkeys(read_table(corpus["captions"], ["text"])["text"]))
+    rng, lengths = np.random.default_rng(0), np.array([2 + len(text.split()) for text in texts])
+    vectors = tmp_path / "vectors.h5"
+    with h5py.File(vectors, "w") as file:
+        file["vectors"] = rng.normal(size=(lengths.sum(), 6)).astype(np.float32)
+        file["offsets"], file["digests"] = np.cumsum([0, *lengths]), np.array([text_digest(text) for text in texts])
+        settings = SentenceOptions(kind="sentence", model=str(tmp_path / "nowhere")).model_dump(mode="json")
+        sizes = {"dimension": 6, "max_tokens": 16}
+        write_attributes(file, "sentence", {"options": settings, "provenance": {}}, label="m", state="0" * 64, **sizes)
+    modern = {
+        "pooling": ["netvlad", "max"],
+        "text_pooling": "netvlad",
+        "frame_norm": "sqrt_l2",
+        "mix": 0.5,
+        "loss": {"kind": "info_nce", "captions": "draw"},
+        "optim": {"kind": "adamw", "schedule": "one_cycle"},
+        "train": {"epochs": 2, "keep": "last"},
+    }
+    chosen, out = options(merged, **modern), {kind: tmp_path / "made" / file for kind, file in MODEL_FILES.items()}
+    inputs = {key: files[key] for key in chosen.training_inputs()} | {TEXT_INPUT: vectors}
+    train_model("mini", "atr", chosen, 0, inputs, out, tmp_path / "work", threads=1)
+    assert read_json(out["description"])["chosen"]["epoch"] == 1  # the last one
+    model = load(tmp_path / "made", {TEXT_INPUT: vectors})
+    assert not model.encoder.tensors() and np.isfinite(model.similarity(clips, texts)).all()
+    with pytest.raises(EarwitnessError, match="nowhere"):
+        load(tmp_path / "made").similarity(clips, texts)
 
 
 # --- several features ---------------------------------------------------------------------------------------
