@@ -9,9 +9,12 @@ import pytest
 from earwitness import serving
 from earwitness.cli.main import main
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.files import sha256
 from earwitness.serving.indexing import update
+from earwitness.serving.models import identity
 from earwitness.serving.searching import Hit, Searcher, read_texts
 from earwitness.serving.store import Index, best
+from earwitness.systems import interface
 from tests.serving.conftest import write_model, write_tone
 
 
@@ -77,6 +80,18 @@ def test_the_model_may_move_but_not_change(index, model, tmp_path):
     assert Searcher(index, moved).clips(Searcher(index, moved).of_texts(["band 4"]), 1)[0][0].found.endswith("4.flac")
     with pytest.raises(MismatchError, match=r"index\.h5.*other"):
         Searcher(index, write_model(tmp_path / "other", scale=3.0))
+
+
+def test_the_weights_of_a_model_are_digested_once(model, tmp_path, monkeypatch):
+    digested = []
+    monkeypatch.setattr(interface, "sha256", lambda path: digested.append(path) or sha256(path))
+    interface.load(model)
+    before = identity(model)
+    assert digested == [model / "model.safetensors"]
+    shutil.copy(write_model(tmp_path / "other", scale=2.0) / "model.safetensors", model)
+    with pytest.raises(EarwitnessError, match="two trainings"):
+        interface.read_model(model)
+    assert len(digested) == 2 and before["weights"] != sha256(model / "model.safetensors")
 
 
 def test_embeddings_of_another_width_are_refused(index):
