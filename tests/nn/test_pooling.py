@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from earwitness.errors import EarwitnessError
+from earwitness.nn import pooling as module_of_poolings
 from earwitness.nn.pooling import NetRvlad, NetVlad, Transformer, pooling
 
 SIZE, LONGEST = 8, 9
@@ -154,6 +155,15 @@ def test_vlad_is_its_formula_with_its_derivatives(name, ghosts, train):
             for step in (1e-5, -1e-5)
         ]
         assert (gradient.numpy() * way).sum() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-4), key
+
+
+def test_many_values_are_pooled_as_few_are(monkeypatch):
+    """Without their products with each other, of which an hour of sound has too many."""
+    inputs = batch(9, 4, 2, 0)
+    expected = output_and_gradients(made("netrvlad", True), *inputs)
+    monkeypatch.setattr(module_of_poolings, "MANY", 8)
+    monkeypatch.setattr(module_of_poolings, "ROUNDING", np.nan)  # of products alone
+    assert_close(output_and_gradients(made("netrvlad", True), *inputs), expected)
 
 
 @pytest.mark.parametrize("name", VLADS)

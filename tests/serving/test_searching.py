@@ -9,9 +9,12 @@ import pytest
 from earwitness import serving
 from earwitness.cli.main import main
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.files import sha256
 from earwitness.serving.indexing import update
+from earwitness.serving.models import identity
 from earwitness.serving.searching import Hit, Searcher, read_texts
 from earwitness.serving.store import Index, best
+from earwitness.systems import interface
 from tests.serving.conftest import write_model, write_tone
 
 
@@ -79,6 +82,18 @@ def test_the_model_may_move_but_not_change(index, model, tmp_path):
         Searcher(index, write_model(tmp_path / "other", scale=3.0))
 
 
+def test_the_weights_of_a_model_are_digested_once(model, tmp_path, monkeypatch):
+    digested = []
+    monkeypatch.setattr(interface, "sha256", lambda path: digested.append(path) or sha256(path))
+    interface.load(model)
+    before = identity(model)
+    assert digested == [model / "model.safetensors"]
+    shutil.copy(write_model(tmp_path / "other", scale=2.0) / "model.safetensors", model)
+    with pytest.raises(EarwitnessError, match="two trainings"):
+        interface.read_model(model)
+    assert len(digested) == 2 and before["weights"] != sha256(model / "model.safetensors")
+
+
 def test_embeddings_of_another_width_are_refused(index):
     with pytest.raises(EarwitnessError, match=r"16 dimensions.* 3 "):
         Searcher(index).clips(np.ones((1, 3), dtype=np.float32))
@@ -121,6 +136,13 @@ def test_the_commands(tones, model, tmp_path, capsys):
         assert found["results"][0]["rank"] == 1 and found["results"][0]["similarity"] > 0.9
     (tones / "2.wav").write_bytes(b"")
     assert "2.wav" in said(capsys, 0, "index", tones, "--model", model, "--cores", 1).err
+
+
+@pytest.mark.parametrize("number", ["x", "0", "-1", "1.5"])
+def test_numbers_of_results_are_whole_and_positive(capsys, number):
+    with pytest.raises(SystemExit):
+        main(["search", "band 2", f"-k={number}"])
+    assert f"-k: {number!r}" in capsys.readouterr().err
 
 
 def test_recordings_that_are_gone_are_named(index, tones, capsys):

@@ -1,5 +1,6 @@
 """Audio-Text Retrieval in Context on a few short clips: every pooling from files to a model that loads anywhere."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -10,10 +11,13 @@ from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import read_json
 from earwitness.prediction.clips import Clips
+from earwitness.systems.atr.batches import joined
+from earwitness.systems.atr.network import normalised
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
 from earwitness.systems.atr.system import REFERENCE_FRAMES, AtrSystem
 from earwitness.systems.interface import MODEL_FILES, load
-from earwitness.text.options import WordVectorsOptions
+from earwitness.text.encoders import text_digest, write_attributes
+from earwitness.text.options import SentenceOptions, WordVectorsOptions
 from earwitness.text.word_vectors import prepare
 from earwitness.training.events import read_events
 from earwitness.training.stage import train_model
@@ -127,6 +131,36 @@ def test_later_ones_of_equal_epochs_are_kept(files, merged):
     assert choice.best([{"validation_t2a_gmean": value} for value in (0.3, 0.5, 0.5, 0.4)]) == 2
 
 
+def test_a_sentence_encoder_is_read_and_not_kept(files, corpus, clips, merged, tmp_path):
+    """With the settings of ``atr-sentence``, from made-up vectors of the captions' tokens."""
+    texts = list(dict.fromkeys(read_table(corpus["captions"], ["text"])["text"]))
+    rng, lengths = np.random.default_rng(0), np.array([2 + len(text.split()) for text in texts])
+    vectors = tmp_path / "vectors.h5"
+    with h5py.File(vectors, "w") as file:
+        file["vectors"] = rng.normal(size=(lengths.sum(), 6)).astype(np.float32)
+        file["offsets"], file["digests"] = np.cumsum([0, *lengths]), np.array([text_digest(text) for text in texts])
+        settings = SentenceOptions(kind="sentence", model=str(tmp_path / "nowhere")).model_dump(mode="json")
+        sizes = {"dimension": 6, "max_tokens": 16}
+        write_attributes(file, "sentence", {"options": settings, "provenance": {}}, label="m", state="0" * 64, **sizes)
+    modern = {
+        "pooling": ["netvlad", "max"],
+        "text_pooling": "netvlad",
+        "frame_norm": "sqrt_l2",
+        "mix": 0.5,
+        "loss": {"kind": "info_nce", "captions": "draw"},
+        "optim": {"kind": "adamw", "schedule": "one_cycle"},
+        "train": {"epochs": 2, "keep": "last"},
+    }
+    chosen, out = options(merged, **modern), {kind: tmp_path / "made" / file for kind, file in MODEL_FILES.items()}
+    inputs = {key: files[key] for key in chosen.training_inputs()} | {TEXT_INPUT: vectors}
+    train_model("mini", "atr", chosen, 0, inputs, out, tmp_path / "work", threads=1)
+    assert read_json(out["description"])["chosen"]["epoch"] == 1  # the last one
+    model = load(tmp_path / "made", {TEXT_INPUT: vectors})
+    assert not model.encoder.tensors() and np.isfinite(model.similarity(clips, texts)).all()
+    with pytest.raises(EarwitnessError, match="nowhere"):
+        load(tmp_path / "made").similarity(clips, texts)
+
+
 # --- several features ---------------------------------------------------------------------------------------
 
 
@@ -200,6 +234,89 @@ def test_captions_are_drawn_from_seed_and_epoch(files, merged):
     assert not torch.equal(one[0, 0].frames[0], one[1, 0].frames[0])
 
 
+def test_every_caption_of_a_clip_is_drawn_in_some_epoch(files, merged):
+    batches = AtrSystem(options(merged, loss={"captions": "draw"}, train={"batch_size": 7}), files, 0).batches
+    drawn = {(clip, text): 0 for clip, texts in batches.captions.items() for text in texts}
+    for epoch in range(40):
+        order, draws = batches._epoch(epoch)
+        words, mask = batches[epoch, 0].words, batches[epoch, 0].word_mask
+        for clip, row, there in zip(order, words, mask, strict=True):
+            texts = batches.captions[batches.clip_ids[clip]]
+            text = texts[int(draws[clip] * len(texts))]
+            np.testing.assert_array_equal(row[there], batches.encoder.encode([text])[0][0])
+            drawn[batches.clip_ids[clip], text] += 1
+    assert len(drawn) == 16 and min(drawn.values()) > 2
+
+
+# --- clips that are mixed ---------------------------------------------------------------------------------------
+
+
+def test_sequences_are_followed_by_their_partners():
+    values = np.array([[[1], [2], [-9]], [[3], [-9], [-9]], [[4], [5], [6]]], dtype=np.float32)
+    both, lengths = joined(values, np.array([2, 1, 3]), np.array([2, -1, 1]))
+    assert lengths.tolist() == [5, 1, 4]
+    assert both[..., 0].tolist() == [[1, 2, 4, 5, 6], [3, 0, 0, 0, 0], [4, 5, 6, 3, 0]]
+
+
+MIXED = {"mix": 0.5, "loss": {"kind": "info_nce", "captions": "draw"}, "train": {"batch_size": 7}}
+
+
+def test_frames_and_captions_are_joined_with_those_of_the_same_clip(files, merged):
+    plain = AtrSystem(options(merged, **MIXED | {"mix": 0.0}, features=["f", "g"]), files, 0).batches
+    mixed = AtrSystem(options(merged, **MIXED, features=["f", "g"]), files, 0).batches
+    numbers = []
+    for epoch in range(20):
+        one, other, partners = plain[epoch, 0], mixed[epoch, 0], mixed._partners(epoch, 0, 7)
+        parts = [(one.frames[n], one.masks[n], other.frames[n], other.masks[n]) for n in (0, 1)]
+        for values, mask, both, there in [*parts, (one.words, one.word_mask, other.words, other.word_mask)]:
+            for row, partner in enumerate(partners):
+                expected = [values[row][mask[row]]] + ([values[partner][mask[partner]]] if partner >= 0 else [])
+                assert torch.equal(both[row][there[row]], torch.cat(expected))
+        chosen = [int(partner) for partner in partners if partner >= 0]
+        assert len(set(chosen)) == len(chosen) and all(partner != row for row, partner in enumerate(partners))
+        numbers.append(len(chosen))
+    assert 2 < np.mean(numbers) < 5
+
+
+def test_half_of_clips_mixed_needs_drawn_captions(merged):
+    with pytest.raises(ValidationError, match="draw"):
+        options(merged, mix=0.5)
+
+
+# --- what is pooled ---------------------------------------------------------------------------------------
+
+
+def test_frames_of_length_one():
+    frames = torch.tensor([[[3.0, -4.0], [0.0, 0.0], [4.0, -9.0]]])
+    assert normalised(frames, "none") is frames
+    torch.testing.assert_close(normalised(frames, "l2")[0, :2], torch.tensor([[0.6, -0.8], [0.0, 0.0]]))
+    roots = torch.tensor([2.0, -3.0]) / 13**0.5
+    torch.testing.assert_close(normalised(frames, "sqrt_l2")[0, 1:], torch.stack([torch.zeros(2), roots]))
+
+
+def test_joined_poolings_count_alike(files, clips, merged):
+    system = AtrSystem(options(merged, features=["g"], pooling=["netvlad", "max"], text_pooling="mean"), files, 0)
+    pool, text = system.network.audio_pooling[0].eval(), system.network.text_pooling
+    frames, lengths = clips.store("g").batch(clips.ids)
+    mask = torch.arange(frames.shape[1]) < torch.from_numpy(lengths)[:, None]
+    pooled = pool(torch.from_numpy(frames), mask)
+    assert pooled.shape == (len(clips), pool.size) == (len(clips), 3 * 5 + 5) and list(text) == ["mean"]
+    for part in pooled.split([15, 5], dim=1):
+        torch.testing.assert_close(part.norm(dim=1), torch.ones(len(clips)))
+
+
+def test_long_clips_are_embedded_in_smaller_batches(trained, clips, merged, monkeypatch):
+    model = load(trained("made", options(merged, features=["f", "g"])))
+    expected, sizes = model.embed_clips(clips), []
+    monkeypatch.setattr("earwitness.systems.atr.system.FRAMES_AT_ONCE", 100)  # two clips of 48
+    embed = model.network.embed_clips
+    monkeypatch.setattr(model.network, "embed_clips", lambda f, m: sizes.append(len(f[0])) or embed(f, m))
+    np.testing.assert_allclose(model.embed_clips(clips), expected, atol=1e-6)
+    assert sizes == [2, 2]
+    assert [batch.ids for batch in clips.batches(3, 1)] == [[clip_id] for clip_id in clips.ids]
+    assert [len(batch) for batch in clips.batches(3)] == [3, 1]
+
+
 # --- the published code's ways ---------------------------------------------------------------------------------------
 
 
@@ -209,6 +326,13 @@ def test_published_limits_cut_clips_and_captions(files, merged, monkeypatch, cor
     batch = system.batches[0, 0]
     assert batch.frames[0].shape[1] == 9 and batch.words.shape[1] == 20
     assert batch.masks[0].all() and not batch.word_mask.all()
+
+
+def test_features_without_a_published_limit_are_said(files, merged, monkeypatch, capsys):
+    monkeypatch.delitem(REFERENCE_FRAMES["clotho"], "logmel")
+    system = AtrSystem(options(merged, reference_limits="clotho"), files, 0)
+    assert system.lengths.frames == [48]
+    assert "f: `reference_limits: clotho`" in capsys.readouterr().err
 
 
 def test_without_limits_unmasked_pads_are_as_many_in_every_batch(files, merged):
@@ -244,6 +368,9 @@ def test_one_training_clip_is_refused(files, merged, tmp_path):
         ({"pooling": "netvlad", "text_pooling": "max", "clusters": {"text_ghosts": 2}}, "text_ghosts: 2"),
         ({"transformer": {"heads": 3}}, "heads: 3"),
         ({"train": {"batch_size": 1}}, "batch_size"),
+        ({"train": {"patience": 3, "keep": "last"}}, "patience: 3"),
+        ({"weights": "learned"}, "weights: learned"),
+        ({"loss": {"temperature": 0.001}}, "temperature"),
     ],
 )
 def test_options_that_cannot_be(merged, changes, said):

@@ -135,8 +135,13 @@ class FeatureStore(Mapping[str, np.ndarray]):
 
     @property
     def longest(self) -> int:
-        """Frames of the longest clip, or ``frames_per_clip``; 0 where there is no clip."""
-        return self.frames_per_clip or int(np.diff(self._offsets).max(initial=0))
+        """Frames of the longest clip, at least ``frames_per_clip``; 0 where there is no clip."""
+        return int(np.diff(self._offsets).max(initial=self.frames_per_clip or 0))
+
+    def length(self, clip_id: str) -> int:
+        """Frames of ``store[clip_id]``. Raises MismatchError for a clip that the file lacks."""
+        row = self._row(clip_id)
+        return max(int(self._offsets[row + 1] - self._offsets[row]), self.frames_per_clip or 0)
 
     def shorter_than(self, frames: int) -> int:
         """How many clips have fewer frames."""
@@ -171,17 +176,20 @@ class FeatureStore(Mapping[str, np.ndarray]):
 
         Raises MismatchError for a clip that the file lacks, and EarwitnessError where values are not finite.
         """
-        if clip_id not in self._rows:
-            alike = get_close_matches(str(clip_id), self.clip_ids, n=1, cutoff=0.7)
-            hint = f"; {alike[0]!r} is in it" if alike else ""
-            message = f"{self.path} has no features of the clip {clip_id!r}{hint}. If it should have, remove the file "
-            raise MismatchError(f"{message}and run again.")
-        frames = self._frames(self._rows[clip_id])
+        frames = self._frames(self._row(clip_id))
         if not np.isfinite(frames).all():
             bad = [other for other, row in self._rows.items() if not np.isfinite(self._frames(row)).all()]
             heading = f"{self.path} holds features that are {NOT_FINITE}, of {len(bad)} of {len(self)} clips:"
             raise EarwitnessError(listed(heading, bad, f"Remove the file and make it again. {HINT}"))
         return frames
+
+    def _row(self, clip_id: str) -> int:
+        if (row := self._rows.get(clip_id)) is None:
+            alike = get_close_matches(str(clip_id), self.clip_ids, n=1, cutoff=0.7)
+            hint = f"; {alike[0]!r} is in it" if alike else ""
+            message = f"{self.path} has no features of the clip {clip_id!r}{hint}. If it should have, remove the file "
+            raise MismatchError(f"{message}and run again.")
+        return row
 
     def _frames(self, row: int) -> np.ndarray:
         # An HDF5 handle must not be shared with a forked process: each opens its own.

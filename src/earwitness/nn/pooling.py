@@ -18,6 +18,7 @@ from earwitness.errors import EarwitnessError
 EPS = 1e-8  # keeps vectors of length 0 from dividing by it
 SHORTEST = 1e-12  # vectors of clusters that are no longer count as empty
 ROUNDING = 1e-6  # squared lengths below this share of what values could add up to are rounding
+MANY = 512  # values whose products with each other cost more than the sums of clusters
 FAR = -1e6  # what the Transformer adds to the logits of keys that are not there
 PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
 
@@ -86,8 +87,10 @@ class NetRvlad(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         """The sums are not made to be divided by their length, which is known before: values are constant, few and
-        long, so their products [B, N, N] cost little."""
+        long, so their products [B, N, N] cost little. Of many values, such as an hour of sound, they would not."""
         assigned = self.assignments(values, mask)
+        if values.shape[1] > MANY:
+            return of_length_one(torch.bmm(values.transpose(1, 2), assigned.to(values.dtype)).float())
         with torch.autocast(values.device.type, enabled=False):
             products = torch.bmm(values.float(), values.float().transpose(1, 2))
             squares = (assigned.float() * torch.bmm(products, assigned.float())).sum(dim=1, keepdim=True)
@@ -122,6 +125,11 @@ def unit_scales(squares: Tensor) -> Tensor:
     return 1 / (lengths * filled.sqrt())
 
 
+def of_length_one(sums: Tensor) -> Tensor:
+    """The vector of each cluster [B, D, clusters] of length 1, then all together: [B, D * clusters]."""
+    return (sums * unit_scales(sums.square().sum(dim=1, keepdim=True))).flatten(1)
+
+
 class NetVlad(NetRvlad):
     """NetVLAD: the sum of the values' differences from the centre of each cluster; ghost clusters are left out."""
 
@@ -133,7 +141,7 @@ class NetVlad(NetRvlad):
         assigned = self.assignments(values, mask)
         sums = torch.bmm(values.transpose(1, 2), assigned.to(values.dtype)).float()
         residuals = torch.addcmul(sums, assigned.sum(dim=1, keepdim=True).float(), self.clusters2, value=-1)
-        return (residuals * unit_scales(residuals.square().sum(dim=1, keepdim=True))).flatten(1)
+        return of_length_one(residuals)
 
 
 class Transformer(nn.Module):

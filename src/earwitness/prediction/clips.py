@@ -43,10 +43,24 @@ class Clips:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def batches(self, size: int) -> Iterator[Clips]:
-        """The clips in batches of at most ``size``."""
-        for start in range(0, len(self.ids), size):
-            yield Clips(self.ids[start : start + size], self.stores)
+    def batches(self, size: int, frames: int | None = None) -> Iterator[Clips]:
+        """The clips in order, in batches of at most ``size``.
+
+        With ``frames`` a batch that is padded to its longest clip also has no more of them, but for a clip that alone
+        has more.
+        """
+        batch: list[str] = []
+        longest = 0
+        for clip_id in self.ids:
+            own = 0 if frames is None else max((store.length(clip_id) for store in self.stores.values()), default=0)
+            full = len(batch) == size or (frames is not None and (len(batch) + 1) * max(longest, own) > frames)
+            if batch and full:
+                yield Clips(batch, self.stores)
+                batch, longest = [], 0
+            batch.append(clip_id)
+            longest = max(longest, own)
+        if batch:
+            yield Clips(batch, self.stores)
 
     def frames(self, feature: str | None = None) -> list[np.ndarray]:
         """The frames of each clip, float32 [frames, D]; the feature may be omitted if there is only one."""

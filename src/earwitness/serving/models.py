@@ -8,8 +8,8 @@ from typing import Any
 
 from earwitness import registry
 from earwitness.errors import EarwitnessError, MismatchError, listed
-from earwitness.files import read_json, sha256
-from earwitness.systems.interface import DualEncoder, load, options_of
+from earwitness.files import read_json
+from earwitness.systems.interface import DualEncoder, load, options_of, weights_digest
 
 KIND = "retrieval"
 
@@ -61,7 +61,7 @@ def identity(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise EarwitnessError(f"The model's folder {folder} does not exist; it is like results/mini/NAME/seed-0.")
     options = options_of(folder)
-    digest = sha256(weights) if weights.is_file() else None
+    digest = weights_digest(folder) if weights.is_file() else None
     return {"system": options.system, "weights": digest, "settings": options.settings("prediction", "json")}
 
 

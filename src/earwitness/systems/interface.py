@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -203,7 +204,7 @@ def options_of(folder: Path) -> ExperimentOptions:
 
     Raises EarwitnessError for a folder without a model.
     """
-    weights = sha256(folder / "model.safetensors") if (folder / "model.json").is_file() else None
+    weights = weights_digest(folder) if (folder / "model.json").is_file() else None
     predictions = [read_json(path) for path in sorted(folder.glob(f"*/{PREDICTION}"))]
     # Predictions of an earlier training say nothing of these weights.
     current = [entry for entry in predictions if entry["provenance"]["inputs"].get("weights") == weights]
@@ -211,6 +212,18 @@ def options_of(folder: Path) -> ExperimentOptions:
     if (entry := registry.SYSTEMS.get(name := content["system"])) is None:
         raise EarwitnessError(f"{folder} has a model of the system {name!r}; {nearest(name, registry.SYSTEMS)}")
     return registry.load(entry.options).model_validate(content["options"])
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a folder's ``model.safetensors``; that of a file that has not changed is not computed again."""
+    path = folder / "model.safetensors"
+    now = path.stat()
+    return _digest(path, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+@lru_cache(maxsize=8)
+def _digest(path: Path, *state: int) -> str:
+    return sha256(path)
 
 
 def read_model(folder: Path) -> dict[str, Any]:
@@ -225,6 +238,6 @@ def read_model(folder: Path) -> dict[str, Any]:
             f"{path} has schema {found}, {MODEL_SCHEMA} is needed: it was made by another version of Earwitness. "
             "Remove the folder and make the result again."
         )
-    if content["weights_sha256"] != sha256(folder / "model.safetensors"):
+    if content["weights_sha256"] != weights_digest(folder):
         raise EarwitnessError(f"{path} and model.safetensors beside it are of two trainings. Make the result again.")
     return content

@@ -57,7 +57,7 @@ class LossOptions(Options):
 
     kind: Literal["max_margin", "info_nce"] = "max_margin"
     margin: PositiveFloat = 0.2
-    temperature: PositiveFloat = 0.07  # of info_nce at the start; it is learnt
+    temperature: Annotated[float, Field(ge=0.01)] = 0.07  # of info_nce at the start; it is learnt, down to 0.01
     # average: similarities of a clip's captions are averaged; draw: one caption of each clip at random per step
     captions: Literal["average", "draw"] = "average"
 
@@ -88,6 +88,12 @@ class AtrTrainingOptions(TrainingOptions):
     epochs: PositiveInt = 20
     keep: Literal["best", "last"] = "best"  # last: the weights of the last epoch, whatever validation says
     patience: PositiveInt | None = None  # stop after this many epochs without improvement; null: never
+
+    @model_validator(mode="after")
+    def _patient_for_the_best(self) -> AtrTrainingOptions:
+        if self.patience is not None and self.keep == "last":
+            raise ValueError(f"patience: {self.patience} waits for a better epoch, and `keep: last` knows none")
+        return self
 
 
 class AtrOptions(ExperimentOptions):
@@ -121,6 +127,8 @@ class AtrOptions(ExperimentOptions):
     def _fits_together(self) -> AtrOptions:
         if len(set(self.features)) < len(self.features):
             raise ValueError(f"features: {self.features} has a feature twice")
+        if self.weights == "learned" and len(self.features) < 2:
+            raise ValueError(f"weights: learned are those of several features, and there is {self.features[0]!r} alone")
         ghosts = {"audio": self.clusters.audio_ghosts, "text": self.clusters.text_ghosts}
         for side, poolings in self.poolings.items():
             if len(set(poolings)) < len(poolings):

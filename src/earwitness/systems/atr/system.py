@@ -29,6 +29,7 @@ from earwitness.training.schedules import Moment, noam, one_cycle
 from earwitness.training.selection import Choice, Patience
 
 CLIPS_AT_ONCE, TEXTS_AT_ONCE = 128, 512  # outside training
+FRAMES_AT_ONCE = 1 << 16  # of clips padded to the longest: recordings of hours are embedded one by one
 # Most frames of the published code, by the extractor of a feature. Its configuration for Clotho lacks
 # efficient_latent; 94 frames are 30 s.
 REFERENCE_FRAMES = {
@@ -92,7 +93,11 @@ class AtrSystem(System[AtrOptions]):
         if limits != "none":
             extractors = [store.front_end["made_by"] for store in self.development]
             published = REFERENCE_FRAMES[limits]
-            frames = [published.get(name, most) for name, most in zip(extractors, longest, strict=True)]
+            frames = [published.get(extractor, most) for extractor, most in zip(extractors, longest, strict=True)]
+            for name, extractor in zip(options.features, extractors, strict=True):
+                if extractor not in published:
+                    said = f"`reference_limits: {limits}` has no number of frames for features of {extractor}"
+                    print(f"{name}: {said}: clips are not cut", file=sys.stderr)
         elif known["text"]:
             blocks = (captions[start : start + TEXTS_AT_ONCE] for start in range(0, len(captions), TEXTS_AT_ONCE))
             words = parts * max(int(self.encoder.encode(block)[1].max()) for block in blocks)
@@ -245,7 +250,7 @@ class AtrRetriever(DualEncoder):
     def embed_clips(self, clips: Clips) -> np.ndarray:
         """Float32 [clips, D]: the unit vectors of all features, one after another."""
         blocks = []
-        for batch in clips.batches(CLIPS_AT_ONCE):
+        for batch in clips.batches(CLIPS_AT_ONCE, FRAMES_AT_ONCE):
             audio = [
                 fitted(*clips.store(name).batch(batch.ids), most, self.lengths.pads)
                 for name, most in zip(self.options.features, self.lengths.frames, strict=True)
