@@ -11,7 +11,7 @@ from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import read_json
 from earwitness.prediction.clips import Clips
-from earwitness.systems.atr.batches import joined
+from earwitness.systems.atr.batches import fitted, joined
 from earwitness.systems.atr.network import normalised
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
 from earwitness.systems.atr.system import REFERENCE_FRAMES, AtrSystem
@@ -85,6 +85,8 @@ def test_every_pooling_trains_and_loads_anywhere(trained, clips, merged, pooling
     assert similarity.shape == (3, len(clips)) and similarity.dtype == np.float32
     assert np.isfinite(similarity).all() and np.abs(similarity).max() <= 1 + 1e-5
     np.testing.assert_allclose(np.linalg.norm(model.embed_clips(clips), axis=1), 1, rtol=1e-5)
+    nothing = model.similarity(Clips([], clips.stores), ["a dog"])
+    assert nothing.shape == (1, 0) and model.similarity(clips, []).shape == (0, len(clips))
     # The padding of a batch, here of the longest clip alone, changes nothing.
     alone = np.concatenate([model.embed_clips(batch) for batch in clips.batches(1)])
     np.testing.assert_allclose(alone, model.embed_clips(clips), atol=1e-5)
@@ -341,6 +343,14 @@ def test_without_limits_unmasked_pads_are_as_many_in_every_batch(files, merged):
     assert {system.batches[0, number].frames[0].shape[1] for number in range(2)} == {longest}
 
 
+def test_unmasked_pads_are_zeros_whatever_a_feature_has_there():
+    """A log-mel has its floor beyond the end of a clip."""
+    frames = np.full((2, 3, 1), -36, dtype=np.float32)
+    padded, mask = fitted(frames, np.array([3, 1]), 4, pads=True)
+    assert padded[..., 0].tolist() == [[-36, -36, -36, 0], [-36, 0, 0, 0]]
+    assert mask.sum(dim=1).tolist() == [3, 1]
+
+
 # --- bad input ---------------------------------------------------------------------------------------
 
 
@@ -368,6 +378,7 @@ def test_one_training_clip_is_refused(files, merged, tmp_path):
         ({"pooling": "netvlad", "text_pooling": "max", "clusters": {"text_ghosts": 2}}, "text_ghosts: 2"),
         ({"transformer": {"heads": 3}}, "heads: 3"),
         ({"train": {"batch_size": 1}}, "batch_size"),
+        ({"mix": 0.5, "loss": {"captions": "draw"}, "reference_limits": "clotho"}, "mix: 0.5"),
         ({"train": {"patience": 3, "keep": "last"}}, "patience: 3"),
         ({"weights": "learned"}, "weights: learned"),
         ({"loss": {"temperature": 0.001}}, "temperature"),

@@ -44,6 +44,8 @@ def fitted(values: np.ndarray, lengths: np.ndarray, most: int | None, pads: bool
     if pads and most is not None and values.shape[1] < most:
         values = np.pad(values, ((0, 0), (0, most - values.shape[1]), (0, 0)))
     mask = np.arange(values.shape[1]) < lengths[:, None]
+    if pads:  # zeros, as published, and not what a feature has beyond the end of clips
+        values = np.where(mask[..., None], values, np.float32(0))
     return torch.from_numpy(values), torch.from_numpy(mask)
 
 

@@ -27,8 +27,8 @@ HOTTEST = 100.0  # the largest factor of similarities that info_nce may learn
 class Atr(nn.Module):
     """Embeds clips and captions apart; the similarity of two is the dot product of their embeddings.
 
-    An embedding holds one unit vector for each feature, one after another; a caption's are weighted, so that the
-    product is the weighted mean of the features' cosines.
+    An embedding holds one vector for each of M features, one after another. A clip's are as long as each other, and a
+    clip's embedding of length 1; a caption's are weighted, so that the product is the weighted mean of the cosines.
 
     Args:
         sizes: ``audio``, the dimensions of each of ``options.features``; ``text``, those of a word's vector; ``frames``
@@ -46,6 +46,7 @@ class Atr(nn.Module):
         names = options.poolings["audio"]
         self.unit_pools, transformed = len(names) == 1 and names != ["max"], names == ["transformer"]
         joint = [options.joint or (options.transformer.width if transformed else size) for size in audio]
+        self.size = sum(joint)  # of an embedding
         self.audio_units = nn.ModuleList(
             GatedEmbedding(pool.size, out) for pool, out in zip(audio_pooling, joint, strict=True)
         )
@@ -64,15 +65,17 @@ class Atr(nn.Module):
             pooled = pool(normalised(x, self.options.frame_norm), mask)
             # As published (l2renorm), of audio alone; other poolings end with vectors of length 1.
             embedded.append(unit(pooled if self.unit_pools else renormalised(pooled)))
-        return torch.cat(embedded, dim=1)
+        return torch.cat(embedded, dim=1) / len(embedded) ** 0.5
 
     def embed_texts(self, words: Tensor, mask: Tensor) -> Tensor:
         """Vectors of words [B, N, D] and mask [B, N] -> [B, sum of joint]."""
         pooled = self.text_pooling(words, mask)
-        weights = torch.full((len(pooled), len(self.text_units)), 1 / len(self.text_units), device=pooled.device)
+        features = len(self.text_units)
+        weights = torch.full((len(pooled), features), 1 / features, device=pooled.device)
         if self.expert_weights is not None:
             weights = self.expert_weights(pooled).softmax(dim=1)
-        return torch.cat([weights[:, [m]] * unit(pooled) for m, unit in enumerate(self.text_units)], dim=1)
+        embedded = [weights[:, [m]] * unit(pooled) for m, unit in enumerate(self.text_units)]
+        return torch.cat(embedded, dim=1) * features**0.5
 
     @property
     def scale(self) -> Tensor:

@@ -26,7 +26,7 @@ TEXT_FILE = "vectors.h5"
 TEXT_INPUT = "text vectors"  # no feature can have this name
 
 PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
-Poolings = PoolingName | Annotated[list[PoolingName], Field(min_length=1)]  # of several the vectors are joined
+PoolingNames = PoolingName | Annotated[list[PoolingName], Field(min_length=1)]  # of several the vectors are joined
 
 
 class ClusterOptions(Options):
@@ -106,8 +106,8 @@ class AtrOptions(ExperimentOptions):
     weights: Literal["uniform", "learned"] = "uniform"  # of several features; learned: from the caption
     text: Name
     frame_norm: Literal["none", "l2", "sqrt_l2"] = "none"  # of each frame; sqrt_l2: of its roots
-    pooling: Poolings = "netrvlad"
-    text_pooling: Poolings | None = None  # null: as `pooling`
+    pooling: PoolingNames = "netrvlad"
+    text_pooling: PoolingNames | None = None  # null: as `pooling`
     clusters: ClusterOptions = ClusterOptions()
     lstm_hidden: PositiveInt | None = None  # null: as many as the feature has dimensions
     transformer: TransformerOptions = TransformerOptions()
@@ -135,6 +135,10 @@ class AtrOptions(ExperimentOptions):
                 raise ValueError(f"pooling: {poolings} has a pooling twice")
             if ghosts[side] and "netvlad" not in poolings:
                 raise ValueError(f"clusters.{side}_ghosts: {ghosts[side]} is of netvlad; the pooling is {poolings}")
+        if self.mix and self.reference_limits != "none":
+            raise ValueError(
+                f"mix: {self.mix} joins clips, and reference_limits: {self.reference_limits} would cut them"
+            )
         if self.mix and self.loss.captions != "draw":
             raise ValueError(
                 f"mix: {self.mix} joins the drawn captions of two clips and needs `loss: {{captions: draw}}`"

@@ -248,8 +248,8 @@ class AtrRetriever(DualEncoder):
 
     @torch.inference_mode()
     def embed_clips(self, clips: Clips) -> np.ndarray:
-        """Float32 [clips, D]: the unit vectors of all features, one after another."""
-        blocks = []
+        """Float32 [clips, D], of length 1: the vectors of all features, one after another."""
+        blocks = [np.empty((0, self.network.size), dtype=np.float32)]
         for batch in clips.batches(CLIPS_AT_ONCE, FRAMES_AT_ONCE):
             audio = [
                 fitted(*clips.store(name).batch(batch.ids), most, self.lengths.pads)
@@ -261,8 +261,8 @@ class AtrRetriever(DualEncoder):
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Float32 [texts, D]: the weighted unit vectors of all features, one after another."""
-        blocks = []
+        """Float32 [texts, D]: the weighted vectors of all features, one after another."""
+        blocks = [np.empty((0, self.network.size), dtype=np.float32)]
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             encoded = self.encoder.encode(texts[start : start + TEXTS_AT_ONCE])
             words, mask = (part.to(self.device) for part in fitted(*encoded, *self.lengths[1:]))
