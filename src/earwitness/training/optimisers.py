@@ -19,8 +19,7 @@ class Ranger(torch.optim.AdamW):
     The fast ones go on from there. The slow weights start at the initial ones, and are part of the state dict. Steps
     are counted for each parameter, those with a gradient alone.
 
-    A step of RAdam is a step of Adam with other numbers, so that torch's fused kernel goes through the memory once: of
-    71 million parameters a step takes a fifth of the time (``benchmarks/retrieval.py``).
+    A step of RAdam is a step of Adam with other numbers, so that torch's fused kernel goes through the memory once.
     """
 
     def __init__(
