@@ -428,6 +428,11 @@ def test_what_the_rows_were_made_with_is_told_and_where_they_differ(tmp_path):
         "decode.beam": ["1", "4"],
         "x": ["—", "null"],
     }
+    options = [{"system": "x", "lr": rate, "beam": 2} for rate in (0.1, 0.2)] + [
+        {"system": "y", "margin": 0.2, "lr": 1}
+    ]
+    systems = [experiment(name, [0.0], given) for name, given in zip("cde", options, strict=True)]
+    assert settings_of(systems).differing == {"system": ["x", "x", "y"], "lr": ["0.1", "0.2", "1"]}
     untrained = replace(first, folder=tmp_path / "none")
     assert settings_of([untrained]).shared == {"Seeds": "0", "Earwitness": "0.2.0+ab", "Commit": "12ab"}
     assert settings_of([]).shared == settings_of([other]).differing == {}

@@ -20,7 +20,8 @@ class Settings:
 
     Attributes:
         shared: settings that all have in common, by label; without the options of the experiments.
-        differing: by label or dotted key, the settings of each experiment where they differ.
+        differing: by label or dotted key, the settings of each experiment where they differ; options are compared
+            among the experiments of each system, since another system has others.
     """
 
     shared: dict[str, str]
@@ -38,6 +39,8 @@ def settings_of(found: list[Experiment]) -> Settings:
     options = [dict(_flat(experiment.result["provenance"].get("options", {}))) for experiment in known]
     shared, differing = _divided(facts)
     _, different = _divided(options)
+    systems = [each.get("system", NONE) for each in options]
+    different = {name: values for name, values in different.items() if name == "system" or _differ(values, systems)}
     shared = {label: value for label, value in shared.items() if value != NONE}
     if days := sorted({value[:10] for value in differing.get("Trained", []) if value != NONE}):
         shared = {"Trained": " to ".join(dict.fromkeys([days[0], days[-1]]))} | shared
@@ -60,6 +63,11 @@ def _divided(settings: list[dict[str, str]]) -> tuple[dict[str, str], dict[str, 
     values = {name: [each.get(name, NONE) for each in settings] for name in names}
     shared = {name: of_each[0] for name, of_each in values.items() if len(set(of_each)) == 1}
     return shared, {name: of_each for name, of_each in values.items() if name not in shared}
+
+
+def _differ(values: list[str], systems: list[str]) -> bool:
+    """Whether two experiments of one system have different values."""
+    return len(set(zip(systems, values, strict=True))) > len(set(systems))
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
