@@ -129,7 +129,7 @@ def test_a_trained_model_finds_recordings(mini, tmp_path, capsys):
     found = {one["query"]: one["results"] for one in json.loads(capsys.readouterr().out)}
     for text, clip_id, rank in queries[["text", "clip_id", "rank"]].itertuples(index=False):
         hits = [Path(hit["path"]).name for hit in found[text]]
-        assert len(hits) == 100 and hits.index(clip_id) + 1 == rank
+        assert len(hits) == 100 and hits.index(Path(clip_id).name) + 1 == rank
 
 
 def test_captions_belong_to_their_clips(mini, result):
