@@ -36,15 +36,17 @@ def test_more_than_there_is_gives_all(index):
     assert len(serving.search(index, ["band 2"], k=99)[0]) == 5
 
 
-def test_a_query_without_words_is_left_to_the_model(index):
-    hits = serving.search(index, [""], k=5)[0]  # all equal: in the order of the paths
-    assert [hit.similarity for hit in hits] == [0] * 5 and [hit.found for hit in hits] == sorted(
-        hit.found for hit in hits
-    )
+def test_queries_that_cannot_be_answered(index):
+    with pytest.raises(EarwitnessError, match="'  '"):
+        serving.search(index, ["8", "  "])
     with pytest.raises(EarwitnessError, match="nan"):
         serving.search(index, ["nan"])
-    with pytest.raises(EarwitnessError, match="text"):
-        serving.search(index, [])
+    for nothing in ([], "8"):  # a text alone would be a query for each letter
+        with pytest.raises(EarwitnessError, match="list"):
+            serving.search(index, nothing)
+    for k in (0, -1):
+        with pytest.raises(EarwitnessError, match=f"k is {k}"):
+            serving.search(index, ["8"], k=k)
 
 
 def test_recordings_find_recordings_and_texts(index, tones, tmp_path):

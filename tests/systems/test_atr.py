@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from earwitness.corpora.tables import CLIPS, clips_of, read_table, write_table
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import read_json
 from earwitness.prediction.clips import Clips
@@ -387,3 +387,18 @@ def test_one_training_clip_is_refused(files, merged, tmp_path):
 def test_options_that_cannot_be(merged, changes, said):
     with pytest.raises(ValidationError, match=said):
         options(merged, **changes)
+
+
+def test_features_of_another_dimension_are_refused(files, merged, trained, clips, tmp_path):
+    made = FeatureStore(files["g validation"])
+    write(tmp_path / "wide.h5", [(i, np.ones((3, 7))) for i in made.clip_ids], 7, made.provenance)
+    with pytest.raises(MismatchError, match=r"wide\.h5 has frames of 7 .* g has 5"):
+        AtrSystem(options(merged, features=["g"]), files | {"g validation": tmp_path / "wide.h5"}, 0)
+    model = load(trained("made", options(merged, features=["g"])))
+    with pytest.raises(MismatchError, match="64"):
+        model.embed_clips(Clips(clips.ids, {"g": clips.store("f")}))
+
+
+def test_clips_without_frames_pool_to_something():
+    frames, mask = fitted(np.zeros((2, 0, 3), dtype=np.float32), np.zeros(2, dtype=np.int64), None, pads=False)
+    assert frames.shape == (2, 1, 3) and not mask.any()

@@ -76,3 +76,10 @@ def test_other_files(tmp_path):
         pass
     with pytest.raises(EarwitnessError, match=r"empty\.h5.*provenance"):
         open_encoder(tmp_path / "empty.h5")
+
+
+def test_words_that_are_unknown(make):
+    encoder = make(["dog", "barks"])
+    assert encoder.unknown("a dog barks, zzxqv") == ["a", "zzxqv"]
+    assert encoder.unknown("zzxqv!") is encoder.unknown("") is None
+    assert encoder.unknown("dog") == []

@@ -119,3 +119,10 @@ def test_real_word_vectors():
     norms = np.linalg.norm(vectors, axis=1)
     assert round(float(norms.min()), 1) == 1.7 and round(float(norms.max()), 1) == 5.3
     np.testing.assert_allclose(mean, vectors.mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("row", [" dog 1 2 3", "dog  1 2 3", "cat 0.1 2 3 4", "a 1 b  2 3"])
+def test_blanks_and_values_too_many(tmp_path, row):
+    (tmp_path / "v.txt").write_text(f"2 3\nhot dog 1 2 3\n{row}\n", encoding="utf-8")
+    with pytest.raises(EarwitnessError, match="row 2"):
+        choose(tmp_path / "v.txt", ["dog"], 1)

@@ -98,6 +98,9 @@ def _search(options: argparse.Namespace) -> int:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         print("\n\n".join("\n".join([query, *map(_line, hits)]) for query, hits in found))
+    unknown = dict.fromkeys(word for text in options.texts for word in searcher.model.unknown(text) or ())
+    if unknown:
+        print(f"Words that the model does not know: {', '.join(map(repr, unknown))}", file=sys.stderr)
     names = dict.fromkeys(hit.found for _, hits in found for hit in hits) if table is None else ()
     if gone := [name for name in names if not Path(name).exists()]:
         advice = "`earwitness index` with the same folder brings the index up to date."

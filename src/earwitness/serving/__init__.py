@@ -24,7 +24,8 @@ def index(folder: str | PathLike, model: str | PathLike, out: str | PathLike, co
 def search(index: str | PathLike, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
     """For each text the ``k`` most similar recordings of an index, best first.
 
-    Each call loads the model; a ``searching.Searcher`` keeps it.
+    Each call loads the model; a ``searching.Searcher`` keeps it. Raises EarwitnessError for a text of which the model
+    knows no word.
     """
     from earwitness.serving.searching import Searcher
 

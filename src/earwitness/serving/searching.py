@@ -64,9 +64,11 @@ class Searcher:
         return load_dual_encoder(self._folder)
 
     def of_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """The embeddings of texts, float32 [texts, D]."""
-        if not texts:
-            raise EarwitnessError("There is no text to search for.")
+        """The embeddings of texts, float32 [texts, D]; texts of which the model knows no word are refused."""
+        if isinstance(texts, str) or not texts:
+            raise EarwitnessError("Give a list of texts to search for.")
+        if bad := [repr(text) for text in texts if self.model.unknown(text) is None]:
+            raise EarwitnessError(listed("The model knows no word of these texts:", bad))
         blocks = [self.model.embed_texts(texts[start : start + TEXTS]) for start in range(0, len(texts), TEXTS)]
         values = np.concatenate(blocks).astype(np.float32, copy=False)
         if bad := [text for text, row in zip(texts, values, strict=True) if not np.isfinite(row).all()]:
@@ -105,7 +107,7 @@ class Searcher:
 
     def texts(self, queries: np.ndarray, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
         """For each query, float32 [queries, D], the ``k`` most similar of the texts, each once, best first."""
-        texts = list(dict.fromkeys(texts))
+        texts = [text for text in dict.fromkeys(texts) if self.model.unknown(text) is not None] or list(texts)
         rows, scores = best(queries, [self.of_texts(texts)], k)
         return [_hits([texts[row] for row in some], values) for some, values in zip(rows.tolist(), scores, strict=True)]
 

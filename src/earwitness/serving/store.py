@@ -100,6 +100,8 @@ class Index:
 
 def best(queries: np.ndarray, blocks: Iterable[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
     """As ``Index.best``, of embeddings in blocks [rows, D]."""
+    if k < 1:
+        raise EarwitnessError(f"k is {k!r}; at least one result is needed.")
     kept: list[list[tuple[float, int]]] = [[] for _ in queries]  # (minus the score, row) of the best so far
     start = 0
     for block in blocks:

@@ -158,6 +158,10 @@ class DualEncoder(Retriever):
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts: float32 [texts, D]."""
 
+    def unknown(self, text: str) -> list[str] | None:
+        """The words of a text that the model does not know; None where it knows nothing of the text."""
+        return [] if text.strip() else None
+
     def similarity(self, clips: Clips, texts: Sequence[str]) -> np.ndarray:
         return self.embed_texts(texts) @ self.embed_clips(clips).T
 
@@ -239,5 +243,7 @@ def read_model(folder: Path) -> dict[str, Any]:
             "Remove the folder and make the result again."
         )
     if content["weights_sha256"] != weights_digest(folder):
-        raise EarwitnessError(f"{path} and model.safetensors beside it are of two trainings. Make the result again.")
+        raise EarwitnessError(
+            f"{path} and model.safetensors beside it are of two trainings, or damaged. Make the result again."
+        )
     return content

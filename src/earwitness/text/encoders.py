@@ -42,6 +42,10 @@ class TextEncoder(ABC):
         A text has at least one; beyond its end there are zeros.
         """
 
+    def unknown(self, text: str) -> list[str] | None:
+        """The words of a text that the encoder does not know; None where it knows nothing of the text."""
+        return [] if text.strip() else None
+
     @abstractmethod
     def description(self) -> dict[str, Any]:
         """What ``encoder_of`` needs beside the tensors, as JSON content."""
@@ -78,6 +82,11 @@ class WordVectors(TextEncoder):
         padded = np.full((len(rows), lengths.max(initial=0)), len(self._table) - 1)
         padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(rows) if rows else 0
         return self._table[padded], lengths
+
+    def unknown(self, text: str) -> list[str] | None:
+        words = self.words_of(text)
+        tokens = tokens_of(text, self.options.tokens)
+        return [token for token, found in zip(tokens, words, strict=True) if not found] if any(words) else None
 
     def _rows_of(self, text: str) -> np.ndarray:
         if (rows := self._of_texts.get(text)) is None:

@@ -147,8 +147,11 @@ def _text_rows(path: Path, file: BufferedIOBase, line: bytes, count: int, size: 
         line = line.rstrip()
         if not line:
             raise _cut_off(path, row, count, b"")
-        having = line.count(b" ")
-        if having < size or (row == 1 and having > size and _all_numbers(line.split(b" ")[1:])):
+        fields = line.split(b" ")
+        having = len(fields) - 1
+        # Some words have blanks, but none begins or ends with one, or goes on with numbers alone.
+        extra = fields[1 : having - size + 1]
+        if having < size or not all((fields[0], *extra)) or (extra and _all_numbers(extra)):
             name = _text(line.split(b" ")[0])
             raise EarwitnessError(
                 f"{path}, row {row}: the word {name!r} has {having} values, and the first line says {size}. The row is "

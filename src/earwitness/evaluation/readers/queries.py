@@ -114,7 +114,7 @@ def _read_relevant(path: Path) -> list[Relevant]:
         content, problems = read_json(path)
         filled = {key: value or [""] for key, value in content.items()} if isinstance(content, dict) else None
         if not problems and is_mapping(filled):
-            return [Relevant(shown(query), query, list(clips)) for query, clips in content.items()]
+            return [Relevant(shown(query), query, list(clips or [])) for query, clips in content.items()]
     query = need_column(table, QUERY_COLUMNS, None, "queries")
     clip = need_column(table, (LISTS[0], *CLIP_COLUMNS[:-1], *LISTS[1:]), None, "clips")
     refuse(table.problems)

@@ -41,6 +41,8 @@ class Lengths(NamedTuple):
 def fitted(values: np.ndarray, lengths: np.ndarray, most: int | None, pads: bool) -> tuple[Tensor, Tensor]:
     """Cut [B, N, D] of the given lengths [B] to ``most`` rows, with ``pads`` also pad it to them; with its mask."""
     values = values[:, :most]
+    if not values.shape[1]:  # poolings need a row, which need not be there
+        values = np.zeros((len(values), 1, values.shape[2]), dtype=values.dtype)
     if pads and most is not None and values.shape[1] < most:
         values = np.pad(values, ((0, 0), (0, most - values.shape[1]), (0, 0)))
     mask = np.arange(values.shape[1]) < lengths[:, None]

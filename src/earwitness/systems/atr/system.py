@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.features.store import FeatureStore
 from earwitness.metrics import retrieval
 from earwitness.nn.losses import info_nce, max_margin
 from earwitness.prediction.clips import Clips, open_features
@@ -67,6 +68,8 @@ class AtrSystem(System[AtrOptions]):
             open_features(files[f"{name} validation"], clips["validation"], store.front_end)
             for name, store in zip(options.features, self.development, strict=True)
         ]
+        for name, store, other in zip(options.features, self.development, self.validation, strict=True):
+            require_dimension(other, name, store.dimension)
         captions = {
             split: captions_by_clip(files["captions"], list(table["clip_id"])) for split, table in clips.items()
         }
@@ -229,6 +232,15 @@ class AtrSystem(System[AtrOptions]):
         return AtrRetriever(options, read_model(folder)["network"], weights, files.get(TEXT_INPUT))
 
 
+def require_dimension(store: FeatureStore, name: str, dimension: int) -> None:
+    """Raise MismatchError for a feature whose frames have another dimension than in training."""
+    if store.dimension != dimension:
+        raise MismatchError(
+            f"{store.path} has frames of {store.dimension} values, and the training clips' {name} has {dimension}. "
+            "The files of its splits were made by different models."
+        )
+
+
 class AtrRetriever(DualEncoder):
     """A trained model."""
 
@@ -237,6 +249,7 @@ class AtrRetriever(DualEncoder):
     ):
         self.options, self.made_by = options, description["features"]
         self.lengths = Lengths(**description["lengths"])
+        self.dimensions = description["sizes"]["audio"]
         tables = {
             name.removeprefix(TABLE): tensor.numpy() for name, tensor in weights.items() if name.startswith(TABLE)
         }
@@ -249,6 +262,8 @@ class AtrRetriever(DualEncoder):
     @torch.inference_mode()
     def embed_clips(self, clips: Clips) -> np.ndarray:
         """Float32 [clips, D], of length 1: the vectors of all features, one after another."""
+        for name, dimension in zip(self.options.features, self.dimensions, strict=True):
+            require_dimension(clips.store(name), name, dimension)
         blocks = [np.empty((0, self.network.size), dtype=np.float32)]
         for batch in clips.batches(CLIPS_AT_ONCE, FRAMES_AT_ONCE):
             audio = [
@@ -258,6 +273,9 @@ class AtrRetriever(DualEncoder):
             frames, masks = ([part.to(self.device) for part in parts] for parts in zip(*audio, strict=True))
             blocks.append(self.network.embed_clips(frames, masks).cpu().numpy())
         return np.concatenate(blocks)
+
+    def unknown(self, text: str) -> list[str] | None:
+        return self.encoder.unknown(text)
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
