@@ -77,9 +77,7 @@ for kind, entry in KINDS.items():
             ),
             multiext(f"{SEED}/{kind}/", *SCORE_FILES[1:]),
             [
-                shown(
-                    f"{SEED}/{kind}/{file}", "scores", kind, experiment="{experiment}", seed="{seed}", content=file
-                )
+                shown(f"{SEED}/{kind}/{file}", "scores", kind, experiment="{experiment}", seed="{seed}", content=file)
                 for file in entry.score_files
             ],
         log:
@@ -131,7 +129,10 @@ def seed_files(wildcards):
     options = experiment(wildcards)
     names = [*MODEL_FILES.values()] if options.TRAINED else []
     for kind in options.KINDS:
-        names += [*KINDS[kind].files, *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES, *KINDS[kind].score_files))]
+        names += [
+            *KINDS[kind].files,
+            *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES, *KINDS[kind].score_files)),
+        ]
     return [f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names]
 
 

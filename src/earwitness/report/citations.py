@@ -107,12 +107,12 @@ def _features(folder: Path) -> dict[str, Any]:
 
 
 def _text(folder: Path) -> dict[str, Any]:
-    """The settings in one of a text's files; only JSON has them."""
+    """The settings in one of a text's files."""
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         if isinstance(content, dict) and "provenance" in content:
             return content["provenance"].get("settings", {})
-    return {}
+    return _features(folder)
 
 
 def cite(path: Path) -> str:

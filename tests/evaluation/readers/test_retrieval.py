@@ -411,3 +411,14 @@ def test_clotho_in_a_submission_of_its_own(shared, scored, write, tmp_path):
     expected = {"t2a_r1": 0.2, "t2a_r5": 1, "t2a_r10": 1, "t2a_map10": (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5}
     assert {name: content["metrics"][name]["value"] for name in expected} == pytest.approx(expected)
     assert content["counts"]["t2a_queries"] == 5225 and content["metrics"]["t2a_r50"]["value"] is None
+
+
+def test_a_text_that_other_splits_have_too_is_of_the_clips_that_are_ranked(tmp_path):
+    (tmp_path / "top.csv").write_text(
+        "caption,fname_1,fname_2\na dog,a.wav,b.wav\nrain,b.wav,a.wav\n", encoding="utf-8"
+    )
+    rows = "a.wav,a dog\nb.wav,rain\ntrain.wav,a dog\ntrain2.wav,wind\n"
+    (tmp_path / "captions.csv").write_text(f"clip_id,text\n{rows}", encoding="utf-8")
+    scored = score_files(RetrievalFiles(tmp_path / "top.csv", tmp_path / "captions.csv", subset=True))
+    assert scored.counts["t2a_queries"] == 2 and scored.evaluation.metrics["t2a_r1"]["value"] == 1
+    assert scored.counts["captions_left_out"] == 2

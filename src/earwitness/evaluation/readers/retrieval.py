@@ -217,7 +217,7 @@ def _score_lists(
     if found.by_clip:
         queries, left = _by_clip(found, captions, files)
     elif captions is not None:
-        queries, left = _by_caption(found, captions, files.subset)
+        queries, left = _by_caption(found, captions, files.subset, clips)
     else:
         queries, left = _by_id(found, clips), 0
     owners = [query.clip for query in queries]
@@ -306,15 +306,22 @@ def _by_clip(found: Ranked, captions: Captions | None, files: RetrievalFiles) ->
     return queries, sum(theirs.values()) - len(queries)
 
 
-def _by_caption(found: Ranked, captions: Captions, subset: bool) -> tuple[list[Query], int]:
-    """Queries by the captions that they are, and the number left out; captions with the same text are a query each."""
+def _by_caption(found: Ranked, captions: Captions, subset: bool, clips: list[str] | None) -> tuple[list[Query], int]:
+    """Queries by the captions that they are, and the number left out; captions with the same text are a query each.
+
+    With ``subset``, of captions with the same text those of other splits are left out: their clip is not in the pool,
+    which is all that is ranked anywhere where it is not given.
+    """
     lists: dict[str, list[RankedList]] = defaultdict(list)
+    pool = set(clips) if clips is not None else {clip for line in found.lists for clip in line.clips}
     where, other, problems = found.path.name, captions.path.name, []
     for line in found.lists:
         those = captions.find(line.query)
         if not those:
             what = f"the query {shown(line.query)} is not a caption of {other}{captions.hint(line.query)}"
             problems.append(f"{where}, row {line.row}: {what}")
+        if subset:
+            those = [caption for caption in those if caption.clip in pool] or those
         for caption in those:
             lists[caption.id].append(line)
     for lines in {tuple(id(line) for line in lines): lines for lines in lists.values() if len(lines) > 1}.values():
