@@ -138,7 +138,11 @@ def embeddings(texts: Sequence[str], folder: str | PathLike, device: str = "auto
 
 
 def loaded(folder: str | PathLike, device: str = "auto") -> Any:
-    """The SentenceTransformer of a folder that ``find`` gave, in float32 and for inference; loaded once."""
+    """The SentenceTransformer of a folder that ``find`` gave, in float32 and for inference; loaded once.
+
+    >>> loaded(find()).max_seq_length
+    256
+    """
     folder = Path(folder)
     return _network(folder, _described(folder).state(), models.device_of(device))
 
