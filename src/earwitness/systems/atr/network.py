@@ -1,7 +1,7 @@
 """The network: for each feature a pooling over time and a gated embedding unit, and the same for words.
 
-Section numbers are those of Lou et al., arXiv 2203.13645, as the published code (SiyuLou/AudioTextRetrievalInContext)
-carries them out. B clips or captions, N frames or words of the longest, M features ("experts").
+Lou et al., arXiv 2203.13645, as the published code (SiyuLou/AudioTextRetrievalInContext) has it. B clips or captions,
+N frames or words of the longest, M features ("experts").
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class AtrSystem(System[AtrOptions]):
         }
 
     def _mention_few_frames(self) -> None:
-        """Say where most clips have fewer frames than there are clusters, which then tell frames apart, not sounds."""
+        """Say where clips have fewer frames than there are clusters, which then tell frames apart, not sounds."""
         clusters, names = self.options.clusters.audio, self.options.poolings["audio"]
         if not {"netvlad", "netrvlad"} & set(names):
             return
