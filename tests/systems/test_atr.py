@@ -330,6 +330,36 @@ def test_published_limits_cut_clips_and_captions(files, merged, monkeypatch, cor
     assert batch.masks[0].all() and not batch.word_mask.all()
 
 
+def test_what_limits_cut_is_said_of_every_split_and_by_the_model(trained, clips, merged, monkeypatch, capsys):
+    monkeypatch.setitem(REFERENCE_FRAMES["clotho"], "logmel", 4)
+    monkeypatch.setattr("earwitness.systems.atr.system.REFERENCE_WORDS", 2)
+    made = trained("made", options(merged, features=["g"], reference_limits="clotho"))
+    told = capsys.readouterr().err
+    for said in ("g: 4 of 7 training clips have more than 4 frames", "training captions have more than 2 words"):
+        assert said in told
+    assert "validation captions" in told and "g: 1 of 3 validation clips" not in told
+    model = load(made)
+    model.similarity(clips, ["a dog", "the horn is near"])
+    frames, words = model.remarks()
+    assert frames.startswith("g: 1 of 4 recordings") and words.startswith("1 of 2 texts") and not model.remarks()
+
+
+def test_clips_that_are_longer_than_the_transformer_learnt_are_said(trained, clips, merged, tmp_path):
+    model = load(trained("made", options(merged, features=["g"], pooling="transformer")))
+    assert model.lengths.frames == [8]
+    write(tmp_path / "long.h5", [("long", np.ones((9, 5)))], 5, clips.store("g").provenance)
+    model.similarity(Clips(["long"], {"g": FeatureStore(tmp_path / "long.h5")}), ["a dog"])
+    assert model.remarks() == ["g: 1 of 1 recordings have more than 8 frames, and are cut to them"]
+
+
+def test_clips_without_frames_are_said(files, merged, capsys, trained, tmp_path):
+    made = FeatureStore(files["g validation"])
+    frames = [(clip_id, made[clip_id][: 3 * n]) for n, clip_id in enumerate(made.clip_ids)]
+    write(tmp_path / "short.h5", frames, 5, made.provenance)
+    AtrSystem(options(merged, features=["g"], pooling="mean"), files | {"g validation": tmp_path / "short.h5"}, 0)
+    assert "g: 1 of 3 validation clips have no frames" in capsys.readouterr().err
+
+
 def test_features_without_a_published_limit_are_said(files, merged, monkeypatch, capsys):
     monkeypatch.delitem(REFERENCE_FRAMES["clotho"], "logmel")
     system = AtrSystem(options(merged, reference_limits="clotho"), files, 0)

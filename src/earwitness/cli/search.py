@@ -64,6 +64,8 @@ def _index(options: argparse.Namespace) -> int:
     if done.unreadable:
         heading = f"{counted(len(done.unreadable), 'recording')} cannot be used, and left out:"
         print(listed(heading, [str(error) for error in done.unreadable]), file=sys.stderr)
+    for remark in done.remarks:
+        print(remark, file=sys.stderr)
     counts = ", ".join(f"{name}: {number}" for name, number in done.counts.items())
     print(f"{options.index} by {model}\n{counts}")
     return 0
@@ -98,6 +100,8 @@ def _search(options: argparse.Namespace) -> int:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         print("\n\n".join("\n".join([query, *map(_line, hits)]) for query, hits in found))
+    for remark in searcher.model.remarks():
+        print(remark, file=sys.stderr)
     unknown = dict.fromkeys(word for text in options.texts for word in searcher.model.unknown(text) or ())
     if unknown:
         print(f"Words that the model does not know: {', '.join(map(repr, unknown))}", file=sys.stderr)

@@ -40,10 +40,12 @@ class Indexed:
         counts: ``recordings`` in the index; of these ``new``, ``changed``, ``renamed`` (or copies: their content was
             known) and ``unchanged``; ``gone`` from it; ``unreadable``, which are left out.
         unreadable: which, and why.
+        remarks: of the model on the recordings that it embedded, such as how many were cut.
     """
 
     counts: dict[str, int]
     unreadable: list[AudioError] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def update(folder: Path, model: Path, out: Path, weights: Sequence[Path] = (), cores: int = 1) -> Indexed:
@@ -152,7 +154,7 @@ def _update(
     if old is None or order != list(before.values()) or old.root != root or old.model != known:
         dimension = places[order[0].digest][0].embeddings.shape[1]
         write(out, order, dimension, _gathered(order, places, dimension), root, known, made)
-    return Indexed(counts, unreadable)
+    return Indexed(counts, unreadable, work.model.remarks() if unknown else [])
 
 
 def _left(parts: Path, known: Mapping[str, Any]) -> Iterator[Index]:

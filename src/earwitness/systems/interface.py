@@ -130,6 +130,10 @@ class Model:
 
     made_by: Mapping[str, Mapping[str, Any]] = {}
 
+    def remarks(self) -> list[str]:
+        """What a user should know of the clips and texts since this was last asked, such as how many were cut."""
+        return []
+
 
 class Captioner(Model, ABC):
     """A model that describes clips."""
