@@ -76,17 +76,21 @@ def evaluate(
     clips: Sequence[str],
     relevant: Mapping[str, Sequence[str]] | None,
     ties: str,
+    metrics: Sequence[str] | None = None,
 ) -> Any:
     """``metrics.retrieval.evaluate`` on the captions that are in ``relevant``, all without it.
 
     Args:
         scores: array or h5py data set [captions, clips].
         names, owners: the captions' ids and clips.
+        metrics: names of metrics; None: all.
     """
     from earwitness.metrics import retrieval
 
     if not lacking(names, relevant):
-        return retrieval.evaluate(scores, list(owners), list(clips), captions=list(names), relevant=relevant, ties=ties)
+        return retrieval.evaluate(
+            scores, list(owners), list(clips), captions=list(names), relevant=relevant, ties=ties, metrics=metrics
+        )
     assert relevant is not None  # or none is lacking
     kept = [row for row, name in enumerate(names) if name in relevant]
 
@@ -101,4 +105,5 @@ def evaluate(
         captions=[names[row] for row in kept],
         relevant=relevant,
         ties=ties,
+        metrics=metrics,
     )
