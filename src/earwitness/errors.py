@@ -1,4 +1,4 @@
-"""Errors that are shown to the user as a message without a traceback, with all offenders at once."""
+"""Errors that are shown to the user as a message without a traceback, with many offenders at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
+
+LISTED = 100  # offenders in one message
 
 
 class EarwitnessError(Exception):
@@ -28,9 +30,18 @@ class MismatchError(EarwitnessError):
 def listed(heading: str, offenders: Sequence[str], advice: str = "") -> str:
     """A message with a heading, one line for each offender, and advice.
 
-    All offenders are listed, however many: one left out would only fail on the next run.
+    The first ``LISTED`` are listed, so that few mistakes are seen at once and thousands do not fill the terminal; of
+    more, the number of the others is told.
+
+    >>> print(listed("Clips without a caption:", ["a.wav", "b.wav"], "Each needs one."))
+    Clips without a caption:
+      - a.wav
+      - b.wav
+    Each needs one.
     """
-    lines = [heading, *(f"  - {offender}" for offender in offenders)]
+    lines = [heading, *(f"  - {offender}" for offender in offenders[:LISTED])]
+    if (others := len(offenders) - LISTED) > 0:
+        lines.append(f"  ... and {others} more")
     return "\n".join([*lines, advice] if advice else lines)
 
 

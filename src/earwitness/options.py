@@ -322,6 +322,10 @@ class ExperimentOptions(Entry):
         """
         yield from ()
 
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Options that are not as by default and change nothing beside the others: dotted keys with the reason."""
+        yield from ()
+
     def found(self, tools: Any) -> dict[str, str]:
         """Digests of tools on this machine that training uses beside its inputs, such as metrics for validation."""
         return {}
