@@ -391,6 +391,13 @@ def test_too_few_frames_for_the_clusters_are_said(files, merged, capsys):
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_training_that_diverges_in_its_last_step_is_said(trained, merged, keep):
+    chosen = options(merged, optim={"lr": 1e30}, train={"batch_size": 7, "keep": keep})  # one step
+    with pytest.raises(EarwitnessError, match="learning rate"):
+        trained("made", chosen)
+
+
 def test_one_training_clip_is_refused(files, merged, tmp_path):
     table = read_table(files["clips"], CLIPS)
     few = table[(table["split"] != "development") | (table["clip_id"] == "development/0")]
@@ -412,6 +419,7 @@ def test_one_training_clip_is_refused(files, merged, tmp_path):
         ({"train": {"patience": 3, "keep": "last"}}, "patience: 3"),
         ({"weights": "learned"}, "weights: learned"),
         ({"loss": {"temperature": 0.001}}, "temperature"),
+        ({"optim": {"decay": 1.5}}, "decay"),
     ],
 )
 def test_options_that_cannot_be(merged, changes, said):

@@ -85,6 +85,8 @@ def evaluate(
         names, owners: the captions' ids and clips.
         metrics: names of metrics; None: all.
     """
+    import numpy as np
+
     from earwitness.metrics import retrieval
 
     if not lacking(names, relevant):
@@ -95,8 +97,12 @@ def evaluate(
     kept = [row for row, name in enumerate(names) if name in relevant]
 
     def some(start: int, stop: int) -> Any:
-        rows = kept[start:stop]  # read as one block: lists of rows are slow in HDF5
-        return scores[rows[0] : rows[-1] + 1][[row - rows[0] for row in rows]]
+        rows, parts = np.array(kept[start:stop]), []
+        while len(rows):  # in blocks, since lists of rows are slow in HDF5, and no larger than what is asked for
+            near = rows[rows < rows[0] + stop - start]
+            parts.append(scores[near[0] : near[-1] + 1][near - near[0]])
+            rows = rows[len(near) :]
+        return np.concatenate(parts)
 
     return retrieval.evaluate(
         some,

@@ -73,7 +73,7 @@ class OptimiserOptions(Options):
     # step: times `decay` after every epoch; noam: up for `warmup` steps, then down with the root of the step;
     # one_cycle: up for a share of all steps, `warmup_share`, then down to nothing, both as a cosine
     schedule: Literal["constant", "step", "noam", "one_cycle"] = "step"
-    decay: PositiveFloat = 0.95
+    decay: Annotated[PositiveFloat, Field(le=1)] = 0.95
     warmup: PositiveInt = 100
     warmup_share: Probability = 0.3
 

@@ -225,6 +225,11 @@ class AtrSystem(System[AtrOptions]):
     def validation_metrics(self, outputs: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Recalls of both directions and the loss over the whole split."""
         clips, texts = (torch.cat(part) for part in zip(*outputs, strict=True))
+        if not (torch.isfinite(clips).all() and torch.isfinite(texts).all()):
+            raise EarwitnessError(
+                "The embeddings of the validation split are NaN or infinite: training diverged in this epoch. "
+                "A smaller learning rate usually helps."
+            )
         counts = [len(captions) for captions in self.validation_captions.values()]
         owners = [clip_id for clip_id, captions in self.validation_captions.items() for _ in captions]
         found = retrieval.evaluate(
