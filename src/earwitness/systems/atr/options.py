@@ -5,7 +5,7 @@ Defaults are the published system where it does not err; `atr-published` in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -150,6 +150,19 @@ class AtrOptions(ExperimentOptions):
         """The poolings of each side."""
         both = {"audio": self.pooling, "text": self.text_pooling or self.pooling}
         return {side: [chosen] if isinstance(chosen, str) else chosen for side, chosen in both.items()}
+
+    def weights_bytes(self, dimensions: Mapping[str, int | None]) -> int | None:
+        """Those of the network, for words of 300 values and clips of 100 frames."""
+        import torch
+
+        from earwitness.systems.atr.network import Atr
+
+        audio = [dimensions[name] for name in self.features]
+        if None in audio:
+            return None
+        with torch.device("meta"):
+            network = Atr(self, {"audio": audio, "text": 300, "frames": 100, "words": 20})
+        return 4 * sum(parameter.numel() for parameter in network.parameters())
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another loss, schedule or pooling."""
