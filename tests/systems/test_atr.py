@@ -12,7 +12,7 @@ from earwitness.features.store import FeatureStore, write
 from earwitness.files import read_json
 from earwitness.prediction.clips import Clips
 from earwitness.systems.atr.batches import fitted, joined
-from earwitness.systems.atr.network import normalised
+from earwitness.systems.atr.network import TABLE, normalised
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
 from earwitness.systems.atr.system import REFERENCE_FRAMES, AtrSystem
 from earwitness.systems.interface import MODEL_FILES, load
@@ -116,6 +116,9 @@ def test_a_killed_training_gives_the_same_model(trained, merged, monkeypatch, ch
         patch.setattr(AtrSystem, "losses", killed)
         with pytest.raises(Killed):
             trained("killed", chosen)
+    (checkpoint,) = whole.parent.glob("killed/work/*/last.ckpt")
+    saved = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert saved and not any(TABLE in name for name in saved)  # it is the same in every epoch
     resumed = trained("killed", chosen)
     assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert read_json(resumed / "model.json") == read_json(whole / "model.json")

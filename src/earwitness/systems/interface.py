@@ -49,11 +49,13 @@ class System(ABC, Generic[OptionsT]):
 
     Attributes:
         network: the module to train; its state dict is saved.
+        fixed: names of buffers of the network that are as ``__init__`` makes them, which checkpoints leave out.
         choice: which epoch's weights are kept.
         stop: when training ends before the last epoch; None: never.
     """
 
     network: nn.Module
+    fixed: Sequence[str] = ()
     choice: Choice
     stop: Stop | None = None
 

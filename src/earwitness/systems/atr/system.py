@@ -85,6 +85,7 @@ class AtrSystem(System[AtrOptions]):
         )
         torch.manual_seed(seed)
         self.network = Atr(options, self._sizes(), self.encoder.tensors())
+        self.fixed = [name for name in self.network.state_dict() if name.startswith(TABLE)]
         self._mention_few_frames()
         self._mention_cuts(words)
 
