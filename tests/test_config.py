@@ -12,6 +12,7 @@ import yaml
 from earwitness import config as module
 from earwitness.config import RESERVED, Config, schema, validated
 from earwitness.errors import ConfigError
+from earwitness.expand import merge
 from earwitness.options import VocabularyOptions
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from tests.places import ROOT
@@ -48,6 +49,19 @@ def problems_of(content):
 
 def test_the_entries_are_valid():
     assert list(Config(ENTRIES).experiments) == ["cl4ac", "cl4ac-baseline"]
+
+
+def test_the_readmes_examples_are_valid_and_name_what_there_is():
+    content = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    for block in blocks:
+        content = merge(content, yaml.safe_load(block))
+    config = Config(content)
+    assert {"mine"} <= set(config.datasets) and not config.misfits("mine", "atr-mine")
+    mine = config.experiment("mine", "atr-mine")
+    assert (
+        not config.text("mine", mine.text).checkpoints() and not config.feature("mine", mine.features[0]).checkpoints()
+    )
 
 
 def test_the_repository_config_is_valid():

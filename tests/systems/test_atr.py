@@ -355,6 +355,21 @@ def test_clips_that_are_longer_than_the_transformer_learnt_are_said(trained, cli
     assert model.remarks() == ["g: 1 of 1 recordings have more than 8 frames, and are cut to them"]
 
 
+def test_texts_that_the_encoder_cuts_are_said(files, corpus, trained, clips, merged, capsys, monkeypatch, tmp_path):
+    settings = {"kind": "word_vectors", "word2vec": {"size": 12, "passes": 2}, "max_words": 2}
+    options_of_text = WordVectorsOptions.model_validate(settings)
+    prepare(options_of_text, corpus["clips"].parent, {"vectors": tmp_path / "vectors.h5"})
+    monkeypatch.setitem(files, TEXT_INPUT, tmp_path / "vectors.h5")
+    made = trained("made", options(merged, features=["g"]))
+    captions = read_table(corpus["captions"], ["clip_id", "text"])
+    own = captions[captions["clip_id"].str.startswith("validation")]["text"]
+    longer = (own.str.split().str.len() > 2).sum()
+    assert f"{longer} of {len(own)} validation captions are longer" in capsys.readouterr().err
+    model = load(made)
+    model.embed_texts(["a dog", "the horn is near"])
+    assert model.remarks() == ["1 of 2 texts are longer than the text encoder takes, and are cut"]
+
+
 def test_clips_without_frames_are_said(files, merged, capsys, trained, tmp_path):
     made = FeatureStore(files["g validation"])
     frames = [(clip_id, made[clip_id][: 3 * n]) for n, clip_id in enumerate(made.clip_ids)]

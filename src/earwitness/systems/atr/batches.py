@@ -48,24 +48,25 @@ class Tally:
 
     def __init__(self, what: str, parts: str, most: int | None):
         self.what, self.parts, self.most = what, parts, most
-        self.seen = self.cut = self.empty = 0
+        self.seen = self.cut = self.empty = self.beyond = 0
 
-    def add(self, lengths: np.ndarray) -> None:
-        """Count the lengths of some, int64 [clips]."""
+    def add(self, lengths: np.ndarray, beyond: int = 0) -> None:
+        """Count the lengths of some, int64 [clips], of which the text encoder has cut the number ``beyond``."""
         self.seen += len(lengths)
+        self.beyond += beyond
         self.cut += 0 if self.most is None else int((lengths > self.most).sum())
         self.empty += int((lengths == 0).sum())
 
     def remarks(self) -> list[str]:
         """What is to be said of those that were counted, which are then forgotten."""
-        seen, cut, empty = self.seen, self.cut, self.empty
-        self.seen = self.cut = self.empty = 0
-        said = (
-            [f"{self.what.format(cut, seen)} have more than {self.most} {self.parts}, and are cut to them"]
-            if cut
-            else []
-        )
-        return said + ([f"{self.what.format(empty, seen)} have no {self.parts}"] if empty else [])
+        told = {
+            f"have more than {self.most} {self.parts}, and are cut to them": self.cut,
+            "are longer than the text encoder takes, and are cut": self.beyond,
+            f"have no {self.parts}": self.empty,
+        }
+        said = [f"{self.what.format(number, self.seen)} {fact}" for fact, number in told.items() if number]
+        self.seen = self.cut = self.empty = self.beyond = 0
+        return said
 
 
 def fitted(values: np.ndarray, lengths: np.ndarray, most: int | None, pads: bool) -> tuple[Tensor, Tensor]:

@@ -75,11 +75,9 @@ class AtrSystem(System[AtrOptions]):
         }
         self.encoder = open_encoder(files[TEXT_INPUT])
         self.validation_captions = captions["validation"]
-        words = {
-            split: self._word_counts([text for texts in table.values() for text in texts])
-            for split, table in captions.items()
-        }
-        self.lengths = self._lengths(max(int(counts.max(initial=0)) for counts in words.values()))
+        texts = [[text for texts in table.values() for text in texts] for table in captions.values()]
+        words = [self._word_counts(of_split) for of_split in texts]
+        self.lengths = self._lengths(max(int(counts.max(initial=0)) for counts in words))
         self.batches = TrainingBatches(
             captions["development"], self.development, self.encoder, self.lengths, options, seed
         )
@@ -87,13 +85,13 @@ class AtrSystem(System[AtrOptions]):
         self.network = Atr(options, self._sizes(), self.encoder.tensors())
         self.fixed = [name for name in self.network.state_dict() if name.startswith(TABLE)]
         self._mention_few_frames()
-        self._mention_cuts(words)
+        self._mention_cuts(texts, words)
 
     def _word_counts(self, captions: Sequence[str]) -> np.ndarray:
-        """Words of each caption, int64 [captions]; none where no option needs to know them."""
+        """Words of each caption, int64 [captions]; 1 each where no option needs to know them."""
         options = self.options
         if options.mask_pads and options.reference_limits == "none" and "transformer" not in options.poolings["text"]:
-            return np.empty(0, dtype=np.int64)
+            return np.ones(len(captions), dtype=np.int64)
         blocks = (captions[start : start + TEXTS_AT_ONCE] for start in range(0, len(captions), TEXTS_AT_ONCE))
         return np.concatenate([np.empty(0, dtype=np.int64), *(self.encoder.encode(block)[1] for block in blocks)])
 
@@ -140,16 +138,16 @@ class AtrSystem(System[AtrOptions]):
                     file=sys.stderr,
                 )
 
-    def _mention_cuts(self, words: Mapping[str, np.ndarray]) -> None:
+    def _mention_cuts(self, texts: Sequence[Sequence[str]], words: Sequence[np.ndarray]) -> None:
         """Say how many clips and captions, of lengths ``words``, of both splits are cut or have nothing to pool."""
-        stores = {"training": self.development, "validation": self.validation}
+        splits = {"training": self.development, "validation": self.validation}
         tallies = []
-        for (split, of_split), lengths in zip(stores.items(), words.values(), strict=True):
+        for (split, of_split), captions, lengths in zip(splits.items(), texts, words, strict=True):
             for name, store, most in zip(self.options.features, of_split, self.lengths.frames, strict=True):
                 tallies.append(Tally(f"{name}: {{}} of {{}} {split} clips", "frames", most))
                 tallies[-1].add(store.lengths)
             tallies.append(Tally(f"{{}} of {{}} {split} captions", "words", self.lengths.words))
-            tallies[-1].add(lengths)
+            tallies[-1].add(lengths, self.encoder.cut(captions))
         for tally in tallies:
             for remark in tally.remarks():
                 print(remark, file=sys.stderr)
@@ -322,8 +320,9 @@ class AtrRetriever(DualEncoder):
         """Float32 [texts, D]: the weighted vectors of all features, one after another."""
         blocks = [np.empty((0, self.network.size), dtype=np.float32)]
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            encoded = self.encoder.encode(texts[start : start + TEXTS_AT_ONCE])
-            self.tallies[-1].add(encoded[1])
+            some = texts[start : start + TEXTS_AT_ONCE]
+            encoded = self.encoder.encode(some)
+            self.tallies[-1].add(encoded[1], self.encoder.cut(some))
             words, mask = (part.to(self.device) for part in fitted(*encoded, *self.lengths[1:]))
             blocks.append(self.network.embed_texts(words, mask).cpu().numpy())
         return np.concatenate(blocks)
