@@ -1,4 +1,4 @@
-"""Errors that are shown to the user as a message without a traceback, with many offenders at once."""
+"""Errors that are shown to the user as a message without a traceback, with all offenders at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
-LISTED = 100  # offenders in one message
+LISTED = 1000  # offenders in one message
 
 
 class EarwitnessError(Exception):
@@ -30,8 +30,8 @@ class MismatchError(EarwitnessError):
 def listed(heading: str, offenders: Sequence[str], advice: str = "") -> str:
     """A message with a heading, one line for each offender, and advice.
 
-    The first ``LISTED`` are listed, so that few mistakes are seen at once and thousands do not fill the terminal; of
-    more, the number of the others is told.
+    All offenders are listed, since one left out would only fail on the next run; of more than ``LISTED``, which nobody
+    mends by hand, the first ones, and the number of the others.
 
     >>> print(listed("Clips without a caption:", ["a.wav", "b.wav"], "Each needs one."))
     Clips without a caption:
