@@ -12,6 +12,7 @@ import yaml
 from earwitness import config as module
 from earwitness.config import RESERVED, Config, schema, validated
 from earwitness.errors import ConfigError
+from earwitness.expand import merge
 from earwitness.options import VocabularyOptions
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from tests.places import ROOT
@@ -48,6 +49,19 @@ def problems_of(content):
 
 def test_the_entries_are_valid():
     assert list(Config(ENTRIES).experiments) == ["cl4ac", "cl4ac-baseline"]
+
+
+def test_the_readmes_examples_are_valid_and_name_what_there_is():
+    content = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    for block in blocks:
+        content = merge(content, yaml.safe_load(block))
+    config = Config(content)
+    assert {"mine"} <= set(config.datasets) and not config.misfits("mine", "atr-mine")
+    mine = config.experiment("mine", "atr-mine")
+    assert (
+        not config.text("mine", mine.text).checkpoints() and not config.feature("mine", mine.features[0]).checkpoints()
+    )
 
 
 def test_the_repository_config_is_valid():
@@ -485,3 +499,48 @@ def test_variants_of_decoding_share_one_training_whatever_is_edited():
         assert config.experiment("mini", "cl4ac").decode.beam == 1
         trained |= {repr(config.experiment("mini", name).settings("weights")) for name in ("cl4ac", "cl4ac-beam")}
     assert len(trained) == 1
+
+
+# --- a retriever's options ---------------------------------------------------------------------------------------
+
+WORDS = {"kind": "word_vectors"}
+
+
+def retrievers(**experiments):
+    atr = {"system": "atr", "features": ["logmel-cl4ac"], "text": "words"}
+    return changed(texts={"words": WORDS}, experiments={"atr": atr, **experiments})
+
+
+def test_options_that_change_nothing_are_refused():
+    loss = {"kind": "info_nce", "margin": 0.3}
+    others = {"optim": {"warmup": 5, "decay": 0.5, "schedule": "constant"}, "text_pooling": "mean"}
+    more = {"clusters": {"text": 3}, "lstm_hidden": 8, "transformer": {"layers": 2}}
+    found = problems_of(retrievers(x={"extends": "atr", "loss": loss, **others, **more}))
+    keys = ["loss.margin", "optim.decay", "optim.warmup", "lstm_hidden", "clusters.text", "transformer.layers"]
+    assert [line.split(": ")[0] for line in found] == [f"experiments.x.{key}" for key in keys]
+    assert "0.3" in found[0] and "info_nce" in found[0]
+
+
+def test_options_that_change_something_somewhere_are_not():
+    base = {"extends": "atr", "lstm_hidden": 8, "optim": {"warmup": 5}}
+    heirs = {"y": {"extends": "x", "pooling": "lstm"}, "z": {"extends": "x", "pooling": ["max", "mean"]}}
+    sweep = {"extends": "x", "lstm_hidden": 4, "sweep": {"pooling": ["mean", "lstm"]}}
+    content = retrievers(x=base, s=sweep, **heirs)
+    assert [line.split(": ")[0] for line in problems_of(content)] == ["experiments.x.optim.warmup"]
+    content["datasets"]["mini"]["overrides"] = {"systems": {"atr": {"optim": {"schedule": "noam"}}}}
+    assert Config(content).experiments["y"].lstm_hidden == 8
+    assert Config(retrievers(x={"extends": "atr", "optim": {"warmup": 100}}))  # as by default
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"pooling": "vlad"}, "experiments.x.pooling: 'vlad'; .*did you mean 'netvlad'"),
+        ({"text_pooling": ["max", "vlad"]}, "experiments.x.text_pooling.1: 'vlad'; .*did you mean 'netvlad'"),
+        ({"pooling": 3}, "experiments.x.pooling: 3; "),
+        ({"features": "logmel-cl4ac"}, r"experiments.x.features: 'logmel-cl4ac'; .*\[logmel-cl4ac\]"),
+    ],
+)
+def test_one_line_says_what_to_write(changes, line):
+    (found,) = problems_of(retrievers(x={"extends": "atr", **changes}))
+    assert re.match(line, found)

@@ -16,6 +16,13 @@ def test_the_examples_give_what_they_say(module):
     assert tried and not failed
 
 
+def test_of_thousands_of_offenders_the_first_are_listed_and_the_others_counted():
+    lines = errors.listed("Bad:", [f"row {row}" for row in range(4000)], "Mend them.").splitlines()
+    assert lines[1] == "  - row 0" and len(lines) == errors.LISTED + 3
+    assert f" {4000 - errors.LISTED} " in lines[-2] and lines[-1] == "Mend them."
+    assert len(errors.listed("Bad:", ["row"] * errors.LISTED).splitlines()) == errors.LISTED + 1
+
+
 def test_a_question_is_followed_by_its_advice():
     (line, end) = doctor.report([Finding(FAIL, "mine: did you mean 'clip'?", "Mend the table.")]).splitlines()
     assert line.endswith("'clip'? Mend the table") and end == "1 problem to fix."

@@ -11,7 +11,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -119,6 +119,7 @@ class Config:
         self.tracking: TrackingOptions = validated.tracking
         found = [*self._expanded.problems, *self._bad_names(), *self._bad_list_names(), *self._bad_sources()]
         found += self._bad_overrides()
+        found += [] if found else self._without_effect(written or {})
         if problems := list(dict.fromkeys(found)):
             raise ConfigError(listed(_HEADING, problems))
 
@@ -280,6 +281,22 @@ class Config:
                 place = f"experiments.{written}.{_key_of(keys, use.dataset)}"
                 yield f"{place}: {use.dataset!r}; {nearest(use.dataset, self.datasets)}"
 
+    def _without_effect(self, written: Mapping[str, Any]) -> Iterator[str]:
+        """Options that entries state and that change nothing on any data set, there or where others extend them."""
+        for name, entry in written.items():
+            heirs = [heir for heir, chain in self._expanded.chains.items() if name in chain]
+            options = [self.experiments[heir] for heir in heirs]
+            for dataset, other in self.datasets.items():
+                over = other.overrides.systems
+                options += [self.experiment(dataset, heir) for heir in heirs if self.experiments[heir].system in over]
+            vain = [dict(one.without_effect()) for one in options]
+            for key, why in vain[0].items() if vain else ():
+                stated: Any = entry
+                for part in key.split("."):
+                    stated = stated.get(part) if isinstance(stated, Mapping) else None
+                if stated is not None and all(key in other for other in vain):
+                    yield f"experiments.{name}.{key}: {stated!r} changes nothing; {why}"
+
     def _as_written(self, error: ConfigError) -> list[str]:
         """The lines of an error, with experiments named as in the configuration, not as expanded."""
         lines = [line.removeprefix("  - ") for line in str(error).splitlines()[1:]]
@@ -361,7 +378,7 @@ def validated(kind: Literal["datasets", "features", "texts", "experiments"], con
     return _validate(registry.load(entries[content[key]].options), content, kind)
 
 
-_TYPE_TAG = re.compile(r"(list|dict)\[|constrained-|function-")
+_TYPE_TAG = re.compile(r"(list|dict|literal)\[|constrained-|function-")
 _HEADING = "The configuration is not valid:"
 
 
@@ -369,8 +386,18 @@ def _validate(kind: type[BaseModel], content: Mapping[str, Any], place: str) -> 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(problem, kind, place) for problem in error.errors(include_url=False)]
+        problems = [_explain(problem, kind, place) for problem in _told(error.errors(include_url=False))]
         raise ConfigError(listed(_HEADING, problems)) from None
+
+
+def _told(problems: Sequence[Any]) -> Iterator[Any]:
+    """The problems, but of a key that takes one value or a list of them, that of the form which was not written."""
+    places = [_without_tags(problem["loc"]) for problem in problems]
+    for problem, place in zip(problems, places, strict=True):
+        others = [other for other in places if other is not place and other[: len(place)] == place]
+        as_list = isinstance(problem["input"], list)
+        if not (others and problem["type"] == ("literal_error" if as_list else "list_type")):
+            yield problem
 
 
 def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> str:
@@ -395,7 +422,11 @@ def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> s
             key = context["discriminator"].strip("'")
             return f"{where}.{key}: {context['tag']!r}; {nearest(context['tag'], tags)}"
         case "literal_error":
-            return f"{where}: {problem['input']!r}; expected {context['expected']}"
+            hint = nearest(problem["input"], re.findall("'([^']*)'", context["expected"]))
+            close = f"; {hint}" if hint.startswith("did") else ""
+            return f"{where}: {problem['input']!r}; expected {context['expected']}{close}"
+        case "list_type" if isinstance(problem["input"], str):
+            return f"{where}: {problem['input']!r}; input should be a valid list: [{problem['input']}]"
         case "value_error":
             return f"{where}: {context['error']}"
         case "float_type" if _is_number(problem["input"]):

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
+LISTED = 1000  # offenders in one message
+
 
 class EarwitnessError(Exception):
     """Bad input; shown to the user as a message without a traceback."""
@@ -28,9 +30,18 @@ class MismatchError(EarwitnessError):
 def listed(heading: str, offenders: Sequence[str], advice: str = "") -> str:
     """A message with a heading, one line for each offender, and advice.
 
-    All offenders are listed, however many: one left out would only fail on the next run.
+    All offenders are listed, since one left out would only fail on the next run; of more than ``LISTED``, which nobody
+    mends by hand, the first ones, and the number of the others.
+
+    >>> print(listed("Clips without a caption:", ["a.wav", "b.wav"], "Each needs one."))
+    Clips without a caption:
+      - a.wav
+      - b.wav
+    Each needs one.
     """
-    lines = [heading, *(f"  - {offender}" for offender in offenders)]
+    lines = [heading, *(f"  - {offender}" for offender in offenders[:LISTED])]
+    if (others := len(offenders) - LISTED) > 0:
+        lines.append(f"  ... and {others} more")
     return "\n".join([*lines, advice] if advice else lines)
 
 

@@ -35,6 +35,7 @@ class Expanded:
         origin: experiment -> the entry of the configuration that it comes from.
         sweeps: entry with a sweep -> its experiments.
         depth: how many experiments each one extends, one after another; a sweep's members count as extending one more.
+        chains: experiment -> the entries that it is made of, its own first, then those that it extends.
         problems: one message per mistake.
     """
 
@@ -42,6 +43,7 @@ class Expanded:
     origin: dict[str, str] = field(default_factory=dict)
     sweeps: dict[str, list[str]] = field(default_factory=dict)
     depth: dict[str, int] = field(default_factory=dict)
+    chains: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -51,6 +53,7 @@ def expand(experiments: Mapping[str, Any]) -> Expanded:
     for name, entry in experiments.items():
         if not isinstance(entry, Mapping) or not {"extends", "sweep"} & entry.keys():
             expanded.entries[name], expanded.origin[name], expanded.depth[name] = entry, name, 0
+            expanded.chains[name] = [name]
             continue
         chain = _chain(name, experiments)
         if isinstance(chain, str):
@@ -70,6 +73,7 @@ def expand(experiments: Mapping[str, Any]) -> Expanded:
                 expanded.problems.append(f"experiments.{name}.sweep: two experiments would be called {label!r}")
                 continue
             expanded.entries[label], expanded.origin[label] = merge(resolved, changes), name
+            expanded.chains[label] = chain
             expanded.depth[label] = len(chain) - 1 + ("sweep" in entry)
             if "sweep" in entry:
                 expanded.sweeps.setdefault(name, []).append(label)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
@@ -239,6 +239,7 @@ class TextOptions(Entry):
 
     STAGES = ("text",)
     FILES: ClassVar[dict[str, str]]  # the output files by name
+    bytes_of_caption: ClassVar[float] = 0  # about how many they take; 0: few, however many captions there are
 
     kind: str
 
@@ -320,6 +321,18 @@ class ExperimentOptions(Entry):
         Args:
             feature, text: the options of an entry by its name, on the data set where the experiment would run.
         """
+        yield from ()
+
+    def weights_bytes(self, dimensions: Mapping[str, int | None]) -> int | None:
+        """About how many bytes the weights of its model take; None where nothing is known of it.
+
+        Args:
+            dimensions: values of a frame by the name of a feature; None where it is not known.
+        """
+        return None
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Options that are not as by default and change nothing beside the others: dotted keys with the reason."""
         yield from ()
 
     def found(self, tools: Any) -> dict[str, str]:

@@ -133,6 +133,15 @@ def test_java(repository):
     assert 'version "' in repository.found(machine.check_java)["ok"][0]
 
 
+def test_metrics_of_captions_are_of_no_concern_to_a_retriever(repository):
+    repository.entries["texts"]["vectors"] = {"kind": "word_vectors"}
+    repository.entries["experiments"]["finds"] = {"system": "atr", "features": ["mel"], "text": "vectors"}
+    for check in (machine.check_java, machine.check_metrics):
+        assert not any(repository.found(check, "results/mini/finds/metrics.json").values())
+        both = repository.found(check, "results/mini/finds/metrics.json", "results/mini/small/metrics.json")
+        assert any(both.values())
+
+
 def no_java(*arguments):
     raise EarwitnessError("Java is not installed.")
 

@@ -104,6 +104,36 @@ def test_seeds_that_are_trained_take_no_more(repository, to_write):
     assert to_write(target)["training of own/other"] == room.TRAINING
 
 
+ATR = {"system": "atr", "features": ["mel"], "text": "vectors", "pooling": "mean", "joint": 8, "seeds": [0, 1]}
+
+
+def test_weights_of_a_known_size_and_the_checkpoints_of_the_largest(repository, to_write):
+    repository.entries["texts"]["vectors"] = {"kind": "word_vectors"}
+    repository.entries["experiments"] |= {"one": ATR, "two": ATR | {"joint": 16}}
+    repository.entries["datasets"]["own"]["experiments"] = ["one", "two"]
+    written = to_write("results/own/comparison.html")
+    # Two gated units from 50 and 300 values: a matrix and a bias each, a square one and a batch normalisation.
+    one, two = (4 * (350 * n + 2 * n + 2 * (n * n + 3 * n) + 1) for n in (8, 16))
+    assert written["training of own/one"] == pytest.approx(2 * one, rel=0.05)
+    assert written["training of own/two"] == pytest.approx(2 * two, rel=0.05)
+    assert written["checkpoints while own/two trains"] == written["training of own/two"] / 2 * room.WHILE_TRAINING
+
+
+def test_vectors_of_texts_and_public_weights_are_counted(repository, to_write):
+    text = {"kind": "word_vectors", "vectors": "resources/checkpoints/word2vec-google-news-300.gz"}
+    repository.entries["texts"] |= {"google": text, "sentences": {"kind": "sentence"}}
+    repository.entries["experiments"] |= {"one": ATR | {"text": "google"}, "two": ATR | {"text": "sentences"}}
+    written = to_write("results/own/one/metrics.json")
+    assert written["word2vec-google-news-300.gz"] == 1743563840 and written["own/text/google"] == 0
+    repository.put("resources/checkpoints/word2vec-google-news-300.gz")
+    assert "word2vec-google-news-300.gz" not in to_write("results/own/one/metrics.json")
+    assert to_write("results/own/two/metrics.json")["own/text/sentences"] is None
+    repository.put("results/own/corpus/captions.csv", "caption_id,clip_id,text\na#1,a,a dog\na#2,a,rain\n")
+    assert to_write("results/own/two/metrics.json")["own/text/sentences"] == 2 * 16 * 384 * 4
+    repository.put("results/own/text/sentences/vectors.h5")
+    assert "own/text/sentences" not in to_write("results/own/two/metrics.json")
+
+
 def test_archives_come_one_at_a_time(tmp_path):
     archives = (PublishedFile("a.7z", bytes=60, into="a"), PublishedFile("b.7z", bytes=20, into="b"))
     record = Record("r", "R", "https://host/records/1", "", (*archives, PublishedFile("t.csv", bytes=5)), 160)

@@ -11,7 +11,7 @@ from earwitness.evaluation.grounding import Grounding
 from earwitness.evaluation.readers.retrieval import RetrievalFiles
 from earwitness.evaluation.readers.retrieval import score as score_files
 from earwitness.evaluation.relevance import COLUMNS
-from earwitness.evaluation.retrieval import Retrieval
+from earwitness.evaluation.retrieval import Retrieval, several_relevant
 from earwitness.evaluation.scores import write_scores
 from earwitness.metrics import retrieval
 from earwitness.prediction.clips import Clips
@@ -136,7 +136,9 @@ def test_several_relevant_clips(tmp_path):
     owners = [queries["clip_id"][name] for name in table]
     direct = retrieval.evaluate(similarity[rows], owners, clips(corpus).ids, captions=list(table), relevant=table)
     assert scored.evaluation.metrics == direct.metrics and "t2a_map16" in direct.metrics
-    assert scored.counts == {"clips_scored": 25, "captions_scored": 4, "captions_not_in_relevant": 46}
+    counts = {"clips_scored": 25, "captions_scored": 4, "captions_not_in_relevant": 46, "relevant_pairs": 6}
+    assert scored.counts == counts and "6 pairs" in several_relevant(counts)
+    assert several_relevant(plain.counts) is None
     assert any("1 of 4 queries" in note for note in scored.notes)
     assert any(note.startswith("2 captions lack the clip") for note in scored.notes)
     assert scored.inputs["relevant"] == corpus / "relevant.csv"
@@ -159,6 +161,7 @@ def test_chance_with_several_relevant_clips_is_that_of_scores_that_tell_nothing(
     )
     for name, entry in chance.metrics.items():
         assert entry["value"] == pytest.approx(constant.metrics[name]["value"], rel=1e-12)
+    assert chance.metrics.keys() == constant.metrics.keys()
 
 
 def test_chance_is_counted(corpus):
@@ -167,6 +170,9 @@ def test_chance_is_counted(corpus):
     assert chance.metrics["a2t_r1"]["value"] == pytest.approx(3 / 12)
     # None of three among the first five of twelve: 9 * 8 * 7 * 6 * 5 / (12 * 11 * 10 * 9 * 8).
     assert chance.metrics["a2t_r5"]["value"] == pytest.approx(1 - 9 * 8 * 7 * 6 * 5 / (12 * 11 * 10 * 9 * 8))
+    assert chance.metrics["t2a_medr"]["value"] == chance.metrics["t2a_meanr"]["value"] == 2.5
+    assert chance.metrics["t2a_map10"]["value"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert chance.metrics["a2t_meanr"]["value"] == 13 / 4 and "t2a_map16" not in chance.metrics
 
 
 def test_similarities_of_other_clips_or_another_shape_are_refused(corpus, tmp_path):

@@ -4,13 +4,14 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 
 from earwitness.config import validated
 from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS, write_rows
 from earwitness.errors import EarwitnessError
-from earwitness.evaluation.relevance import TABLE, read_relevant, write_relevant
+from earwitness.evaluation.relevance import TABLE, evaluate, read_relevant, write_relevant
 from earwitness.evaluation.retrieval import Retrieval
 from tests.places import shared
 
@@ -82,6 +83,23 @@ def test_a_row_for_each_clip_says_the_same(corpus, tmp_path):
     long = tmp_path / "long.csv"
     long.write_text("query,file_name,relevant\ndog.wav#2,a&amp;b.wav,1\ndog.wav#2,dog.wav,1\ndog.wav#1,,0\n")
     assert read(corpus, long) == lists
+
+
+def test_no_more_rows_are_read_than_are_scored(monkeypatch):
+    class Scores:
+        shape, reads = (10_000, 4), []
+
+        def __getitem__(self, rows):
+            self.reads.append(rows.stop - rows.start)
+            return np.random.default_rng(0).random(self.shape)[rows]
+
+    monkeypatch.setattr("earwitness.metrics.retrieval.BLOCK", 4 * 5)
+    names = [str(number) for number in range(10_000)]
+    relevant = {names[row]: ["a"] for row in (0, 1, 4, 5, 5000, 5001, 9999)}
+    found = evaluate(Scores(), names, ["a"] * 10_000, list("abcd"), relevant, "expected", ["t2a_r1", "a2t_medr"])
+    whole = np.random.default_rng(0).random((10_000, 4))[[int(name) for name in relevant]]
+    assert found.metrics["t2a_r1"]["value"] == (whole.argmax(axis=1) == 0).mean()
+    assert found.pool["a2t"] == 7 and max(Scores.reads) <= 5
 
 
 def test_all_that_is_not_known_is_listed(corpus, tmp_path):

@@ -156,7 +156,7 @@ def test_query_box_has_the_similarities_of_all_experiments(page):
         rows = [TEXTS.index(text) for text in data["texts"]]
         columns = [CLIP_IDS.index(names[clip]) for clip in range(6)]
         np.testing.assert_allclose(values, similarities(number)[rows][:, columns], atol=1e-4)
-        assert [names[clip] for clip in data["own"]] == [CLIP_IDS[OWNERS[row]] for row in rows]
+        assert [[names[clip] for clip in right] for right in data["right"]] == [[CLIP_IDS[OWNERS[row]]] for row in rows]
 
 
 def test_grid_has_features_by_poolings(page):
@@ -180,6 +180,34 @@ def test_grid_is_left_out_for_one_pair_and_names_experiments_that_share_one():
     assert [(one["experiment"], one["best"]) for one in found["rows"]["x"][0]] == [("a", False), ("b", True)]
 
 
+def test_all_relevant_clips_of_a_table_are_marked_and_the_table_is_said(results, root):
+    pairs = {"c0": [0, 3], "c5": [4], "c11": [5, 1], "c7": []}
+    rows = [(name, CLIP_IDS[clip] if clip != "" else "") for name, line in pairs.items() for clip in line or [""]]
+    pd.DataFrame(rows, columns=["caption_id", "clip_id"]).to_csv(results / "corpus/relevant.csv", index=False)
+    path = results / "first/metrics.json"
+    content = json.loads(path.read_text())
+    content["kinds"]["retrieval"]["counts"] = {"relevant_pairs": 5}
+    write_json(path, content)
+    text = made(results, root)
+    assert "5 pairs" in text.split("first<small>")[1].split("</th>")[0]
+    articles = {
+        int(caption): article for article in cut(text, "query") for caption in re.findall(r"caption (\d+)<", article)
+    }
+    articles[0] = next(article for article in cut(text, "query") if "a dog" in article)
+    assert sorted(articles) == [0, 5, 11]  # captions that the table lacks, or has no clip for, are not shown
+    values = similarities(0)
+    for caption, article in articles.items():
+        tiles = re.findall(r'class="tile( right)?" href="#retrieval-clip-\d" title="(.*?)"', article)
+        marked = [CLIP_IDS.index(unescape(name)) for right, name in tiles if right]
+        best = np.argsort(-values[caption])[:5].tolist()
+        expected = [clip for clip in best if clip in pairs[f"c{caption}"]] or pairs[f"c{caption}"]
+        assert marked == expected
+        rank = 1 + min(int((values[caption] > values[caption, clip]).sum()) for clip in pairs[f"c{caption}"])
+        assert f"first: rank {rank} of 6" in article
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text)[1])
+    assert len(data["right"][data["texts"].index(EVIL)]) == 2
+
+
 def test_same_inputs_give_the_same_bytes_of_a_bounded_size(page, results, root):
     again = made(results, root)
     assert again == page and len(again) < 400_000
@@ -191,7 +219,8 @@ def test_clips_to_play_and_bytes_of_the_box_are_bounded(tmp_path, monkeypatch):
     write_similarities(tmp_path, values)
     predicted = Predicted(Experiment("a", tmp_path, {}), tmp_path / "similarity.h5")
     ranks = 1 + (values > values[np.arange(300), owners][:, None]).sum(axis=1)
-    found = queries_shown(predicted, ranks.astype(float), owners)
+    relevant = [[owner] for owner in owners.tolist()]
+    found = queries_shown(predicted, ranks.astype(float), relevant)
     places = [ranks[row] for row in found]
     assert len(found) == retrieval.QUERIES and places == sorted(places) and places[-1] > 90
     for row, line in found.items():
@@ -199,11 +228,11 @@ def test_clips_to_play_and_bytes_of_the_box_are_bounded(tmp_path, monkeypatch):
         assert [column for column, _ in line] == [*best, *([owners[row]] if owners[row] not in best else [])]
     np.testing.assert_array_equal(predicted.columns([7, 2]), values[:, [7, 2]])
     texts = pd.DataFrame({"text": [f"a caption {number}" for number in range(300)]})
-    corpus = retrieval.Corpus(texts, [], [], owners)
+    corpus = retrieval.Corpus(texts, [], [], owners, relevant)
     monkeypatch.setattr(retrieval, "BOX", 6000)
     box = retrieval._box([predicted], [values[:, [7, 2]]], corpus, [200, 100], {7: 0, 2: 1})
-    assert box["texts"][:2] == ["a caption 200", "a caption 100"] and {0, 1} <= set(box["own"])
-    assert 4000 < len(json.dumps(box)) < 6000 + 200 + 4 * len(box["own"])
+    assert box["texts"][:2] == ["a caption 200", "a caption 100"] and [0] in box["right"] and [1] in box["right"]
+    assert 4000 < len(json.dumps(box)) < 6000 + 200 + 4 * len(box["right"])
 
 
 def test_experiments_without_similarities_are_named_and_others_of_the_corpus_refused(results, root):

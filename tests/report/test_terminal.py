@@ -37,6 +37,11 @@ def test_without_a_leak_nothing_is_marked(more):
     ]
 
 
+def test_tables_of_relevant_clips_are_said():
+    lines = table([result("one", counts={"relevant_pairs": 7}), result("two")]).splitlines()
+    assert lines[-1].startswith("one: ") and "7 pairs" in lines[-1]
+
+
 def test_leaks_have_a_footnote():
     lines = table([result("one", leaks=[NONE, LEAK, UNCHECKED]), result("two")]).splitlines()
     assert lines[0].split() == ["one", "*", "two"] and lines[1].split() == ["cider_d", "0.250", "0.250"]

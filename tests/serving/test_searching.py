@@ -119,6 +119,40 @@ def test_texts_come_from_lines_and_from_tables(tmp_path):
         read_texts(tmp_path / "latin.txt")
 
 
+def test_a_recording_of_the_index_does_not_find_itself(index, model, tones, tmp_path, capsys):
+    write_tone(tones / "copy.wav", 2)
+    update(tones, model, index)
+    searcher, names = Searcher(index), [tones / "2.wav", tmp_path / "tones/below/../4.flac"]
+    first, second = searcher.clips(searcher.of_recordings(names), 9, names)
+    assert first[0].found == str(tones / "copy.wav") and [hit.rank for hit in first] == [1, 2, 3, 4, 5]
+    assert str(tones / "2.wav") not in {hit.found for hit in first}
+    assert str(tones / "4.flac") not in {hit.found for hit in second}
+    told = said(capsys, 0, "search", "--audio", tones / "2.wav", "-k", 2)
+    lines = told.out.splitlines()
+    assert len(lines) == 3 and lines[1].endswith("copy.wav") and not lines[2].endswith("/2.wav")
+
+
+def test_texts_without_a_known_word_are_left_out_and_counted(index, tones, tmp_path, capsys):
+    (tmp_path / "texts.json").write_text(json.dumps(["band 2", "band 8"]))
+    searcher = Searcher(index)
+    query = searcher.of_recordings([tones / "2.wav"])
+    assert [hit.found for hit in searcher.texts(query, ["band 8", " ", "band 2", ""], 5)[0]] == ["band 2", "band 8"]
+    (remark,) = searcher.remarks()
+    assert remark.startswith("2 texts left out") and not searcher.remarks()
+    with pytest.raises(EarwitnessError, match="' '"):
+        searcher.texts(query, [" "], 5)
+
+
+def test_how_another_model_differs_is_said(index, model, tmp_path):
+    with pytest.raises(MismatchError, match=r"index\.h5.*seed-0.*other.*same settings and other weights"):
+        Searcher(index, write_model(tmp_path / "other", scale=3.0))
+    content = json.loads((model / "model.json").read_text())
+    content["options"]["train"] = {"epochs": 7}
+    (model / "model.json").write_text(json.dumps(content))
+    with pytest.raises(MismatchError, match=r"earlier model.*train\.epochs: 30 and 7"):
+        Searcher(index)
+
+
 def said(capsys, code, *words):
     assert main(list(map(str, words))) == code
     return capsys.readouterr()

@@ -12,7 +12,7 @@ from earwitness.features.store import FeatureStore, write
 from earwitness.files import read_json
 from earwitness.prediction.clips import Clips
 from earwitness.systems.atr.batches import fitted, joined
-from earwitness.systems.atr.network import normalised
+from earwitness.systems.atr.network import TABLE, normalised
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
 from earwitness.systems.atr.system import REFERENCE_FRAMES, AtrSystem
 from earwitness.systems.interface import MODEL_FILES, load
@@ -116,6 +116,9 @@ def test_a_killed_training_gives_the_same_model(trained, merged, monkeypatch, ch
         patch.setattr(AtrSystem, "losses", killed)
         with pytest.raises(Killed):
             trained("killed", chosen)
+    (checkpoint,) = whole.parent.glob("killed/work/*/last.ckpt")
+    saved = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert saved and not any(TABLE in name for name in saved)  # it is the same in every epoch
     resumed = trained("killed", chosen)
     assert (resumed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert read_json(resumed / "model.json") == read_json(whole / "model.json")
@@ -330,6 +333,51 @@ def test_published_limits_cut_clips_and_captions(files, merged, monkeypatch, cor
     assert batch.masks[0].all() and not batch.word_mask.all()
 
 
+def test_what_limits_cut_is_said_of_every_split_and_by_the_model(trained, clips, merged, monkeypatch, capsys):
+    monkeypatch.setitem(REFERENCE_FRAMES["clotho"], "logmel", 4)
+    monkeypatch.setattr("earwitness.systems.atr.system.REFERENCE_WORDS", 2)
+    made = trained("made", options(merged, features=["g"], reference_limits="clotho"))
+    told = capsys.readouterr().err
+    for said in ("g: 4 of 7 training clips have more than 4 frames", "training captions have more than 2 words"):
+        assert said in told
+    assert "validation captions" in told and "g: 1 of 3 validation clips" not in told
+    model = load(made)
+    model.similarity(clips, ["a dog", "the horn is near"])
+    frames, words = model.remarks()
+    assert frames.startswith("g: 1 of 4 recordings") and words.startswith("1 of 2 texts") and not model.remarks()
+
+
+def test_clips_that_are_longer_than_the_transformer_learnt_are_said(trained, clips, merged, tmp_path):
+    model = load(trained("made", options(merged, features=["g"], pooling="transformer")))
+    assert model.lengths.frames == [8]
+    write(tmp_path / "long.h5", [("long", np.ones((9, 5)))], 5, clips.store("g").provenance)
+    model.similarity(Clips(["long"], {"g": FeatureStore(tmp_path / "long.h5")}), ["a dog"])
+    assert model.remarks() == ["g: 1 of 1 recordings have more than 8 frames, and are cut to them"]
+
+
+def test_texts_that_the_encoder_cuts_are_said(files, corpus, trained, clips, merged, capsys, monkeypatch, tmp_path):
+    settings = {"kind": "word_vectors", "word2vec": {"size": 12, "passes": 2}, "max_words": 2}
+    options_of_text = WordVectorsOptions.model_validate(settings)
+    prepare(options_of_text, corpus["clips"].parent, {"vectors": tmp_path / "vectors.h5"})
+    monkeypatch.setitem(files, TEXT_INPUT, tmp_path / "vectors.h5")
+    made = trained("made", options(merged, features=["g"]))
+    captions = read_table(corpus["captions"], ["clip_id", "text"])
+    own = captions[captions["clip_id"].str.startswith("validation")]["text"]
+    longer = (own.str.split().str.len() > 2).sum()
+    assert f"{longer} of {len(own)} validation captions are longer" in capsys.readouterr().err
+    model = load(made)
+    model.embed_texts(["a dog", "the horn is near"])
+    assert model.remarks() == ["1 of 2 texts are longer than the text encoder takes, and are cut"]
+
+
+def test_clips_without_frames_are_said(files, merged, capsys, trained, tmp_path):
+    made = FeatureStore(files["g validation"])
+    frames = [(clip_id, made[clip_id][: 3 * n]) for n, clip_id in enumerate(made.clip_ids)]
+    write(tmp_path / "short.h5", frames, 5, made.provenance)
+    AtrSystem(options(merged, features=["g"], pooling="mean"), files | {"g validation": tmp_path / "short.h5"}, 0)
+    assert "g: 1 of 3 validation clips have no frames" in capsys.readouterr().err
+
+
 def test_features_without_a_published_limit_are_said(files, merged, monkeypatch, capsys):
     monkeypatch.delitem(REFERENCE_FRAMES["clotho"], "logmel")
     system = AtrSystem(options(merged, reference_limits="clotho"), files, 0)
@@ -361,6 +409,13 @@ def test_too_few_frames_for_the_clusters_are_said(files, merged, capsys):
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_training_that_diverges_in_its_last_step_is_said(trained, merged, keep):
+    chosen = options(merged, optim={"lr": 1e30}, train={"batch_size": 7, "keep": keep})  # one step
+    with pytest.raises(EarwitnessError, match="learning rate"):
+        trained("made", chosen)
+
+
 def test_one_training_clip_is_refused(files, merged, tmp_path):
     table = read_table(files["clips"], CLIPS)
     few = table[(table["split"] != "development") | (table["clip_id"] == "development/0")]
@@ -382,6 +437,7 @@ def test_one_training_clip_is_refused(files, merged, tmp_path):
         ({"train": {"patience": 3, "keep": "last"}}, "patience: 3"),
         ({"weights": "learned"}, "weights: learned"),
         ({"loss": {"temperature": 0.001}}, "temperature"),
+        ({"optim": {"decay": 1.5}}, "decay"),
     ],
 )
 def test_options_that_cannot_be(merged, changes, said):

@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
 
     search = commands.add_parser("search", help="find recordings of an index by what is heard in them")
     search.add_argument("texts", nargs="*", metavar="QUERY", help='such as "a dog barks while rain falls"')
-    what = "find what sounds like this recording; may be given several times"
+    what = "find what sounds like this recording, itself left out; may be given several times"
     search.add_argument("--audio", type=Path, action="append", default=[], metavar="FILE", help=what)
     what = "find texts instead, among the lines of a txt or the captions of a table"
     search.add_argument("--texts", type=Path, metavar="TABLE", dest="table", help=what)
@@ -64,6 +64,8 @@ def _index(options: argparse.Namespace) -> int:
     if done.unreadable:
         heading = f"{counted(len(done.unreadable), 'recording')} cannot be used, and left out:"
         print(listed(heading, [str(error) for error in done.unreadable]), file=sys.stderr)
+    for remark in done.remarks:
+        print(remark, file=sys.stderr)
     counts = ", ".join(f"{name}: {number}" for name, number in done.counts.items())
     print(f"{options.index} by {model}\n{counts}")
     return 0
@@ -84,7 +86,10 @@ def _search(options: argparse.Namespace) -> int:
     for queries, embed in ((options.texts, searcher.of_texts), (options.audio, searcher.of_recordings)):
         if queries:
             vectors: Any = embed(queries)
-            hits = searcher.clips(vectors, options.k) if table is None else searcher.texts(vectors, table, options.k)
+            own = queries if queries is options.audio else ()
+            hits = (
+                searcher.clips(vectors, options.k, own) if table is None else searcher.texts(vectors, table, options.k)
+            )
             found += list(zip(map(str, queries), hits, strict=True))
     kind = "path" if table is None else "text"
     if options.json:
@@ -98,6 +103,8 @@ def _search(options: argparse.Namespace) -> int:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         print("\n\n".join("\n".join([query, *map(_line, hits)]) for query, hits in found))
+    for remark in searcher.remarks():
+        print(remark, file=sys.stderr)
     unknown = dict.fromkeys(word for text in options.texts for word in searcher.model.unknown(text) or ())
     if unknown:
         print(f"Words that the model does not know: {', '.join(map(repr, unknown))}", file=sys.stderr)

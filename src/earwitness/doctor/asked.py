@@ -81,6 +81,15 @@ class Asked:
         """Those of the experiments whose systems are trained."""
         return (found for found in self.experiments() if found[2].TRAINED)
 
+    def texts(self) -> list[tuple[str, str]]:
+        """Data set and name of each text that the experiments read."""
+        used = ((dataset, use) for dataset, _, options in self.experiments() for use in options.used("text"))
+        return sorted({(use.dataset or dataset, use.entry) for dataset, use in used})
+
+    def scores_no_captions(self) -> bool:
+        """Whether experiments are asked for, none of which makes captions to score."""
+        return any(need.experiments for need in self.needs.values()) and "score" not in self.stages()
+
     def datasets(self) -> Iterator[Dataset]:
         """The data sets that the targets need."""
         return (self.configured[name] for name in self.needs)

@@ -138,9 +138,11 @@ def _misfits(train: TrainingOptions, devices: int, cores: int, bf16: bool) -> It
 
 
 def check_java(asked: Asked) -> Iterator[Finding]:
-    """The Java that scores captions."""
+    """The Java that scores captions, where any are scored."""
     from earwitness.metrics import java
 
+    if asked.scores_no_captions():
+        return
     bad, lost = fail_if("score" in asked.stages()), "Without it no caption is scored (PTB tokeniser, METEOR)"
     try:
         program = java.java()
@@ -156,9 +158,11 @@ def check_java(asked: Asked) -> Iterator[Finding]:
 
 
 def check_metrics(asked: Asked) -> Iterator[Finding]:
-    """The programs that run on Java, and which metrics will have no value."""
+    """The programs that run on Java, and which metrics of captions will have no value, where any are scored."""
     from earwitness.metrics import fluency, java, sentences, spice
 
+    if asked.scores_no_captions():
+        return
     jars = {
         "tokenizer/stanford-corenlp-3.4.1.jar": (fail_if("score" in asked.stages()), "no caption can be scored"),
         "meteor/meteor-1.5.jar": (NOTE, "METEOR will be null"),

@@ -12,8 +12,11 @@ from earwitness import registry
 from earwitness.corpora.dataset import YOUTUBE, Dataset
 from earwitness.doctor.asked import RESOURCES, RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, existing, gigabytes
+from earwitness.doctor.weights import weights_of
 from earwitness.errors import EarwitnessError
+from earwitness.extractors.published import published
 from earwitness.features.external_options import SPLIT_FOLDERS, ExternalOptions
+from earwitness.fetch.checkpoints import FOLDER
 from earwitness.fetch.records import WORK
 from earwitness.fetch.videos import CLIP_SECONDS
 from earwitness.options import SPLITS, FeatureOptions
@@ -25,6 +28,8 @@ RECORD_SECOND = 44100 * 2  # bytes: published recordings are taken as 44.1 kHz, 
 VIDEO_SECOND = 48000 * 2 * 2  # bytes of what is cut out of videos: 48 kHz, 16 bit, stereo
 # Bytes of a seed that trains: a network of Cnn10's size, and its optimiser's state twice while one replaces the other.
 TRAINING = 300_000_000
+# Where the size of the weights is known: the best ones, and twice these with three arrays of an optimiser.
+WHILE_TRAINING = 1 + 2 * 4
 
 
 class ToWrite(NamedTuple):
@@ -67,10 +72,51 @@ def to_write(asked: Asked) -> Iterator[ToWrite]:
             folder = RESULTS / dataset.name / "features" / name
             count = _feature_bytes(asked.config.feature(dataset.name, name), seconds, folder)
             yield ToWrite(RESULTS, f"{dataset.name}/features/{name}", count)
+    for corpus, name in asked.texts():
+        folder = RESULTS / corpus / "text" / name
+        if not all((folder / file).exists() for file in asked.config.text(corpus, name).FILES.values()):
+            yield ToWrite(RESULTS, f"{corpus}/text/{name}", _text_bytes(asked, corpus, name))
+    for path in weights_of(asked):
+        known = published().get(path.name) if path.parent == FOLDER else None
+        if known is not None and not path.is_file():
+            yield ToWrite(RESOURCES, path.name, known.bytes)
+    yield from _trainings(asked)
+
+
+def _text_bytes(asked: Asked, corpus: str, name: str) -> float | None:
+    """Bytes of a text's files, for as many captions as the corpus has; None before it is read."""
+    if not (each := asked.config.text(corpus, name).bytes_of_caption):
+        return 0
+    path = RESULTS / corpus / "corpus" / "captions.csv"
+    if not path.is_file():
+        return None
+    from earwitness.corpora.tables import CAPTIONS, read_table
+
+    return each * len(read_table(path, CAPTIONS))
+
+
+def _trainings(asked: Asked) -> Iterator[ToWrite]:
+    """The weights of all seeds that are not trained yet, and what lies beside them while the largest trains."""
+    largest, of = 0, ""
     for corpus, name, options in asked.trained():
         folders = [RESULTS / corpus / name / f"seed-{seed}" for seed in options.seeds]
         todo = sum(not (folder / "model.safetensors").exists() for folder in folders)
-        yield ToWrite(RESULTS, f"training of {corpus}/{name}", todo * TRAINING)
+        features = {
+            use.entry: asked.config.feature(use.dataset or corpus, use.entry) for use in options.used("features")
+        }
+        size = options.weights_bytes({name: _dimension(feature) for name, feature in features.items()})
+        yield ToWrite(RESULTS, f"training of {corpus}/{name}", todo * (TRAINING if size is None else size))
+        if todo and size is not None and size > largest:
+            largest, of = size, f"{corpus}/{name}"
+    if largest:
+        yield ToWrite(RESULTS, f"checkpoints while {of} trains", WHILE_TRAINING * largest)
+
+
+def _dimension(options: FeatureOptions) -> int | None:
+    """Values of a frame; None where only the files of external features say."""
+    if isinstance(options, ExternalOptions):
+        return None
+    return registry.load(registry.EXTRACTORS[options.extractor].implementation)(options).dimension
 
 
 def _seconds(dataset: Dataset) -> dict[str, float] | None:

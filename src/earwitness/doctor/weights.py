@@ -39,7 +39,6 @@ def check_checkpoints(asked: Asked) -> Iterator[Finding]:
 
 def check_features(asked: Asked) -> Iterator[Finding]:
     """The weights of extractors, external features, and the files of texts."""
-    users: dict[Path, list[str]] = defaultdict(list)
     for dataset, need in asked.needs.items():
         for name in need.features:
             options = asked.config.feature(dataset, name)
@@ -49,18 +48,21 @@ def check_features(asked: Asked) -> Iterator[Finding]:
                     yield Finding(OK, f"{dataset}/features/{name}: features are read from {files}")
                 except EarwitnessError as error:
                     yield Finding(FAIL, f"{dataset}/features/{name}: {one_line(str(error))}")
-            for path in options.checkpoints().values():
-                users[path].append(f"{dataset}/features/{name}")
-        texts = {
-            (use.dataset or dataset, use.entry)
-            for name in need.experiments
-            for use in asked.config.experiment(dataset, name).used("text")
-        }
-        for of, name in sorted(texts):
-            for file in asked.config.text(of, name).checkpoints().values():
-                users[Path(file)].append(f"{of}/text/{name}")
-    for path, names in users.items():
+    for path, names in weights_of(asked).items():
         yield _weights(path, ", ".join(names), asked.config.checkpoints.mirror)
+
+
+def weights_of(asked: Asked) -> dict[Path, list[str]]:
+    """The files of weights that features and texts are made with, each with the names of these."""
+    users: dict[Path, list[str]] = defaultdict(list)
+    for dataset, need in asked.needs.items():
+        for name in need.features:
+            for path in asked.config.feature(dataset, name).checkpoints().values():
+                users[Path(path)].append(f"{dataset}/features/{name}")
+    for dataset, name in asked.texts():
+        for file in asked.config.text(dataset, name).checkpoints().values():
+            users[Path(file)].append(f"{dataset}/text/{name}")
+    return users
 
 
 def _weights(path: Path, name: str, mirror: str | None) -> Finding:

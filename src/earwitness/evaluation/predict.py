@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def predict(
     features = {n: files[n] for n, use in uses.items() if _is_predicted(use)}
     clips = Clips.of(clips_of(corpus / "clips.csv", SPLIT, "prediction"), features, made_by)
     registry.kind(kind).predict(model, clips, corpus, folder)
+    for remark in model.remarks() if isinstance(model, Model) else ():
+        print(remark, file=sys.stderr)
     inputs = dict(files)
     if options.TRAINED:
         inputs |= {"weights": folder / "model.safetensors"}

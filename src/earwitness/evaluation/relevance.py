@@ -76,23 +76,33 @@ def evaluate(
     clips: Sequence[str],
     relevant: Mapping[str, Sequence[str]] | None,
     ties: str,
+    metrics: Sequence[str] | None = None,
 ) -> Any:
     """``metrics.retrieval.evaluate`` on the captions that are in ``relevant``, all without it.
 
     Args:
         scores: array or h5py data set [captions, clips].
         names, owners: the captions' ids and clips.
+        metrics: names of metrics; None: all.
     """
+    import numpy as np
+
     from earwitness.metrics import retrieval
 
     if not lacking(names, relevant):
-        return retrieval.evaluate(scores, list(owners), list(clips), captions=list(names), relevant=relevant, ties=ties)
+        return retrieval.evaluate(
+            scores, list(owners), list(clips), captions=list(names), relevant=relevant, ties=ties, metrics=metrics
+        )
     assert relevant is not None  # or none is lacking
     kept = [row for row, name in enumerate(names) if name in relevant]
 
     def some(start: int, stop: int) -> Any:
-        rows = kept[start:stop]  # read as one block: lists of rows are slow in HDF5
-        return scores[rows[0] : rows[-1] + 1][[row - rows[0] for row in rows]]
+        rows, parts = np.array(kept[start:stop]), []
+        while len(rows):  # in blocks, since lists of rows are slow in HDF5, and no larger than what is asked for
+            near = rows[rows < rows[0] + stop - start]
+            parts.append(scores[near[0] : near[-1] + 1][near - near[0]])
+            rows = rows[len(near) :]
+        return np.concatenate(parts)
 
     return retrieval.evaluate(
         some,
@@ -101,4 +111,5 @@ def evaluate(
         captions=[names[row] for row in kept],
         relevant=relevant,
         ties=ties,
+        metrics=metrics,
     )

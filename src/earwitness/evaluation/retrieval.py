@@ -20,6 +20,7 @@ from earwitness.files import atomic_hdf5, provenance
 
 CUTS = (1, 5, 10, 50)
 LISTED = 10  # clips of a list in top10.csv
+PAIRS = "relevant_pairs"  # the count of pairs of caption and relevant clip; of scores with a table of these alone
 
 
 class Retrieval(Kind):
@@ -82,6 +83,7 @@ class Retrieval(Kind):
             | ({} if relevant is None else {"relevant": corpus / TABLE}),
             {"ties": ties},
             {"clips_scored": len(clip_ids), "captions_scored": len(queries) - left}
+            | ({} if relevant is None else {PAIRS: len(scored.ranks["t2a"].above)})
             | ({"captions_not_in_relevant": left} if left else {}),
             notes=scored.notes,
             tables={"queries.csv": _ranks(queries, scored)},
@@ -100,7 +102,7 @@ class Retrieval(Kind):
         return [clip for clip in super().clip_ids(corpus) if clip in scored]
 
     def baselines(self, corpus: Path) -> list[Baseline]:
-        """The exact expected recalls of a random order."""
+        """The exact expectations of a random order; medr is the median of the queries' expected ranks."""
         from collections import Counter
 
         from earwitness.corpora.tables import clips_of
@@ -110,6 +112,7 @@ class Retrieval(Kind):
         if table is None:
             clips, captions = queries["clip_id"].nunique(), len(queries)
             relevant = list(queries.groupby("clip_id").size())
+            several = [1] * captions
             metrics = {f"t2a_r{cut}": {"value": min(1.0, cut / clips)} for cut in CUTS}
         else:
             clips, captions = len(clips_of(corpus / "clips.csv", SPLIT, "retrieval")), len(table)
@@ -117,6 +120,8 @@ class Retrieval(Kind):
             several = [len(line) for line in table.values() if line]
             metrics = {f"t2a_r{cut}": {"value": _chance(several, clips, cut)} for cut in CUTS}
         metrics |= {f"a2t_r{cut}": {"value": _chance(relevant, captions, cut)} for cut in CUTS}
+        cuts = (10,) if table is None else (10, 16)
+        metrics |= _chance_of_ranks("t2a", several, clips, cuts) | _chance_of_ranks("a2t", relevant, captions, cuts)
         pool = f"{counted(clips, 'clip')} and {counted(captions, 'caption')} in random order"
         return [Baseline("chance", "Chance", pool, metrics)]
 
@@ -130,6 +135,29 @@ def _chance(relevant: list[int], total: int, cut: int) -> float:
 
     cut = min(cut, total)
     return sum(1 - comb(total - count, cut) / comb(total, cut) for count in relevant) / len(relevant)
+
+
+def _chance_of_ranks(way: str, relevant: list[int], total: int, cuts: tuple[int, ...]) -> dict[str, dict[str, float]]:
+    """Expected ranks, their geometric mean of recalls and average precisions: those of ``total`` items that all tie."""
+    import numpy as np
+
+    from earwitness.metrics import retrieval
+
+    ranks = retrieval.Ranks(np.zeros(sum(relevant)), np.array(relevant), total)
+    values = {
+        "medr": retrieval.median_rank(ranks),
+        "meanr": retrieval.mean_rank(ranks)[0],
+        "gmean": retrieval.geometric_mean([retrieval.recall(ranks, cut)[0] for cut in (1, 5, 10)]),
+        **{f"map{cut}": retrieval.mean_average_precision(ranks, cut)[0] for cut in cuts},
+    }
+    return {f"{way}_{name}": {"value": value} for name, value in values.items()}
+
+
+def several_relevant(counts: Mapping[str, Any]) -> str | None:
+    """What a reader should know of scores with a table of relevant clips, from their counts; None of other scores."""
+    if not (pairs := counts.get(PAIRS)):
+        return None
+    return f"a table says which clips are relevant to a caption: {pairs} pairs, not each caption's own clip alone"
 
 
 def _best(similarity: Any, texts: list[str], clips: list[str]) -> Iterator[list[str]]:

@@ -143,9 +143,10 @@ class FeatureStore(Mapping[str, np.ndarray]):
         row = self._row(clip_id)
         return max(int(self._offsets[row + 1] - self._offsets[row]), self.frames_per_clip or 0)
 
-    def shorter_than(self, frames: int) -> int:
-        """How many clips have fewer frames."""
-        return int((np.maximum(np.diff(self._offsets), self.frames_per_clip or 0) < frames).sum())
+    @property
+    def lengths(self) -> np.ndarray:
+        """Frames of each clip as by ``length``, int64 [clips]."""
+        return np.maximum(np.diff(self._offsets), self.frames_per_clip or 0)
 
     def __getitem__(self, clip_id: str) -> np.ndarray:
         frames = self.stored(clip_id)

@@ -66,10 +66,9 @@ class KindPage:
         optional = [name for name in present if self.kind.metric(name).column is False]
         of_kind = {name for experiment in found for name in experiment.result["kinds"][self.kind.name]["metrics"]}
         order = {metric.name: place for place, metric in enumerate(self.kind.metrics)}
-        # A list, so that metrics of one place keep the order of the experiments.
-        optional = [name for name in dict.fromkeys(optional) if name in of_kind]
-        optional.sort(key=lambda name: order.get(name.split(".")[0], 99))
-        names = dict.fromkeys([*known, *optional])
+        optional = [name for name in optional if name in of_kind]
+        # Metrics of one place keep the order of the experiments.
+        names = sorted(dict.fromkeys([*known, *optional]), key=lambda name: order.get(name.split(".")[0], 99))
         return {name: self.kind.metric(name).label for name in names}
 
     def headline(self, found: list[Experiment]) -> str:

@@ -20,7 +20,8 @@ import pandas as pd
 from earwitness.corpora.tables import CAPTIONS, clips_of, read_table
 from earwitness.errors import MismatchError
 from earwitness.evaluation.interface import SPLIT
-from earwitness.metrics.retrieval import evaluate
+from earwitness.evaluation.relevance import evaluate, read_relevant
+from earwitness.evaluation.retrieval import several_relevant
 from earwitness.report import clips, plots
 from earwitness.report.interface import Experiment, KindPage
 
@@ -46,6 +47,8 @@ class Corpus:
     clip_ids: list[str]
     paths: list[str]  # of the clips
     owners: np.ndarray  # int64 [captions], the index of each caption's clip
+    relevant: list[list[int]]  # of each caption the indices of its relevant clips: its own, or those of a table
+    table: Mapping[str, Sequence[str]] | None = None  # of relevant clips, as ``read_relevant`` gives it
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Predicted:
             return np.concatenate([data[start : start + step][:, columns] for start in range(0, len(data), step)])
 
     def ranks(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-        """Ranks of the own clip of each caption and of the best own caption of each clip, by the experiment's ties.
+        """Ranks of the best relevant clip of each caption and the best such caption of each clip; inf without any.
 
         Raises MismatchError if the file is of other captions or clips.
         """
@@ -80,17 +83,24 @@ class Predicted:
                     f"{self.path} has other captions or clips than the corpus. Remove {self.path.name} and run again."
                 )
             owners, wanted = list(corpus.captions["clip_id"]), ("t2a_meanr", "a2t_meanr")
-            found = evaluate(
-                file["similarity"], owners, corpus.clip_ids, captions=names, ties=ties, metrics=list(wanted)
-            )
-        by_clip = dict(zip(found.queries["a2t"], found.items["a2t_meanr"].tolist(), strict=True))
-        return found.items["t2a_meanr"], np.array([by_clip.get(clip, np.inf) for clip in corpus.clip_ids])
+            found = evaluate(file["similarity"], names, owners, corpus.clip_ids, corpus.table, ties, wanted)
+        by_name = [dict(zip(found.queries[m[:3]], found.items[m].tolist(), strict=True)) for m in wanted]
+        captions, by_clip = (
+            np.array([ranks.get(query, np.inf) for query in queries])
+            for ranks, queries in zip(by_name, (names, corpus.clip_ids), strict=True)
+        )
+        return captions, by_clip
 
 
 class RetrievalPage(KindPage):
     """Shows what was found for captions and for clips, and a table over features and poolings."""
 
     template = "retrieval.html"
+
+    def facts(self, experiment: Experiment) -> list[str]:
+        """Whether it was scored with a table of relevant clips."""
+        said = several_relevant(experiment.result["kinds"][self.kind.name]["counts"])
+        return [said] if said else []
 
     def examples(self, found: list[Experiment], corpus: Path, root: Path) -> Mapping[str, Any]:
         """``grid``, ``without`` (experiments that have no similarities), and where any has them: ``lists`` and
@@ -141,7 +151,13 @@ def _corpus(folder: Path) -> Corpus:
     place = {clip_id: number for number, clip_id in enumerate(table["clip_id"])}
     captions = captions[captions["clip_id"].isin(place)].reset_index(drop=True)
     owners = captions["clip_id"].map(place).to_numpy(dtype=np.int64)
-    return Corpus(captions, list(table["clip_id"]), list(table["path"]), owners)
+    found = read_relevant(folder)
+    relevant = (
+        [[owner] for owner in owners.tolist()]
+        if found is None
+        else [[place[clip] for clip in found.get(name, ())] for name in captions["caption_id"]]
+    )
+    return Corpus(captions, list(table["clip_id"]), list(table["path"]), owners, relevant, found)
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,7 @@ class Shown:
                 "number": self.number.get(column),
                 "id": self.corpus.clip_ids[column],
                 "similarity": f"{value:.3f}",
-                "right": column == self.corpus.owners[row],
+                "right": column in self.corpus.relevant[row],
                 "place": place if place <= BEST else None,
             }
             for place, (column, value) in enumerate(line, start=1)
@@ -176,7 +192,7 @@ class Shown:
             {
                 "text": self.corpus.captions["text"][row],
                 "similarity": f"{values[row]:.3f}",
-                "right": self.corpus.owners[row] == column,
+                "right": column in self.corpus.relevant[row],
             }
             for row in np.argsort(-values, kind="stable")[:BEST].tolist()
         ]
@@ -201,9 +217,9 @@ def _lists(predicted: list[Predicted], corpus: Corpus, root: Path) -> dict[str, 
     """The shown captions and clips with their lists, heat maps, and content of the query box."""
     compared = predicted[:COMPARED]
     ranks = [one.ranks(corpus) for one in compared]
-    found = queries_shown(predicted[0], ranks[0][0], corpus.owners)
-    own = corpus.owners[list(found)].tolist()
-    # Own clips come first, so that they are the diagonal of the heat map.
+    found = queries_shown(predicted[0], ranks[0][0], corpus.relevant)
+    own = [next(column for column, _ in line if column in corpus.relevant[row]) for row, line in found.items()]
+    # They come first, so that they are the diagonal of the heat map.
     needed = list(dict.fromkeys([*own, *(column for line in found.values() for column, _ in line)]))[:SOUNDS]
     best_first = np.argsort(ranks[0][1], kind="stable").tolist()
     others = [column for column in _spread(best_first, CLIPS) if column not in needed]
@@ -213,11 +229,12 @@ def _lists(predicted: list[Predicted], corpus: Corpus, root: Path) -> dict[str, 
     at_once = _spread(ordered, CLIPS)
     similarity = [one.columns(columns) for one in predicted]
     shown = Shown(corpus, compared, ranks, number, similarity[0])
-    marks = [(place, number[column]) for place, column in enumerate(own) if column in number]
+    marks = [(p, number[column]) for p, row in enumerate(found) for column in corpus.relevant[row] if column in number]
     return {
         "lists": {
             "queries": [shown.query(row, line) for row, line in found.items()],
-            "captions": len(corpus.owners),
+            "captions": len(corpus.owners) if corpus.table is None else len(corpus.table),
+            "table": corpus.table is not None,
             "clips": [shown.clip(column, root) for column in columns],
             "of": len(corpus.clip_ids),
             "at_once": [number[column] for column in at_once],
@@ -247,14 +264,16 @@ def _spread(ordered: list[int], number: int) -> list[int]:
     return [ordered[place] for place in places]
 
 
-def queries_shown(predicted: Predicted, ranks: np.ndarray, owners: np.ndarray) -> dict[int, list[tuple[int, float]]]:
-    """Captions from the best rank to the worst, each with its best clips and, last, its own where that is not among
-    them, as (clip, similarity).
+def queries_shown(
+    predicted: Predicted, ranks: np.ndarray, relevant: Sequence[Sequence[int]]
+) -> dict[int, list[tuple[int, float]]]:
+    """Captions from the best rank to the worst, each with its best clips and, last, the best relevant one (its own
+    without a table) where none is among them, as (clip, similarity); without captions that have no relevant clip.
 
     Of ``CANDIDATES`` captions with about the same rank the first is taken with which the number of clips grows evenly
     up to ``SOUNDS``, or that adds the fewest.
     """
-    order = np.argsort(ranks, kind="stable")
+    order = np.argsort(ranks, kind="stable")[: np.isfinite(ranks).sum()]
     number = min(QUERIES, len(order))
     edges = np.linspace(0, len(order), number + 1).round().astype(int).tolist()
     groups = []
@@ -264,7 +283,10 @@ def queries_shown(predicted: Predicted, ranks: np.ndarray, owners: np.ndarray) -
     similarity = predicted.rows(rows)
     best = np.argsort(-similarity, axis=1, kind="stable")[:, :BEST]
     where = {row: place for place, row in enumerate(rows.tolist())}
-    lines = {row: list(dict.fromkeys([*best[place].tolist(), int(owners[row])])) for row, place in where.items()}
+    lines = {}
+    for row, place in where.items():
+        right = max(relevant[row], key=similarity[place].__getitem__)
+        lines[row] = best[place].tolist() + ([] if set(relevant[row]) & set(best[place].tolist()) else [right])
     shown: set[int] = set()
     chosen = {}
     for group, limit in zip(groups, np.linspace(BEST + 1, SOUNDS, number), strict=True):
@@ -312,7 +334,7 @@ def _box(
         )
     return {
         "texts": [texts[row] for row in rows],
-        "own": [number.get(int(corpus.owners[row]), -1) for row in rows],
+        "right": [[number[column] for column in corpus.relevant[row] if column in number] for row in rows],
         "clips": len(number),
         "experiments": packed,
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from earwitness.evaluation.interface import SPLIT, Baseline
 from earwitness.evaluation.result import read_baselines, read_result
+from earwitness.evaluation.retrieval import several_relevant
 from earwitness.leaks.audit import describe
 from earwitness.registry import KINDS
 
@@ -46,7 +47,9 @@ def table(results: Sequence[dict[str, Any]], baselines: Sequence[Baseline] = ())
     warnings = [line for result in results for line in _warnings(result["experiment"], result)]
     entries = [entry for result in results for entry in result["metrics"].items()]
     reasons = grouped((name, entry["reason"]) for name, entry in entries if entry["value"] is None)
-    return "\n".join([*lines, *reasons, *warnings])
+    told = [(result["experiment"], several_relevant(result["counts"])) for result in results]
+    remarks = grouped((name, remark) for name, remark in told if remark)
+    return "\n".join([*lines, *reasons, *remarks, *warnings])
 
 
 def comparison(content: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from earwitness.serving.recordings import Features, Recording
 from earwitness.serving.store import ROWS, Index, Row, write
 from earwitness.systems.interface import DualEncoder
 
+Place = tuple[Index, int]  # of an embedding: the file and the row
 PART = 256  # recordings whose embeddings are kept at once: what a killed indexing may lose
 
 
@@ -40,10 +41,12 @@ class Indexed:
         counts: ``recordings`` in the index; of these ``new``, ``changed``, ``renamed`` (or copies: their content was
             known) and ``unchanged``; ``gone`` from it; ``unreadable``, which are left out.
         unreadable: which, and why.
+        remarks: of the model on the recordings that it embedded, such as how many were cut.
     """
 
     counts: dict[str, int]
     unreadable: list[AudioError] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def update(folder: Path, model: Path, out: Path, weights: Sequence[Path] = (), cores: int = 1) -> Indexed:
@@ -114,16 +117,8 @@ def _update(
 ) -> Indexed:
     features = parts / "features"
     shutil.rmtree(features, ignore_errors=True)
-    sources = [old] if old else []
-    sources += _left(parts, known)
     before = {row.path: row for row in old.rows()} if old else {}
-    places: dict[str, tuple[Index, int]] = {}  # by digest
-    rows: dict[str, Row] = {}
-    for source in sources:
-        for number, row in enumerate(source.rows()):
-            places[row.digest] = (source, number)
-            if found.get(row.path) == (row.size, row.changed) and (source is not old or source.root == root):
-                rows[row.path] = row
+    rows, places = _known([*([old] if old else []), *_left(parts, known)], root, found)
     unreadable: list[AudioError] = []
     work = Work(root, features, model, weights, cores)
     new = [path for path in found if path not in rows]
@@ -136,23 +131,47 @@ def _update(
         heading = f"None of the {counted(len(found), 'recording')} below {root} can be used:"
         raise EarwitnessError(listed(heading, [str(error) for error in unreadable]))
     unknown = {rows[path].digest: rows[path] for path in new if path in rows and rows[path].digest not in places}
-    made = {"schema": SCHEMA, "made_by": "index", "settings": {}, "inputs": {}, "code": code_version()}
-    asked = [Recording(row.path, row.seconds, row.digest) for row in unknown.values()]
-    with closing(work.embeddings(asked)) as fresh:
-        for recordings, values in _in_parts(fresh):
-            own = [unknown[recording.sha256] for recording in recordings]
-            part = parts / f"{own[0].digest}.h5"
-            write(part, own, values.shape[1], [values], root, known, made)
-            source = Index(part)
-            places |= {row.digest: (source, place) for place, row in enumerate(own)}
+    places |= _embedded(work, unknown, parts, known)
     kinds = Counter(_kind(rows.get(path), before.get(path), path in new, unknown) for path in found)
     counts = {"recordings": len(rows)} | {name: kinds[name] for name in ("new", "changed", "renamed", "unchanged")}
     counts |= {"gone": len(before.keys() - found.keys()), "unreadable": len(unreadable)}
     order = [rows[path] for path in sorted(rows)]
     if old is None or order != list(before.values()) or old.root != root or old.model != known:
         dimension = places[order[0].digest][0].embeddings.shape[1]
-        write(out, order, dimension, _gathered(order, places, dimension), root, known, made)
-    return Indexed(counts, unreadable)
+        write(out, order, dimension, _gathered(order, places, dimension), root, known, _made())
+    return Indexed(counts, unreadable, work.model.remarks() if unknown else [])
+
+
+def _known(
+    sources: Sequence[Index], root: Path, found: Mapping[str, tuple[int, int]]
+) -> tuple[dict[str, Row], dict[str, Place]]:
+    """What need not be read again: the rows of files that did not change, by path; and embeddings, by digest."""
+    rows, places = dict[str, Row](), dict[str, Place]()
+    for source in sources:
+        for number, row in enumerate(source.rows()):
+            places[row.digest] = (source, number)
+            if source.root == root and found.get(row.path) == (row.size, row.changed):
+                rows[row.path] = row
+    return rows, places
+
+
+def _embedded(work: Work, unknown: Mapping[str, Row], parts: Path, known: Mapping[str, Any]) -> dict[str, Place]:
+    """Embed recordings, which are given and found by their digests; written to parts as they are done."""
+    places: dict[str, Place] = {}
+    asked = [Recording(row.path, row.seconds, row.digest) for row in unknown.values()]
+    with closing(work.embeddings(asked)) as fresh:
+        for recordings, values in _in_parts(fresh):
+            own = [unknown[recording.sha256] for recording in recordings]
+            part = parts / f"{own[0].digest}.h5"
+            write(part, own, values.shape[1], [values], work.root, known, _made())
+            source = Index(part)
+            places |= {row.digest: (source, place) for place, row in enumerate(own)}
+    return places
+
+
+def _made() -> dict[str, Any]:
+    """The provenance of an index."""
+    return {"schema": SCHEMA, "made_by": "index", "settings": {}, "inputs": {}, "code": code_version()}
 
 
 def _left(parts: Path, known: Mapping[str, Any]) -> Iterator[Index]:
@@ -193,7 +212,7 @@ def _in_parts(
         yield recordings, np.concatenate(values)
 
 
-def _gathered(rows: Sequence[Row], places: Mapping[str, tuple[Index, int]], dimension: int) -> Iterator[np.ndarray]:
+def _gathered(rows: Sequence[Row], places: Mapping[str, Place], dimension: int) -> Iterator[np.ndarray]:
     """The embeddings of rows, float32 [rows, D], in blocks."""
     for start in range(0, len(rows), ROWS):
         block = np.empty((len(rows[start : start + ROWS]), dimension), dtype=np.float32)

@@ -68,9 +68,13 @@ def identity(folder: Path) -> dict[str, Any]:
 def require_same(path: Path, indexed: Mapping[str, Any], folder: Path, advice: str) -> None:
     """Raise MismatchError when the model in ``folder`` is not the one that an index was made by."""
     now = identity(folder)
-    if differences := [key for key, value in now.items() if indexed.get(key) != value]:
-        what = "; ".join(f"{key}: {_short(indexed.get(key))} and {_short(now[key])}" for key in differences)
-        raise MismatchError(f"{path} was made by another model than the one in {folder} ({what}). {advice}")
+    if any(indexed.get(key) != value for key, value in now.items()):
+        was, settings = indexed.get("folder"), list(_differing(indexed.get("settings"), now["settings"]))
+        by = "an earlier model there" if was == str(folder.resolve()) else f"the model in {was}"
+        if indexed.get("system") != now["system"]:
+            settings = [f"system: {indexed.get('system')} and {now['system']}"]
+        what = f"they differ in {'; '.join(settings)}" if settings else "they have the same settings and other weights"
+        raise MismatchError(f"{path} was made by {by}, and {folder} has another one: {what}. {advice}")
 
 
 def load_dual_encoder(folder: Path) -> DualEncoder:
@@ -96,6 +100,10 @@ def _seed(folder: Path) -> int:
     return int(folder.name.removeprefix("seed-"))
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 16 else f"{text[:12]}..."
+def _differing(one: Any, other: Any, place: str = "") -> Iterator[str]:
+    """The settings in which two models differ, by their dotted keys."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in dict.fromkeys([*one, *other]):
+            yield from _differing(one.get(key), other.get(key), f"{place}.{key}" if place else key)
+    elif one != other:
+        yield f"{place}: {one} and {other}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.audio.sound import AudioError
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, counted, listed
 from earwitness.evaluation.readers.tables import open_table, usual
 from earwitness.serving.indexing import embedded
 from earwitness.serving.models import load_dual_encoder, require_same
@@ -57,6 +57,7 @@ class Searcher:
         if model is None:
             raise EarwitnessError("Either an index or a model is needed.")
         self._folder = model
+        self._left = 0  # texts without a known word
 
     @cached_property
     def model(self) -> DualEncoder:
@@ -81,7 +82,7 @@ class Searcher:
             raise EarwitnessError("There is no recording to search with.")
         features = Features(self.model.made_by, self._weights)
         root = Path(paths[0].absolute().anchor)
-        names = [str(path.absolute().relative_to(root)) for path in paths]
+        names = [str(_placed(path).relative_to(root)) for path in paths]
         found = list(features.checked(root, list(dict.fromkeys(names)), 1))
         if bad := [str(one) for one in found if isinstance(one, AudioError)]:
             raise EarwitnessError(listed("Recordings that cannot be searched with:", bad))
@@ -93,23 +94,43 @@ class Searcher:
                 values |= {recording.path: row for recording, row in zip(part, rows, strict=True)}
         return np.stack([values[name] for name in names])
 
-    def clips(self, queries: np.ndarray, k: int = 10) -> list[list[Hit]]:
-        """For each query, float32 [queries, D], the ``k`` most similar recordings of the index, best first."""
+    def clips(self, queries: np.ndarray, k: int = 10, without: Sequence[Path] = ()) -> list[list[Hit]]:
+        """For each query, float32 [queries, D], the ``k`` most similar recordings of the index, best first.
+
+        ``without`` is a recording for each query that it does not find: itself, which it is most similar to.
+        """
         if self.index is None:
             raise EarwitnessError("There is no index to search in.")
         self._require_width(queries)
-        rows, scores = self.index.best(queries, k)
+        rows, scores = self.index.best(queries, k + bool(without))
         paths = self.index.paths(rows.ravel().tolist())
         places = {row: str(self.index.root / path) for row, path in paths.items()}
-        return [
-            _hits([places[row] for row in some], values) for some, values in zip(rows.tolist(), scores, strict=True)
-        ]
+        hits = []
+        for number, (some, values) in enumerate(zip(rows.tolist(), scores, strict=True)):
+            own = {str(_placed(without[number])), str(without[number].resolve())} if without else set()
+            found = [(places[row], value) for row, value in zip(some, values, strict=True) if places[row] not in own]
+            hits.append(_hits(found[:k]))
+        return hits
 
     def texts(self, queries: np.ndarray, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
-        """For each query, float32 [queries, D], the ``k`` most similar of the texts, each once, best first."""
-        texts = [text for text in dict.fromkeys(texts) if self.model.unknown(text) is not None] or list(texts)
-        rows, scores = best(queries, [self.of_texts(texts)], k)
-        return [_hits([texts[row] for row in some], values) for some, values in zip(rows.tolist(), scores, strict=True)]
+        """For each query, float32 [queries, D], the ``k`` most similar of the texts, each once, best first.
+
+        Texts of which the model knows no word are left out and counted (``remarks``); refused where all are such.
+        """
+        given = list(dict.fromkeys(texts))
+        known = [text for text in given if self.model.unknown(text) is not None]
+        rows, scores = best(queries, [self.of_texts(known or given)], k)
+        self._left += len(given) - len(known)
+        return [
+            _hits([(known[row], value) for row, value in zip(some, values, strict=True)])
+            for some, values in zip(rows.tolist(), scores, strict=True)
+        ]
+
+    def remarks(self) -> list[str]:
+        """What is to be said since this was last asked: the model's remarks, and how many texts were left out."""
+        left, self._left = self._left, 0
+        said = [f"{counted(left, 'text')} left out, of which the model knows no word"] if left else []
+        return [*self.model.remarks(), *said]
 
     def _require_width(self, queries: np.ndarray) -> None:
         assert self.index is not None  # checked by the caller
@@ -118,8 +139,13 @@ class Searcher:
             raise EarwitnessError(f"{self.index.path} has embeddings of {width} dimensions, {made}. Index again.")
 
 
-def _hits(names: Sequence[str], scores: np.ndarray) -> list[Hit]:
-    return [Hit(rank, float(score), name) for rank, (name, score) in enumerate(zip(names, scores, strict=True), 1)]
+def _placed(path: Path) -> Path:
+    """The absolute path of a recording, of whose name a link keeps its own."""
+    return path.parent.resolve() / path.name
+
+
+def _hits(found: Sequence[tuple[str, np.float32]]) -> list[Hit]:
+    return [Hit(rank, float(score), name) for rank, (name, score) in enumerate(found, 1)]
 
 
 def read_texts(path: Path) -> list[str]:

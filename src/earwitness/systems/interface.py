@@ -49,11 +49,13 @@ class System(ABC, Generic[OptionsT]):
 
     Attributes:
         network: the module to train; its state dict is saved.
+        fixed: names of buffers of the network that are as ``__init__`` makes them, which checkpoints leave out.
         choice: which epoch's weights are kept.
         stop: when training ends before the last epoch; None: never.
     """
 
     network: nn.Module
+    fixed: Sequence[str] = ()
     choice: Choice
     stop: Stop | None = None
 
@@ -129,6 +131,10 @@ class Model:
     """
 
     made_by: Mapping[str, Mapping[str, Any]] = {}
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the clips and texts since this was last asked, such as how many were cut."""
+        return []
 
 
 class Captioner(Model, ABC):

@@ -46,6 +46,10 @@ class TextEncoder(ABC):
         """The words of a text that the encoder does not know; None where it knows nothing of the text."""
         return [] if text.strip() else None
 
+    def cut(self, texts: Sequence[str]) -> int:
+        """How many texts have an end that ``encode`` leaves out, as far as this encoder has seen it."""
+        return 0
+
     @abstractmethod
     def description(self) -> dict[str, Any]:
         """What ``encoder_of`` needs beside the tensors, as JSON content."""
@@ -70,6 +74,7 @@ class WordVectors(TextEncoder):
         # The rows of words, that of texts without any, and that beyond the end of a text.
         self._table = np.concatenate([vectors, unknown[None], np.zeros_like(unknown[None])]).astype(np.float32)
         self._of_texts: dict[str, np.ndarray] = {}
+        self._cut: set[str] = set()
 
     def words_of(self, text: str) -> list[list[str]]:
         """The words that stand for each token of a text; none for unknown ones."""
@@ -88,12 +93,20 @@ class WordVectors(TextEncoder):
         tokens = tokens_of(text, self.options.tokens)
         return [token for token, found in zip(tokens, words, strict=True) if not found] if any(words) else None
 
+    def cut(self, texts: Sequence[str]) -> int:
+        if self.options.max_words is None:
+            return 0
+        return sum(len(self._rows_of(text)) == self.options.max_words and text in self._cut for text in texts)
+
     def _rows_of(self, text: str) -> np.ndarray:
         if (rows := self._of_texts.get(text)) is None:
-            found = [self._rows[word] for words in self.words_of(text) for word in words][: self.options.max_words]
-            rows = np.array(found or [len(self.words)])
+            found = [self._rows[word] for words in self.words_of(text) for word in words]
+            kept = found[: self.options.max_words]
+            rows = np.array(kept or [len(self.words)])
             if len(self._of_texts) >= REMEMBERED:
                 self._of_texts.clear()
+                self._cut.clear()
+            self._cut |= {text} if len(kept) < len(found) else set()
             self._of_texts[text] = rows
         return rows
 
@@ -124,6 +137,7 @@ class SentenceEncoder(TextEncoder):
         self.dimension, self.max_tokens = dimension, max_tokens
         self.cache = None if cache is None else Path(cache)
         self._digests = np.empty(0, dtype="S32")
+        self._cut: set[str] = set()  # of the texts that are not in the cache
         self._folder: Path | None = None
         if self.cache is not None:
             self._read(self.cache)
@@ -186,7 +200,14 @@ class SentenceEncoder(TextEncoder):
                     f"texts were encoded by {self.label} (state {self.state[:12]}), which is needed for other texts."
                 )
             self._folder = folder
-        return {texts[number]: vectors for number, vectors, _ in encoded(texts, self._folder, self.options.output)}
+        found = {}
+        for number, vectors, tokens in encoded(texts, self._folder, self.options.output):
+            found[texts[number]] = vectors
+            self._cut |= {texts[number]} if tokens >= self.max_tokens > 0 else set()
+        return found
+
+    def cut(self, texts: Sequence[str]) -> int:
+        return sum(text in self._cut for text in texts)
 
     def description(self) -> dict[str, Any]:
         sizes = {"dimension": self.dimension, "max_tokens": self.max_tokens}

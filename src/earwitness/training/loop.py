@@ -114,6 +114,13 @@ class Loop(LightningModule):
     def val_dataloader(self) -> DataLoader | list:
         return [] if self.validation is None else self.validation
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name in self.system.fixed:
+            del checkpoint["state_dict"][f"network.{name}"]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] |= {f"network.{name}": self.network.get_buffer(name) for name in self.system.fixed}
+
     def on_train_start(self) -> None:
         if self.trainer.is_global_zero:
             self.events.cut_back(self.global_step)

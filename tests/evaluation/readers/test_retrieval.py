@@ -191,6 +191,14 @@ def test_relevant_clips_of_queries_that_are_not_scored_are_refused(score, write,
     assert code == 1 and "rel.csv, row 2: the query 'z' is not" in err and "--subset" in err
 
 
+@pytest.mark.parametrize("subset", [[], ["--subset"]])
+def test_queries_that_are_texts_need_the_captions(score, write, matrix, subset):
+    table = write("rel.csv", "query,audio_filenames\n\"barks, loud\",['a.wav']\na dog,['a.wav']\n")
+    code, _, err = score("retrieval", matrix("h5"), "--relevant", table, *subset)
+    assert code == 1 and "rel.csv, row 2: the query 'barks, loud' is a text" in err and "CAPTIONS" in err
+    assert "row 3" not in err
+
+
 def test_captions_that_the_table_of_relevant_clips_lacks_are_named_by_text_and_row(score, write, matrix):
     table = write("rel.csv", "caption,clip_id\na dog,a.wav\nrain,b.wav\n")
     code, _, err = score("retrieval", matrix("csv"), write("r.csv", CLOTHO), "--relevant", table)

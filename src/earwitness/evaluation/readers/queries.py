@@ -181,6 +181,10 @@ def relevant_to(
     Raises EarwitnessError with all offenders, and where the table has none of the captions.
     """
     rows, known = _read_relevant(path), dict.fromkeys(clips)
+    asked = next((line for line in rows if " " in line.query.strip()), None)
+    if asked is not None and not any(names.values()) and not any(line.query in names for line in rows):
+        what = f"the query {shown(asked.query)} is a text, and of the scored captions only ids are known"
+        refuse([f"{path.name}, row {asked.row}: {what}"], "Give the table CAPTIONS, which has both.")
     by_text = defaultdict(list)
     for name, text in names.items():
         by_text[_plain(text)].append(name)

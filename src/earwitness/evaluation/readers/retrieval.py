@@ -27,6 +27,7 @@ from earwitness.evaluation.readers.tables import (
     unknown_format,
 )
 from earwitness.evaluation.relevance import evaluate, lacking
+from earwitness.evaluation.retrieval import PAIRS
 from earwitness.evaluation.scores import Scored
 from earwitness.metrics import retrieval as metrics
 
@@ -83,6 +84,8 @@ def score(files: RetrievalFiles) -> Scored:
     pools = {f"{way}_pool": size for way, size in evaluation.pool.items() if way == "t2a" or size is not None}
     skipped = {f"{way}_queries_skipped": len(names) for way, names in evaluation.skipped.items() if names}
     scored = {f"{way}_queries": len(names) for way, names in evaluation.queries.items() if names}
+    if files.relevant is not None:
+        counts = counts | {PAIRS: len(evaluation.ranks["t2a"].above)}
     inputs = {"scores": files.scores, "references": files.captions, "relevant": files.relevant, "clips": files.clips}
     return Scored(
         evaluation,

@@ -38,6 +38,37 @@ class Lengths(NamedTuple):
     pads: bool
 
 
+class Tally:
+    """Counts the clips, or texts, that are longer than ``most`` frames or words (None: none is), and those without any.
+
+    Args:
+        what: such as "f: {} of {} clips", with the places of the number and of that of all.
+        parts: "frames" or "words".
+    """
+
+    def __init__(self, what: str, parts: str, most: int | None):
+        self.what, self.parts, self.most = what, parts, most
+        self.seen = self.cut = self.empty = self.beyond = 0
+
+    def add(self, lengths: np.ndarray, beyond: int = 0) -> None:
+        """Count the lengths of some, int64 [clips], of which the text encoder has cut the number ``beyond``."""
+        self.seen += len(lengths)
+        self.beyond += beyond
+        self.cut += 0 if self.most is None else int((lengths > self.most).sum())
+        self.empty += int((lengths == 0).sum())
+
+    def remarks(self) -> list[str]:
+        """What is to be said of those that were counted, which are then forgotten."""
+        told = {
+            f"have more than {self.most} {self.parts}, and are cut to them": self.cut,
+            "are longer than the text encoder takes, and are cut": self.beyond,
+            f"have no {self.parts}": self.empty,
+        }
+        said = [f"{self.what.format(number, self.seen)} {fact}" for fact, number in told.items() if number]
+        self.seen = self.cut = self.empty = self.beyond = 0
+        return said
+
+
 def fitted(values: np.ndarray, lengths: np.ndarray, most: int | None, pads: bool) -> tuple[Tensor, Tensor]:
     """Cut [B, N, D] of the given lengths [B] to ``most`` rows, with ``pads`` also pad it to them; with its mask."""
     values = values[:, :most]

@@ -5,7 +5,7 @@ Defaults are the published system where it does not err; `atr-published` in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -73,7 +73,7 @@ class OptimiserOptions(Options):
     # step: times `decay` after every epoch; noam: up for `warmup` steps, then down with the root of the step;
     # one_cycle: up for a share of all steps, `warmup_share`, then down to nothing, both as a cosine
     schedule: Literal["constant", "step", "noam", "one_cycle"] = "step"
-    decay: PositiveFloat = 0.95
+    decay: Annotated[PositiveFloat, Field(le=1)] = 0.95
     warmup: PositiveInt = 100
     warmup_share: Probability = 0.3
 
@@ -150,6 +150,51 @@ class AtrOptions(ExperimentOptions):
         """The poolings of each side."""
         both = {"audio": self.pooling, "text": self.text_pooling or self.pooling}
         return {side: [chosen] if isinstance(chosen, str) else chosen for side, chosen in both.items()}
+
+    def weights_bytes(self, dimensions: Mapping[str, int | None]) -> int | None:
+        """Those of the network, for words of 300 values and clips of 100 frames."""
+        import torch
+
+        from earwitness.systems.atr.network import Atr
+
+        audio = [dimensions[name] for name in self.features]
+        if None in audio:
+            return None
+        with torch.device("meta"):
+            network = Atr(self, {"audio": audio, "text": 300, "frames": 100, "words": 20})
+        return 4 * sum(parameter.numel() for parameter in network.parameters())
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Options of another loss, schedule or pooling."""
+        loss, schedule = self.loss.kind, self.optim.schedule
+        parts: list[tuple[str, Options, dict[str, bool], str]] = [
+            (
+                "loss.",
+                self.loss,
+                {"margin": loss == "max_margin", "temperature": loss == "info_nce"},
+                f"kind is {loss}",
+            ),
+            (
+                "optim.",
+                self.optim,
+                {"decay": schedule == "step", "warmup": schedule == "noam", "warmup_share": schedule == "one_cycle"},
+                f"schedule is {schedule}",
+            ),
+        ]
+        used = {side: set(names) for side, names in self.poolings.items()}
+        both = used["audio"] | used["text"]
+        pooling = f"pooling is {' and '.join(sorted(both))}"
+        clusters = {side: bool(names & {"netvlad", "netrvlad"}) for side, names in used.items()}
+        transformer = dict.fromkeys(TransformerOptions.model_fields, "transformer" in both)
+        parts += [
+            ("", self, {"lstm_hidden": "lstm" in both}, pooling),
+            ("clusters.", self.clusters, clusters, pooling),
+            ("transformer.", self.transformer, transformer, pooling),
+        ]
+        for place, options, counts, why in parts:
+            for name, effective in counts.items():
+                if not effective and getattr(options, name) != type(options).model_fields[name].default:
+                    yield f"{place}{name}", f"the {why}"
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Nothing: all features and all texts with vectors fit."""

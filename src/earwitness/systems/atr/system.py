@@ -19,7 +19,7 @@ from earwitness.features.store import FeatureStore
 from earwitness.metrics import retrieval
 from earwitness.nn.losses import info_nce, max_margin
 from earwitness.prediction.clips import Clips, open_features
-from earwitness.systems.atr.batches import Batch, Lengths, TrainingBatches, batch_of, fitted
+from earwitness.systems.atr.batches import Batch, Lengths, Tally, TrainingBatches, batch_of, fitted
 from earwitness.systems.atr.network import TABLE, Atr
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
 from earwitness.systems.interface import DualEncoder, System, read_model
@@ -75,17 +75,27 @@ class AtrSystem(System[AtrOptions]):
         }
         self.encoder = open_encoder(files[TEXT_INPUT])
         self.validation_captions = captions["validation"]
-        self.lengths = self._lengths(
-            [text for split in captions.values() for texts in split.values() for text in texts]
-        )
+        texts = [[text for texts in table.values() for text in texts] for table in captions.values()]
+        words = [self._word_counts(of_split) for of_split in texts]
+        self.lengths = self._lengths(max(int(counts.max(initial=0)) for counts in words))
         self.batches = TrainingBatches(
             captions["development"], self.development, self.encoder, self.lengths, options, seed
         )
         torch.manual_seed(seed)
         self.network = Atr(options, self._sizes(), self.encoder.tensors())
+        self.fixed = [name for name in self.network.state_dict() if name.startswith(TABLE)]
         self._mention_few_frames()
+        self._mention_cuts(texts, words)
 
-    def _lengths(self, captions: Sequence[str]) -> Lengths:
+    def _word_counts(self, captions: Sequence[str]) -> np.ndarray:
+        """Words of each caption, int64 [captions]; 1 each where no option needs to know them."""
+        options = self.options
+        if options.mask_pads and options.reference_limits == "none" and "transformer" not in options.poolings["text"]:
+            return np.ones(len(captions), dtype=np.int64)
+        blocks = (captions[start : start + TEXTS_AT_ONCE] for start in range(0, len(captions), TEXTS_AT_ONCE))
+        return np.concatenate([np.empty(0, dtype=np.int64), *(self.encoder.encode(block)[1] for block in blocks)])
+
+    def _lengths(self, most_words: int) -> Lengths:
         """To how many frames and words clips and captions are cut: none, or those that the options need to know."""
         options, limits = self.options, self.options.reference_limits
         longest = [max(pair.longest for pair in pairs) for pairs in zip(self.development, self.validation, strict=True)]
@@ -102,8 +112,7 @@ class AtrSystem(System[AtrOptions]):
                     said = f"`reference_limits: {limits}` has no number of frames for features of {extractor}"
                     print(f"{name}: {said}: clips are not cut", file=sys.stderr)
         elif known["text"]:
-            blocks = (captions[start : start + TEXTS_AT_ONCE] for start in range(0, len(captions), TEXTS_AT_ONCE))
-            words = parts * max(int(self.encoder.encode(block)[1].max()) for block in blocks)
+            words = parts * most_words
         return Lengths(frames, words, pads=not options.mask_pads)
 
     def _sizes(self) -> dict[str, Any]:
@@ -121,13 +130,27 @@ class AtrSystem(System[AtrOptions]):
         if not {"netvlad", "netrvlad"} & set(names):
             return
         for name, store in zip(self.options.features, self.development, strict=True):
-            few = store.shorter_than(clusters)
+            few = int((store.lengths < clusters).sum())
             if few:
                 print(
                     f"{name}: {few} of {len(store)} training clips have fewer frames than there are clusters "
                     f"({clusters}); `clusters: {{audio: ...}}` changes their number",
                     file=sys.stderr,
                 )
+
+    def _mention_cuts(self, texts: Sequence[Sequence[str]], words: Sequence[np.ndarray]) -> None:
+        """Say how many clips and captions, of lengths ``words``, of both splits are cut or have nothing to pool."""
+        splits = {"training": self.development, "validation": self.validation}
+        tallies = []
+        for (split, of_split), captions, lengths in zip(splits.items(), texts, words, strict=True):
+            for name, store, most in zip(self.options.features, of_split, self.lengths.frames, strict=True):
+                tallies.append(Tally(f"{name}: {{}} of {{}} {split} clips", "frames", most))
+                tallies[-1].add(store.lengths)
+            tallies.append(Tally(f"{{}} of {{}} {split} captions", "words", self.lengths.words))
+            tallies[-1].add(lengths, self.encoder.cut(captions))
+        for tally in tallies:
+            for remark in tally.remarks():
+                print(remark, file=sys.stderr)
 
     # --- training -----------------------------------------------------------------------------------------------
 
@@ -201,6 +224,11 @@ class AtrSystem(System[AtrOptions]):
     def validation_metrics(self, outputs: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Recalls of both directions and the loss over the whole split."""
         clips, texts = (torch.cat(part) for part in zip(*outputs, strict=True))
+        if not (torch.isfinite(clips).all() and torch.isfinite(texts).all()):
+            raise EarwitnessError(
+                "The embeddings of the validation split are NaN or infinite: training diverged in this epoch. "
+                "A smaller learning rate usually helps."
+            )
         counts = [len(captions) for captions in self.validation_captions.values()]
         owners = [clip_id for clip_id, captions in self.validation_captions.items() for _ in captions]
         found = retrieval.evaluate(
@@ -258,6 +286,13 @@ class AtrRetriever(DualEncoder):
         self.network = Atr(options, description["sizes"], tables)
         self.network.load_state_dict(weights)
         self.network.to(self.device).eval()
+        self.tallies = [
+            Tally(f"{name}: {{}} of {{}} recordings", "frames", most)
+            for name, most in zip(options.features, self.lengths.frames, strict=True)
+        ] + [Tally("{} of {} texts", "words", self.lengths.words)]
+
+    def remarks(self) -> list[str]:
+        return [remark for tally in self.tallies for remark in tally.remarks()]
 
     @torch.inference_mode()
     def embed_clips(self, clips: Clips) -> np.ndarray:
@@ -266,10 +301,13 @@ class AtrRetriever(DualEncoder):
             require_dimension(clips.store(name), name, dimension)
         blocks = [np.empty((0, self.network.size), dtype=np.float32)]
         for batch in clips.batches(CLIPS_AT_ONCE, FRAMES_AT_ONCE):
+            found = [clips.store(name).batch(batch.ids) for name in self.options.features]
             audio = [
-                fitted(*clips.store(name).batch(batch.ids), most, self.lengths.pads)
-                for name, most in zip(self.options.features, self.lengths.frames, strict=True)
+                fitted(*values, most, self.lengths.pads)
+                for values, most in zip(found, self.lengths.frames, strict=True)
             ]
+            for tally, (_, lengths) in zip(self.tallies, found, strict=False):
+                tally.add(lengths)
             frames, masks = ([part.to(self.device) for part in parts] for parts in zip(*audio, strict=True))
             blocks.append(self.network.embed_clips(frames, masks).cpu().numpy())
         return np.concatenate(blocks)
@@ -282,7 +320,9 @@ class AtrRetriever(DualEncoder):
         """Float32 [texts, D]: the weighted vectors of all features, one after another."""
         blocks = [np.empty((0, self.network.size), dtype=np.float32)]
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            encoded = self.encoder.encode(texts[start : start + TEXTS_AT_ONCE])
+            some = texts[start : start + TEXTS_AT_ONCE]
+            encoded = self.encoder.encode(some)
+            self.tallies[-1].add(encoded[1], self.encoder.cut(some))
             words, mask = (part.to(self.device) for part in fitted(*encoded, *self.lengths[1:]))
             blocks.append(self.network.embed_texts(words, mask).cpu().numpy())
         return np.concatenate(blocks)
