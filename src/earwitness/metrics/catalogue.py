@@ -96,6 +96,7 @@ def _grounding() -> Iterable[Metric]:
     scores = {"precision": "precision", "recall": "recall", "f1": "F1"}
     psds = ("bilen2020psds", "ebbers2022threshold")
     yield from (metric(f"frame_{name}", f"Frame {label}") for name, label in scores.items())
+    yield metric("frame_f1_best", "Frame F1, best threshold")
     yield metric("frame_f1_all_active", "Frame F1, every frame active", higher_is_better=None, column=None)
     yield metric("frame_f1_all_silent", "Frame F1, no frame active", higher_is_better=None, column=None)
     for suffix, note in {"": "", "_macro": ", mean of classes"}.items():
