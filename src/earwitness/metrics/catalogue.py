@@ -99,6 +99,13 @@ def _grounding() -> Iterable[Metric]:
     yield metric("frame_f1_best", "Frame F1, best threshold")
     yield metric("frame_f1_all_active", "Frame F1, every frame active", higher_is_better=None, column=None)
     yield metric("frame_f1_all_silent", "Frame F1, no frame active", higher_is_better=None, column=None)
+    # The page has loudness and random as baselines.
+    for control, column in {"loudness": None, "random": None, "swapped": False}.items():
+        name = "swapped phrases" if control == "swapped" else control
+        shown = {"higher_is_better": None, "column": column}
+        yield metric(f"frame_f1_{control}", f"Frame F1 of {name}", **shown)
+        yield metric(f"psds_{control}", f"PSDS of {name}", references=psds, **shown)
+        yield metric(f"psds_400_{control}", f"PSDS of {name} (400 false detections per hour)", references=psds, **shown)
     for suffix, note in {"": "", "_macro": ", mean of classes"}.items():
         column = not suffix
         for unit in ("segment", "event"):
