@@ -71,6 +71,32 @@ def test_a_perfect_retriever_finds_every_clip_and_caption(corpus, tmp_path):
     assert scored.counts == {"clips_scored": 4, "captions_scored": 12}
 
 
+def test_the_sampled_protocol_adds_recalls_among_30(tmp_path):
+    corpus, kind, seed = many(tmp_path, clips=40), Retrieval(), tmp_path / "seed-0"
+    kind.predict(Random(), clips(corpus), corpus, seed)
+    full, scored = (kind.score(seed, corpus, None, options) for options in ({}, {"protocol": "sampled30"}))
+    added = [f"{way}_r{cut}_sampled30" for way in ("t2a", "a2t") for cut in (1, 5)]
+    assert [*scored.evaluation.metrics] == [*full.evaluation.metrics, *added]
+    assert (full.settings, scored.settings["protocol"]) == ({"ties": "expected"}, "sampled30")
+    write_scores(seed / "retrieval", scored.evaluation)
+    table = pd.read_csv(seed / "retrieval/scores.csv")
+    for name in added:
+        entry = scored.evaluation.metrics[name]
+        assert 0 < entry["std_over_repetitions"] < 0.2
+        assert entry["value"] == pytest.approx(table[name].mean())
+        assert entry["value"] == pytest.approx(scored.evaluation.statistics[name].values(np.ones((1, 40)))[0])
+    (chance,) = kind.baselines(corpus)
+    assert [chance.metrics[name]["value"] for name in added] == [1 / 30, 5 / 30, 1 / 30, 5 / 30]
+
+
+def test_the_sampled_protocol_needs_more_than_30_clips(tmp_path):
+    corpus, kind, seed = many(tmp_path, clips=30), Retrieval(), tmp_path / "seed-0"
+    kind.predict(Random(), clips(corpus), corpus, seed)
+    entry = kind.score(seed, corpus, None, {"protocol": "sampled30"}).evaluation.metrics["t2a_r1_sampled30"]
+    assert entry["value"] is None and "30" in entry["reason"]
+    assert "t2a_r1_sampled30" not in kind.baselines(corpus)[0].metrics
+
+
 class Random(Retriever):
     """Similarities without ties; captions of the same text are alike to all clips."""
 

@@ -138,7 +138,7 @@ class Grounding(Kind):
                     scored.metrics.update(metrics)
                     scored.statistics.update(statistics)
         curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in scored.curves.items()}
-        counts = {"clips_scored": len(scored.ids) if len(pairs) else 0, "phrases_scored": len(pairs)}
+        counts: dict[str, Any] = {"clips_scored": len(scored.ids) if len(pairs) else 0, "phrases_scored": len(pairs)}
         settings = ("threshold", "median_filter", "minmax", "merge_gap", "min_length", "grid")
         return Scored(
             scored,
