@@ -214,3 +214,23 @@ def test_activations_that_are_not_finite_are_refused_with_phrase_and_clip(corpus
     lines = str(told.value).splitlines()[1:]
     assert len(lines) == 3 and "e0#2.1" in lines[0] and "clip e0" in lines[0] and "40 of 40" in lines[0]
     assert "e1" in lines[1] and not list((tmp_path / "seed-0").glob("*"))
+
+
+class Cased(Toy):
+    def activations(self, clips, queries):
+        return super().activations(clips, [(clip, text.strip().lower()) for clip, text in queries])
+
+
+def test_a_clip_with_all_phrases_of_the_split_has_none_to_swap(corpus, tmp_path):
+    rows = (corpus / "phrases.csv").read_text()
+    (corpus / "phrases.csv").write_text(rows + "e0#2.9,e0#2,Bell,0,1\ne0#2.8,e0#2,rain ,0,1\n")
+    with open(predicted(corpus, tmp_path, Cased()) / "pairs.csv") as file:
+        pairs = list(csv.DictReader(file))
+    assert [bool(pair["swapped"]) for pair in pairs] == [pair["clip_id"] != "e0" for pair in pairs]
+    with h5py.File(tmp_path / "activations.h5") as file:
+        assert (
+            np.isnan(file["swapped"][: 2 * FRAMES]).all()
+            and np.isfinite(file["swapped"][2 * FRAMES : 6 * FRAMES]).all()
+        )
+    scored = Grounding().score(tmp_path, corpus, None, {})
+    assert scored.evaluation.metrics["psds_swapped"]["value"] is None

@@ -65,10 +65,11 @@ class Grounding(Kind):
         from earwitness.corpora.tables import write_rows, write_table
 
         pairs = _pairs(corpus)
-        pairs["swapped"] = _swapped(pairs)
+        pairs["swapped"] = np.array(_swapped(pairs), dtype=object)  # with None, not NaN
         seconds = _references(corpus, pairs)["durations"]
         # Both texts of a clip one after the other, so that a model need not embed the clip twice.
-        asked = [(pair.clip_id, text) for pair in pairs.itertuples() for text in (pair.text, pair.swapped) if text]
+        texts = zip(pairs["clip_id"], pairs["text"], pairs["swapped"], strict=True)
+        asked = [(clip, text) for clip, *both in texts for text in both if text is not None]
         made = iter(model.activations(clips, asked)) if asked else iter(())
         events, offsets, offenders = [], [0], []
         with atomic_hdf5(folder / "activations.h5") as file:
@@ -165,6 +166,7 @@ class Grounding(Kind):
         frames = {clip: np.ones(max(1, round(seconds / hop))) for clip, seconds in references["durations"].items()}
         activations = {phrase: frames[clip] for phrase, clip in references["clips"].items()}
         metrics = evaluate(activations, hop=hop, options=Options(minmax=False), **references).metrics
+        del metrics["frame_f1_best"]  # scaled to 0 to 1 a constant is active nowhere
         found = [Baseline("all active", "All active", "every phrase active from beginning to end", metrics)]
         for control in _controls(corpus, pairs):
             scale = ["th_auc"] if control.name == "random" else []  # loudness has no scale of 0 to 1
