@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -15,7 +16,8 @@ from earwitness.evaluation.result import score_prediction, write_baselines
 from earwitness.evaluation.scores import read_scores
 from earwitness.metrics.bootstrap import summarise
 from earwitness.prediction.clips import Clips
-from earwitness.report.terminal import table
+from earwitness.report.comparison import write_comparison
+from earwitness.report.terminal import baselines_of, experiments_of, table
 from earwitness.systems.interface import Grounder
 
 HOP, SECONDS = 0.1, 4.0
@@ -41,8 +43,14 @@ def write_corpus(folder, phrases=("validation", "evaluation"), sounds=SOUNDS):
         ("events", EVENTS, events),
     ):
         write_rows(folder / f"{file}.csv", columns, content)
-    counts = {"listed": 3, "found": 3, "missing": 0, "refused": 0}
-    report = {"schema": 2, "clips": dict.fromkeys(NAMES, counts), "ids_sha256": dict.fromkeys(NAMES, "")}
+    counts = {"listed": 3, "found": 3, "missing": 0, "refused": 0, "seconds": 12.0}
+    report = {
+        "schema": 2,
+        "refused": [],
+        "clips": dict.fromkeys(NAMES, counts),
+        "ids_sha256": dict.fromkeys(NAMES, "abc"),
+    }
+    report["captions"] = dict.fromkeys(NAMES, 6)
     (folder / "report.json").write_text(json.dumps(report))
     shown = [name for split, name in clips if split in phrases]
     with h5py.File(folder / "loudness.h5", "w") as file:  # loud where the rain is
@@ -201,6 +209,26 @@ def test_a_corpus_without_phrases_has_reasons(corpus, tmp_path):
     both = compare(seed / "grounding", seed / "grounding")
     assert both["metrics"]["psds"]["a"] is None and "reason" in both["metrics"]["psds"]
     write_baselines("grounding", corpus, tmp_path / "baselines.json")
+
+
+def test_the_page_and_the_terminal_of_a_corpus_without_phrases(corpus, tmp_path):
+    results = tmp_path / "toys"
+    shutil.move(write_corpus(corpus, phrases=()), results / "corpus")
+    corpus = results / "corpus"
+    (results / "baselines").mkdir()
+    write_baselines("grounding", corpus, results / "baselines/grounding.json")
+    for name in ("first", "second"):
+        seed = predicted(corpus, results / name / "seed-0")
+        score_prediction("grounding", seed, corpus)
+        metrics = summarise([read_scores(seed / "grounding")])
+        counts = json.loads((seed / "grounding/metrics.json").read_text())["counts"]
+        made_by = {"weights_sha256": [], "checkpoints": {}, "options": {}}
+        content = {"schema": 2, "dataset": "toys", "experiment": name, "system": "toy", "seeds": [0], "counts": counts}
+        content |= {"metrics": metrics, "kinds": {"grounding": {"metrics": list(metrics), "counts": counts}}}
+        (results / name / "metrics.json").write_text(json.dumps(content | {"provenance": made_by}))
+    write_comparison(results, ["first", "second"], tmp_path, results / "comparison.html")
+    assert "no phrases" in (results / "comparison.html").read_text(encoding="utf-8")
+    assert "no phrases" in table(experiments_of(results), baselines_of(results))
 
 
 def test_activations_that_are_not_finite_are_refused_with_phrase_and_clip(corpus, tmp_path):
