@@ -122,3 +122,26 @@ rule relevant:
         "Reading which clips of {wildcards.dataset} are relevant to its captions ({log})"
     script:
         "../workflow/scripts/relevant.py"
+
+
+rule loudness:
+    input:
+        multiext("results/{dataset}/corpus/", "clips.csv", "captions.csv", "phrases.csv"),
+    output:
+        "results/{dataset}/corpus/loudness.h5",
+    log:
+        "logs/{dataset}/loudness.log",
+    benchmark:
+        "logs/{dataset}/loudness.tsv"
+    conda:
+        "../envs/earwitness.yaml"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        root=audio_root,
+    message:
+        "Measuring the loudness of clips of {wildcards.dataset} that have phrases ({log})"
+    script:
+        "../workflow/scripts/loudness.py"

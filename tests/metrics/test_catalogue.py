@@ -45,6 +45,9 @@ def test_names_that_carry_models_or_a_rate():
     assert find("fer.x").higher_is_better is False and find("fer.x").name == "fer.x"
     assert find("psds_50").label == "PSDS (50 false detections per hour)" and find("psds_50").kind == "grounding"
     rates = [find(name) for name in ("psds_0.5", "psds_1e+06", "psds_x")]
+    among = find("a2t_r5_sampled30")
+    assert among.kind == "retrieval" and among.is_mean and "30" in among.label and among.column is False
+    assert find("a2t_r7_sampled30").kind == ""
     assert [metric.kind for metric in rates] == ["grounding", "grounding", ""]
 
 

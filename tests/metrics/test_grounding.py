@@ -215,6 +215,16 @@ def test_curves_of_the_frame_metrics_are_those_of_each_threshold():
             assert frame[name][place] == single.metrics[f"frame_{name}"]["value"]
 
 
+def test_the_best_f1_over_thresholds_is_that_of_the_published_way():
+    curves, references, clips = random_case(3)
+    published = evaluate(curves, references, hop=HOP, clips=clips)
+    best = published.metrics["frame_f1_best"]["value"]
+    assert best == published.curves["frame"]["f1"].max()
+    other = evaluate(curves, references, hop=HOP, clips=clips, options=Options(minmax=False, median_filter=5))
+    assert other.metrics["frame_f1_best"]["value"] == best != other.curves["frame"]["f1"].max()
+    assert one([1, 1], [], hop=1).metrics["frame_f1_best"]["value"] is None
+
+
 def test_th_auc():
     """Up to 0.29 half of the detections are right, then all up to 0.59, then there is none."""
     result = one([0.6] * 4 + [0] * 4 + [0.3, 0], [(0, 4)], hop=1)

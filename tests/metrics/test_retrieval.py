@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tracemalloc
 from itertools import permutations
+from math import comb
 
 import h5py
 import numpy as np
@@ -536,3 +537,64 @@ def test_a_shuffled_table_without_names_keeps_its_rows():
     assert value(retrieval.evaluate(table, list("cab"), list("abc")), "t2a_r1") == 1
     named = retrieval.evaluate(table[["c", "a", "b"]], list("abc"), list("abc"), captions=[0, 1, 2])
     assert value(named, "t2a_r1") == 1
+
+
+# Among few candidates
+
+
+def several(seed=0, clips=45, captions=3):
+    """Scores that find a clip now and then; the last clip has no caption."""
+    generator = np.random.default_rng(seed)
+    owners = [f"clip {n // captions}" for n in range(captions * (clips - 1))]
+    scores = generator.standard_normal((len(owners), clips))
+    scores[np.arange(len(owners)), np.arange(len(owners)) // captions] += 1.5
+    return scores, owners, [f"clip {n}" for n in range(clips)]
+
+
+def test_recall_among_few_candidates_is_what_draws_give_on_average():
+    scores, owners, clips = several()
+    found = retrieval.sampled(scores, owners, clips, candidates=10, repetitions=300)
+    assert {name: values.shape for name, values in found.items()} == {
+        f"{way}_r{cut}_sampled10": (300, 44) for way in WAYS for cut in (1, 5)
+    }
+    own = scores[np.arange(len(owners)), np.arange(len(owners)) // 3]
+    above = (scores[:, :44] > own[:, None]).sum(axis=1)  # of 43 other clips with a caption, 9 are drawn
+    first = [comb(43 - int(number), 9) / comb(43, 9) for number in above]
+    by_clip = np.reshape(first, (44, 3)).mean(axis=1)  # each caption as often as the others
+    assert found["t2a_r1_sampled10"].mean(axis=0) == pytest.approx(by_clip, abs=0.13)
+    assert found["t2a_r1_sampled10"].mean() == pytest.approx(np.mean(first), abs=0.01)
+    # A clip's captions against the captions of others: each of these below it with the share of its captions that are.
+    share = [
+        np.mean(
+            [np.mean(scores[n, clip] < scores[own_rows, clip][:, None]) for n in range(len(owners)) if n // 3 != clip]
+        )
+        for clip, own_rows in ((c, slice(3 * c, 3 * c + 3)) for c in range(44))
+    ]
+    assert np.corrcoef(found["a2t_r1_sampled10"].mean(axis=0), share)[0, 1] > 0.8
+
+
+def test_recall_among_few_candidates_in_plain_cases(tmp_path, monkeypatch):
+    scores, owners, clips = several()
+    perfect = np.array([[float(owner == clip) for clip in clips] for owner in owners])
+    assert all((values == 1).all() for values in retrieval.sampled(perfect, owners, clips).values())
+    alike = retrieval.sampled(np.zeros_like(scores), owners, clips)
+    for name, values in alike.items():
+        assert values == pytest.approx(np.full(values.shape, int(name[5]) / 30))
+    whole = retrieval.sampled(scores, owners, clips)
+    with h5py.File(tmp_path / "similarity.h5", "w") as file:
+        file["similarity"] = scores
+        monkeypatch.setattr(retrieval, "BLOCK", 200)
+        again = retrieval.sampled(file["similarity"], owners, clips)
+    assert all((again[name] == whole[name]).all() for name in whole)
+    other = retrieval.sampled(scores, owners, clips, seed=1)
+    assert any((other[name] != whole[name]).any() for name in whole)
+
+
+def test_few_candidates_need_more_clips_and_no_nan():
+    scores, owners, clips = several(clips=31)
+    with pytest.raises(EarwitnessError, match="30 clips with a caption"):
+        retrieval.sampled(scores, owners, clips)
+    scores, owners, clips = several()
+    scores[4, 2] = np.nan
+    with pytest.raises(EarwitnessError, match="caption 4"):
+        retrieval.sampled(scores, owners, clips)

@@ -26,6 +26,7 @@ RUNS = [
     "synthesise dataset=tiny",
     "corpus dataset=tiny",
     "relevant dataset=tiny",
+    "loudness dataset=tiny",
     "leaks dataset=tiny",
     *(
         f"features dataset=tiny feature=logmel-cl4ac split={split}"

@@ -19,6 +19,8 @@ from earwitness.evaluation.interface import SPLIT, Baseline, Kind
 from earwitness.files import atomic_hdf5, provenance
 
 CUTS = (1, 5, 10, 50)
+SAMPLED = 30  # candidates of the published protocol
+SAMPLED_NAMES = [f"{way}_r{cut}_sampled{SAMPLED}" for way in ("t2a", "a2t") for cut in (1, 5)]
 LISTED = 10  # clips of a list in top10.csv
 PAIRS = "relevant_pairs"  # the count of pairs of caption and relevant clip; of scores with a table of these alone
 
@@ -57,7 +59,11 @@ class Retrieval(Kind):
         write_rows(folder / "top10.csv", columns, _best(similarity, list(queries["text"]), clips.ids))
 
     def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:
-        """Recalls, ranks and mAP in both directions; the experiment's option ``ties``, if it has one, is applied."""
+        """Recalls, ranks and mAP in both directions; the experiment's options ``ties`` and ``protocol`` are applied.
+
+        With ``protocol: sampled30`` there are also R@1 and R@5 among 30 candidates (``metrics.retrieval.sampled``),
+        with ``std_over_repetitions``.
+        """
         import h5py
 
         from earwitness.corpora.tables import clips_of
@@ -75,13 +81,16 @@ class Retrieval(Kind):
                 )
             ties = options.get("ties", "expected")
             scored = evaluate(file["similarity"], names, owners, clip_ids, relevant, ties)
+            protocol = options.get("protocol", "full")
+            if protocol != "full":
+                _add_sampled(scored, file["similarity"], owners, clip_ids, relevant, ties)
         left = lacking(names, relevant)
         return Scored(
             scored,
             "score retrieval",
             {"similarity": path, "references": corpus / "captions.csv"}
             | ({} if relevant is None else {"relevant": corpus / TABLE}),
-            {"ties": ties},
+            {"ties": ties} | ({} if protocol == "full" else {"protocol": protocol}),
             {"clips_scored": len(clip_ids), "captions_scored": len(queries) - left}
             | ({} if relevant is None else {PAIRS: len(scored.ranks["t2a"].above)})
             | ({"captions_not_in_relevant": left} if left else {}),
@@ -122,8 +131,30 @@ class Retrieval(Kind):
         metrics |= {f"a2t_r{cut}": {"value": _chance(relevant, captions, cut)} for cut in CUTS}
         cuts = (10,) if table is None else (10, 16)
         metrics |= _chance_of_ranks("t2a", several, clips, cuts) | _chance_of_ranks("a2t", relevant, captions, cuts)
+        if table is None and clips > SAMPLED:
+            metrics |= {name: {"value": int(name[5]) / SAMPLED} for name in SAMPLED_NAMES}
         pool = f"{counted(clips, 'clip')} and {counted(captions, 'caption')} in random order"
         return [Baseline("chance", "Chance", pool, metrics)]
+
+
+def _add_sampled(
+    scored: Any, scores: Any, owners: list[str], clips: list[str], relevant: Mapping[str, Any] | None, ties: str
+) -> None:
+    """Add the metrics among 30 candidates to an evaluation, with a reason where none can be drawn."""
+    import numpy as np
+
+    from earwitness.metrics.retrieval import sampled
+
+    if relevant is not None or len(set(owners)) <= SAMPLED:
+        few = f"needs more than {SAMPLED} clips with a caption, and there are {len(set(owners))}"
+        reason = few if relevant is None else "only one clip may be relevant to a caption, and there is a table of them"
+        scored.metrics.update({name: {"value": None, "reason": reason} for name in SAMPLED_NAMES})
+        return
+    for name, values in sampled(scores, owners, clips, candidates=SAMPLED, ties=ties).items():
+        means = values.mean(axis=1)
+        scored.metrics[name] = {"value": float(means.mean()), "std_over_repetitions": float(means.std())}
+        by_clip = dict(zip([clip for clip in clips if clip in set(owners)], values.mean(axis=0), strict=True))
+        scored.more[name] = np.array([by_clip[clip] for clip in scored.ids])
 
 
 def _chance(relevant: list[int], total: int, cut: int) -> float:

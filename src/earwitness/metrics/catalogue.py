@@ -96,6 +96,7 @@ def _grounding() -> Iterable[Metric]:
     scores = {"precision": "precision", "recall": "recall", "f1": "F1"}
     psds = ("bilen2020psds", "ebbers2022threshold")
     yield from (metric(f"frame_{name}", f"Frame {label}") for name, label in scores.items())
+    yield metric("frame_f1_best", "Frame F1, best threshold")
     yield metric("frame_f1_all_active", "Frame F1, every frame active", higher_is_better=None, column=None)
     yield metric("frame_f1_all_silent", "Frame F1, no frame active", higher_is_better=None, column=None)
     for suffix, note in {"": "", "_macro": ", mean of classes"}.items():
@@ -111,6 +112,13 @@ def _grounding() -> Iterable[Metric]:
             yield metric("th_auc", "Th-AUC", references=("xu2024weakly",))
             yield metric("th_auc_02_08", "Th-AUC (0.2 to 0.8)", references=("xu2024weakly",))
             yield metric("miou", "mIoU", is_mean=True, references=())
+    # The page has loudness and random as baselines.
+    for control, on_page in {"loudness": None, "random": None, "swapped": False}.items():
+        name = "swapped phrases" if control == "swapped" else control
+        shown: dict[str, Any] = {"higher_is_better": None, "column": on_page}
+        yield metric(f"frame_f1_{control}", f"Frame F1 of {name}", **shown)
+        yield metric(f"psds_{control}", f"PSDS of {name}", references=psds, **shown)
+        yield metric(f"psds_400_{control}", f"PSDS of {name} (400 false detections per hour)", references=psds, **shown)
 
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_captioning(), *_retrieval(), *_grounding())}
@@ -125,8 +133,9 @@ HEADLINES: dict[str, tuple[str, ...]] = {
 def find(name: str) -> Metric:
     """The metric of a name, whatever the name.
 
-    A name may carry models' names after dots (``sbert_sim.all-MiniLM-L6-v2``) or a rate after ``psds_``. An unknown
-    name is its label; ``is_mean`` is then a guess by the name.
+    A name may carry models' names after dots (``sbert_sim.all-MiniLM-L6-v2``), a rate after ``psds_``, or a number of
+    candidates after a recall (``t2a_r1_sampled30``). An unknown name is its label; ``is_mean`` is then a guess by the
+    name.
 
     >>> find("sbert_sim.all-MiniLM-L6-v2").label
     'SBERT-sim (all-MiniLM-L6-v2)'
@@ -138,6 +147,9 @@ def find(name: str) -> Metric:
     base, *models = name.split(".")
     if base in METRICS and all(models):
         return replace(METRICS[base], name=name, label=f"{METRICS[base].label} ({', '.join(models)})")
+    if (sampled := re.fullmatch(r"([at]2[at]_r\d+)_sampled(\d+)", name)) and sampled[1] in METRICS:
+        label = f"{METRICS[sampled[1]].label}, among {sampled[2]} drawn"
+        return replace(METRICS[sampled[1]], name=name, label=label, column=False, references=())
     if rate := re.fullmatch(r"psds_(\d[\d.e+]*)", name):
         return replace(METRICS["psds"], name=name, label=f"PSDS ({rate[1]} false detections per hour)", column=False)
     is_mean = _NO_MEAN.fullmatch(re.sub("[^a-z0-9]", "", name.lower())) is None

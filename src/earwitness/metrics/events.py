@@ -102,6 +102,21 @@ def frame_labels(references: np.ndarray, hop: float) -> np.ndarray:
     return labels
 
 
+def labelled(scores: np.ndarray, references: np.ndarray, hop: float) -> tuple[np.ndarray, np.ndarray]:
+    """An activation with the labels of its frames; where these go on, it has -inf: nothing is active there.
+
+    An activation may end within the last frame of a reference: that frame is no miss, further ones are.
+
+    >>> scores, labels = labelled(np.array([0.1, 0.9]), np.array([[1.0, 4.0]]), hop=1.0)
+    >>> scores.tolist(), labels.tolist()
+    ([0.1, 0.9, -inf], [False, True, True])
+    """
+    labels = frame_labels(references, hop)
+    length = max(len(scores), len(labels) - 1)
+    scores = np.append(scores, np.full(length - len(scores), -np.inf))
+    return scores, np.append(labels, np.zeros(max(0, length - len(labels)), dtype=bool))[:length]
+
+
 def detect(
     scores: np.ndarray, thresholds: np.ndarray, *, hop: float, duration: float, merge_gap: float, min_length: float
 ) -> Detections:

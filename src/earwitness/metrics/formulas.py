@@ -96,6 +96,19 @@ def f1(sums: np.ndarray) -> np.ndarray:
     return np.where(sums[..., 2] == 0, np.nan, ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]))
 
 
+def best_f1(sums: np.ndarray) -> np.ndarray:
+    """The highest F1 of several thresholds, which is chosen anew on every resample.
+
+    Columns: in the reference, then for each threshold: true positives, detected.
+
+    >>> float(best_f1(np.array([6.0, 3.0, 4.0, 5.0, 14.0])))  # F1 of 6/10 and of 10/20
+    0.6
+    """
+    counts = sums[..., 1:].reshape(*sums.shape[:-1], -1, 2)
+    reference = np.broadcast_to(sums[..., :1, None], (*counts.shape[:-1], 1))
+    return np.fmax.reduce(f1(np.concatenate([counts, reference], axis=-1)), axis=-1, initial=np.nan)
+
+
 def error_rate(sums: np.ndarray) -> np.ndarray:
     """Columns: substitutions, deletions, insertions, in the reference.
 
@@ -151,6 +164,7 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "precision": precision,
     "recall": recall,
     "f1": f1,
+    "best_f1": best_f1,
     "error_rate": error_rate,
     "th_auc": th_auc,
     "th_auc_compat": partial(th_auc, compat=True),

@@ -31,9 +31,9 @@ from earwitness.metrics.events import (
     Detections,
     cleaned,
     detect,
-    frame_labels,
     intersections,
     iou,
+    labelled,
     scaled,
     smoothed,
     union,
@@ -69,8 +69,9 @@ class Options:
     """How activations become events, and what counts as found; the defaults are those of docs/metrics.md, section 3.7.
 
     A frame is active from a threshold on in the frame metrics, elsewhere above it. ``minmax`` concerns the frame
-    metrics only; ``median_filter`` all; ``merge_gap`` and ``min_length`` all events but those of PSDS. ``e_max`` lists
-    false detections per hour: 100 gives ``psds``, any other number ``psds_<number>``.
+    metrics only; ``median_filter`` all but ``frame_f1_best``, which is as published whatever these two are;
+    ``merge_gap`` and ``min_length`` all events but those of PSDS. ``e_max`` lists false detections per hour: 100 gives
+    ``psds``, any other number ``psds_<number>``.
 
     Raises EarwitnessError that lists all values out of range.
 
@@ -366,7 +367,8 @@ class Accumulator(Protocol):
 class Frames:
     """Frame metrics at the threshold and over all thresholds (docs/metrics.md, section 3.1), silent pairs included.
 
-    Labels are those of ``frame_labels``. The baselines are a system with every frame active, and one with none.
+    Labels are those of ``frame_labels``. ``frame_f1_best`` takes the activations as Xie et al. (ICASSP 2022) do: scaled
+    and not smoothed. The baselines are a system with every frame active, and one with none.
     """
 
     needs_scores, counts_silent, package = True, True, ""
@@ -376,23 +378,23 @@ class Frames:
         self.counts = np.zeros((clips, 3))  # true positives, active, in the reference
         self.frames = np.zeros(clips)
         self.sweep = np.zeros((len(options.thresholds), 2))  # true positives, active
+        self.published = np.zeros((clips, *self.sweep.shape))  # the same as published, by clip
 
     @classmethod
     def names(cls, options: Options) -> tuple[str, ...]:
-        return (*(f"frame_{name}" for name in SCORES), "frame_f1_all_active", "frame_f1_all_silent")
+        return (*(f"frame_{name}" for name in (*SCORES, "f1_best", "f1_all_active", "f1_all_silent")),)
 
     def add(self, pair: Pair) -> None:
         assert pair.activation is not None and pair.scores is not None  # needs_scores
-        labels = frame_labels(pair.references, self.hop)
+        published = scaled(pair.scores, pair.scores)
         scores = scaled(pair.activation, pair.scores) if self.options.minmax else pair.activation
-        # An activation may end within the last frame of a reference: that frame is no miss, further ones are.
-        length = max(len(scores), len(labels) - 1)
-        scores = np.append(scores, np.full(length - len(scores), -np.inf))
-        labels = np.append(labels, np.zeros(max(0, length - len(labels)), dtype=bool))[:length]
+        scores, labels = labelled(scores, pair.references, self.hop)
+        published = np.append(published, np.full(len(scores) - len(published), -np.inf))
         active = scores >= self.options.threshold
         self.counts[pair.clip] += (active & labels).sum(), active.sum(), labels.sum()
-        self.frames[pair.clip] += length
+        self.frames[pair.clip] += len(scores)
         self.sweep += np.stack([self._reached(scores[labels]), self._reached(scores)], axis=1)
+        self.published[pair.clip] += np.stack([self._reached(published[labels]), self._reached(published)], axis=1)
 
     def _reached(self, scores: np.ndarray) -> np.ndarray:
         """The number of scores at or above each of the thresholds."""
@@ -405,6 +407,7 @@ class Frames:
         all_active = np.stack([reference, self.frames, reference], axis=1)
         return {
             **{f"frame_{name}": Sums(name, self.counts) for name in SCORES},
+            "frame_f1_best": Sums("best_f1", np.column_stack([reference, self.published.reshape(len(reference), -1)])),
             "frame_f1_all_active": Sums("f1", all_active),
             "frame_f1_all_silent": Sums("f1", self.counts * [0, 0, 1]),
         }

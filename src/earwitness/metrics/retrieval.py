@@ -141,6 +141,7 @@ class Evaluation:
     ranks: dict[str, Ranks]
     notes: list[str]
     ties: str = "expected"
+    more: dict[str, np.ndarray] = field(default_factory=dict)  # further metrics by clip, in the order of ``ids``
     shares: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # by direction R@1, 5, 10: [3, queries]
 
     @cached_property
@@ -152,7 +153,7 @@ class Evaluation:
     def by_clip(self) -> dict[str, np.ndarray]:
         """The mean of each clip's queries, float64 [clips] in the order of ``ids``, NaN for a clip without a query."""
         means = {name: mean_of(values, *self._owners(name[:3])) for name, values in self.items.items()}
-        return {name: formulas.mean(statistic.columns) for name, statistic in means.items()}
+        return {name: formulas.mean(statistic.columns) for name, statistic in means.items()} | self.more
 
     @property
     def statistics(self) -> dict[str, Statistic]:
@@ -170,7 +171,7 @@ class Evaluation:
                 shares = [mean_of(share, *self._owners(way)).columns for share in self.shares[way]]
                 columns = np.concatenate([*(share[:, :1] for share in shares), shares[0][:, 1:]], axis=1)
                 found[f"{way}_gmean"] = Sums("geometric_mean", columns)
-        return found
+        return found | {name: mean_of(values) for name, values in self.more.items()}
 
     def _owners(self, way: str) -> tuple[np.ndarray, int]:
         """For each query of a direction the index of its clip in ``ids``; and the number of clips."""
@@ -442,6 +443,62 @@ def evaluate_top(
     return result
 
 
+def sampled(
+    scores: Scores,
+    owners: Ids,
+    clips: Ids,
+    *,
+    candidates: int = 30,
+    repetitions: int = 20,
+    cuts: Sequence[int] = (1, 5),
+    seed: int = 0,
+    ties: str = "expected",
+) -> dict[str, np.ndarray]:
+    """R@k among few candidates, as Xie et al. (ICASSP 2022) report it, by name: float64 [repetitions, clips].
+
+    In each repetition every clip that has a caption is a query once in each direction: with one of its captions, drawn
+    at random, and ``candidates`` - 1 other clips, drawn without replacement, each with one of its captions. The clip is
+    sought among the clips by its caption, and the caption among the captions by the clip; the columns are these clips
+    in the order of ``clips``. ``scores``, ``owners``, ``clips`` and ``ties`` are those of ``evaluate``; the scores are
+    read once, in blocks of rows. The same arguments give the same draws.
+
+    Raises EarwitnessError for what ``validate`` refuses, and for fewer than ``candidates`` + 1 clips with a caption:
+    the candidates would be the same each time.
+
+    >>> owners = clips = [f"{number}.wav" for number in range(40)]
+    >>> found = sampled(np.eye(40), owners, clips)
+    >>> {name: (values.shape, float(values.mean())) for name, values in found.items()}["a2t_r5_sampled30"]
+    ((20, 40), 1.0)
+    """
+    _check_ties(ties)
+    scores, owners, clips, *_ = _in_order(scores, owners, clips, None, None)
+    relevance = _relevance(owners, clips, None, None, scores)
+    captions = np.argsort(relevance.column, kind="stable")  # row of the scores, clip by clip
+    sizes = np.bincount(relevance.column, minlength=len(relevance.clips))
+    queries, first = np.flatnonzero(sizes), (np.cumsum(sizes) - sizes)
+    if len(queries) <= candidates:
+        few = f"{counted(len(queries), 'clip')} with a caption; more than {candidates} are needed"
+        raise EarwitnessError(f"There are no {candidates} candidates to draw: there are {few}.")
+    generator = np.random.default_rng(seed)
+    shape = (repetitions, len(queries), candidates)
+    drawn = np.empty(shape, dtype=np.int64)  # place of the clip among the queries, the own one first
+    for repetition in drawn:
+        for place, line in enumerate(repetition):
+            others = generator.choice(len(queries) - 1, candidates - 1, replace=False)
+            line[:] = place, *(others + (others >= place))
+    columns = queries[drawn]
+    rows = captions[first[columns] + generator.integers(sizes[columns])]
+    own = np.broadcast_to(rows[..., :1], shape), np.broadcast_to(columns[..., :1], shape)
+    taken = _taken(scores, relevance, np.stack([own[0], rows]), np.stack([columns, own[1]]))
+    hits = {}
+    for way, values in zip(("t2a", "a2t"), taken.reshape(2, -1, candidates), strict=True):
+        above = (values > values[:, :1]).sum(axis=1)
+        ranks = Ranks(above, np.ones(len(values)), (values == values[:, :1]).sum(axis=1))
+        for cut in cuts:
+            hits[f"{way}_r{cut}_sampled{candidates}"] = recall(ranks, cut, ties)[1].reshape(shape[:2])
+    return hits
+
+
 def _wanted(metrics: str | Iterable[str] | None, relevant: Any) -> list[str]:
     wanted = chosen(metrics, SETS, NAMES)
     return [name for name in wanted if metrics is not None or relevant is not None or not name.endswith("map16")]
@@ -590,6 +647,19 @@ def _compare(block: np.ndarray, limits: list[np.ndarray], above: list[np.ndarray
                 scores, here = tile[:, : len(part)], slice(left, left + TILE)
                 higher[here] += np.add.reduce((scores > part).view(np.uint8), axis=0, dtype=np.uint8)
                 enough[here] += np.add.reduce((scores >= part).view(np.uint8), axis=0, dtype=np.uint8)
+
+
+def _taken(scores: Scores, relevance: _Relevance, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The scores at rows and columns of one shape, read once."""
+    flat, order = np.empty(rows.size), np.argsort(rows, axis=None, kind="stable")
+    row, column = rows.ravel()[order], columns.ravel()[order]
+    missing: dict[int, int] = {}
+    for start, block in _blocks(scores, relevance):
+        missing |= {start + line: number for line, number in _nan(block)}
+        here = slice(*np.searchsorted(row, [start, start + len(block)]))
+        flat[order[here]] = block[row[here] - start, column[here]]
+    _refuse_nan(missing, relevance)
+    return flat.reshape(rows.shape)
 
 
 def _blocks(scores: Scores, relevance: _Relevance) -> Iterator[tuple[int, np.ndarray]]:

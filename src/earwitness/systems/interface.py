@@ -177,15 +177,26 @@ class Grounder(Model, ABC):
 
     Attributes:
         hop: seconds from one frame of the activations to the next.
-        threshold: frames with a higher activation are active; the operating point from validation.
+        threshold: frames with a higher activation are active; median_filter: over how many frames activations are
+            smoothed before, an odd number. Both are the operating point, from validation.
     """
 
     hop: float
     threshold: float = 0.5
+    median_filter: int = 1
 
     @abstractmethod
     def activations(self, clips: Clips, queries: Sequence[tuple[str, str]]) -> Iterator[np.ndarray]:
         """For each (clip_id, text), in order, the activation of the clip's frames: float32 [frames], 0 to 1."""
+
+    def word_activations(
+        self, clips: Clips, queries: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[list[str], np.ndarray]] | None:
+        """For each (clip_id, caption), in order, its words and their activations: float32 [frames, words], 0 to 1.
+
+        None for a model that does not tell words apart.
+        """
+        return None
 
 
 def system_class(name: str) -> type[System]:

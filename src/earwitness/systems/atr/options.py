@@ -122,6 +122,8 @@ class AtrOptions(ExperimentOptions):
     train: AtrTrainingOptions = AtrTrainingOptions()
     # How similarities that are alike count: over all orders, or by their mean rank as in the benchmark.
     ties: Annotated[Literal["expected", "benchmark"], Changes("scores")] = "expected"
+    # sampled30: also R@1 and R@5 among 30 candidates drawn at random, as in audio-caption alignment
+    protocol: Annotated[Literal["full", "sampled30"], Changes("scores")] = "full"
 
     @model_validator(mode="after")
     def _fits_together(self) -> AtrOptions:

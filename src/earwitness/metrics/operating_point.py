@@ -1,0 +1,77 @@
+"""The operating point of a grounding system: the threshold and the median filter that suit a validation split best."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from earwitness.errors import EarwitnessError
+from earwitness.metrics.events import cleaned, labelled, smoothed
+from earwitness.metrics.formulas import f1
+from earwitness.metrics.grounding import Activations, Events, validate
+
+WINDOWS = (1, 3, 5, 9, 15, 25)  # frames
+
+
+def select(
+    activations: Activations,
+    references: Events,
+    *,
+    hop: float,
+    durations: Mapping[Any, float],
+    clips: Mapping[Any, Hashable] | None = None,
+    windows: Sequence[int] = WINDOWS,
+) -> tuple[float, int]:
+    """The threshold and the window of the median filter with the highest frame F1 over all frames, silent pairs too.
+
+    The arguments are those of ``earwitness.metrics.grounding.evaluate``; activations are read once for each window, one
+    pair at a time, and what is kept grows with the frames (four bytes each). All thresholds are tried. Of equally good
+    ones the smallest window is taken, then the highest threshold. It lies halfway between the lowest active score and
+    the highest inactive one, so that the frames at or above it (frame metrics) are those above it (events).
+
+    Raises EarwitnessError for what ``validate`` refuses, such as NaN, and where no pair has a reference event.
+
+    >>> activations, references = {"a dog barks": [0.1, 0.9, 0.7, 0.3]}, {"a dog barks": [(1.0, 3.0)]}
+    >>> select(activations, references, hop=1.0, durations={"a dog barks": 4.0})
+    (0.5, 1)
+    """
+    validate(activations, references, hop=hop, clips=clips, durations=durations)
+    times = {
+        pair: cleaned(events, durations[pair if clips is None else clips[pair]])[0]
+        for pair, events in references.items()
+    }
+    best, chosen = 0.0, (0.0, 1)
+    for window in sorted(windows):
+        value, threshold = _best(activations, times, hop, window)
+        if value > best:
+            best, chosen = value, (threshold, window)
+    if not best:
+        raise EarwitnessError("No phrase has a frame that is active in the references: no threshold can be chosen.")
+    return chosen
+
+
+def _best(
+    activations: Activations, references: Mapping[Any, np.ndarray], hop: float, window: int
+) -> tuple[float, float]:
+    """The highest F1 with a filter, 0 without a positive frame, and the threshold that gives it."""
+    scores, positive, reference = [], [], 0
+    for pair, times in references.items():
+        activation = smoothed(np.asarray(activations[pair], dtype=np.float32), window)
+        padded, labels = labelled(activation, times, hop)
+        scores.append(activation)
+        positive.append(padded[labels].astype(np.float32))
+        reference += int(np.count_nonzero(labels))
+    every, hits = np.sort(np.concatenate(scores)), np.sort(np.concatenate(positive))
+    hits = hits[np.searchsorted(hits, -np.inf, side="right") :]  # beyond an activation's end nothing is active
+    if not len(hits):
+        return 0.0, 0.0
+    # The lowest active score is that of a positive frame: without the negatives below it the F1 is higher.
+    lowest, first = np.unique(hits, return_index=True)
+    active = len(every) - np.searchsorted(every, lowest, side="left")
+    values = f1(np.stack([len(hits) - first, active, np.full(len(lowest), reference)], axis=1).astype(float))
+    place = len(values) - 1 - int(np.argmax(values[::-1]))
+    inactive = len(every) - int(active[place])
+    low, high = float(every[inactive - 1]) if inactive else None, float(lowest[place])
+    return float(values[place]), high - 1e-6 * max(1.0, abs(high)) if low is None else (low + high) / 2
