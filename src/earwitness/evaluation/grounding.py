@@ -26,6 +26,7 @@ class Grounding(Kind):
     name = "grounding"
     label = "Phrase grounding"
     files = ("activations.h5", "pairs.csv", "events.csv")
+    shown = ("activations.h5", "events.csv")
     tables = ("clips.csv", "captions.csv", "phrases.csv", "events.csv", "report.json")
     artifacts = ("events.csv",)
     floors = ("all active",)
