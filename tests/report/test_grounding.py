@@ -172,7 +172,7 @@ def test_segments_stand_where_they_are_in_time(page):
     assert annotated == [("10.00", "30.00", "0.10 to 0.40 s"), ("60.00", "10.00", "0.60 to 0.70 s")]
     found = re.findall(r'class="bar" style="left: ([\d.]+)%; width: ([\d.]+)%; background: (.*?)"', first)
     assert found == [("60.00", "40.00", "var(--c0)"), ("60.00", "40.00", "var(--c1)")]
-    assert first.count("IoU 0.14") == 2  # 0.1 s of 0.7 s
+    assert first.count("IoU 0.14<br>") == 2  # 0.1 s of 0.7 s
     assert "no located sound" in first and first.count("<path") == 4  # two phrases by two experiments
     assert first.count('class="words"') == 1  # the second experiment does not tell words apart
     assert "1 more caption of this clip" in article and "caption 2 of three.wav" in article

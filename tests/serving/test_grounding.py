@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from earwitness import serving
 from earwitness.cli import ground
 from earwitness.cli.main import main
 from earwitness.errors import EarwitnessError
@@ -39,7 +40,7 @@ def yard(tmp_path):
 
 
 def test_events_are_where_the_tones_are(model, yard):
-    (found,) = Locator(model).locate([yard], ["band 4", "band 8", "band 12"])
+    (found,) = serving.ground([str(yard)], ["band 4", "band 8", "band 12"], str(model))
     (event,) = found.events["band 4"]
     assert (event.onset, event.offset) == (pytest.approx(0.2, abs=0.03), pytest.approx(0.5, abs=0.03))
     assert 0.5 < event.activation <= 1 and not found.events["band 12"]

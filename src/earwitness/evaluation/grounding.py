@@ -26,7 +26,7 @@ class Grounding(Kind):
     name = "grounding"
     label = "Phrase grounding"
     files = ("activations.h5", "pairs.csv", "events.csv")
-    shown = ("activations.h5", "events.csv")
+    shown = ("activations.h5", "events.csv", "alignment.h5")
     tables = ("clips.csv", "captions.csv", "phrases.csv", "events.csv", "report.json")
     artifacts = ("events.csv",)
     floors = ("all active",)
