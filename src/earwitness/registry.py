@@ -94,7 +94,7 @@ KINDS = {
         "earwitness.evaluation.captioning:Captioning", "earwitness.report.captioning:CaptioningPage"
     ),
     "retrieval": KindEntry("earwitness.evaluation.retrieval:Retrieval", "earwitness.report.retrieval:RetrievalPage"),
-    "grounding": KindEntry("earwitness.evaluation.grounding:Grounding"),
+    "grounding": KindEntry("earwitness.evaluation.grounding:Grounding", "earwitness.report.grounding:GroundingPage"),
 }
 
 

@@ -22,12 +22,12 @@ from earwitness.features.external_options import KEY_KINDS
 LOADED = {"earwitness", "earwitness.errors", "earwitness.cli"}
 LOADED |= {
     f"earwitness.cli.{name}"
-    for name in ("main", "parser", "completion", "doctor", "results", "score", "search", "tracking")
+    for name in ("main", "parser", "completion", "doctor", "ground", "results", "score", "search", "tracking")
 }
 
 
-COMMANDS = ["show", "compare", "corpus", "cite", "export", "doctor", "score", "index", "search", "publish", "ui"]
-COMMANDS += ["completion"]
+COMMANDS = ["show", "compare", "corpus", "cite", "export", "doctor", "score", "index", "search", "ground"]
+COMMANDS += ["pictures", "publish", "ui", "completion"]
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -51,7 +51,7 @@ def write_model(folder, system="bands", scale=1.0, features=None):
 
 @pytest.fixture(autouse=True)
 def systems(monkeypatch, tmp_path):
-    for name, kind in (("bands", "Bands"), ("no_dual", "NoDual")):
+    for name, kind in (("bands", "Bands"), ("no_dual", "NoDual"), ("locator", "Locator")):
         entry = registry.Entry(f"tests.serving.fake:{kind}Options", f"tests.serving.fake:{kind}System")
         monkeypatch.setitem(registry.SYSTEMS, name, entry)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""A dual encoder without training: clips are the loudness of their mel bands, "band 5" is the text of one band."""
+"""Models without training: clips are the loudness of their mel bands, "band 5" is the text of one band."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from earwitness.options import ExperimentOptions, TrainingOptions
-from earwitness.systems.interface import Captioner, DualEncoder, System, read_model
+from earwitness.systems.interface import Captioner, DualEncoder, Grounder, System, read_model
 
 BANDS = 16
 
@@ -31,6 +31,12 @@ class NoDualOptions(BandsOptions):
     KINDS = ("captioning",)
 
     system: Literal["no_dual"]
+
+
+class LocatorOptions(BandsOptions):
+    KINDS = ("grounding", "retrieval")
+
+    system: Literal["locator"]
 
 
 class BandsSystem(System):
@@ -72,3 +78,34 @@ class Bands(DualEncoder):
             for number in re.findall(r"\d+", text):
                 vector[int(number)] = 1
         return vectors * (np.nan if "nan" in texts else 1)
+
+
+class LocatorSystem(System):
+    @classmethod
+    def load(cls, options, folder, files):
+        model = read_model(folder)
+        return Locator(model["network"]["features"], load_file(folder / "model.safetensors")["scale"])
+
+
+class Locator(Grounder):
+    """The share of a frame's power that is in a band, for each band of a text; "gone" gives an infinite activation."""
+
+    hop, threshold, median_filter = 0.01, 0.5, 3
+    longest = 0  # frames of the longest piece that any model was given
+
+    def __init__(self, made_by, scale):
+        self.made_by, self.scale = made_by, scale
+
+    def unknown(self, text):
+        words = [word for word in text.split() if not re.fullmatch(r"bands?|\d+|gone", word)]
+        return None if len(words) == len(text.split()) else words
+
+    def activations(self, clips, queries):
+        for clip, text in queries:
+            frames = clips.store("mel")[clip]
+            Locator.longest = max(Locator.longest, len(frames))
+            power = 10 ** (frames / 10)
+            bands = [int(number) for number in re.findall(r"\d+", text)]
+            share = power[:, bands].sum(axis=1) / power.sum(axis=1)
+            share *= power.sum(axis=1) > 1e-6  # silence is of no band
+            yield np.full_like(share, np.inf) if "gone" in text else share.astype(np.float32) * self.scale

@@ -49,6 +49,7 @@ class Grounding(Kind):
     name = "grounding"
     label = "Phrase grounding"
     files = ("activations.h5", "pairs.csv", "events.csv", "alignment.h5")
+    shown = ("activations.h5", "events.csv", "alignment.h5")
     tables = ("clips.csv", "captions.csv", "phrases.csv", "events.csv", "report.json")
     scored_with = (TABLE,)
     artifacts = ("events.csv",)

@@ -45,8 +45,8 @@ def excerpt(path: Path, seconds: float = SECONDS) -> Excerpt:
     """The beginning of a recording (at most ``seconds``). Raises AudioError if it cannot be read."""
     waveform, rate, cut = _beginning(path, seconds)
     return Excerpt(
-        audio=_data_uri("audio/mpeg", _mp3(waveform, rate)),
-        picture=_data_uri("image/png", _png(_levels(waveform, rate))),
+        audio=data_uri("audio/mpeg", _mp3(waveform, rate)),
+        picture=data_uri("image/png", png(_levels(waveform, rate))),
         seconds=len(waveform) / rate,
         cut=cut,
     )
@@ -79,8 +79,8 @@ def _levels(waveform: np.ndarray, rate: int) -> np.ndarray:
     return np.clip((decibels - loudest) / RANGE + 1, 0, 1).T[::-1]
 
 
-def _png(levels: np.ndarray) -> bytes:
-    """A png with a palette, a quarter of the size of true colour."""
+def png(levels: np.ndarray) -> bytes:
+    """Levels [rows, columns] from 0 to 1 as a png with a palette, a quarter of the size of true colour."""
     from matplotlib import colormaps
     from PIL import Image
 
@@ -91,5 +91,6 @@ def _png(levels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """A file of a media type as an address that holds its content."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

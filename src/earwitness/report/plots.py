@@ -132,6 +132,26 @@ def curve_plot(key: str, title: str, parts: Mapping[str, str], seeds: Sequence[S
     return drawn.svg
 
 
+def threshold_plot(key: str, title: str, lines: Sequence[tuple[int, Sequence[float], Sequence[float], float]]) -> str:
+    """Curves over thresholds, one colour per experiment, with a dot at a chosen threshold. Returns the SVG element.
+
+    Args:
+        key: unique on the page.
+        lines: number on the page (for the colour), thresholds, values and the chosen threshold (NaN: none).
+    """
+    with _figure(key, (5.4, 3.2), title) as drawn:
+        axes = drawn.axes
+        for number, thresholds, values, chosen in lines:
+            axes.plot(thresholds, values, color=_placeholder(number), linewidth=1.6)
+            if thresholds[0] <= chosen <= thresholds[-1]:
+                place = min(range(len(thresholds)), key=lambda at: abs(thresholds[at] - chosen))
+                axes.plot([thresholds[place]], [values[place]], "o", color=_placeholder(number), markersize=7)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("threshold")
+    return drawn.svg
+
+
 def heat_map(
     key: str, title: str, values: np.ndarray, marks: Sequence[tuple[int, int]], labels: tuple[str, str]
 ) -> str:

@@ -1,13 +1,14 @@
-"""Trained models at work on anybody's recordings: an index of embeddings, and search in it."""
+"""Trained models at work on anybody's recordings: an index of embeddings, search in it, and phrases located."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from earwitness.serving.grounding import Grounded
     from earwitness.serving.searching import Hit
 
 
@@ -31,3 +32,14 @@ def search(index: str | PathLike, texts: Sequence[str], k: int = 10) -> list[lis
 
     searcher = Searcher(Path(index))
     return searcher.clips(searcher.of_texts(texts), k)
+
+
+def ground(paths: Sequence[str | PathLike], phrases: Sequence[str], model: str | PathLike) -> Iterator[Grounded]:
+    """When phrases are heard in recordings of any length, by the model of a seed's folder; one recording at a time.
+
+    Each call loads the model; a ``grounding.Locator`` keeps it. Raises EarwitnessError that names all recordings and
+    phrases that cannot be used.
+    """
+    from earwitness.serving.grounding import Locator
+
+    return Locator(Path(model)).locate([Path(path) for path in paths], phrases)

@@ -1,4 +1,4 @@
-"""Finds the models that can be searched with, and says which one a folder holds."""
+"""Finds the trained models of a kind of prediction, and says which one a folder holds."""
 
 from __future__ import annotations
 
@@ -9,44 +9,53 @@ from typing import Any
 from earwitness import registry
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.files import read_json
-from earwitness.systems.interface import DualEncoder, load, options_of, weights_digest
-
-KIND = "retrieval"
+from earwitness.systems.interface import DualEncoder, Grounder, load, options_of, weights_digest
 
 
-def seed_folder(results: Path, experiment: str, dataset: str | None = None, seed: int | None = None) -> Path:
-    """The folder of a trained retrieval experiment.
+def seed_folder(
+    results: Path,
+    experiment: str | None,
+    dataset: str | None = None,
+    seed: int | None = None,
+    kind: str = "retrieval",
+) -> Path:
+    """The folder of a trained experiment of a kind of prediction.
 
-    ``dataset`` may be None where one alone has the experiment; without ``seed`` it is the lowest that is trained.
+    ``experiment`` may be None where there is only one, and ``dataset`` where one alone has the experiment; without
+    ``seed`` it is the lowest that is trained.
 
     Raises EarwitnessError that lists the trained experiments when it is none of them.
     """
-    there = list(trained(results))
+    there = list(trained(results, kind))
     found = [
         folder
         for folder in there
-        if folder.parent.name == experiment and dataset in (None, folder.parents[1].name)
+        if experiment in (None, folder.parent.name) and dataset in (None, folder.parents[1].name)
         and seed in (None, _seed(folder))
     ]  # fmt: skip
-    datasets = sorted({folder.parents[1].name for folder in found})
-    if len(datasets) == 1:
+    if len({folder.parent for folder in found}) == 1:
         return min(found, key=_seed)
+    if experiment is None and (found or not there):
+        raise none_given(results, kind)
+    datasets = sorted({folder.parents[1].name for folder in found})
     if datasets:
         raise EarwitnessError(f"{experiment} is trained on {' and '.join(datasets)}: choose one with `--dataset NAME`.")
-    asked = "/".join([dataset or "*", experiment, f"seed-{'*' if seed is None else seed}"])
-    raise EarwitnessError(listed(f"{results / asked} is no trained retrieval experiment.", *_choices(results, there)))
+    asked = "/".join([dataset or "*", experiment or "*", f"seed-{'*' if seed is None else seed}"])
+    heading = f"{results / asked} is no trained {kind} experiment."
+    raise EarwitnessError(listed(heading, *_choices(results, kind, there)))
 
 
-def none_given(results: Path) -> EarwitnessError:
+def none_given(results: Path, kind: str = "retrieval") -> EarwitnessError:
     """The error of a command that was not told with which model."""
-    return EarwitnessError(listed("Which model? Give `--experiment NAME` or `--model FOLDER`.", *_choices(results)))
+    heading = "Which model? Give `--experiment NAME` or `--model FOLDER`."
+    return EarwitnessError(listed(heading, *_choices(results, kind)))
 
 
-def trained(results: Path) -> Iterator[Path]:
-    """The seeds' folders of the trained retrieval experiments below ``results``."""
+def trained(results: Path, kind: str = "retrieval") -> Iterator[Path]:
+    """The seeds' folders of the trained experiments of a kind of prediction below ``results``."""
     for path in sorted(results.glob("*/*/seed-*/model.json")):
         entry = registry.SYSTEMS.get(read_json(path).get("system"))
-        if entry and KIND in registry.load(entry.options).KINDS and path.parent.name[5:].isdecimal():
+        if entry and kind in registry.load(entry.options).KINDS and path.parent.name[5:].isdecimal():
             yield path.parent
 
 
@@ -89,8 +98,21 @@ def load_dual_encoder(folder: Path) -> DualEncoder:
     return model
 
 
-def _choices(results: Path, there: list[Path] | None = None) -> tuple[list[str], str]:
-    found = list(trained(results)) if there is None else there
+def load_grounder(folder: Path) -> Grounder:
+    """The model of a seed's folder. Raises EarwitnessError when it does not locate texts in clips."""
+    identity(folder)  # says what is wrong with a folder without a model
+    model = load(folder)
+    if not isinstance(model, Grounder):
+        system = options_of(folder).system
+        raise EarwitnessError(
+            f"{folder} cannot locate phrases: the model of the system {system} is no Grounder "
+            f"({type(model).__name__}). Give a grounding experiment."
+        )
+    return model
+
+
+def _choices(results: Path, kind: str, there: list[Path] | None = None) -> tuple[list[str], str]:
+    found = list(trained(results, kind)) if there is None else there
     names = [f"--experiment {path.parent.name} --dataset {path.parents[1].name} --seed {_seed(path)}" for path in found]
     advice = f"These are the trained ones in {results}." if names else f"There is none in {results} yet."
     return names, advice

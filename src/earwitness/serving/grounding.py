@@ -1,0 +1,217 @@
+"""Phrases located in any recordings by a trained model.
+
+A recording is read in pieces with some context on both sides, so that the memory it takes does not grow with its length
+but for the activations themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from earwitness.audio.check import inspect
+from earwitness.audio.decode import open_recording
+from earwitness.audio.sound import AudioError, mix
+from earwitness.errors import EarwitnessError, listed
+from earwitness.metrics.events import detect, smoothed
+from earwitness.metrics.grounding import Options
+from earwitness.serving.models import load_grounder
+from earwitness.serving.recordings import Features
+
+PIECE = 60.0  # seconds that are read at once, context included
+CONTEXT = 5.0  # seconds on each side of a piece that are computed with it and left out
+EVEN = 8  # pieces begin at multiples of so many frames, as networks may join some of them
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Where a phrase was found: onset and offset in seconds, and the mean of its activation in between."""
+
+    onset: float
+    offset: float
+    activation: float
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """The phrases in a recording.
+
+    Attributes:
+        seconds: its length.
+        hop: seconds from one frame to the next; threshold: frames with a higher activation are active.
+        activations: by phrase, smoothed as the model says, float32 [frames].
+        events: by phrase, in the order of time.
+    """
+
+    path: Path
+    seconds: float
+    hop: float
+    threshold: float
+    activations: dict[str, np.ndarray]
+    events: dict[str, list[Event]]
+
+
+class Locator:
+    """A trained grounding model, for any number of recordings.
+
+    Args:
+        model: a seed's folder.
+        weights: files of extractors' weights, where they are not in resources/checkpoints.
+        threshold: in place of the model's.
+    """
+
+    def __init__(self, model: Path, weights: Sequence[Path] = (), threshold: float | None = None):
+        self.model = load_grounder(model)
+        self.features = Features(self.model.made_by, weights)
+        self.threshold = self.model.threshold if threshold is None else threshold
+        self.median_filter = getattr(self.model, "median_filter", 1)
+
+    def unknown(self, phrases: Sequence[str]) -> list[str]:
+        """Words of the phrases that the model does not know.
+
+        Raises EarwitnessError that names all phrases that are empty, and those of which the model knows no word.
+        """
+        unknown: Any = getattr(self.model, "unknown", lambda _: [])
+        words = {phrase: unknown(phrase) if phrase.strip() else None for phrase in phrases}
+        if bad := [
+            repr(phrase) if phrase.strip() else f"{phrase!r}, which is empty"
+            for phrase in phrases
+            if words[phrase] is None
+        ]:
+            raise EarwitnessError(listed("The model knows no word of these phrases:", bad))
+        return list(dict.fromkeys(word for found in words.values() for word in found or ()))
+
+    def locate(self, paths: Sequence[Path], phrases: Sequence[str]) -> Iterator[Grounded]:
+        """The phrases in each of the recordings, one at a time.
+
+        Raises EarwitnessError, before anything is computed, that names all recordings and phrases that cannot be used.
+        """
+        if isinstance(phrases, str) or not phrases:
+            raise EarwitnessError("Give a list of phrases to locate.")
+        if not paths:
+            raise EarwitnessError("There is no recording to locate phrases in.")
+        problems, lengths = [], dict[Path, float]()
+        try:
+            self.unknown(phrases)
+        except EarwitnessError as error:
+            problems.append(str(error))
+        bad: list[str] = []
+        for path in dict.fromkeys(paths):
+            try:
+                lengths[path] = inspect(path).seconds
+            except AudioError as error:
+                bad.append(str(error))
+                continue
+            if lengths[path] < self.model.hop:
+                bad.append(
+                    f"{path}: is {lengths[path]:g} s long, shorter than a frame of the model ({self.model.hop:g} s)"
+                )
+        if bad:
+            problems.append(listed("Recordings that phrases cannot be located in:", bad))
+        if problems:
+            raise EarwitnessError("\n".join(problems))
+        return self._located(lengths, list(dict.fromkeys(phrases)))
+
+    def _located(self, lengths: dict[Path, float], phrases: list[str]) -> Iterator[Grounded]:
+        bar = tqdm(desc="Locating", total=round(sum(lengths.values())), unit="s", mininterval=0.5, file=sys.stderr)
+        options, hop = Options(), self.model.hop
+        with bar:
+            for path, seconds in lengths.items():
+                raw = self._activations(path, seconds, phrases, bar)
+                activations = {
+                    phrase: smoothed(values, self.median_filter) for phrase, values in zip(phrases, raw, strict=True)
+                }
+                events = {}
+                for phrase, values in activations.items():
+                    found = detect(
+                        values.astype(float),
+                        np.array([self.threshold]),
+                        hop=hop,
+                        duration=seconds,
+                        merge_gap=options.merge_gap,
+                        min_length=options.min_length,
+                    )
+                    events[phrase] = [
+                        Event(onset, offset, float(values[round(onset / hop) : max(1, round(offset / hop))].mean()))
+                        for onset, offset in found.times.tolist()
+                    ]
+                yield Grounded(path, seconds, hop, self.threshold, activations, events)
+
+    def _activations(self, path: Path, seconds: float, phrases: list[str], bar: tqdm) -> list[np.ndarray]:
+        """The activation of each phrase in a recording, float32 [frames], joined from its pieces."""
+        hop = self.model.hop
+        frames = max(1, int(np.ceil(round(seconds / hop, 6))))
+        plan = self._plan(frames)
+        spans = [(begin * hop, min(end * hop, seconds)) for begin, end, _, _ in plan]
+        parts: list[list[np.ndarray]] = [[] for _ in phrases]
+        with tempfile.TemporaryDirectory(prefix="earwitness-") as name:
+            folder = Path(name)
+            for (begin, _, first, last), (samples, rate) in zip(plan, _pieces(path, spans), strict=True):
+                soundfile.write(folder / "piece.wav", samples, rate, subtype="FLOAT")
+                values = self._of_piece(folder, phrases, path)
+                for part, activation in zip(parts, values, strict=True):
+                    kept = activation[first - begin : last - begin]
+                    # A model may have fewer frames than the hop says; the last one stands for those at the end.
+                    part.append(kept if last == frames else _to_length(activation[first - begin :], last - first))
+                bar.update(round(min(last * hop, seconds)) - round(first * hop))
+        return [np.concatenate(part) for part in parts]
+
+    def _plan(self, frames: int) -> list[tuple[int, int, int, int]]:
+        """Pieces as frames: where they begin and end, and the first and last of the part that is kept."""
+        limits = [getattr(options, "seconds", None) or PIECE for options in self.features.options.values()]
+        seconds = min(PIECE, *limits)
+        most = max(1, int(seconds / self.model.hop + 1e-6))
+        if frames <= most:
+            return [(0, frames, 0, frames)]
+        context = int(min(CONTEXT, seconds / 4) / self.model.hop)
+        even = EVEN if context >= 2 * EVEN else 1
+        context -= context % even
+        step = max(1, most - 2 * context)
+        step = max(even, step - step % even)
+        starts = range(0, frames, step)
+        return [
+            (max(0, start - context), min(frames, start + step + context), start, min(frames, start + step))
+            for start in starts
+        ]
+
+    def _of_piece(self, folder: Path, phrases: list[str], path: Path) -> list[np.ndarray]:
+        """The activations in the piece that lies in a folder, each float32 [frames]."""
+        (recording,) = self.features.checked(folder, ["piece.wav"], 1)
+        if isinstance(recording, AudioError):
+            raise AudioError(path, recording.reason)
+        for _, clips in self.features.blocks(folder, [recording], folder, 1):
+            made = self.model.activations(clips, [(recording.path, phrase) for phrase in phrases])
+            values = [np.asarray(activation, dtype=np.float32) for activation in made]
+        name = type(self.model).__name__
+        shapes = [list(activation.shape) for activation in values]
+        if len(values) != len(phrases) or any(len(shape) != 1 or not shape[0] for shape in shapes):
+            raise EarwitnessError(f"{name}.activations gave {shapes}; [frames] for each of {len(phrases)} is needed.")
+        if bad := [repr(p) for p, own in zip(phrases, values, strict=True) if not np.isfinite(own).all()]:
+            raise EarwitnessError(listed(f"The model's activations of these phrases in {path} are not finite:", bad))
+        return values
+
+
+def _to_length(values: np.ndarray, length: int) -> np.ndarray:
+    """The first values, the last one repeated where there are fewer."""
+    values = values[:length] if len(values) else np.zeros(1, dtype=np.float32)
+    return np.pad(values, (0, length - len(values)), mode="edge")
+
+
+def _pieces(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[tuple[np.ndarray, int]]:
+    """The given spans of a recording (s), which ascend and may overlap: float32 [samples], mono, and the rate in Hz."""
+    with open_recording(path) as sound:
+        rate, held, at = sound.sample_rate, np.zeros(0, dtype=np.float32), 0
+        for begin, end in spans:
+            first, last = round(begin * rate), round(end * rate)
+            held, at = held[first - at :], first
+            if (missing := last - first - len(held)) > 0:
+                held = np.concatenate([held, mix(sound.read(missing))])
+            yield held[: last - first], rate
