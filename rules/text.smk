@@ -23,6 +23,7 @@ for kind, entry in registry.TEXTS.items():
         input:
             clips="results/{dataset}/corpus/clips.csv",
             captions="results/{dataset}/corpus/captions.csv",
+            phrases="results/{dataset}/corpus/phrases.csv",
             published=published_vectors,
         output:
             **{

@@ -88,6 +88,11 @@ SYSTEMS = {
         "earwitness.systems.atr.system:AtrSystem",
         ("lou2022retrieval",),
     ),
+    "alignment": Entry(
+        "earwitness.systems.alignment.options:AlignmentOptions",
+        "earwitness.systems.alignment.system:AlignmentSystem",
+        ("xie2022alignment",),
+    ),
 }
 KINDS = {
     "captioning": KindEntry(

@@ -10,9 +10,10 @@ from earwitness.corpora.tables import CLIPS, clips_of, read_table, write_table
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import read_json
+from earwitness.nn.pooling import unit_frames
 from earwitness.prediction.clips import Clips
 from earwitness.systems.atr.batches import fitted, joined
-from earwitness.systems.atr.network import TABLE, normalised
+from earwitness.systems.atr.network import TABLE
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
 from earwitness.systems.atr.system import REFERENCE_FRAMES, AtrSystem
 from earwitness.systems.interface import MODEL_FILES, load
@@ -293,10 +294,10 @@ def test_half_of_clips_mixed_needs_drawn_captions(merged):
 
 def test_frames_of_length_one():
     frames = torch.tensor([[[3.0, -4.0], [0.0, 0.0], [4.0, -9.0]]])
-    assert normalised(frames, "none") is frames
-    torch.testing.assert_close(normalised(frames, "l2")[0, :2], torch.tensor([[0.6, -0.8], [0.0, 0.0]]))
+    assert unit_frames(frames, "none") is frames
+    torch.testing.assert_close(unit_frames(frames, "l2")[0, :2], torch.tensor([[0.6, -0.8], [0.0, 0.0]]))
     roots = torch.tensor([2.0, -3.0]) / 13**0.5
-    torch.testing.assert_close(normalised(frames, "sqrt_l2")[0, 1:], torch.stack([torch.zeros(2), roots]))
+    torch.testing.assert_close(unit_frames(frames, "sqrt_l2")[0, 1:], torch.stack([torch.zeros(2), roots]))
 
 
 def test_joined_poolings_count_alike(files, clips, merged):

@@ -159,6 +159,38 @@ def captions_by_clip(path: str | Path, clip_ids: Iterable[str]) -> dict[str, lis
     return found
 
 
+def phrases_of(corpus: Path, split: str) -> pd.DataFrame:
+    """The phrases of a split: phrase_id, clip_id, text; none where the captions have no phrases.
+
+    ``corpus`` is the folder with the corpus' tables.
+    """
+    clips, captions = read_table(corpus / "clips.csv", CLIPS), read_table(corpus / "captions.csv", CAPTIONS)
+    clip_of = dict(zip(captions["caption_id"], captions["clip_id"], strict=True))
+    phrases = read_table(corpus / "phrases.csv", PHRASES)
+    phrases["clip_id"] = [clip_of[caption] for caption in phrases["caption_id"]]
+    phrases = phrases[phrases["clip_id"].isin(clips["clip_id"][clips["split"] == split])]
+    return phrases[["phrase_id", "clip_id", "text"]].reset_index(drop=True)
+
+
+def reference_events(corpus: Path, phrases: pd.DataFrame) -> dict[str, Any]:
+    """When phrases (``phrases_of``) sound, as arguments of ``earwitness.metrics.grounding.evaluate``.
+
+    Returns:
+        ``references``: (onset, offset) in seconds of the events of each phrase; ``clips``: the clip of each phrase;
+        ``durations``: seconds of each clip.
+    """
+    events = read_table(corpus / "events.csv", EVENTS)
+    references: dict[str, list[tuple[float, float]]] = {phrase: [] for phrase in phrases["phrase_id"]}
+    for phrase, onset, offset in zip(events["phrase_id"], events["onset"], events["offset"], strict=True):
+        if phrase in references:
+            references[phrase].append((onset, offset))
+    clips = read_table(corpus / "clips.csv", CLIPS)
+    seconds = dict(zip(clips["clip_id"], clips["seconds"], strict=True))
+    clip_of = dict(zip(phrases["phrase_id"], phrases["clip_id"], strict=True))
+    durations = {clip: float(seconds[clip]) for clip in dict.fromkeys(clip_of.values())}
+    return {"references": references, "clips": clip_of, "durations": durations}
+
+
 def audio_digest(clips: pd.DataFrame) -> str:
     """Digest of the ids and the audio of clips, in order: what a feature file was made from."""
     state = hashlib.sha256()

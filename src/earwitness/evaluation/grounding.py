@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from earwitness.corpora.tables import phrases_of, reference_events
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
 from earwitness.evaluation.loudness import TABLE, read_loudness
@@ -65,9 +66,9 @@ class Grounding(Kind):
 
         from earwitness.corpora.tables import write_rows, write_table
 
-        pairs = _pairs(corpus)
+        pairs = phrases_of(corpus, SPLIT)
         pairs["swapped"] = np.array(_swapped(pairs), dtype=object)  # with None, not NaN
-        seconds = _references(corpus, pairs)["durations"]
+        seconds = reference_events(corpus, pairs)["durations"]
         # Both texts of a clip one after the other, so that a model need not embed the clip twice.
         texts = zip(pairs["clip_id"], pairs["text"], pairs["swapped"], strict=True)
         asked = [(clip, text) for clip, *both in texts for text in both if text is not None]
@@ -114,7 +115,7 @@ class Grounding(Kind):
         from earwitness.evaluation.scores import Scored
         from earwitness.metrics.grounding import Evaluation, Options, evaluate
 
-        pairs, path = _pairs(corpus), folder / "activations.h5"
+        pairs, path = phrases_of(corpus, SPLIT), folder / "activations.h5"
         with h5py.File(path, "r") as file:
             names = list(file["phrase_ids"].asstr()[:])
             if names != list(pairs["phrase_id"]):
@@ -131,7 +132,7 @@ class Grounding(Kind):
                 metrics: dict[str, dict] = {name: {"value": None, "reason": NO_PHRASES} for name in names}
                 scored = Evaluation(metrics, super().clip_ids(corpus), {}, {}, {}, {}, {}, [])
             else:
-                references, rows = _references(corpus, pairs), {name: row for row, name in enumerate(names)}
+                references, rows = reference_events(corpus, pairs), {name: row for row, name in enumerate(names)}
                 scored = evaluate(_Activations(rows, offsets, file["activations"]), hop=hop, options=at, **references)
                 lacking = dict.fromkeys(OF_CONTROLS, NO_OTHER) if None in _swapped(pairs) else {}
                 swapped = Control("swapped", _Activations(rows, offsets, file["swapped"]), hop, at, lacking)
@@ -154,16 +155,16 @@ class Grounding(Kind):
 
     def clip_ids(self, corpus: Path) -> list[str]:
         """The clips with a phrase."""
-        return list(dict.fromkeys(_pairs(corpus)["clip_id"]))
+        return list(dict.fromkeys(phrases_of(corpus, SPLIT)["clip_id"]))
 
     def baselines(self, corpus: Path) -> list[Baseline]:
         """Every phrase active in every frame of its clip, random activations, and the loudness of the clip."""
         from earwitness.metrics.grounding import Options, evaluate
 
-        pairs = _pairs(corpus)
+        pairs = phrases_of(corpus, SPLIT)
         if pairs.empty:
             return []
-        references, hop = _references(corpus, pairs), 0.02
+        references, hop = reference_events(corpus, pairs), 0.02
         frames = {clip: np.ones(max(1, round(seconds / hop))) for clip, seconds in references["durations"].items()}
         activations = {phrase: frames[clip] for phrase, clip in references["clips"].items()}
         metrics = evaluate(activations, hop=hop, options=Options(minmax=False), **references).metrics
@@ -221,8 +222,8 @@ def _controls(corpus: Path, pairs: Any, grid: Any = "decimal") -> Iterator[Contr
 
     hop, clips, offsets, loudness = read_loudness(corpus)
     place = {clip: row for row, clip in enumerate(clips)}
-    validation = _pairs(corpus, "validation")
-    references = _references(corpus, validation)
+    validation = phrases_of(corpus, "validation")
+    references = reference_events(corpus, validation)
     for name, kind in (("random", _Noise), ("loudness", _Activations)):
         made = [
             kind(
@@ -237,7 +238,7 @@ def _controls(corpus: Path, pairs: Any, grid: Any = "decimal") -> Iterator[Contr
         ]
         threshold, lacking = 0.0, {"frame_f1": NO_THRESHOLD}
         if any(references["references"].values()):
-            (threshold, _), lacking = select(made[0], hop=hop, windows=(1,), **references), {}
+            (threshold, _), lacking = select(made[0], hop=hop, windows=(0.0,), **references), {}
         yield Control(name, made[1], hop, Options(threshold=threshold, minmax=False, grid=grid), lacking)
 
 
@@ -266,23 +267,10 @@ class _Noise(_Activations):
         return np.random.default_rng([SEED, *digits]).random(len(super().__getitem__(name)))
 
 
-def _pairs(corpus: Path, split: str = SPLIT) -> Any:
-    """The phrases of a split: phrase_id, clip_id, text."""
-    from earwitness.corpora.tables import CAPTIONS, CLIPS, PHRASES, read_table
-
-    clips = read_table(corpus / "clips.csv", CLIPS)
-    captions = read_table(corpus / "captions.csv", CAPTIONS)
-    clip_of = dict(zip(captions["caption_id"], captions["clip_id"], strict=True))
-    phrases = read_table(corpus / "phrases.csv", PHRASES)
-    phrases["clip_id"] = [clip_of[caption] for caption in phrases["caption_id"]]
-    phrases = phrases[phrases["clip_id"].isin(clips["clip_id"][clips["split"] == split])]
-    return phrases[["phrase_id", "clip_id", "text"]].reset_index(drop=True)
-
-
 def _phrases_by_split(corpus: Path) -> dict[str, int]:
     from earwitness.options import SPLITS
 
-    return {split: len(_pairs(corpus, split)) for split in SPLITS}
+    return {split: len(phrases_of(corpus, split)) for split in SPLITS}
 
 
 def _swapped(pairs: Any) -> list[str | None]:
@@ -299,22 +287,6 @@ def _swapped(pairs: Any) -> list[str | None]:
         drawn = [texts[row] for row in generator.choice(others, len(rows))] if len(others) else [None] * len(rows)
         found |= dict(zip(rows.tolist(), drawn, strict=True))
     return [found[row] for row in range(len(texts))]
-
-
-def _references(corpus: Path, pairs: Any) -> dict[str, Any]:
-    """The reference arguments of ``evaluate``: events and clip of each phrase, and durations of clips (s)."""
-    from earwitness.corpora.tables import CLIPS, EVENTS, read_table
-
-    events = read_table(corpus / "events.csv", EVENTS)
-    references: dict[str, list[tuple[float, float]]] = {phrase: [] for phrase in pairs["phrase_id"]}
-    for phrase, onset, offset in zip(events["phrase_id"], events["onset"], events["offset"], strict=True):
-        if phrase in references:
-            references[phrase].append((onset, offset))
-    clips = read_table(corpus / "clips.csv", CLIPS)
-    seconds = dict(zip(clips["clip_id"], clips["seconds"], strict=True))
-    clip_of = dict(zip(pairs["phrase_id"], pairs["clip_id"], strict=True))
-    durations = {clip: float(seconds[clip]) for clip in dict.fromkeys(clip_of.values())}
-    return {"references": references, "clips": clip_of, "durations": durations}
 
 
 def _problem(activation: np.ndarray, frames: int) -> str:

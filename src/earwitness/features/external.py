@@ -121,6 +121,7 @@ def import_features(options: ExternalOptions, corpus: Path, split: str, out: Pat
             "counts": {"clips": len(clips), "keys_without_a_clip": len(foreign)},
             "unverified": [f"{name}/{path.name}" for name, path in used.items()],
             "untrained": any(provenance_of(path).get("untrained", False) for path in used.values()),
+            **({} if options.hop is None else {"hop": options.hop, "window": options.window or options.hop}),
             "code": code_version(),
         }
         write(out, _read(clips, places, opened, out), dimension, provenance, total=total, dtype=options.storage)

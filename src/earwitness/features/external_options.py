@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import PositiveFloat, model_validator
+
 from earwitness.errors import EarwitnessError, listed
 from earwitness.options import FeatureOptions, FilePath
 
@@ -24,6 +26,16 @@ class ExternalOptions(FeatureOptions):
     file: FilePath | None = None  # the name of these files without .h5; null: the folder's
     keys: Literal["auto", "stem", "file_name", "youtube_id", "md5"] = "auto"  # auto: what finds most clips
     storage: Literal["float32", "float16"] = "float32"
+    # Seconds from one frame to the next, which locating sounds needs, and that a frame was made from; null: not known,
+    # and the same as from one to the next.
+    hop: PositiveFloat | None = None
+    window: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _window_of_a_hop(self) -> ExternalOptions:
+        if self.window is not None and self.hop is None:
+            raise ValueError(f"window: {self.window} is the length of a frame; `hop`, from one to the next, is needed")
+        return self
 
     @property
     def computed(self) -> bool:

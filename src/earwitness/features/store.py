@@ -124,9 +124,14 @@ class FeatureStore(Mapping[str, np.ndarray]):
         if "hop" not in self.provenance:
             raise EarwitnessError(
                 f"{self.path} does not say how many seconds are between its frames, which is needed to locate sounds: "
-                "it holds features from elsewhere, or an earlier version of Earwitness made it."
+                "it holds features from elsewhere, whose entry needs `hop`, or an earlier Earwitness made it."
             )
         return self.provenance["hop"]
+
+    @property
+    def window(self) -> float:
+        """Seconds of sound that a frame was made from; where the file does not say, those from one to the next."""
+        return self.provenance.get("window", self.hop)
 
     @property
     def total(self) -> int:

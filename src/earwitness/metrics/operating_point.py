@@ -10,9 +10,9 @@ import numpy as np
 from earwitness.errors import EarwitnessError
 from earwitness.metrics.events import cleaned, labelled, smoothed
 from earwitness.metrics.formulas import f1
-from earwitness.metrics.grounding import Activations, Events, validate
+from earwitness.metrics.grounding import Activations, Events, Options, evaluate, validate
 
-WINDOWS = (1, 3, 5, 9, 15, 25)  # frames
+WINDOWS = (0.0, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0)  # seconds
 
 
 def select(
@@ -22,14 +22,18 @@ def select(
     hop: float,
     durations: Mapping[Any, float],
     clips: Mapping[Any, Hashable] | None = None,
-    windows: Sequence[int] = WINDOWS,
+    windows: Sequence[float] = WINDOWS,
 ) -> tuple[float, int]:
-    """The threshold and the window of the median filter with the highest frame F1 over all frames, silent pairs too.
+    """The median filter with the highest PSDS, and at it the threshold with the highest frame F1, silent pairs too.
 
-    The arguments are those of ``earwitness.metrics.grounding.evaluate``; activations are read once for each window, one
-    pair at a time, and what is kept grows with the frames (four bytes each). All thresholds are tried. Of equally good
-    ones the smallest window is taken, then the highest threshold. It lies halfway between the lowest active score and
-    the highest inactive one, so that the frames at or above it (frame metrics) are those above it (events).
+    The arguments are those of ``earwitness.metrics.grounding.evaluate``; activations are read several times for each
+    window, one pair at a time, and what is kept grows with the frames (four bytes each). Windows are in seconds, and an
+    odd number of frames. Of equally good ones the smallest is taken. All thresholds are tried; of equally good ones the
+    highest is taken. It lies halfway between the lowest active score and the highest inactive one, so that the frames
+    at or above it (frame metrics) are those above it (events).
+
+    Returns:
+        The threshold, and the frames of the filter.
 
     Raises EarwitnessError for what ``validate`` refuses, such as NaN, and where no pair has a reference event.
 
@@ -42,14 +46,26 @@ def select(
         pair: cleaned(events, durations[pair if clips is None else clips[pair]])[0]
         for pair, events in references.items()
     }
-    best, chosen = 0.0, (0.0, 1)
-    for window in sorted(windows):
-        value, threshold = _best(activations, times, hop, window)
-        if value > best:
-            best, chosen = value, (threshold, window)
-    if not best:
+    if not any(map(len, times.values())):
         raise EarwitnessError("No phrase has a frame that is active in the references: no threshold can be chosen.")
-    return chosen
+    frames = sorted({frames_of(window, hop) for window in windows})
+    best, chosen = -1.0, frames[0]
+    for window in frames if len(frames) > 1 else ():
+        options = Options(median_filter=window, e_max=(100.0,))
+        found = evaluate(
+            activations, references, hop=hop, clips=clips, durations=durations, options=options, metrics="psds"
+        ).metrics["psds"]["value"]
+        if found is not None and found > best:
+            best, chosen = found, window
+    value, threshold = _best(activations, times, hop, chosen)
+    if not value:
+        raise EarwitnessError("No phrase has a frame that is active in the references: no threshold can be chosen.")
+    return threshold, chosen
+
+
+def frames_of(seconds: float, hop: float) -> int:
+    """The odd number of frames, from 1 on, that is nearest to some seconds."""
+    return 2 * max(0, round((seconds / hop - 1) / 2)) + 1
 
 
 def _best(

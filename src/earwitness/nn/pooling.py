@@ -214,3 +214,12 @@ def pooling(
         "transformer": lambda: Transformer(dimension, width, layers, heads, positions),
     }
     return made[name]()
+
+
+def unit_frames(frames: Tensor, how: str) -> Tensor:
+    """Frames [B, N, D] of length 1, with ``sqrt_l2`` after the root of each value, which keeps its sign."""
+    if how == "none":
+        return frames
+    if how == "sqrt_l2":
+        frames = frames.sign() * frames.abs().sqrt()
+    return functional.normalize(frames, dim=-1)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from earwitness.corpora.tables import audio_digest
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore
 from earwitness.files import SCHEMA
 
@@ -83,3 +83,12 @@ def open_features(path: Path, clips: pd.DataFrame, made_by: Mapping[str, Any] | 
     expected = dict(made_by or {})
     inputs = expected.pop("inputs", {}) | {"audio": audio_digest(clips)}
     return FeatureStore(path, {"schema": SCHEMA, "inputs": inputs, **expected})
+
+
+def require_dimension(store: FeatureStore, name: str, dimension: int) -> None:
+    """Raise MismatchError for a feature whose frames have another dimension than in training."""
+    if store.dimension != dimension:
+        raise MismatchError(
+            f"{store.path} has frames of {store.dimension} values, and the training clips' {name} has {dimension}. "
+            "The files of its splits were made by different models."
+        )

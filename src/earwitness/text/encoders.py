@@ -46,6 +46,10 @@ class TextEncoder(ABC):
         """The words of a text that the encoder does not know; None where it knows nothing of the text."""
         return [] if text.strip() else None
 
+    def labels(self, text: str) -> list[str] | None:
+        """What each vector of a text stands for; None where they stand for no words."""
+        return None
+
     def cut(self, texts: Sequence[str]) -> int:
         """How many texts have an end that ``encode`` leaves out, as far as this encoder has seen it."""
         return 0
@@ -76,6 +80,11 @@ class WordVectors(TextEncoder):
         self._of_texts: dict[str, np.ndarray] = {}
         self._cut: set[str] = set()
 
+    @property
+    def vectors(self) -> np.ndarray:
+        """Those of the known words, float32 [words, D]."""
+        return self._table[: len(self.words)]
+
     def words_of(self, text: str) -> list[list[str]]:
         """The words that stand for each token of a text; none for unknown ones."""
         tokens = tokens_of(text, self.options.tokens)
@@ -100,15 +109,26 @@ class WordVectors(TextEncoder):
 
     def _rows_of(self, text: str) -> np.ndarray:
         if (rows := self._of_texts.get(text)) is None:
-            found = [self._rows[word] for words in self.words_of(text) for word in words]
+            found = self._read_as(text)
             kept = found[: self.options.max_words]
-            rows = np.array(kept or [len(self.words)])
+            rows = np.array([self._rows.get(word, len(self.words)) for word in kept or [""]])
             if len(self._of_texts) >= REMEMBERED:
                 self._of_texts.clear()
                 self._cut.clear()
             self._cut |= {text} if len(kept) < len(found) else set()
             self._of_texts[text] = rows
         return rows
+
+    def _read_as(self, text: str) -> list[str]:
+        """The known words of a text; with ``unknown: random`` also the tokens that stand for no known word."""
+        if self.options.unknown == "leave_out":
+            return [word for words in self.words_of(text) for word in words]
+        tokens = tokens_of(text, self.options.tokens)
+        found = zip(tokens, self.words_of(text), strict=True)
+        return [word for token, words in found for word in words or [token]]
+
+    def labels(self, text: str) -> list[str]:
+        return self._read_as(text)[: self.options.max_words] or ["(no known word)"]
 
     def description(self) -> dict[str, Any]:
         return {"kind": "word_vectors", "options": self.options.model_dump(mode="json"), "words": self.words}

@@ -48,6 +48,8 @@ class WordVectorsOptions(VectorsOptions):
     splits: dict[Word, list[Word]] = {
         "roundtable": ["round", "table"]
     }  # words by parts, where their lemma has no vector
+    # leave_out; random: one random vector stands for each unknown word, as in published audio-caption alignment
+    unknown: Literal["leave_out", "random"] = "leave_out"
     max_words: PositiveInt | None = None  # of a text, those with a vector; null: all (20 as published)
     keep: NonNegativeInt = 20000  # of a file, how many of its first words are kept beside those of the captions
     word2vec: Word2VecOptions = _TRAINING  # how `trained` vectors are trained

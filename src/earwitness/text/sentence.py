@@ -15,19 +15,19 @@ from earwitness.files import atomic_hdf5, provenance
 from earwitness.metrics import models, sentences
 from earwitness.text.encoders import text_digest, write_attributes
 from earwitness.text.options import SentenceOptions
-from earwitness.text.stage import texts_by_split
+from earwitness.text.stage import phrase_texts, texts_by_split
 
 TINY = 1e-12  # keeps an embedding of length 0 from dividing by it
 
 
 def prepare(options: SentenceOptions, corpus: Path, out: Mapping[str, Path]) -> None:
-    """Encode the captions of all splits, and count those of which the model leaves out the end.
+    """Encode the captions of all splits, and their phrases, and count those of which the model leaves out the end.
 
     Args:
         corpus: the folder with the corpus' tables; out: path of ``vectors``.
     """
     by_split = texts_by_split(corpus)
-    texts = list(dict.fromkeys(text for own in by_split.values() for text in own))
+    texts = list(dict.fromkeys([*(text for own in by_split.values() for text in own), *phrase_texts(corpus)]))
     folder = sentences.find(options.model)
     state, longest = sentences.state(folder), int(sentences.loaded(folder).max_seq_length or 0)
     made_by = provenance("text", {"captions": corpus / "captions.csv"}, **options.settings("text"))

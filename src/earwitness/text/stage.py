@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
+from earwitness.corpora.tables import PHRASES, captions_by_clip, clips_of, read_table
 from earwitness.files import digest, provenance
 from earwitness.options import SPLITS, VocabularyOptions
 from earwitness.text import word2vec
@@ -61,3 +61,9 @@ def texts_by_split(corpus: Path) -> dict[str, list[str]]:
     every = read_table(corpus / "clips.csv", ["clip_id", "split"])
     ids = {split: list(every["clip_id"][every["split"] == split]) for split in SPLITS}
     return {split: _texts(corpus / "captions.csv", own) for split, own in ids.items() if own}
+
+
+def phrase_texts(corpus: Path) -> list[str]:
+    """The distinct phrases of the captions of a corpus; none where it has no table of them."""
+    path = corpus / "phrases.csv"
+    return list(dict.fromkeys(read_table(path, PHRASES)["text"])) if path.is_file() else []

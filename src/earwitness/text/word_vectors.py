@@ -18,7 +18,7 @@ from earwitness.text import word2vec
 from earwitness.text.encoders import TABLE, WordVectors, write_attributes
 from earwitness.text.keyed_vectors import MEAN_OF, choose
 from earwitness.text.options import TRAINED, WordVectorsOptions
-from earwitness.text.stage import texts_by_split
+from earwitness.text.stage import phrase_texts, texts_by_split
 from earwitness.text.tokens import asked_for, tokens_of, trained_as
 
 SHOWN = 20  # unknown words that are counted one by one
@@ -41,10 +41,13 @@ def prepare(options: WordVectorsOptions, corpus: Path, out: Mapping[str, Path]) 
         if not path.is_file():
             raise EarwitnessError(f"{path} does not exist; `vectors` names a file of word2vec, or is `trained`.")
         made_by["inputs"]["vectors"] = sha256(path)
-        tokens = {token for split in texts.values() for text in set(split) for token in tokens_of(text, options.tokens)}
+        every = {text for split in texts.values() for text in split} | set(phrase_texts(corpus))
+        tokens = {token for text in every for token in tokens_of(text, options.tokens)}
         wanted = {word for token in tokens for word in asked_for(token, options.tokens, options.splits)}
         chosen = choose(path, wanted, options.keep)
         encoder = WordVectors(*chosen, options)
+    if options.unknown == "random":
+        encoder = WordVectors(encoder.words, encoder.vectors, _random(encoder.vectors), options)
     counts, unknown = _counted(encoder, texts)
     if all(counts[split]["captions"] == counts[split]["without_known_words"] for split in texts):
         there, wanted_words = ", ".join(encoder.words[:5]), ", ".join(counts["unknown_words"])
@@ -70,6 +73,12 @@ def _trained(options: WordVectorsOptions, texts: Sequence[str]) -> WordVectors:
     found = word2vec.trained(sentences, dict(counts), options.word2vec)
     order = sorted(range(len(found.index_to_key)), key=lambda row: found.index_to_key[row])[:MEAN_OF]
     return WordVectors(found.index_to_key, found.vectors, found.vectors[order].mean(axis=0, dtype=np.float64), options)
+
+
+def _random(vectors: np.ndarray) -> np.ndarray:
+    """A vector drawn with the mean and deviation of each dimension, as published, always the same: float32 [D]."""
+    drawn = np.random.default_rng(0).standard_normal(vectors.shape[1])
+    return (vectors.mean(axis=0) + vectors.std(axis=0) * drawn).astype(np.float32)
 
 
 def _counted(encoder: WordVectors, texts: Mapping[str, Sequence[str]]) -> tuple[dict[str, Any], Counter[str]]:

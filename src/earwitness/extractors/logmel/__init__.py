@@ -33,7 +33,8 @@ class LogMelOptions(FeatureOptions):
 
     extractor: Literal["logmel"]
     sample_rate: PositiveInt = 44100
-    n_fft: PositiveInt = 1024  # also the length of the Hann window
+    n_fft: PositiveInt = 1024
+    window: PositiveInt | None = Field(None, description="samples of the Hann window, at most n_fft; null: n_fft")
     hop: PositiveInt = 512
     mels: PositiveInt = 64
     fmin: NonNegativeFloat = 50.0
@@ -57,6 +58,8 @@ class LogMelOptions(FeatureOptions):
             raise ValueError("top_db is a level in decibels and needs log: db")
         if self.frames_per_clip == 0:
             raise ValueError(f"seconds must hold {self.average} frames, which `average` needs; it is {self.seconds}")
+        if self.window is not None and self.window > self.n_fft:
+            raise ValueError(f"window: {self.window} samples do not fit into n_fft, {self.n_fft}")
         if empty := empty_bands(self.sample_rate, self.n_fft, self.mels, self.fmin, self.fmax):
             raise ValueError(self._too_narrow(empty))
         return self

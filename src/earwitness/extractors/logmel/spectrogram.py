@@ -28,7 +28,7 @@ class LogMel(Extractor):
         self._block = options.average or 1
         self.hop = options.hop * self._block
         # Of a window, or of the windows of a block.
-        self.window_seconds = (options.n_fft + self._block_span) / self.sample_rate
+        self.window_seconds = ((options.window or options.n_fft) + self._block_span) / self.sample_rate
         silence = options.offset or AMIN
         self.fill = 10 * math.log10(silence) if options.log == "db" else math.log(silence)
         if options.fill == "zero":
@@ -86,7 +86,8 @@ class LogMel(Extractor):
             torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32)),
             n_fft=options.n_fft,
             hop_length=options.hop,
-            window=torch.hann_window(options.n_fft),
+            win_length=options.window or options.n_fft,
+            window=torch.hann_window(options.window or options.n_fft),
             center=True,
             pad_mode="reflect",
             return_complex=True,

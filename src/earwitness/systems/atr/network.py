@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from earwitness.nn.gating import GatedEmbedding
-from earwitness.nn.pooling import pooling
+from earwitness.nn.pooling import pooling, unit_frames
 from earwitness.systems.atr.options import AtrOptions
 
 NORM_EPS = 1e-7
@@ -62,7 +61,7 @@ class Atr(nn.Module):
         """Frames [B, N, D] and masks [B, N] of each feature, true where a frame is of the clip -> [B, sum of joint]."""
         embedded = []
         for pool, unit, x, mask in zip(self.audio_pooling, self.audio_units, frames, masks, strict=True):
-            pooled = pool(normalised(x, self.options.frame_norm), mask)
+            pooled = pool(unit_frames(x, self.options.frame_norm), mask)
             # As published (l2renorm), of audio alone; other poolings end with vectors of length 1.
             embedded.append(unit(pooled if self.unit_pools else renormalised(pooled)))
         return torch.cat(embedded, dim=1) / len(embedded) ** 0.5
@@ -109,15 +108,6 @@ class Poolings(nn.ModuleDict):
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
         pooled = [module(values, mask) for module in self.values()]
         return torch.cat([renormalised(part) for part in pooled] if self.normalises else pooled, dim=1)
-
-
-def normalised(frames: Tensor, how: str) -> Tensor:
-    """Frames [B, N, D] of length 1, with ``sqrt_l2`` after the root of each value, which keeps its sign."""
-    if how == "none":
-        return frames
-    if how == "sqrt_l2":
-        frames = frames.sign() * frames.abs().sqrt()
-    return functional.normalize(frames, dim=-1)
 
 
 def renormalised(vectors: Tensor) -> Tensor:

@@ -14,11 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
-from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.features.store import FeatureStore
+from earwitness.errors import EarwitnessError
 from earwitness.metrics import retrieval
 from earwitness.nn.losses import info_nce, max_margin
-from earwitness.prediction.clips import Clips, open_features
+from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.systems.atr.batches import Batch, Lengths, Tally, TrainingBatches, batch_of, fitted
 from earwitness.systems.atr.network import TABLE, Atr
 from earwitness.systems.atr.options import TEXT_INPUT, AtrOptions
@@ -258,15 +257,6 @@ class AtrSystem(System[AtrOptions]):
         """The retriever of a seed's folder; with ``files``, vectors of known captions are read rather than computed."""
         weights = load_file(folder / "model.safetensors")
         return AtrRetriever(options, read_model(folder)["network"], weights, files.get(TEXT_INPUT))
-
-
-def require_dimension(store: FeatureStore, name: str, dimension: int) -> None:
-    """Raise MismatchError for a feature whose frames have another dimension than in training."""
-    if store.dimension != dimension:
-        raise MismatchError(
-            f"{store.path} has frames of {store.dimension} values, and the training clips' {name} has {dimension}. "
-            "The files of its splits were made by different models."
-        )
 
 
 class AtrRetriever(DualEncoder):
