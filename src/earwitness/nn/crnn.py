@@ -5,6 +5,7 @@ N clips, T frames, F mel bands, H hidden units of each direction of the GRU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,12 +28,19 @@ class Crnn(nn.Module):
     padding is treated as sound, as published.
     """
 
-    def __init__(self, mels: int = 64, hidden: int = 150, dropout: float = 0.3, mask_pads: bool = True):
+    def __init__(
+        self,
+        mels: int = 64,
+        hidden: int = 150,
+        dropout: float = 0.3,
+        mask_pads: bool = True,
+        channels: Sequence[int] = CHANNELS,
+    ):
         super().__init__()
         self.size, self.mask_pads = 2 * hidden, mask_pads
         layers: list[nn.Module] = []
         inputs, bands = 1, mels
-        for number, outputs in enumerate(CHANNELS):
+        for number, outputs in enumerate(channels):
             # Batch normalisation stands before each convolution.
             layers += [
                 nn.BatchNorm2d(inputs),
@@ -45,7 +53,7 @@ class Crnn(nn.Module):
             inputs = outputs
         # Convolutions are a fifth faster on a CPU where channels lie beside each other.
         self.features = nn.Sequential(*layers, nn.Dropout(dropout)).to(memory_format=torch.channels_last)
-        self.gru = nn.GRU(CHANNELS[-1] * bands, hidden, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(channels[-1] * bands, hidden, batch_first=True, bidirectional=True)
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)

@@ -52,7 +52,8 @@ class Alignment(nn.Module):
                     f"`crnn.hidden: {hidden}` gives frames of {2 * hidden} dimensions, and words have {joint}. Set "
                     f"`joint: {2 * hidden}`."
                 )
-            self.audio_encoder: nn.Module = Crnn(sizes["audio"], hidden, options.crnn.dropout, options.mask_pads)
+            crnn = options.crnn
+            self.audio_encoder: nn.Module = Crnn(sizes["audio"], hidden, crnn.dropout, options.mask_pads, crnn.channels)
         else:
             self.audio_encoder = Projection(sizes["audio"], joint, options.frame_norm)
         self.text_encoder = nn.Linear(sizes["text"], joint) if options.joint else nn.Identity()

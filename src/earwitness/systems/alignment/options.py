@@ -27,6 +27,7 @@ TEXT_FILE = "vectors.h5"
 class CrnnOptions(Options):
     """The published audio encoder, of log-mel frames."""
 
+    channels: Annotated[list[PositiveInt], Field(min_length=5, max_length=5)] = [32, 128, 128, 128, 128]
     hidden: PositiveInt | None = None  # units of each direction of the GRU; null: half of a word's dimensions
     dropout: Probability = 0.3
 
@@ -147,7 +148,7 @@ class AlignmentOptions(ExperimentOptions):
         for key, schedule in of.items():
             if optim.schedule != schedule:
                 yield f"optim.{key}", f"it is of `schedule: {schedule}`, not {optim.schedule}"
-        for key in ("hidden", "dropout") if linear else ():
+        for key in ("channels", "hidden", "dropout") if linear else ():
             yield f"crnn.{key}", "it is of `encoder: crnn`, not linear"
         if not linear:
             yield "frame_norm", "it is of `encoder: linear`, not crnn"
