@@ -1,4 +1,4 @@
-"""The operating point: the best frame F1 over all thresholds and windows, ties, and what is refused."""
+"""The operating point: the best PSDS over windows and frame F1 over thresholds, ties, and what is refused."""
 
 import tracemalloc
 
@@ -7,7 +7,7 @@ import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.metrics.grounding import Options, evaluate
-from earwitness.metrics.operating_point import select
+from earwitness.metrics.operating_point import frames_of, select
 
 HOP, FRAMES = 0.5, 40
 SECONDS = HOP * FRAMES
@@ -29,28 +29,30 @@ def noisy(seed, pairs=6):
     )
 
 
-def frame_f1(activations, references, clips, threshold, window, **given):
-    options = Options(threshold=threshold, median_filter=window, minmax=False)
-    found = evaluate(activations, references, clips=clips, options=options, metrics="frame_f1", **given)
-    return found.metrics["frame_f1"]["value"]
+def value(metric, activations, references, clips, given, **options):
+    found = evaluate(
+        activations, references, clips=clips, options=Options(**options), metrics=[metric], **given
+    ).metrics
+    return found[metric]["value"]
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_threshold_and_no_window_is_better(seed):
     activations, references, clips = noisy(seed)
     given = {"hop": HOP, "durations": dict.fromkeys(clips.values(), SECONDS)}
-    windows = (1, 3, 5)
-    threshold, window = select(activations, references, clips=clips, windows=windows, **given)
-    found = {
-        (w, t): frame_f1(activations, references, clips, t, w, **given)
-        for w in windows
-        for t in np.arange(0.05, 1.6, 0.1)
-    }
-    best = max(found.values())
-    assert frame_f1(activations, references, clips, threshold, window, **given) == pytest.approx(best, abs=1e-12)
-    ties = [key for key, value in found.items() if value == pytest.approx(best, abs=1e-12)]
-    assert window == min(w for w, _ in ties)
-    assert threshold == pytest.approx(max(t for w, t in ties if w == window), abs=1e-6)  # halfway between two scores
+    point = select(activations, references, clips=clips, windows=(0, 1.5, 2.5), **given)
+    known = (activations, references, clips, given)
+    psds = {window: value("psds", *known, median_filter=window) for window in (1, 3, 5)}
+    assert point.median_filter == min(window for window in psds if psds[window] == max(psds.values()))
+    for minmax, chosen in ((False, point.threshold), (True, point.frame_threshold)):
+        at = {"median_filter": point.median_filter, "minmax": minmax}
+        tried = np.arange(0.05, 1.6, 0.1 if not minmax else 0.005)
+        found = {threshold: value("frame_f1", *known, threshold=threshold, **at) for threshold in tried}
+        best = value("frame_f1", *known, frame_threshold=chosen, threshold=-7.0, **at)
+        assert best == pytest.approx(max(found.values()), abs=1e-12)
+        if not minmax:  # halfway between two scores, which are on a grid
+            ties = [threshold for threshold in tried if found[threshold] == pytest.approx(best, abs=1e-12)]
+            assert chosen == pytest.approx(max(ties), abs=1e-6)
 
 
 def one(curve, events, **given):
@@ -58,24 +60,29 @@ def one(curve, events, **given):
 
 
 def test_the_smallest_window_and_the_highest_threshold_of_equal_ones():
-    assert one([0, 0, 1, 1, 1, 0, 0], [(2, 5)]) == (0.5, 1)  # no window up to 3 changes it
-    assert one([0.2, 0.2, 1, 0.4, 1, 0.2, 0.2], [(2, 5)])[1] == 1
-    assert one([0, 0, 1, 1, 0, 1, 1, 0, 0], [(2, 7)]) == (0.5, 3)  # the gap is closed
+    assert one([0, 0, 1, 1, 1, 0, 0], [(2, 5)], windows=(1, 3)) == (0.5, 0.5, 1)  # a window of 3 changes nothing
+    assert one([0.2, 0.2, 1, 0.4, 1, 0.2, 0.2], [(2, 5)], windows=(3, 1)).median_filter == 1
+    # Without the two peaks nothing false is detected before the event.
+    assert one([0, 1, 0, 0.9, 0.9, 0.9, 0, 1, 0], [(3, 6)], windows=(1, 3)).median_filter == 3
     # F1 of 2/3 with the first frame alone and with the first four.
     assert one([0.9, 0.5, 0.5, 0.2], [(0, 1), (3, 4)], windows=(1,))[0] == pytest.approx(0.7)
+
+
+def test_windows_are_odd_numbers_of_frames():
+    assert [frames_of(seconds, 0.02) for seconds in (0, 0.02, 0.03, 0.1, 1)] == [1, 1, 1, 5, 49]
 
 
 def test_frames_at_the_threshold_are_those_above_it():
     """Where every frame is active, too."""
     for curve, events in (([0, 0, 0, 0], [(0, 3)]), ([0.5, 1, 1, 0.5], [(0, 4)])):
-        threshold, _ = one(curve, events)
-        assert threshold < min(curve)
-    assert one([0, 1, 1, 0], [(1, 3)])[0] == 0.5
+        assert one(curve, events).threshold < min(curve)
+    assert one([0, 1, 1, 0], [(1, 3)], windows=(1,)).threshold == 0.5
+    assert one([1, 1, 1, 1], [(0, 3)]).frame_threshold == 0.5  # a constant has no scale
 
 
 def test_what_lies_beyond_an_activation_is_missed_and_no_threshold():
-    threshold, _ = select({"p": [0.1, 0.9]}, {"p": [(1, 4)]}, hop=1.0, durations={"p": 4.0}, windows=(1,))
-    assert threshold == pytest.approx(0.5)
+    point = select({"p": [0.1, 0.9]}, {"p": [(1, 4)]}, hop=1.0, durations={"p": 4.0}, windows=(1,))
+    assert point.threshold == pytest.approx(0.5)
 
 
 def test_nan_is_refused_with_the_pairs():

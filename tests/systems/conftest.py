@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, clips_of, write_table
+from earwitness.corpora.tables import (
+    CAPTIONS,
+    CLIPS,
+    EVENTS,
+    PHRASES,
+    audio_digest,
+    caption_id,
+    clips_of,
+    phrase_id,
+    write_table,
+)
 from earwitness.features.store import write
 from earwitness.options import VocabularyOptions
 from earwitness.text.stage import prepare_text
@@ -33,6 +43,15 @@ def corpus(tmp_path_factory):
     captions = {clip: texts_of(number) for clip, _, number in clips}
     rows = [[caption_id(clip, i), clip, text] for clip, texts in captions.items() for i, text in enumerate(texts, 1)]
     write_table(folder / "captions.csv", pd.DataFrame(rows, columns=CAPTIONS))
+    phrases = [
+        (phrase_id(caption_id(clip, i), 1), caption_id(clip, i), text, 0, len(text.split()))
+        for clip, texts in captions.items()
+        for i, text in enumerate(texts, 1)
+    ]
+    write_table(folder / "phrases.csv", pd.DataFrame(phrases, columns=PHRASES))
+    # The first phrase of every clip sounds, from its second fifth on.
+    events = [(phrase, 0.2, 0.6) for phrase, caption, *_ in phrases if caption.endswith("#1")]
+    write_table(folder / "events.csv", pd.DataFrame(events, columns=EVENTS))
     rng = np.random.default_rng(0)
     for split in SPLITS:
         table = clips_of(folder / "clips.csv", split, "the test")

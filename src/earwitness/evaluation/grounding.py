@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,6 +99,8 @@ class Grounding(Kind):
             file["offsets"] = np.asarray(offsets, dtype=np.int64)
             file.create_dataset("phrase_ids", data=list(pairs["phrase_id"]), dtype=h5py.string_dtype())
             file.attrs.update(hop=model.hop, threshold=model.threshold, median_filter=model.median_filter)
+            if model.frame_threshold is not None:
+                file.attrs["frame_threshold"] = model.frame_threshold
             file.attrs["provenance"] = json.dumps(provenance("predict"), sort_keys=True)
         write_table(folder / "pairs.csv", pairs)
         write_rows(folder / "events.csv", ["phrase_id", "onset", "offset"], events)
@@ -124,7 +127,8 @@ class Grounding(Kind):
             at = Options(
                 threshold=float(file.attrs["threshold"]),
                 median_filter=int(file.attrs["median_filter"]),
-                minmax=False,
+                frame_threshold=None if (frames := file.attrs.get("frame_threshold")) is None else float(frames),
+                minmax=frames is not None,
                 grid=options.get("grid", "decimal"),
             )
             if pairs.empty:
@@ -142,7 +146,7 @@ class Grounding(Kind):
                     scored.statistics.update(statistics)
         curves = {name: {key: list(map(float, v)) for key, v in c.items()} for name, c in scored.curves.items()}
         counts: dict[str, Any] = {"clips_scored": len(scored.ids) if len(pairs) else 0, "phrases_scored": len(pairs)}
-        settings = ("threshold", "median_filter", "minmax", "merge_gap", "min_length", "grid")
+        settings = ("threshold", "frame_threshold", "median_filter", "minmax", "merge_gap", "min_length", "grid")
         return Scored(
             scored,
             "score grounding",
@@ -236,10 +240,11 @@ def _controls(corpus: Path, pairs: Any, grid: Any = "decimal") -> Iterator[Contr
             )
             for some in (validation, pairs)
         ]
-        threshold, lacking = 0.0, {"frame_f1": NO_THRESHOLD}
+        at, lacking = Options(grid=grid), {"frame_f1": NO_THRESHOLD}
         if any(references["references"].values()):
-            (threshold, _), lacking = select(made[0], hop=hop, windows=(0.0,), **references), {}
-        yield Control(name, made[1], hop, Options(threshold=threshold, minmax=False, grid=grid), lacking)
+            point = select(made[0], hop=hop, windows=(0.0,), **references)
+            at, lacking = replace(at, threshold=point.threshold, frame_threshold=point.frame_threshold), {}
+        yield Control(name, made[1], hop, at, lacking)
 
 
 class _Activations(Mapping):

@@ -80,6 +80,7 @@ class Options:
     """
 
     threshold: float = 0.5
+    frame_threshold: float | None = None  # of the frame metrics; None: `threshold`
     thresholds: tuple[float, ...] = tuple(n / 100 for n in range(1, 100))  # of the frame metrics over thresholds
     minmax: bool = True  # scale each pair's activation to 0 to 1, as Xie et al. (ICASSP 2022) do
     median_filter: int = 1  # frames; 1 is no filter
@@ -100,6 +101,7 @@ class Options:
             numbers(f"{name} of the options", getattr(self, name))
         rules: dict[str, tuple[Callable[[float], bool], str]] = {
             "threshold": (lambda _: True, "a finite number"),
+            "frame_threshold": (lambda _: True, "a finite number"),
             "median_filter": (lambda value: value > 0 and value % 2 == 1, "an odd number of frames"),
             "merge_gap": (lambda value: value >= 0, "seconds from 0 on"),
             "min_length": (lambda value: value >= 0, "seconds from 0 on"),
@@ -112,6 +114,7 @@ class Options:
         met = {
             name: (_is_number(getattr(self, name)) and rule(getattr(self, name)), text)
             for name, (rule, text) in rules.items()
+            if name != "frame_threshold" or self.frame_threshold is not None
         }
         ascending = all(low < high for low, high in pairwise(self.thresholds))
         met["thresholds"] = (all(map(_is_number, self.thresholds)) and ascending, "numbers in ascending order")
@@ -390,7 +393,8 @@ class Frames:
         scores = scaled(pair.activation, pair.scores) if self.options.minmax else pair.activation
         scores, labels = labelled(scores, pair.references, self.hop)
         published = np.append(published, np.full(len(scores) - len(published), -np.inf))
-        active = scores >= self.options.threshold
+        at = self.options.threshold if self.options.frame_threshold is None else self.options.frame_threshold
+        active = scores >= at
         self.counts[pair.clip] += (active & labels).sum(), active.sum(), labels.sum()
         self.frames[pair.clip] += len(scores)
         self.sweep += np.stack([self._reached(scores[labels]), self._reached(scores)], axis=1)

@@ -1,16 +1,25 @@
-"""The operating point of a grounding system: the threshold and the median filter that suit a validation split best."""
+"""The operating point of a grounding system: the median filter and thresholds that suit a validation split best."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError
-from earwitness.metrics.events import cleaned, labelled, smoothed
+from earwitness.metrics.events import cleaned, labelled, scaled, smoothed
 from earwitness.metrics.formulas import f1
 from earwitness.metrics.grounding import Activations, Events, Options, evaluate, validate
+
+
+class OperatingPoint(NamedTuple):
+    """Where events begin, from which threshold on frames count as active, and how activations are smoothed before."""
+
+    threshold: float  # of activations as they are
+    frame_threshold: float  # of each pair's activation scaled to 0 to 1, as the frame metrics have it
+    median_filter: int  # frames
+
 
 WINDOWS = (0.0, 0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0)  # seconds
 
@@ -23,8 +32,8 @@ def select(
     durations: Mapping[Any, float],
     clips: Mapping[Any, Hashable] | None = None,
     windows: Sequence[float] = WINDOWS,
-) -> tuple[float, int]:
-    """The median filter with the highest PSDS, and at it the threshold with the highest frame F1, silent pairs too.
+) -> OperatingPoint:
+    """The median filter with the highest PSDS, and at it the thresholds with the highest frame F1, silent pairs too.
 
     The arguments are those of ``earwitness.metrics.grounding.evaluate``; activations are read several times for each
     window, one pair at a time, and what is kept grows with the frames (four bytes each). Windows are in seconds, and an
@@ -32,14 +41,11 @@ def select(
     highest is taken. It lies halfway between the lowest active score and the highest inactive one, so that the frames
     at or above it (frame metrics) are those above it (events).
 
-    Returns:
-        The threshold, and the frames of the filter.
-
     Raises EarwitnessError for what ``validate`` refuses, such as NaN, and where no pair has a reference event.
 
-    >>> activations, references = {"a dog barks": [0.1, 0.9, 0.7, 0.3]}, {"a dog barks": [(1.0, 3.0)]}
+    >>> activations, references = {"a dog barks": [0.0, 1.0, 0.75, 0.25]}, {"a dog barks": [(1.0, 3.0)]}
     >>> select(activations, references, hop=1.0, durations={"a dog barks": 4.0})
-    (0.5, 1)
+    OperatingPoint(threshold=0.5, frame_threshold=0.5, median_filter=1)
     """
     validate(activations, references, hop=hop, clips=clips, durations=durations)
     times = {
@@ -57,32 +63,38 @@ def select(
         ).metrics["psds"]["value"]
         if found is not None and found > best:
             best, chosen = found, window
-    value, threshold = _best(activations, times, hop, chosen)
-    if not value:
+    threshold, scaled_to = (_best(activations, times, hop, chosen, minmax) for minmax in (False, True))
+    if threshold is None:
         raise EarwitnessError("No phrase has a frame that is active in the references: no threshold can be chosen.")
-    return threshold, chosen
+    return OperatingPoint(threshold, 0.5 if scaled_to is None else scaled_to, chosen)  # None: all are constant
 
 
 def frames_of(seconds: float, hop: float) -> int:
-    """The odd number of frames, from 1 on, that is nearest to some seconds."""
+    """The odd number of frames, from 1 on, that is nearest to some seconds.
+
+    >>> frames_of(0.1, hop=0.02)
+    5
+    """
     return 2 * max(0, round((seconds / hop - 1) / 2)) + 1
 
 
-def _best(
-    activations: Activations, references: Mapping[Any, np.ndarray], hop: float, window: int
-) -> tuple[float, float]:
-    """The highest F1 with a filter, 0 without a positive frame, and the threshold that gives it."""
+def _best(activations: Activations, references: Mapping[Any, np.ndarray], hop: float, window: int, minmax: bool) -> Any:
+    """The threshold that gives the highest F1 with a filter, of activations as they are or scaled; None without one."""
     scores, positive, reference = [], [], 0
     for pair, times in references.items():
-        activation = smoothed(np.asarray(activations[pair], dtype=np.float32), window)
+        given = np.asarray(activations[pair], dtype=np.float32)
+        activation = smoothed(given, window)
+        if minmax:
+            activation = scaled(activation, given).astype(np.float32)
         padded, labels = labelled(activation, times, hop)
         scores.append(activation)
         positive.append(padded[labels].astype(np.float32))
         reference += int(np.count_nonzero(labels))
     every, hits = np.sort(np.concatenate(scores)), np.sort(np.concatenate(positive))
     hits = hits[np.searchsorted(hits, -np.inf, side="right") :]  # beyond an activation's end nothing is active
+    every = every[np.searchsorted(every, -np.inf, side="right") :]
     if not len(hits):
-        return 0.0, 0.0
+        return None
     # The lowest active score is that of a positive frame: without the negatives below it the F1 is higher.
     lowest, first = np.unique(hits, return_index=True)
     active = len(every) - np.searchsorted(every, lowest, side="left")
@@ -90,4 +102,4 @@ def _best(
     place = len(values) - 1 - int(np.argmax(values[::-1]))
     inactive = len(every) - int(active[place])
     low, high = float(every[inactive - 1]) if inactive else None, float(lowest[place])
-    return float(values[place]), high - 1e-6 * max(1.0, abs(high)) if low is None else (low + high) / 2
+    return high - 1e-6 * max(1.0, abs(high)) if low is None else (low + high) / 2

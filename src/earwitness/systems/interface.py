@@ -179,10 +179,13 @@ class Grounder(Model, ABC):
         hop: seconds from one frame of the activations to the next.
         threshold: frames with a higher activation are active; median_filter: over how many frames activations are
             smoothed before, an odd number. Both are the operating point, from validation.
+        frame_threshold: of the frame metrics, which scale each activation to 0 to 1 before; None: they do not, and
+            ``threshold`` is theirs.
     """
 
     hop: float
     threshold: float = 0.5
+    frame_threshold: float | None = None
     median_filter: int = 1
 
     @abstractmethod

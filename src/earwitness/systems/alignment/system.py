@@ -37,7 +37,7 @@ from earwitness.training.selection import Choice, Settled
 CLIPS_AT_ONCE, TEXTS_AT_ONCE = 16, 512  # outside training
 FRAMES_AT_ONCE = 1 << 14  # of clips padded to the longest: recordings of hours are embedded one by one
 LOSS = "validation_loss"
-UNTUNED = {"threshold": 0.5, "median_filter": 1}  # where validation has no events
+UNTUNED = {"threshold": 0.5, "frame_threshold": 0.5, "median_filter": 1}  # where validation has no events
 
 
 class AlignmentSystem(System[AlignmentOptions]):
@@ -162,7 +162,7 @@ class AlignmentSystem(System[AlignmentOptions]):
         return {LOSS: sum(outputs) / len(outputs)}
 
     def operating_point(self) -> dict[str, Any]:
-        """Threshold and median filter that suit the events of the validation split."""
+        """Thresholds and median filter that suit the events of the validation split."""
         phrases = phrases_of(self.corpus, "validation")
         references = reference_events(self.corpus, phrases)
         if not any(references["references"].values()):
@@ -173,8 +173,7 @@ class AlignmentSystem(System[AlignmentOptions]):
         model = AlignmentModel(self.options, self.network, self.encoder, self.description(), UNTUNED)
         made = model.activations(clips, list(zip(phrases["clip_id"], phrases["text"], strict=True)))
         activations = dict(zip(phrases["phrase_id"], made, strict=True))
-        threshold, window = select(activations, hop=model.hop, **references)
-        return {"threshold": threshold, "median_filter": window}
+        return select(activations, hop=model.hop, **references)._asdict()
 
     # --- the trained model --------------------------------------------------------------------------------------
 
@@ -224,6 +223,7 @@ class AlignmentModel(Retriever, Grounder):
         self.frame_hop, self.frame_window = description["frames"]["hop"], description["frames"]["window"]
         self.hop = options.resolution or self.frame_hop
         self.threshold = point["threshold"] if options.threshold is None else options.threshold
+        self.frame_threshold = point["frame_threshold"]
         smoothing = options.smoothing
         self.median_filter = point["median_filter"] if smoothing is None else frames_of(smoothing, self.hop)
         self._cut = self._seen = 0
