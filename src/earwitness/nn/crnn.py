@@ -52,7 +52,8 @@ class Crnn(nn.Module):
                 bands //= 4
             inputs = outputs
         # Convolutions are a fifth faster on a CPU where channels lie beside each other.
-        self.features = nn.Sequential(*layers, nn.Dropout(dropout)).to(memory_format=torch.channels_last)
+        self.features = nn.Sequential(*layers, nn.Dropout(dropout))
+        self.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.gru = nn.GRU(channels[-1] * bands, hidden, batch_first=True, bidirectional=True)
         for layer in self.features:
             if isinstance(layer, nn.Conv2d):
@@ -133,7 +134,7 @@ class _PowerPool(torch.autograd.Function):
         return pooled
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, squares, pooled = ctx.saved_tensors
         scaled = gradient / (pooled * pooled * pooled)
         spread = functional.interpolate(scaled, scale_factor=ctx.kernel)
