@@ -183,7 +183,7 @@ def _clip(
             found = made.found.get(phrase_id, [])
             row: dict[str, Any] = {"number": experiment.number, "name": experiment.name}
             row |= {"colour": plots.colour(experiment.number), "bars": _bars(found, sound.seconds), "curve": None}
-            row["iou"] = f"{iou(np.array(true), np.array(found)):.2f}" if true else ""
+            row["iou"] = f"{iou(np.array(true), np.reshape(found, (-1, 2))):.2f}" if true else ""
             if curves:
                 row |= _curve(of_first[phrase_id], made, sound.seconds)
             rows.append(row)
