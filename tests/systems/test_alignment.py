@@ -22,7 +22,7 @@ from earwitness.training.stage import train_model
 
 SMALL = {"crnn": {"channels": [2, 3, 3, 3, 3]}, "train": {"batch_size": 4, "epochs": 2, "stop": None}}
 VARIANTS = {
-    "published": {"mask_pads": False},
+    "published": {"mask_pads": False, "scaling": "minmax"},
     "masked": {},
     "MTSQ": {"score": {"time": "max", "first": "time"}},
     "MQST": {"score": {"words": "max"}, "loss": {"negatives": "hardest", "margin": 0.2}},
@@ -102,6 +102,8 @@ def test_every_variant_trains_and_loads_anywhere(name, trained, clips, merged, t
     seconds = 0.02 * clips.store().length(clips.ids[0])
     assert len(activations[0]) == round(seconds / model.hop) and activations[0].dtype == np.float32
     assert all((one >= 0).all() and (one <= 1 + 1e-5).all() for one in activations)
+    if chosen.scaling == "minmax":
+        assert activations[0].min() == 0 and activations[0].max() == pytest.approx(1)
     assert model.similarity(clips, []).shape == (0, len(clips))
 
 

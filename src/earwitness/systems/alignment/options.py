@@ -108,6 +108,8 @@ class AlignmentOptions(ExperimentOptions):
     train: AlignmentTrainingOptions = AlignmentTrainingOptions()
     # Seconds from one activation to the next, interpolated between the middles of frames; null: as frames are.
     resolution: PositiveFloat | None = None
+    # minmax: each activation is scaled to 0 to 1, as published, and so is active somewhere even if nothing sounds
+    scaling: Literal["none", "minmax"] = "none"
     # Of activations, where events begin, and seconds of the median filter before; null: what suits validation best.
     threshold: Annotated[float | None, Changes("prediction")] = None
     smoothing: Annotated[NonNegativeFloat | None, Changes("prediction")] = None

@@ -22,7 +22,7 @@ from earwitness.corpora.tables import captions_by_clip, clips_of, phrases_of, re
 from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore
 from earwitness.metrics.operating_point import frames_of, select
-from earwitness.nn.alignment import pooled_words
+from earwitness.nn.alignment import EPS, pooled_words
 from earwitness.nn.losses import info_nce, max_margin, triplet
 from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.systems.alignment.batches import VALIDATION, Batch, Pairs
@@ -281,7 +281,11 @@ class AlignmentModel(Retriever, Grounder):
         """
         how = self.options.score.words
         for values, mask in self._over_time(clips, queries):
-            yield self._resampled(pooled_words(values, mask, how)).numpy()
+            activation = self._resampled(pooled_words(values, mask, how))
+            if self.options.scaling == "minmax":
+                low, high = activation.aminmax()
+                activation = (activation - low) / (high - low).clamp(min=EPS)
+            yield activation.numpy()
 
     def word_activations(
         self, clips: Clips, queries: Sequence[tuple[str, str]]
