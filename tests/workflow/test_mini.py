@@ -132,6 +132,49 @@ def test_a_trained_model_finds_recordings(mini, tmp_path, capsys):
         assert len(hits) == 100 and hits.index(Path(clip_id).name) + 1 == rank
 
 
+@pytest.fixture(scope="module")
+def located(mini) -> dict:
+    return read_json(mini / "results/mini/alignment/metrics.json")
+
+
+def test_phrases_are_understood_and_loudness_is_not_what_is_followed(located):
+    value = {name: entry["value"] for name, entry in located["metrics"].items()}
+    controls = [value[f"frame_f1_{name}"] for name in ("all_active", "loudness", "random", "swapped")]
+    assert value["frame_f1"] >= max(controls) + 0.10 and value["frame_f1_best"] >= max(controls) + 0.10
+    assert value["psds"] >= 2 * value["psds_swapped"] and value["psds"] > 0.2
+    assert value["psds_loudness"] < 0.05 > value["psds_random"]
+    assert value["t2a_r10"] >= 5 * 0.1
+    names = ["segment_f1", "segment_er", "event_f1", "th_auc", "miou", "psds_400_swapped", "a2t_r10"]
+    assert all(value[name] is not None for name in names)
+    assert list(located["kinds"]) == ["grounding", "retrieval"]
+
+
+def test_found_events_are_those_that_are_scored(mini, located, tmp_path, capsys):
+    seed = mini / "results/mini/alignment/seed-0"
+    events = pd.read_csv(seed / "events.csv")
+    phrases, clips = pd.read_csv(seed / "pairs.csv"), pd.read_csv(mini / "results/mini/corpus/clips.csv")
+    found = events.merge(phrases, on="phrase_id")
+    assert (found["onset"] < found["offset"]).all()
+    ends = found["clip_id"].map(dict(zip(clips["clip_id"], clips["seconds"], strict=True)))
+    assert (found["offset"] <= ends + 1e-6).all()
+    assert (phrases["swapped"] != phrases["text"]).all()
+    assert len(events) == located["counts"]["detections"]
+
+
+def test_a_trained_model_locates_a_phrase_in_any_file(mini, tmp_path, capsys):
+    """As the DAG did, and with a label track and a picture."""
+    seed = mini / "results/mini/alignment/seed-0"
+    phrases = pd.read_csv(seed / "pairs.csv").head(1)
+    clip_id, text = phrases["clip_id"][0], phrases["text"][0]
+    audio = mini / "results/mini/audio" / clip_id
+    assert main(["ground", str(audio), text, "--model", str(seed), "--out", str(tmp_path), "--json"]) == 0
+    events = pd.read_csv(seed / "events.csv")
+    expected = events[events["phrase_id"] == phrases["phrase_id"][0]][["onset", "offset"]].to_numpy()
+    made = pd.read_csv(tmp_path / "events.csv")[["onset", "offset"]].to_numpy()
+    assert made.shape == expected.shape and abs(made - expected).max(initial=0) < 0.05
+    assert (tmp_path / f"{audio.stem}.txt").is_file() and (tmp_path / f"{audio.stem}.png").stat().st_size > 10_000
+
+
 def test_captions_belong_to_their_clips(mini, result):
     table = pd.read_csv(mini / "results/mini/cl4ac/seed-0/captions.csv", keep_default_na=False)
     captions = dict(zip(table["clip_id"], table["caption"], strict=True))
@@ -155,7 +198,7 @@ def test_another_data_set_is_made_and_leaves_this_one_alone(mini, tmp_path):
 
 def test_page_needs_no_network(mini):
     page = (mini / "results/mini/comparison.html").read_text(encoding="utf-8")
-    assert "cl4ac-baseline" in page
+    assert "cl4ac-baseline" in page and "phrases in time" in page
     assert not re.search(r"""(?:src|<link[^>]*href)\s*=\s*["']?(?:https?:)?//""", page)
 
 
@@ -166,6 +209,8 @@ def test_runs_are_tracked_once(mini):
     client = MlflowClient(f"sqlite:///{mini / 'results/mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("mini").experiment_id])
     assert sorted(run.info.run_name for run in runs) == [
+        "alignment",
+        "alignment seed 0",
         "atr-lms",
         "atr-lms seed 0",
         "cl4ac",
