@@ -86,6 +86,10 @@ def test_pieces_cover_all_frames_once(model, frames, hop, seconds):
     plan = locator._plan(frames)
     assert [first for _, _, first, _ in plan] == [0, *(last for *_, last in plan[:-1])] and plan[-1][3] == frames
     assert all(begin <= first < last <= end <= frames for begin, end, first, last in plan)
+    total = np.zeros(frames)
+    for (begin, end, *_), shares in zip(plan, grounding._shares(plan), strict=True):
+        total[begin:end] += shares
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
     assert max(end - begin for begin, end, *_ in plan) * hop <= max(hop, seconds or grounding.PIECE) + 1e-9
 
 
