@@ -100,7 +100,7 @@ class Alignment(nn.Module):
         parts = []
         encoder = self.audio_encoder
         steps = encoder.steps(frames[None], lengths) if isinstance(encoder, Crnn) else None
-        for start in range(0, longest, BLOCK):
+        for start in range(0, max(1, longest), BLOCK):  # also of no frames, which have no similarities
             stop = min(start + BLOCK, longest)
             if steps is not None and isinstance(encoder, Crnn):
                 vectors = encoder.spread(steps, lengths, longest, start, stop)

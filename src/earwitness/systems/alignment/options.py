@@ -107,10 +107,10 @@ class AlignmentOptions(ExperimentOptions):
     optim: OptimiserOptions = OptimiserOptions()
     train: AlignmentTrainingOptions = AlignmentTrainingOptions()
     # Seconds from one activation to the next, interpolated between the middles of frames; null: as frames are.
-    resolution: PositiveFloat | None = None
+    resolution: Annotated[float, Field(ge=0.001)] | None = None
     # Of activations, where events begin, and seconds of the median filter before; null: what suits validation best.
     threshold: Annotated[float | None, Changes("prediction")] = None
-    smoothing: Annotated[NonNegativeFloat | None, Changes("prediction")] = None
+    smoothing: Annotated[Annotated[float, Field(ge=0, le=60)] | None, Changes("prediction")] = None
     # How similarities that are alike count: over all orders, or by their mean rank as in the benchmark.
     ties: Annotated[Literal["expected", "benchmark"], Changes("scores")] = "expected"
     # sampled30: also the published protocol, where each caption has 30 candidates.
@@ -124,8 +124,13 @@ class AlignmentOptions(ExperimentOptions):
         return self
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
-        """A CRNN reads log-mel frames; texts have vectors."""
+        """A CRNN reads log-mel frames; what locates sounds knows when a frame is; texts have vectors."""
         extractor = feature(self.feature).extractor
+        if extractor == "external" and getattr(feature(self.feature), "hop", None) is None:
+            yield (
+                f"feature: {self.feature!r} is external and does not say how many seconds are from one frame to the "
+                f"next; set features.{self.feature}.hop"
+            )
         if self.encoder == "crnn" and extractor not in ("logmel", "external"):
             yield (
                 f"feature: {self.feature!r} has frames of {extractor}; `encoder: crnn` convolves log-mel frames, and "
@@ -134,6 +139,9 @@ class AlignmentOptions(ExperimentOptions):
         kind = text(self.text).kind
         if "vectors" not in type(text(self.text)).FILES:
             yield f"text: {self.text!r} is of kind {kind}; `word_vectors` or `sentence` is needed"
+
+    def reads_phrases(self) -> str:
+        return "texts" if self.texts == "phrases" else ""
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another loss, schedule or encoder than the chosen one."""
