@@ -462,6 +462,12 @@ def test_what_alignment_cannot_work_with_is_refused():
     (phrases,) = config.misfits("clotho", "b")
     assert phrases.startswith("experiments.b.texts: ") and "clotho" in phrases
     assert config.misfits("mini", "b") == [] and len(config.misfits("clotho", "a")) == 2
+    for changes in ({"joint": 7}, {"joint": 8, "crnn": {"hidden": 5}}):
+        content["experiments"]["c"] = {"system": "alignment", "text": "words", "feature": "logmel-cl4ac"} | changes
+        (joint,) = Config(content).misfits("clotho", "c")
+        assert joint.startswith(f"experiments.c.joint: {changes['joint']}")
+    content["features"]["logmel-cl4ac"]["mels"] = 50
+    assert any("feature" in line and "50" in line and "64" in line for line in Config(content).misfits("clotho", "c"))
 
 
 def test_what_can_just_work_is_not_refused():
