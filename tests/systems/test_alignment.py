@@ -206,13 +206,15 @@ def test_what_cannot_work_is_said(changes, key, trained, merged, files, tmp_path
     assert key in str(error.value)
 
 
-def test_no_events_leave_the_threshold_as_it_is(merged, files, tmp_path, capsys):
+@pytest.mark.parametrize("lacking", [{"events": EVENTS}, {"events": EVENTS, "phrases": PHRASES}])
+def test_no_events_leave_the_threshold_as_it_is(lacking, merged, files, tmp_path, capsys):
     inputs = dict(files)
-    for name in ("captions", "clips", "phrases"):
-        (tmp_path / f"{name}.csv").write_bytes(files[name].read_bytes())
+    for name in ("captions", "clips", "phrases", "events"):
         inputs[name] = tmp_path / f"{name}.csv"
-    write_table(tmp_path / "events.csv", read_table(files["events"], EVENTS)[:0])
-    system = AlignmentSystem(options(merged), inputs | {"events": tmp_path / "events.csv"}, 0)
+        inputs[name].write_bytes(files[name].read_bytes())
+    for name, columns in lacking.items():
+        write_table(inputs[name], read_table(files[name], columns)[:0])
+    system = AlignmentSystem(options(merged), inputs, 0)
     assert system.operating_point() == {"threshold": 0.5, "frame_threshold": 0.5, "median_filter": 1}
     assert "0.5" in capsys.readouterr().err
 

@@ -140,9 +140,11 @@ class Locator:
                         merge_gap=options.merge_gap,
                         min_length=options.min_length,
                     )
+                    places = [(times, round(times[0] / hop), round(times[1] / hop)) for times in found.times.tolist()]
+                    # An event may end within the first half of its last frame, with the recording.
                     events[phrase] = [
-                        Event(onset, offset, float(values[round(onset / hop) : max(1, round(offset / hop))].mean()))
-                        for onset, offset in found.times.tolist()
+                        Event(*times, float(values[first : max(first + 1, last)].mean()))
+                        for times, first, last in places
                     ]
                 yield Grounded(path, seconds, hop, self.threshold, activations, events)
 
