@@ -143,8 +143,8 @@ class Locator:
                     places = [(times, round(times[0] / hop), round(times[1] / hop)) for times in found.times.tolist()]
                     # An event may end within the first half of its last frame, with the recording.
                     events[phrase] = [
-                        Event(*times, float(values[first : max(first + 1, last)].mean()))
-                        for times, first, last in places
+                        Event(onset, offset, float(values[first : max(first + 1, last)].mean()))
+                        for (onset, offset), first, last in places
                     ]
                 yield Grounded(path, seconds, hop, self.threshold, activations, events)
 
