@@ -450,6 +450,26 @@ def test_what_cannot_work_is_refused_before_anything_runs(path, value, told):
         config.refuse_misfits("clotho", "cl4ac")
 
 
+def test_what_alignment_cannot_work_with_is_refused():
+    content = changed()
+    content["features"]["away"] = {"extractor": "external", "folder": "x"}
+    content["texts"]["words"] = {"kind": "word_vectors"}
+    both = {"system": "alignment", "text": "words", "texts": "phrases", "encoder": "linear"}
+    content["experiments"] |= {"a": both | {"feature": "away"}, "b": both | {"feature": "logmel-cl4ac"}}
+    config = Config(content)
+    (hop,) = config.misfits("mini", "a")
+    assert hop.startswith("experiments.a.feature: 'away'") and "features.away.hop" in hop
+    (phrases,) = config.misfits("clotho", "b")
+    assert phrases.startswith("experiments.b.texts: ") and "clotho" in phrases
+    assert config.misfits("mini", "b") == [] and len(config.misfits("clotho", "a")) == 2
+    for changes in ({"joint": 7}, {"joint": 8, "crnn": {"hidden": 5}}):
+        content["experiments"]["c"] = {"system": "alignment", "text": "words", "feature": "logmel-cl4ac"} | changes
+        (joint,) = Config(content).misfits("clotho", "c")
+        assert joint.startswith(f"experiments.c.joint: {changes['joint']}")
+    content["features"]["logmel-cl4ac"]["mels"] = 50
+    assert any("feature" in line and "50" in line and "64" in line for line in Config(content).misfits("clotho", "c"))
+
+
 def test_what_can_just_work_is_not_refused():
     content = changed()
     content["features"]["logmel-cl4ac"] |= {"mels": 16, "seconds": 0.18}

@@ -138,6 +138,7 @@ class DatasetOptions(Entry):
     """Options of every data set, whatever its layout."""
 
     STAGES = ("audio", "corpus")
+    PHRASES: ClassVar[bool] = False  # whether a caption may have phrases
     if TYPE_CHECKING:  # each layout has it, as a Literal
         layout: str
 
@@ -322,6 +323,10 @@ class ExperimentOptions(Entry):
             feature, text: the options of an entry by its name, on the data set where the experiment would run.
         """
         yield from ()
+
+    def reads_phrases(self) -> str:
+        """The option by which it is trained with phrases, which data sets without them cannot do; "" without one."""
+        return ""
 
     def weights_bytes(self, dimensions: Mapping[str, int | None]) -> int | None:
         """About how many bytes the weights of its model take; None where nothing is known of it.

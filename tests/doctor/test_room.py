@@ -107,6 +107,21 @@ def test_seeds_that_are_trained_take_no_more(repository, to_write):
 ATR = {"system": "atr", "features": ["mel"], "text": "vectors", "pooling": "mean", "joint": 8, "seeds": [0, 1]}
 
 
+def test_weights_of_alignment(repository, to_write):
+    repository.entries["texts"]["vectors"] = {"kind": "word_vectors"}
+    common = {"system": "alignment", "feature": "mel", "text": "vectors"}
+    linear = {"encoder": "linear", "joint": 8}
+    repository.entries["experiments"] |= {"crnn": common, "linear": common | linear, "odd": common | {"joint": 7}}
+    repository.entries["features"]["mel"]["mels"] = 64
+    table = 20_000 * 300
+    # A matrix of 64 values and one of 300, a bias each, and the scale; the published encoder.
+    sizes = {"linear": 8 * (64 + 300 + 2) + 1, "crnn": 732_354 + 1}
+    for name, size in sizes.items():
+        assert to_write(f"results/own/{name}/metrics.json")[f"training of own/{name}"] == 4 * (size + table)
+    assert to_write("results/own/odd/metrics.json")["training of own/odd"] == room.TRAINING
+    assert to_write("results/own/corpus/loudness.h5") == {}
+
+
 def test_weights_of_a_known_size_and_the_checkpoints_of_the_largest(repository, to_write):
     repository.entries["texts"]["vectors"] = {"kind": "word_vectors"}
     repository.entries["experiments"] |= {"one": ATR, "two": ATR | {"joint": 16}}

@@ -193,6 +193,17 @@ def test_without_another_phrase_nothing_is_swapped(corpus, tmp_path):
     assert scored.evaluation.metrics["frame_f1"]["value"] == 1
 
 
+def test_all_phrases_silent(corpus, tmp_path):
+    write_rows(corpus / "events.csv", EVENTS, [])
+    seed = predicted(corpus, tmp_path / "seed-0")
+    score_prediction("grounding", seed, corpus)
+    content = json.loads((seed / "grounding/metrics.json").read_text())
+    known = [name for name, entry in content["metrics"].items() if entry["value"] is not None or not entry["reason"]]
+    assert known == ["frame_precision"] and content["curves"] == {}
+    assert content["counts"]["pairs_dropped"] == content["counts"]["phrases_scored"] == 6
+    write_baselines("grounding", corpus, tmp_path / "baselines.json")
+
+
 def test_a_corpus_without_phrases_has_reasons(corpus, tmp_path):
     write_corpus(corpus, phrases=())
     seed = predicted(corpus, tmp_path / "seed-0")

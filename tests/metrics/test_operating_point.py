@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from earwitness.errors import EarwitnessError
+from earwitness.metrics.events import smoothed
 from earwitness.metrics.grounding import Options, evaluate
-from earwitness.metrics.operating_point import frames_of, select
+from earwitness.metrics.operating_point import NothingActive, frames_of, select
 
 HOP, FRAMES = 0.5, 40
 SECONDS = HOP * FRAMES
@@ -99,6 +100,18 @@ def test_nan_is_refused_with_the_pairs():
 def test_without_a_reference_there_is_no_threshold():
     with pytest.raises(EarwitnessError, match="no threshold"):
         one([0.1, 0.9], [])
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_window_much_longer_than_an_activation(frames):
+    scores = np.random.default_rng(frames).random(frames)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(scores, 75, mode="symmetric"), 151)
+    np.testing.assert_array_equal(smoothed(scores, 151), np.median(windows, axis=1))
+
+
+def test_events_between_two_frames_give_no_threshold():
+    with pytest.raises(NothingActive):
+        select({"a": [0.1, 0.9]}, {"a": [(0.3, 0.6)]}, hop=1.0, durations={"a": 2.0})
 
 
 def test_memory_grows_with_few_bytes_of_each_frame():

@@ -16,7 +16,7 @@ from earwitness.cli.main import main
 from earwitness.corpora.report import REPORT_SCHEMA
 from earwitness.corpora.tables import CAPTIONS, CLIPS, EVENTS, PHRASES
 from earwitness.errors import EarwitnessError, MismatchError
-from earwitness.report import pictures
+from earwitness.report import pictures, plots
 from earwitness.report.comparison import write_comparison
 from earwitness.report.grounding import Corpus, Predicted, file_name, write_pictures
 
@@ -212,6 +212,15 @@ def test_activations_are_smoothed_as_in_scoring(results):
     words, map_ = predicted.alignments["two.wav#1"]
     assert words == WORDS and map_.shape == (50, 4) and map_[0, 1] < map_[0, 3]
     assert Predicted(results / "second/seed-3").alignments == {}
+
+
+def test_the_threshold_of_frames_is_marked_on_their_curves(results, root, monkeypatch):
+    with h5py.File(results / "first/seed-3/activations.h5", "r+") as file:
+        file.attrs["frame_threshold"] = 0.625
+    marked = []
+    monkeypatch.setattr(plots, "threshold_plot", lambda name, title, curves: marked.append(curves[0][3]) or "")
+    made(results, root)
+    assert marked == [0.625] * 3 and Predicted(results / "second/seed-3").frame_threshold == 0.3
 
 
 def test_the_corpus_has_the_captions_with_phrases(results):

@@ -49,6 +49,15 @@ def test_events_are_where_the_tones_are(model, yard):
     assert not sure.events["band 4"]
 
 
+def test_an_event_in_a_piece_of_the_last_frame(model, tmp_path):
+    locator = Locator(model)
+    locator.median_filter = 1
+    locator.model.activations = lambda clips, queries: [np.eye(51, dtype=np.float32)[50] * 0.75]
+    (found,) = locator.locate([write_tones(tmp_path / "yard.wav", [], 0.5025)], ["band 4"])
+    (event,) = found.events["band 4"]
+    assert (event.onset, event.offset, event.activation) == (0.5, pytest.approx(0.5025, abs=1e-3), 0.75)
+
+
 def test_a_long_recording_is_read_in_pieces(model, tmp_path, monkeypatch):
     spans = [(4, 1.0, 1.4), (4, 5.9, 6.3), (4, 9.0, 9.95)]
     path = write_tones(tmp_path / "long.flac", spans, 9.953)
@@ -86,6 +95,10 @@ def test_pieces_cover_all_frames_once(model, frames, hop, seconds):
     plan = locator._plan(frames)
     assert [first for _, _, first, _ in plan] == [0, *(last for *_, last in plan[:-1])] and plan[-1][3] == frames
     assert all(begin <= first < last <= end <= frames for begin, end, first, last in plan)
+    total = np.zeros(frames)
+    for (begin, end, *_), shares in zip(plan, grounding._shares(plan), strict=True):
+        total[begin:end] += shares
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
     assert max(end - begin for begin, end, *_ in plan) * hop <= max(hop, seconds or grounding.PIECE) + 1e-9
 
 

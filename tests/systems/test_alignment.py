@@ -5,7 +5,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from earwitness.corpora.tables import EVENTS, PHRASES, clips_of, read_table, write_table
+from earwitness.corpora.tables import CLIPS, EVENTS, PHRASES, audio_digest, clips_of, read_table, write_table
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import read_json
@@ -208,15 +208,89 @@ def test_what_cannot_work_is_said(changes, key, trained, merged, files, tmp_path
     assert key in str(error.value)
 
 
-def test_no_events_leave_the_threshold_as_it_is(merged, files, tmp_path, capsys):
+@pytest.mark.parametrize("lacking", [{"events": EVENTS}, {"events": EVENTS, "phrases": PHRASES}])
+def test_no_events_leave_the_threshold_as_it_is(lacking, merged, files, tmp_path, capsys):
     inputs = dict(files)
-    for name in ("captions", "clips", "phrases"):
-        (tmp_path / f"{name}.csv").write_bytes(files[name].read_bytes())
+    for name in ("captions", "clips", "phrases", "events"):
         inputs[name] = tmp_path / f"{name}.csv"
-    write_table(tmp_path / "events.csv", read_table(files["events"], EVENTS)[:0])
-    system = AlignmentSystem(options(merged), inputs | {"events": tmp_path / "events.csv"}, 0)
+        inputs[name].write_bytes(files[name].read_bytes())
+    for name, columns in lacking.items():
+        write_table(inputs[name], read_table(files[name], columns)[:0])
+    system = AlignmentSystem(options(merged), inputs, 0)
     assert system.operating_point() == {"threshold": 0.5, "frame_threshold": 0.5, "median_filter": 1}
     assert "0.5" in capsys.readouterr().err
+
+
+def test_texts_without_a_known_word_are_counted(trained, clips, merged, files, tmp_path, capsys):
+    model = load(trained("made", options(merged)))
+    assert model.remarks() == []
+    first, second = (next(model.activations(clips, [(clips.ids[0], text)])) for text in ("zyzzyva", "qwertz uiop"))
+    assert np.isfinite(first).all() and (first == second).all()
+    model.similarity(clips, ["a dog", "zyzzyva"])
+    (said,) = model.remarks()
+    assert "2 of 3" in said and "zyzzyva" in said and "dog" not in said and model.remarks() == []
+    inputs = dict(files)
+    for name in ("captions", "clips", "events"):
+        (tmp_path / f"{name}.csv").write_bytes(files[name].read_bytes())
+    phrases = read_table(files["phrases"], PHRASES)
+    phrases.loc[0, "text"] = "zyzzyva"
+    write_table(tmp_path / "phrases.csv", phrases)
+    inputs |= {name: tmp_path / f"{name}.csv" for name in ("captions", "clips", "events", "phrases")}
+    AlignmentSystem(options(merged, texts="phrases"), inputs, 0)
+    said = capsys.readouterr().err
+    assert "1 of" in said and "development" in said and "zyzzyva" in said
+
+
+@pytest.mark.parametrize("loss", [{}, {"negatives": "hardest"}, {"negatives": "all"}, {"kind": "info_nce"}])
+def test_a_batch_of_one_clip_teaches_nothing(loss, merged, files):
+    system = AlignmentSystem(options(merged, loss=loss), files, 0)
+    clip, other = list(system.pairs.texts)[:2]
+    batch = Pairs({clip: ["a dog", "a cat"], other: []}, system.development, system.encoder, 2, 0)[0, 0]
+    loss = system.losses(batch)["loss"]
+    loss.backward()  # rounding apart
+    gradients = [p.grad for p in system.network.parameters() if p.grad is not None]
+    assert torch.isfinite(loss) and all(gradient.abs().max() < 1e-6 for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ["masked", "info_nce"])
+def test_a_step_in_bfloat16_with_clips_of_unequal_lengths(name, merged, files):
+    system = AlignmentSystem(options(merged, **VARIANTS[name]), files, 0)
+    batch = system.pairs[0, 0]
+    assert len(set(batch.lengths.tolist())) > 1
+    expected = system.losses(batch)["loss"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.manual_seed(0)
+        loss = system.losses(batch)["loss"]
+    loss.backward()
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(expected.item(), abs=0.1)
+    assert all(torch.isfinite(p.grad).all() for p in system.network.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("name", ["masked", "info_nce"])
+def test_a_clip_of_no_frames(name, trained, merged, files, tmp_path):
+    model = load(trained("made", options(merged, **VARIANTS[name])))
+    table = clips_of(files["clips"], "evaluation", "the test")
+    none, one, *others = table["clip_id"]
+    shapes = [(none, np.zeros((0, 64))), (one, np.ones((1, 64))), *((clip, np.ones((9, 64))) for clip in others)]
+    write(tmp_path / "short.h5", shapes, 64, FeatureStore(files["evaluation"]).provenance)
+    short = Clips.of(table, {"f": tmp_path / "short.h5"})
+    assert (model.similarity(short, ["a dog"])[:, 0] == 0).all()
+    # Without activations such a clip is refused by name where it is scored.
+    empty, single = model.activations(short, [(none, "a dog"), (one, "a dog")])
+    assert len(empty) == 0 and len(single) >= 1 and np.isfinite(single).all()
+
+
+def test_one_clip_cannot_be_compared(merged, files, tmp_path):
+    clips = read_table(files["clips"], CLIPS)
+    write_table(tmp_path / "clips.csv", clips[(clips["split"] != "development") | (clips.index == 0)])
+    made = FeatureStore(files["development"])
+    one = clips_of(tmp_path / "clips.csv", "development", "the test")
+    made_by = made.provenance | {"inputs": {"audio": audio_digest(one)}}
+    write(tmp_path / "one.h5", [(clip, made[clip]) for clip in one["clip_id"]], 64, made_by)
+    with pytest.raises(EarwitnessError, match="1 of 1 development"):
+        AlignmentSystem(
+            options(merged), files | {"clips": tmp_path / "clips.csv", "development": tmp_path / "one.h5"}, 0
+        )
 
 
 def test_frames_without_a_hop_are_refused(merged, files, corpus):
@@ -239,6 +313,9 @@ def test_other_features_are_refused(trained, merged, files, clips, tmp_path):
     [
         {"optim": {"schedule": "one_cycle"}, "train": {"keep": "last", "stop": {"window": 4}}},
         {"crnn": {"channels": [1]}},
+        {"resolution": 1e-9},
+        {"smoothing": 1e9},
+        {"threshold": float("nan")},
     ],
 )
 def test_options_that_contradict(changes, merged):

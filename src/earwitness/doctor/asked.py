@@ -31,6 +31,7 @@ NOTHING: frozenset[str] = frozenset()
 CORPUS_FILES = {
     **dict.fromkeys(("clips.csv", "captions.csv", "phrases.csv", "events.csv", "sources.csv", "report.json"), NOTHING),
     "relevant.csv": NOTHING,
+    "loudness.h5": NOTHING,
     "leaks.json": {"leaks"},
     "leaks.csv": {"leaks"},
 }

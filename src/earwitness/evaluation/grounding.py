@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -222,7 +223,7 @@ class Control(NamedTuple):
 def _controls(corpus: Path, pairs: Any, grid: Any = "decimal") -> Iterator[Control]:
     """Random activations and the clips' loudness, at the threshold with the highest frame F1 on validation."""
     from earwitness.metrics.grounding import Options
-    from earwitness.metrics.operating_point import select
+    from earwitness.metrics.operating_point import NothingActive, select
 
     hop, clips, offsets, loudness = read_loudness(corpus)
     place = {clip: row for row, clip in enumerate(clips)}
@@ -241,7 +242,7 @@ def _controls(corpus: Path, pairs: Any, grid: Any = "decimal") -> Iterator[Contr
             for some in (validation, pairs)
         ]
         at, lacking = Options(grid=grid), {"frame_f1": NO_THRESHOLD}
-        if any(references["references"].values()):
+        with suppress(NothingActive):
             point = select(made[0], hop=hop, windows=(0.0,), **references)
             at, lacking = replace(at, threshold=point.threshold, frame_threshold=point.frame_threshold), {}
         yield Control(name, made[1], hop, at, lacking)

@@ -52,7 +52,9 @@ def smoothed(scores: np.ndarray, window: int) -> np.ndarray:
         return scores
     from scipy.ndimage import median_filter
 
-    return median_filter(scores, size=window, mode="reflect")
+    # Mirrored here: scipy gives wrong values where it mirrors an array several times over.
+    padded = np.pad(scores, window // 2, mode="symmetric")
+    return median_filter(padded, size=window, mode="reflect")[window // 2 : window // 2 + len(scores)]
 
 
 def scaled(scores: np.ndarray, like: np.ndarray) -> np.ndarray:

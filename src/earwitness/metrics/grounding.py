@@ -135,7 +135,8 @@ class Evaluation:
     computed. ``by_clip`` gives float64 [clips] in the order of ``ids`` for the names in ``MEANS``, NaN for a clip all
     of whose pairs are dropped; ``statistics`` has what resampling the clips needs, for every metric with a value.
     ``curves`` holds thresholds, precision, recall and F1 of the frames (``frame``) and by the rules of Th-AUC
-    (``th_auc``), float64 [thresholds]; ``baselines`` the frame metrics with every frame active, and with none.
+    (``th_auc``), float64 [thresholds], where there is a reference event; ``baselines`` the frame metrics with
+    every frame active, and with none.
     """
 
     metrics: dict[str, dict]
@@ -245,6 +246,7 @@ def evaluate(
                 curves["th_auc"] = accumulator.curves()
             case Overlap() if not nothing:
                 by_clip["miou"] = accumulator.by_clip()
+    curves = {name: curve for name, curve in curves.items() if not any(np.isnan(v).any() for v in curve.values())}
     totals = {name: int(number) for name, number in counts.items()}
     unknown = activations is None and durations is None
     notes = [*_notes(totals, max(lengths.values()) if unknown else None, options), *notes]

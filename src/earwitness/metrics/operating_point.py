@@ -13,6 +13,13 @@ from earwitness.metrics.formulas import f1
 from earwitness.metrics.grounding import Activations, Events, Options, evaluate, validate
 
 
+class NothingActive(EarwitnessError):
+    """No phrase has a frame that is active in the references, so that no threshold can be chosen."""
+
+    def __init__(self) -> None:
+        super().__init__("No phrase has a frame that is active in the references: no threshold can be chosen.")
+
+
 class OperatingPoint(NamedTuple):
     """Where events begin, from which threshold on frames count as active, and how activations are smoothed before."""
 
@@ -41,19 +48,22 @@ def select(
     highest is taken. It lies halfway between the lowest active score and the highest inactive one, so that the frames
     at or above it (frame metrics) are those above it (events).
 
-    Raises EarwitnessError for what ``validate`` refuses, such as NaN, and where no pair has a reference event.
+    Raises NothingActive where no pair has a frame in a reference event, and EarwitnessError for what ``validate``
+    refuses, such as NaN.
 
     >>> activations, references = {"a dog barks": [0.0, 1.0, 0.75, 0.25]}, {"a dog barks": [(1.0, 3.0)]}
     >>> select(activations, references, hop=1.0, durations={"a dog barks": 4.0})
     OperatingPoint(threshold=0.5, frame_threshold=0.5, median_filter=1)
     """
+    if not any(map(len, references.values())):
+        raise NothingActive
     validate(activations, references, hop=hop, clips=clips, durations=durations)
     times = {
         pair: cleaned(events, durations[pair if clips is None else clips[pair]])[0]
         for pair, events in references.items()
     }
     if not any(map(len, times.values())):
-        raise EarwitnessError("No phrase has a frame that is active in the references: no threshold can be chosen.")
+        raise NothingActive
     frames = sorted({frames_of(window, hop) for window in windows})
     best, chosen = -1.0, frames[0]
     for window in frames if len(frames) > 1 else ():
@@ -65,7 +75,7 @@ def select(
             best, chosen = found, window
     threshold, scaled_to = (_best(activations, times, hop, chosen, minmax) for minmax in (False, True))
     if threshold is None:
-        raise EarwitnessError("No phrase has a frame that is active in the references: no threshold can be chosen.")
+        raise NothingActive
     return OperatingPoint(threshold, 0.5 if scaled_to is None else scaled_to, chosen)  # None: all are constant
 
 

@@ -86,6 +86,7 @@ class Predicted:
             raise EarwitnessError(listed("Files of phrase grounding do not exist:", missing))
         with h5py.File(self.path, "r") as file:
             self.hop, self.threshold = float(file.attrs["hop"]), float(file.attrs["threshold"])
+            self.frame_threshold = float(file.attrs.get("frame_threshold", self.threshold))  # of the frame metrics
             self.median_filter = int(file.attrs.get("median_filter", 1))
             self._offsets = file["offsets"][:]
             self._rows = {name: row for row, name in enumerate(file["phrase_ids"].asstr()[:])}
@@ -144,7 +145,7 @@ class GroundingPage(KindPage):
                 ordered = clips.spread(scores, SHOWN)
             shown = [_clip(clip, of_clips[clip], predicted, there, root) for clip in ordered]
         content = {
-            "plots": _threshold_plots(self.kind.name, found, {e.name: made.threshold for e, made in predicted}),
+            "plots": _threshold_plots(self.kind.name, found, {e.name: made.frame_threshold for e, made in predicted}),
             "clips": shown,
             "of": len(of_clips),
             "experiments": [

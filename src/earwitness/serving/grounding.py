@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from earwitness.serving.models import load_grounder
 from earwitness.serving.recordings import Features
 
 PIECE = 60.0  # seconds that are read at once, context included
-CONTEXT = 5.0  # seconds on each side of a piece that are computed with it and left out
+CONTEXT = 10.0  # seconds on each side of a piece that are computed with it and left out
 EVEN = 8  # pieces begin at multiples of so many frames, as networks may join some of them
 
 
@@ -139,9 +140,11 @@ class Locator:
                         merge_gap=options.merge_gap,
                         min_length=options.min_length,
                     )
+                    places = [(times, round(times[0] / hop), round(times[1] / hop)) for times in found.times.tolist()]
+                    # An event may end within the first half of its last frame, with the recording.
                     events[phrase] = [
-                        Event(onset, offset, float(values[round(onset / hop) : max(1, round(offset / hop))].mean()))
-                        for onset, offset in found.times.tolist()
+                        Event(onset, offset, float(values[first : max(first + 1, last)].mean()))
+                        for (onset, offset), first, last in places
                     ]
                 yield Grounded(path, seconds, hop, self.threshold, activations, events)
 
@@ -151,18 +154,19 @@ class Locator:
         frames = max(1, int(np.ceil(round(seconds / hop, 6))))
         plan = self._plan(frames)
         spans = [(begin * hop, min(end * hop, seconds)) for begin, end, _, _ in plan]
-        parts: list[list[np.ndarray]] = [[] for _ in phrases]
+        joined, length = np.zeros((len(phrases), frames), dtype=np.float32), frames
         with tempfile.TemporaryDirectory(prefix="earwitness-") as name:
             folder = Path(name)
-            for (begin, _, first, last), (samples, rate) in zip(plan, _pieces(path, spans), strict=True):
+            pieces = zip(plan, _shares(plan), _pieces(path, spans), strict=True)
+            for (begin, end, first, last), shares, (samples, rate) in pieces:
                 soundfile.write(folder / "piece.wav", samples, rate, subtype="FLOAT")
                 values = self._of_piece(folder, phrases, path)
-                for part, activation in zip(parts, values, strict=True):
-                    kept = activation[first - begin : last - begin]
-                    # A model may have fewer frames than the hop says; the last one stands for those at the end.
-                    part.append(kept if last == frames else _to_length(activation[first - begin :], last - first))
+                # A model may have fewer frames than the hop says; the last one stands for those at a piece's end.
+                for whole, activation in zip(joined, values, strict=True):
+                    whole[begin:end] += shares * _to_length(activation, end - begin)
+                length = min(frames, begin + len(values[0]))
                 bar.update(round(min(last * hop, seconds)) - round(first * hop))
-        return [np.concatenate(part) for part in parts]
+        return list(joined[:, :length])
 
     def _plan(self, frames: int) -> list[tuple[int, int, int, int]]:
         """Pieces as frames: where they begin and end, and the first and last of the part that is kept."""
@@ -199,9 +203,22 @@ class Locator:
         return values
 
 
+def _shares(plan: Sequence[tuple[int, int, int, int]]) -> list[np.ndarray]:
+    """How much each frame of a piece counts; around a joint one piece passes into the other, so that it is not seen."""
+    shares = [np.zeros(end - begin, dtype=np.float32) for begin, end, _, _ in plan]
+    for own, (begin, _, first, last) in zip(shares, plan, strict=True):
+        own[first - begin : last - begin] = 1
+    for (own, other), ((begin, end, *_), (after, _, joint, _)) in zip(pairwise(shares), pairwise(plan), strict=True):
+        half = min(end - joint, joint - after) // 2
+        rise = (np.arange(2 * half, dtype=np.float32) + 0.5) / (2 * half)
+        own[joint - half - begin : joint + half - begin] = 1 - rise
+        other[joint - half - after : joint + half - after] = rise
+    return shares
+
+
 def _to_length(values: np.ndarray, length: int) -> np.ndarray:
     """The first values, the last one repeated where there are fewer."""
-    values = values[:length] if len(values) else np.zeros(1, dtype=np.float32)
+    values = values[:length]
     return np.pad(values, (0, length - len(values)), mode="edge")
 
 

@@ -58,6 +58,8 @@ Span = tuple[int, int]  # words of a caption, the end exclusive
 class AudioGroundingOptions(RecordingsOptions):
     """A folder with AudioGrounding's labels and audio, of either version."""
 
+    PHRASES = True
+
     layout: Literal["audiogrounding"]
     source: Literal["audiogrounding-2"] | None = None
 

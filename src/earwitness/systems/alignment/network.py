@@ -18,7 +18,7 @@ from earwitness.errors import EarwitnessError
 from earwitness.nn.alignment import pooled, similarities
 from earwitness.nn.crnn import Crnn
 from earwitness.nn.pooling import unit_frames
-from earwitness.systems.alignment.options import AlignmentOptions
+from earwitness.systems.alignment.options import LEAST_BANDS, AlignmentOptions
 
 TABLE = "text_table_"  # what the names of the text encoder's arrays begin with
 HOTTEST = 100.0  # the largest factor of scores that info_nce may learn
@@ -41,6 +41,10 @@ class Alignment(nn.Module):
         self.options = options
         joint = options.joint or sizes["text"]
         if options.encoder == "crnn":
+            if sizes["audio"] < LEAST_BANDS:
+                raise EarwitnessError(
+                    f"Frames of {options.feature!r} have {sizes['audio']} values; `encoder: crnn` needs {LEAST_BANDS}."
+                )
             if options.crnn.hidden is None and joint % 2:
                 raise EarwitnessError(
                     f"Words have {joint} dimensions, of which the GRU cannot have half in each direction. Set `joint`, "
@@ -100,7 +104,7 @@ class Alignment(nn.Module):
         parts = []
         encoder = self.audio_encoder
         steps = encoder.steps(frames[None], lengths) if isinstance(encoder, Crnn) else None
-        for start in range(0, longest, BLOCK):
+        for start in range(0, max(1, longest), BLOCK):  # also of no frames, which have no similarities
             stop = min(start + BLOCK, longest)
             if steps is not None and isinstance(encoder, Crnn):
                 vectors = encoder.spread(steps, lengths, longest, start, stop)

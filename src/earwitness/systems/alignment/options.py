@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -22,6 +22,7 @@ from earwitness.options import (
 
 TEXT_INPUT = "text vectors"  # the name of the input with the vectors of captions and phrases
 TEXT_FILE = "vectors.h5"
+LEAST_BANDS = 64  # that a CRNN reads: it pools four of them together three times
 
 
 class CrnnOptions(Options):
@@ -107,12 +108,12 @@ class AlignmentOptions(ExperimentOptions):
     optim: OptimiserOptions = OptimiserOptions()
     train: AlignmentTrainingOptions = AlignmentTrainingOptions()
     # Seconds from one activation to the next, interpolated between the middles of frames; null: as frames are.
-    resolution: PositiveFloat | None = None
+    resolution: Annotated[float, Field(ge=0.001)] | None = None
     # minmax: each activation is scaled to 0 to 1, as published, and so is active somewhere even if nothing sounds
     scaling: Literal["none", "minmax"] = "none"
     # Of activations, where events begin, and seconds of the median filter before; null: what suits validation best.
     threshold: Annotated[float | None, Changes("prediction")] = None
-    smoothing: Annotated[NonNegativeFloat | None, Changes("prediction")] = None
+    smoothing: Annotated[Annotated[float, Field(ge=0, le=60)] | None, Changes("prediction")] = None
     # How similarities that are alike count: over all orders, or by their mean rank as in the benchmark.
     ties: Annotated[Literal["expected", "benchmark"], Changes("scores")] = "expected"
     # sampled30: also the published protocol, where each caption has 30 candidates.
@@ -125,17 +126,50 @@ class AlignmentOptions(ExperimentOptions):
             raise ValueError("optim.schedule: one_cycle ends with the last epoch, and `train.stop` before it; set null")
         return self
 
+    def _unlike(self) -> bool:
+        """Whether the GRU's vectors and words cannot have the same dimensions."""
+        joint, hidden = self.joint, self.crnn.hidden
+        return self.encoder == "crnn" and joint is not None and joint != 2 * (hidden or joint // 2)
+
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
-        """A CRNN reads log-mel frames; texts have vectors."""
+        """A CRNN reads log-mel frames; what locates sounds knows when a frame is; texts have vectors."""
         extractor = feature(self.feature).extractor
+        if extractor == "external" and getattr(feature(self.feature), "hop", None) is None:
+            yield (
+                f"feature: {self.feature!r} is external and does not say how many seconds are from one frame to the "
+                f"next; set features.{self.feature}.hop"
+            )
         if self.encoder == "crnn" and extractor not in ("logmel", "external"):
             yield (
                 f"feature: {self.feature!r} has frames of {extractor}; `encoder: crnn` convolves log-mel frames, and "
                 "`encoder: linear` takes any"
             )
+        mels = getattr(feature(self.feature), "mels", None)
+        if self.encoder == "crnn" and mels is not None and mels < LEAST_BANDS:
+            yield f"feature: {self.feature!r} has {mels} mel bands; `encoder: crnn` needs {LEAST_BANDS}"
+        if self._unlike():
+            half = "half of them" if self.crnn.hidden is None else f"`crnn.hidden: {self.crnn.hidden}`"
+            yield f"joint: {self.joint} dimensions, of which the GRU gives {half} in each direction; set an even number"
         kind = text(self.text).kind
         if "vectors" not in type(text(self.text)).FILES:
             yield f"text: {self.text!r} is of kind {kind}; `word_vectors` or `sentence` is needed"
+
+    def weights_bytes(self, dimensions: Mapping[str, int | None]) -> int | None:
+        """Those of the network for words of 300 values, or of ``joint``, and of a table of 20,000 words."""
+        import torch
+
+        from earwitness.systems.alignment.network import Alignment
+
+        audio = dimensions[self.feature]
+        if audio is None or self._unlike() or (self.encoder == "crnn" and audio < LEAST_BANDS):
+            return None
+        words = 300 if self.crnn.hidden is None else self.joint or 2 * self.crnn.hidden
+        with torch.device("meta"):
+            network = Alignment(self, {"audio": audio, "text": words})
+        return 4 * (sum(parameter.numel() for parameter in network.parameters()) + 20_000 * 300)
+
+    def reads_phrases(self) -> str:
+        return "texts" if self.texts == "phrases" else ""
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another loss, schedule or encoder than the chosen one."""

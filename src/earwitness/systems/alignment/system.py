@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from earwitness.corpora.tables import captions_by_clip, clips_of, phrases_of, reference_events
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, listed
 from earwitness.features.store import FeatureStore
-from earwitness.metrics.operating_point import frames_of, select
+from earwitness.metrics.operating_point import NothingActive, frames_of, select
 from earwitness.nn.alignment import EPS, pooled_words
 from earwitness.nn.losses import info_nce, max_margin, triplet
 from earwitness.prediction.clips import Clips, open_features, require_dimension
@@ -82,6 +82,12 @@ class AlignmentSystem(System[AlignmentOptions]):
         else:
             phrases = phrases_of(self.corpus, split)
             texts = {clip: list(own) for clip, own in phrases.groupby("clip_id", sort=False)["text"]}
+            if bare := [text for own in texts.values() for text in own if self.encoder.unknown(text) is None]:
+                where = f"{len(bare)} of {len(phrases)} phrases of {split} clips"
+                print(
+                    listed(f"The text encoder knows no word of {where}, which it takes for alike:", bare),
+                    file=sys.stderr,
+                )
         texts = {clip: texts[clip] for clip in clip_ids if texts.get(clip)}
         if len(texts) < 2:
             what = "caption" if self.options.texts == "captions" else "phrase"
@@ -164,16 +170,16 @@ class AlignmentSystem(System[AlignmentOptions]):
     def operating_point(self) -> dict[str, Any]:
         """Thresholds and median filter that suit the events of the validation split."""
         phrases = phrases_of(self.corpus, "validation")
-        references = reference_events(self.corpus, phrases)
-        if not any(references["references"].values()):
-            said = f"the threshold is {UNTUNED['threshold']}, and activations are not smoothed"
-            print(f"No phrase of the validation split has an event: {said}", file=sys.stderr)
-            return UNTUNED
         clips = Clips(self.validation.clip_ids, {self.options.feature: self.validation})
         model = AlignmentModel(self.options, self.network, self.encoder, self.description(), UNTUNED)
         made = model.activations(clips, list(zip(phrases["clip_id"], phrases["text"], strict=True)))
         activations = dict(zip(phrases["phrase_id"], made, strict=True))
-        return select(activations, hop=model.hop, **references)._asdict()
+        try:
+            return select(activations, hop=model.hop, **reference_events(self.corpus, phrases))._asdict()
+        except NothingActive:
+            said = f"the threshold is {UNTUNED['threshold']}, and activations are not smoothed"
+            print(f"No phrase of the validation split has an event: {said}", file=sys.stderr)
+            return UNTUNED
 
     # --- the trained model --------------------------------------------------------------------------------------
 
@@ -227,10 +233,14 @@ class AlignmentModel(Retriever, Grounder):
         smoothing = options.smoothing
         self.median_filter = point["median_filter"] if smoothing is None else frames_of(smoothing, self.hop)
         self._cut = self._seen = 0
+        self._known: dict[str, bool] = {}  # texts that were asked for, and whether the encoder knows a word of them
 
     def remarks(self) -> list[str]:
         cut, seen, self._cut, self._seen = self._cut, self._seen, 0, 0
-        return [f"{cut} of {seen} texts are longer than the text encoder takes, and are cut"] if cut else []
+        bare, count, self._known = [text for text, own in self._known.items() if not own], len(self._known), {}
+        said = [f"{cut} of {seen} texts are longer than the text encoder takes, and are cut"] if cut else []
+        heading = f"The text encoder knows no word of {len(bare)} of {count} texts, which it takes for alike:"
+        return [*said, *([listed(heading, bare)] if bare else [])]
 
     def unknown(self, text: str) -> list[str] | None:
         """The words of a text that the model does not know; None where it knows nothing of the text."""
@@ -249,6 +259,7 @@ class AlignmentModel(Retriever, Grounder):
         """Unit vectors of words [texts, Q, D] and their mask [texts, Q]."""
         self._seen += len(texts)
         self._cut += self.encoder.cut(texts)
+        self._known |= {text: self.encoder.unknown(text) is not None for text in texts if text not in self._known}
         words, counts = self.encoder.encode(texts)
         mask = torch.from_numpy(np.arange(words.shape[1]) < counts[:, None]).to(self._device)
         return self.network.embed_texts(torch.from_numpy(words).to(self._device), mask), mask
@@ -311,7 +322,7 @@ class AlignmentModel(Retriever, Grounder):
     def _resampled(self, values: Tensor) -> Tensor:
         """Values of frames [T, ...] at the option ``resolution``, linear between the middles of frames."""
         step = self.options.resolution
-        if step is None:
+        if step is None or not len(values):
             return values
         seconds = (len(values) - 1) * self.frame_hop + self.frame_window
         middles = (torch.arange(ceil(seconds / step - 1e-6), dtype=torch.float64) + 0.5) * step

@@ -25,6 +25,8 @@ class ClipCounts(Options):
 class MiniOptions(DatasetOptions):
     """What the miniature data set is made of."""
 
+    PHRASES = True
+
     layout: Literal["mini"]
     clips: ClipCounts = ClipCounts()
     seconds: list[PositiveFloat] = Field([4.0, 6.0], min_length=2, max_length=2)  # of a clip, least and most
