@@ -232,7 +232,7 @@ def test_a_perfect_grounder_finds_every_event_above_its_threshold(corpus, tmp_pa
     scored = kind.score(tmp_path / "seed-0", corpus, None, {})
     assert scored.evaluation.metrics["event_f1"]["value"] == pytest.approx(1)
     settings = {"hop": HOP, "threshold": 0.4, "minmax": False, "merge_gap": 0.5, "min_length": 0.0}
-    assert scored.settings == settings | {"grid": "decimal", "median_filter": 1}
+    assert scored.settings == settings | {"grid": "decimal", "median_filter": 1, "frame_threshold": None}
     assert kind.score(tmp_path / "seed-0", corpus, None, {"grid": "sed_eval"}).settings["grid"] == "sed_eval"
     assert scored.counts["phrases_scored"] == 4 and scored.counts["silent_pairs"] == 1
 

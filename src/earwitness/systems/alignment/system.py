@@ -293,7 +293,7 @@ class AlignmentModel(Retriever, Grounder):
         how = self.options.score.words
         for values, mask in self._over_time(clips, queries):
             activation = self._resampled(pooled_words(values, mask, how))
-            if self.options.scaling == "minmax":
+            if self.options.scaling == "minmax" and len(activation):
                 low, high = activation.aminmax()
                 activation = (activation - low) / (high - low).clamp(min=EPS)
             yield activation.numpy()
