@@ -69,7 +69,7 @@ def test_grouped_and_paired_steps_train_on_what_they_say(bench):
 def test_the_table_has_every_part_and_reports_what_was_scaled(module):
     cl4ac = module("cl4ac")
     rows = cl4ac.run(cl4ac.Sizes(**TINY), list(cl4ac.PARTS), repetitions=1, steps=cl4ac.QUICK_STEPS)
-    table = cl4ac.table(rows)
+    table = cl4ac.table(rows, cl4ac.PARTS, cl4ac.EXPECTED)
     assert all(name in table for name in cl4ac.PARTS.values())
     assert "5 of 35" in table and "scaled" in table
 
