@@ -234,7 +234,7 @@ class Bench:
         loss_of = (lambda: ours.losses(batch)["loss"], lambda: audio_caption.loss_of(published, batch))
         for network, loss in zip((ours.network.audio_encoder, published), loss_of, strict=True):
             network.train()
-            network.features[-1].eval()  # type: ignore[index]
+            network.features[-1].eval()
             losses.append(loss().double())
             losses[-1].backward()
             gradients.append({name: parameter.grad for name, parameter in network.named_parameters()})
