@@ -21,10 +21,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -35,6 +32,7 @@ import numpy as np
 import pandas as pd
 import published
 import torch
+from common import Row, side_by_side, table
 from torch import Tensor
 
 from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, write_table
@@ -68,30 +66,6 @@ class Sizes:
     vocabulary: int = 4375
     channels: tuple[int, ...] = (64, 128, 256, 512)
     inner: int = 2048  # width of the decoder's feed-forward layers
-
-
-@dataclass(frozen=True)
-class Side:
-    """Seconds of one side: the median of the repetitions, divided by the captions where a part says so."""
-
-    wall: float
-    cpu: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One part's result; ``pairs`` are the wall-clock ratios of single repetitions, least and most."""
-
-    part: str
-    ours: Side
-    published: Side
-    pairs: tuple[float, float]
-    note: str = ""
-
-    @property
-    def ratio(self) -> Side:
-        """How many times longer the published way takes."""
-        return Side(self.published.wall / self.ours.wall, self.published.cpu / self.ours.cpu)
 
 
 class Bench:
@@ -313,40 +287,6 @@ def end_captions(network: Cl4ac, memory: Tensor, symbols: Symbols, lengths: Tens
     network.word_head.bias[symbols.eos] = row[-1]
 
 
-def side_by_side(
-    part: str,
-    ours: Callable[[], Any],
-    theirs: Callable[[], Any],
-    repetitions: int,
-    shares: tuple[float, float] = (1, 1),
-    note: str = "",
-) -> tuple[Row, Any, Any]:
-    """Time both sides in turn; seconds are divided by each side's share. The row, and what the last calls returned."""
-    seconds: list[list[Side]] = [[], []]
-    results = [None, None]
-    for repetition in range(repetitions):
-        for side, function in enumerate((ours, theirs)):
-            say(f"{part}: {'published' if side else 'ours'} {repetition + 1}/{repetitions}")
-            wall, cpu = time.perf_counter(), time.process_time()
-            results[side] = function()
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            seconds[side].append(Side(wall / shares[side], cpu / shares[side]))
-    say("")
-    pairs = [b.wall / a.wall for a, b in zip(*seconds, strict=True)]
-    return Row(part, *map(median, seconds), (min(pairs), max(pairs)), note), *results
-
-
-def median(sides: list[Side]) -> Side:
-    """The median of the wall clock and that of the processor."""
-    return Side(statistics.median(side.wall for side in sides), statistics.median(side.cpu for side in sides))
-
-
-def say(text: str) -> None:
-    """What is going on, on one line of a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<60}", end="" if text else "\r", file=sys.stderr, flush=True)
-
-
 def run(sizes: Sizes, parts: list[str], repetitions: int, steps: int = published.WORDS) -> list[Row]:
     """Check that both sides compute the same thing, then time the parts."""
     with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
@@ -359,20 +299,6 @@ def run(sizes: Sizes, parts: list[str], repetitions: int, steps: int = published
             rows.append(timed)
         bench.system.development.close()
         return rows
-
-
-def table(rows: list[Row]) -> str:
-    """The results for people."""
-    heading = f"{'':<28} {'wall seconds':^26} {'CPU seconds':^26} {'range of':>13} {'expected':>9}"
-    columns = f"{'':<28}" + 2 * f" {'ours':>8} {'published':>9} {'ratio':>7}" + f" {'wall ratios':>13} {'at least':>9}"
-    lines = [heading, columns]
-    for row in rows:
-        sides = ((row.ours.wall, row.published.wall, row.ratio.wall), (row.ours.cpu, row.published.cpu, row.ratio.cpu))
-        figures = "".join(f" {ours:>8.3f} {theirs:>9.3f} {ratio:>6.1f}x" for ours, theirs, ratio in sides)
-        spread = f"{row.pairs[0]:.1f}-{row.pairs[1]:.1f}"
-        lines.append(f"{PARTS[row.part]:<28}{figures} {spread:>13} {EXPECTED[row.part]:>8.1f}x")
-        lines += [f"    {row.note}"] if row.note else []
-    return "\n".join(lines)
 
 
 def arguments() -> argparse.Namespace:
@@ -399,7 +325,7 @@ def main() -> None:
     rows = run(Sizes(batch=chosen.batch), chosen.parts, chosen.repetitions, steps)
     setting = {"batch": chosen.batch, "threads": chosen.threads, "repetitions": chosen.repetitions}
     setting["torch"] = torch.__version__
-    print(", ".join(f"{name} {value}" for name, value in setting.items()), table(rows), sep="\n\n")
+    print(", ".join(f"{name} {value}" for name, value in setting.items()), table(rows, PARTS, EXPECTED), sep="\n\n")
     if chosen.json:
         results = [asdict(row) | {"ratio": asdict(row.ratio), "expected": EXPECTED[row.part]} for row in rows]
         content = setting | {"results": results}

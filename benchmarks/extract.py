@@ -18,8 +18,6 @@ import io
 import json
 import multiprocessing
 import os
-import platform
-import re
 import statistics
 import sys
 import tempfile
@@ -35,6 +33,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import yaml
+from common import machine
 
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.files import sha256
@@ -328,26 +327,6 @@ def memory_table(found: dict[str, dict[str, float]], few: int, many: int) -> str
         figures = f"{row['few']:>12.0f}{row['many']:>12.0f}{ratio:>7.2f}{growth:>16.1f}{row['frames_kb']:>18.1f}"
         lines.append(f"{feature:<17}{figures}{remark}")
     return "\n".join(lines)
-
-
-def machine(cores: int) -> dict[str, Any]:
-    """What the figures were measured on."""
-    import torch
-
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
-    flags, model = text.split(), re.search(r"model name\s*: (.+)", text)
-    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return {
-        "cpu": model[1] if model else platform.machine(),
-        "flags": known,
-        "cores": cores,
-        "isa": isa,
-        "gpu": gpu,
-        "torch": torch.__version__,
-    }
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:

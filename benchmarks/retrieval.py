@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ import pandas as pd
 import soundfile
 import torch
 import yaml
-from cl4ac import Row, Side, median
+from common import Row, Side, clocked, median
 from memory import peak_of
 
 from earwitness.config import validated
@@ -102,9 +102,21 @@ def words_of(count: int) -> list[str]:
     return ["".join("abcdefghij"[int(digit)] for digit in f"{number:04d}") for number in range(count)]
 
 
-def random_caption(words: Sequence[str], rng: np.random.Generator) -> str:
-    """8 to 18 random words, 13 on average."""
-    return " ".join(rng.choice(words, int(rng.integers(8, 19))))
+def random_caption(words: Sequence[str], rng: np.random.Generator, lengths: tuple[int, int] = (8, 18)) -> str:
+    """8 to 18 random words, 13 on average; or of other lengths."""
+    return " ".join(rng.choice(words, int(rng.integers(lengths[0], lengths[1] + 1))))
+
+
+def make_word_vectors(folder: Path, words: Sequence[str], dimension: int, rng: np.random.Generator) -> None:
+    """``vectors.h5``, with random vectors, for the texts of the tables in a folder."""
+    with (folder / "words.bin").open("wb") as file:
+        file.write(f"{len(words)} {dimension}\n".encode())
+        for word in words:
+            vector = rng.standard_normal(dimension, dtype=np.float32)
+            file.write(word.encode() + b" " + (0.2 * vector).tobytes() + b"\n")
+    with redirect_stderr(io.StringIO()):
+        options = WordVectorsOptions.model_validate({"kind": "word_vectors", "vectors": str(folder / "words.bin")})
+        prepare(options, folder, {"vectors": folder / "vectors.h5"})
 
 
 def random_frames(frames: int, dimension: int, zeros: float, rng: np.random.Generator) -> np.ndarray:
@@ -133,14 +145,7 @@ def make_data(sizes: Sizes, folder: Path, seed: int = 0) -> dict[str, Path]:
     captions = [[caption_id(clip, number), clip, random_caption(words, rng)] for clip, number in numbered]
     write_table(folder / "clips.csv", table)
     write_table(folder / "captions.csv", pd.DataFrame(captions, columns=CAPTIONS))
-    with (folder / "words.bin").open("wb") as file:
-        file.write(f"{sizes.words} {sizes.word_dimension}\n".encode())
-        for word in words:
-            vector = rng.standard_normal(sizes.word_dimension, dtype=np.float32)
-            file.write(word.encode() + b" " + (0.2 * vector).tobytes() + b"\n")
-    with redirect_stderr(io.StringIO()):
-        options = WordVectorsOptions.model_validate({"kind": "word_vectors", "vectors": str(folder / "words.bin")})
-        prepare(options, folder, {"vectors": folder / "vectors.h5"})
+    make_word_vectors(folder, words, sizes.word_dimension, rng)
     with h5py.File(folder / "source.h5", "w") as source:
         for split in splits:
             of_split = table[table["split"] == split]
@@ -250,18 +255,11 @@ class Bench:
         seconds: list[list[Side]] = [[], []]
         for repetition in range(repetitions + 1):
             for side, run in enumerate((lambda: self.ours(precision), self.theirs)):
-                timed = clocked(run)
+                timed, _ = clocked(run)
                 if repetition:
                     seconds[side].append(timed)
         pairs = [b.wall / a.wall for a, b in zip(*seconds, strict=True)]
         return Row(part, *map(median, seconds), (min(pairs), max(pairs)))
-
-
-def clocked(function: Callable[[], Any]) -> Side:
-    """Seconds that a call takes."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    function()
-    return Side(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def check_optimisers(steps: int = 13) -> None:

@@ -69,7 +69,7 @@ def test_grouped_and_paired_steps_train_on_what_they_say(bench):
 def test_the_table_has_every_part_and_reports_what_was_scaled(module):
     cl4ac = module("cl4ac")
     rows = cl4ac.run(cl4ac.Sizes(**TINY), list(cl4ac.PARTS), repetitions=1, steps=cl4ac.QUICK_STEPS)
-    table = cl4ac.table(rows)
+    table = cl4ac.table(rows, cl4ac.PARTS, cl4ac.EXPECTED)
     assert all(name in table for name in cl4ac.PARTS.values())
     assert "5 of 35" in table and "scaled" in table
 
@@ -273,3 +273,36 @@ def test_the_jobs_of_a_sweep(module, tmp_path):
         log.parent.mkdir(parents=True)
         log.write_text(f"s\tcpu_time\n{seconds}\t2.0\n")
     assert benchmark.jobs(tmp_path) == {"train": {"wall": 4.0, "cpu": 2.0}}
+
+
+@pytest.fixture
+def alignment(module, monkeypatch):
+    """The benchmark of alignment on a few clips of 1.6 s, with the stages of its last part in this process."""
+    benchmark = module("alignment")
+    monkeypatch.setattr(benchmark, "peak_of", lambda stage, folder: stage(folder) or 100.0)
+    sizes = {"batch": 4, "clips": 3, "captions": 2, "phrases": 8, "frames": 80, "words": 40, "word_dimension": 12}
+    return benchmark, benchmark.Sizes(**sizes, channels=(2, 3, 3, 3, 3))
+
+
+def test_alignment_is_the_same_both_ways(alignment, capsys):
+    benchmark, sizes = alignment
+    given = ["--quick", "--sample", "4", "--threads", str(torch.get_num_threads())]
+    content = benchmark.measure(benchmark.arguments(given), sizes, minutes=(0.1, 0.3))  # raises when values differ
+    assert [row["part"] for row in content["results"]] == list(benchmark.LABELS)
+    notes = [row["note"] for row in content["results"]]
+    assert "4 of 1,584" in notes[0] and "4 of 180" in notes[1] and notes[2:] == [""] * 3
+    frames = {name: one["frames"] for name, one in content["hour"]["minutes"].items()}
+    assert frames == {"0.1": 300, "0.3": 900} and content["hour"]["bytes_a_frame"] == 0
+    printed = capsys.readouterr().out
+    assert all(label in printed for label in benchmark.LABELS.values())
+
+
+def test_alignments_that_differ_are_found(alignment, tmp_path):
+    benchmark, sizes = alignment
+    bench = benchmark.Bench(sizes, tmp_path)
+    assert bench.check_training() < 1e-5
+    with torch.no_grad():
+        bench.published.gru.weight_ih_l0[0] += 0.5
+    for compared in (bench.check_training, lambda: bench.sed(1, 4), lambda: bench.retrieval(1, 4)):
+        with pytest.raises(AssertionError):
+            compared()

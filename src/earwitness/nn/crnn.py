@@ -148,15 +148,23 @@ def normalised(norm: nn.BatchNorm2d, x: Tensor, here: Tensor) -> Tensor:
     """Batch normalisation of [N, C, T, F] with the statistics of frames that are there, mask [N, T]; else 0."""
     if not norm.training:
         return norm(x) * here[:, None, :, None]
-    rows = x.transpose(1, 2)[here]  # [frames, C, F]
+    rows = x.permute(0, 2, 3, 1)[here]  # [frames, F, C], as they lie in memory
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
+    momentum = norm.momentum or 0.0
     rows = functional.batch_norm(
-        rows, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, norm.momentum or 0.0, norm.eps
+        rows.transpose(1, 2)[..., None],
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        True,
+        momentum,
+        norm.eps,
     )
-    result = torch.zeros_like(x).transpose(1, 2)
-    result[here] = rows.to(result.dtype)
-    return result.transpose(1, 2)
+    result = torch.zeros_like(x).permute(0, 2, 3, 1)
+    result[here] = rows[..., 0].transpose(1, 2).to(result.dtype)
+    return result.permute(0, 3, 1, 2)
 
 
 def upsampled(values: Tensor, steps: Tensor, lengths: Tensor, start: int, stop: int) -> Tensor:
