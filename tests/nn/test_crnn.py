@@ -74,6 +74,32 @@ def test_statistics_are_those_of_frames_that_are_there():
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_the_masked_normalisation(layout):
+    """In both memory formats: torch's own are wrong for some (findings/torch-batch-norm-before-a-sequence.sh)."""
+    norm = torch.nn.BatchNorm2d(3).double()
+    here = torch.arange(6) < torch.tensor([[6], [4]])
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 6, 4, dtype=torch.float64, generator=generator).to(memory_format=layout).requires_grad_()
+    assert torch.autograd.gradcheck(lambda given: normalised(norm, given, here), (x,))
+    weights = torch.randn(2, 3, 6, 4, dtype=torch.float64, generator=generator)
+
+    def loss(weight, bias):
+        norm.weight.data.copy_(weight)
+        norm.bias.data.copy_(bias)
+        return (normalised(norm, x.detach(), here) * weights).sum()
+
+    (normalised(norm, x, here) * weights).sum().backward()
+    for name in ("weight", "bias"):
+        start = {"weight": norm.weight.detach().clone(), "bias": norm.bias.detach().clone()}
+        for channel in range(3):
+            moved = torch.zeros(3, dtype=torch.float64)
+            moved[channel] = 1e-6
+            ends = [float(loss(**{**start, name: start[name] + sign * moved})) for sign in (1, -1)]
+            assert getattr(norm, name).grad[channel].item() == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
+        loss(**start)
+
+
 def test_power_pool():
     pool, published = PowerPool((2, 4)), torch.nn.LPPool2d(4, (2, 4))
     x = torch.randn(2, 3, 7, 9, dtype=torch.float64, requires_grad=True)

@@ -153,7 +153,9 @@ def normalised(norm: nn.BatchNorm2d, x: Tensor, here: Tensor) -> Tensor:
         norm.num_batches_tracked.add_(1)
     momentum = norm.momentum or 0.0
     rows = functional.batch_norm(
-        rows.transpose(1, 2)[..., None],
+        # Not by transposing, of which torch 2.13.0 has wrong gradients on a CPU
+        # (findings/torch-batch-norm-before-a-sequence.sh).
+        rows[:, :, None].permute(0, 3, 1, 2),
         norm.running_mean,
         norm.running_var,
         norm.weight,
@@ -163,7 +165,7 @@ def normalised(norm: nn.BatchNorm2d, x: Tensor, here: Tensor) -> Tensor:
         norm.eps,
     )
     result = torch.zeros_like(x).permute(0, 2, 3, 1)
-    result[here] = rows[..., 0].transpose(1, 2).to(result.dtype)
+    result[here] = rows.permute(0, 2, 3, 1)[:, :, 0].to(result.dtype)
     return result.permute(0, 3, 1, 2)
 
 
