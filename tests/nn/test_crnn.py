@@ -95,7 +95,7 @@ def test_gradients_of_the_masked_normalisation(layout):
         for channel in range(3):
             moved = torch.zeros(3, dtype=torch.float64)
             moved[channel] = 1e-6
-            ends = [float(loss(**{**start, name: start[name] + sign * moved})) for sign in (1, -1)]
+            ends = [loss(**{**start, name: start[name] + sign * moved}).item() for sign in (1, -1)]
             assert getattr(norm, name).grad[channel].item() == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
         loss(**start)
 
