@@ -331,3 +331,10 @@ def test_long_clips_are_scored_in_bounded_memory(merged):
         whole = network.similarities_over_time(frames, words)
         part = network.similarities_over_time(frames[:200], words)
     assert whole.shape == (20000, 5) and torch.isfinite(whole).all() and part.shape == (200, 5)
+
+
+def test_options_without_effect(merged):
+    vain = options(merged, encoder="linear", mask_pads=False, loss={"kind": "info_nce", "margin": 0.2})
+    assert {key for key, _ in vain.without_effect()} == {"crnn.channels", "mask_pads", "loss.margin"}
+    as_by_default = options(merged, frame_norm="none", loss={"temperature": 0.07}, optim={"warmup_share": 0.3})
+    assert not list(as_by_default.without_effect())

@@ -122,7 +122,7 @@ class AlignmentOptions(ExperimentOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> AlignmentOptions:
-        if self.train.keep == "last" and self.train.stop is not None and self.optim.schedule == "one_cycle":
+        if self.train.stop is not None and self.optim.schedule == "one_cycle":
             raise ValueError("optim.schedule: one_cycle ends with the last epoch, and `train.stop` before it; set null")
         return self
 
@@ -172,24 +172,37 @@ class AlignmentOptions(ExperimentOptions):
         return "texts" if self.texts == "phrases" else ""
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
-        """Options of another loss, schedule or encoder than the chosen one."""
-        loss, optim, linear = self.loss, self.optim, self.encoder == "linear"
-        if loss.kind != "triplet":
-            yield from (
-                (f"loss.{key}", f"it is of `kind: triplet`, not {loss.kind}") for key in ("margin", "negatives")
-            )
-        if loss.kind != "info_nce":
-            yield "loss.temperature", f"it is of `kind: info_nce`, not {loss.kind}"
-        of = {"factor": "plateau", "patience": "plateau", "threshold": "plateau", "warmup_share": "one_cycle"}
-        for key, schedule in of.items():
-            if optim.schedule != schedule:
-                yield f"optim.{key}", f"it is of `schedule: {schedule}`, not {optim.schedule}"
-        for key in ("channels", "hidden", "dropout") if linear else ():
-            yield f"crnn.{key}", "it is of `encoder: crnn`, not linear"
-        if not linear:
-            yield "frame_norm", "it is of `encoder: linear`, not crnn"
-        else:
-            yield "mask_pads", "it is of `encoder: crnn`, not linear"
+        """Options of another loss, schedule or encoder than the chosen one, that are not as by default."""
+        parts: list[tuple[str, Options, dict[str, bool], str]] = [
+            (
+                "loss.",
+                self.loss,
+                {
+                    "margin": self.loss.kind == "triplet",
+                    "negatives": self.loss.kind == "triplet",
+                    "temperature": self.loss.kind == "info_nce",
+                },
+                f"kind is {self.loss.kind}",
+            ),
+            (
+                "optim.",
+                self.optim,
+                dict.fromkeys(("factor", "patience", "threshold"), self.optim.schedule == "plateau")
+                | {"warmup_share": self.optim.schedule == "one_cycle"},
+                f"schedule is {self.optim.schedule}",
+            ),
+            ("crnn.", self.crnn, dict.fromkeys(CrnnOptions.model_fields, self.encoder == "crnn"), "encoder is linear"),
+            (
+                "",
+                self,
+                {"frame_norm": self.encoder == "linear", "mask_pads": self.encoder == "crnn"},
+                f"encoder is {self.encoder}",
+            ),
+        ]
+        for place, options, counts, why in parts:
+            for name, effective in counts.items():
+                if not effective and getattr(options, name) != type(options).model_fields[name].default:
+                    yield f"{place}{name}", f"the {why}"
 
     def training_inputs(self) -> dict[str, Use]:
         """Tables of the corpus, features of two splits, and the vectors of texts."""
