@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -111,8 +111,8 @@ def _later(options: Options, stage: int, stages: tuple[str, ...]) -> dict[str, A
 class Use(NamedTuple):
     """A file that an experiment reads, by stage and entry."""
 
-    stage: Literal["corpus", "features", "text", "experiments"]
-    entry: str  # name of the feature, text or experiment; "" for a corpus
+    stage: Literal["corpus", "features", "text", "clap", "experiments"]
+    entry: str  # name of the feature, text, CLAP or experiment; "" for a corpus
     file: str  # in the entry's folder
     dataset: str | None = None  # None: the data set on which the experiment runs
 
@@ -192,7 +192,19 @@ class IdListOptions(Options):
         return self
 
 
-class FeatureOptions(Entry):
+class SharedEntry(Entry):
+    """An entry whose files any experiment may read: a feature or a text."""
+
+    def on(self, dataset: str) -> Self:
+        """The options on a data set, with its name where an option left open which one is meant."""
+        return self
+
+    def made_from(self) -> dict[str, Use]:
+        """Models of experiments that its files are made with, by name."""
+        return {}
+
+
+class FeatureOptions(SharedEntry):
     """Options of every feature, whatever its extractor."""
 
     STAGES = ("frames",)
@@ -235,7 +247,7 @@ class Word2VecOptions(Options):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
 
-class TextOptions(Entry):
+class TextOptions(SharedEntry):
     """Options of every text, whatever its kind. A text turns captions into model input."""
 
     STAGES = ("text",)

@@ -65,6 +65,9 @@ EXTRACTORS = {
     "external": Entry(
         "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features", None
     ),
+    "retriever": Entry(
+        "earwitness.clap.retriever:RetrieverFeatureOptions", "earwitness.systems.retriever:embed_clips", None
+    ),
 }
 TEXTS = {
     "vocabulary": Entry(
@@ -76,6 +79,7 @@ TEXTS = {
     "sentence": Entry(
         "earwitness.text.options:SentenceOptions", "earwitness.text.frozen:prepare", ("reimers2019sbert",)
     ),
+    "retriever": Entry("earwitness.clap.retriever:RetrieverTextOptions", "earwitness.text.frozen:prepare", None),
 }
 SYSTEMS = {
     "cl4ac": Entry(
@@ -87,6 +91,10 @@ SYSTEMS = {
         "earwitness.systems.atr.options:AtrOptions",
         "earwitness.systems.atr.system:AtrSystem",
         ("lou2022retrieval",),
+    ),
+    "zeroshot": Entry(
+        "earwitness.systems.zeroshot.options:ZeroshotOptions",
+        "earwitness.systems.zeroshot.system:ZeroshotSystem",
     ),
     "alignment": Entry(
         "earwitness.systems.alignment.options:AlignmentOptions",
