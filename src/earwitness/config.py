@@ -309,8 +309,9 @@ class Config:
     def _bad_models(self) -> Iterator[str]:
         """Experiments by which features and texts are made: unknown, not retrievers, or made of what they make."""
         fitting = [name for name, entry in self.experiments.items() if entry.TRAINED and "retrieval" in entry.KINDS]
-        for kind, entries in (("features", self.features), ("texts", self.texts)):
-            for place, name, entry in self._with_overrides(kind, entries):
+        kinds: tuple[Literal["features", "texts"], ...] = ("features", "texts")
+        for kind in kinds:
+            for place, name, entry in self._with_overrides(kind):
                 if not (uses := list(entry.made_from().values())):
                     continue
                 experiment, dataset = uses[0].entry, uses[0].dataset
@@ -323,10 +324,9 @@ class Config:
                 if dataset is not None and dataset not in self.datasets:
                     yield f"{place}.dataset: {dataset!r}; {nearest(dataset, self.datasets)}"
 
-    def _with_overrides(
-        self, kind: Literal["features", "texts"], entries: Mapping[str, SharedEntry]
-    ) -> Iterator[tuple[str, str, SharedEntry]]:
+    def _with_overrides(self, kind: Literal["features", "texts"]) -> Iterator[tuple[str, str, SharedEntry]]:
         """Place, name and options of all entries, and of those that data sets override."""
+        entries: Mapping[str, SharedEntry] = getattr(self, kind)
         yield from ((f"{kind}.{name}", name, entry) for name, entry in entries.items())
         for dataset, options in self.datasets.items():
             for name in getattr(options.overrides, kind):

@@ -65,9 +65,7 @@ EXTRACTORS = {
     "external": Entry(
         "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features", None
     ),
-    "retriever": Entry(
-        "earwitness.clap.retriever:RetrieverFeatureOptions", "earwitness.systems.retriever:embed_clips", None
-    ),
+    "retriever": Entry("earwitness.clap.retriever:RetrieverFeatureOptions", "earwitness.systems.retriever:embed_clips"),
 }
 TEXTS = {
     "vocabulary": Entry(
@@ -79,7 +77,7 @@ TEXTS = {
     "sentence": Entry(
         "earwitness.text.options:SentenceOptions", "earwitness.text.frozen:prepare", ("reimers2019sbert",)
     ),
-    "retriever": Entry("earwitness.clap.retriever:RetrieverTextOptions", "earwitness.text.frozen:prepare", None),
+    "retriever": Entry("earwitness.clap.retriever:RetrieverTextOptions", "earwitness.text.frozen:prepare"),
 }
 SYSTEMS = {
     "cl4ac": Entry(

@@ -1,6 +1,6 @@
 """The modality gap of a CLAP: the mean vector of clips minus that of captions, unpaired.
 
-``gap.h5`` holds ``gap``, float32 [D], with ``counts`` (of clips and captions) and provenance as attributes; ``gap.json``
+``gap.h5`` holds ``gap``, float32 [D], with ``counts`` and provenance as attributes; ``gap.json``
 holds both and the lengths of the two means and of the gap, for people.
 """
 

@@ -1,4 +1,4 @@
-"""Options of the vectors of a trained retrieval experiment, a CLAP of one's own; ``systems/retriever.py`` makes them."""
+"""Options of the vectors of a trained retrieval experiment, a CLAP of one's own (``systems/retriever.py``)."""
 
 from __future__ import annotations
 
