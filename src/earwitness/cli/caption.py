@@ -92,9 +92,10 @@ def _present(rows: Iterator[tuple], out: Path | None, as_json: bool) -> None:
         return json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False)
 
     if out is None:
+        show: Any = tqdm.write if sys.stdout.isatty() and sys.stderr.isatty() else print  # above the progress bar
         for row in rows:
             path, _, caption, score = row
-            tqdm.write(line(row) if as_json else f"{path}\t{score:.3f}\t{caption}")  # past the bar of a terminal
+            show(line(row) if as_json else f"{path}\t{score:.3f}\t{caption}")
     elif out.suffix.lower() == ".csv":
         write_rows(out, COLUMNS, rows)
     else:
