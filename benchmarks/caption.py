@@ -43,7 +43,7 @@ from earwitness.systems.interface import MODEL_SCHEMA
 from earwitness.text.vocabulary import Vocabulary
 
 PARTS = ("calls", "memory")
-LABELS = {"calls": "a recording, of one call"}
+LABELS = {"calls": "one call, against a call each"}
 EXPECTED = {"calls": 5.0}
 SECONDS, RATE = 10.0, 44100
 CHANNELS = (8, 16, 32, 64)  # of mini's encoder

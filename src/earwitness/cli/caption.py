@@ -76,7 +76,7 @@ def _caption(options: argparse.Namespace) -> int:
     if failed:
         advice = "`--cut` captions the beginning of those that are too long."
         advice = advice if any(isinstance(error, TooLong) for error in failed) else ""
-        heading = f"No caption of {len(failed)} of {number + len(failed)}:"
+        heading = f"{len(failed)} of {number + len(failed)} cannot be captioned:"
         print(listed(heading, list(map(str, failed)), advice), file=sys.stderr)
     return 1 if failed else 0
 
