@@ -82,7 +82,7 @@ TEXTS = {
         "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
     ),
     "sentence": Entry(
-        "earwitness.text.options:SentenceOptions", "earwitness.text.sentence:prepare", ("reimers2019sbert",)
+        "earwitness.text.options:SentenceOptions", "earwitness.text.frozen:prepare", ("reimers2019sbert",)
     ),
     "clap_laion": Entry(
         "earwitness.clap.laion:ClapLaionTextOptions", "earwitness.text.frozen:prepare", ("wu2023clap",)
