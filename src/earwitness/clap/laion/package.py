@@ -50,7 +50,9 @@ def htsat(name: str) -> Any:
         settings = json.loads(path.read_text(encoding="utf-8"))["audio_cfg"]
         return _module().create_htsat_model(SimpleNamespace(**settings), False, "None")
     except (OSError, ImportError, AttributeError, KeyError, RuntimeError) as error:
-        raise EarwitnessError(f"The model code of laion-clap in {path.parents[1]} cannot be used ({error}). {INSTALL}") from error
+        raise EarwitnessError(
+            f"The model code of laion-clap in {path.parents[1]} cannot be used ({error}). {INSTALL}"
+        ) from error
 
 
 @cache
@@ -62,9 +64,7 @@ def _module() -> ModuleType:
             f"{NAME}.utils", do_mixup=None, interpolate=lambda frames, ratio: frames.repeat_interleave(ratio, dim=1)
         ),
         "torchlibrosa": _stand_in("torchlibrosa", __path__=[]),
-        "torchlibrosa.stft": _stand_in(
-            "torchlibrosa.stft", Spectrogram=Spectrogram, LogmelFilterBank=LogmelFilterBank
-        ),
+        "torchlibrosa.stft": _stand_in("torchlibrosa.stft", Spectrogram=Spectrogram, LogmelFilterBank=LogmelFilterBank),
         "torchlibrosa.augmentation": _stand_in("torchlibrosa.augmentation", SpecAugmentation=nn.Identity),
     }
     before = {name: sys.modules[name] for name in given if name in sys.modules}

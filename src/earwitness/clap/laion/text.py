@@ -1,4 +1,4 @@
-"""The text tower of LAION-CLAP: RoBERTa's pooled output and a projection, built from numbers and filled from the file."""
+"""The text tower of LAION-CLAP: RoBERTa's pooled output and a projection, filled from the file alone."""
 
 from __future__ import annotations
 
