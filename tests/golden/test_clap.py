@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers.initialization import no_init_weights
 
 from earwitness.clap.laion import package_folder
 from earwitness.clap.laion.audio import AudioTower, filled
@@ -33,7 +34,9 @@ def audio_tower(fill_by_rule):
 
 @pytest.fixture(scope="module")
 def text_tower(fill_by_rule):
-    return fill_by_rule(TextTower())
+    with no_init_weights():
+        tower = TextTower()
+    return fill_by_rule(tower)
 
 
 def entries(state):

@@ -1,8 +1,8 @@
 """The audio tower of LAION-CLAP: HTS-AT and a projection (Wu et al., arXiv 2211.06687).
 
-As published, samples are cut to 16 bits, and shorter clips are repeated as often as they fit, then padded with zeros. Of
-longer ones the published code takes 10 s at random; here they are read in windows of 10 s, which are equally spaced from
-the first to the last sample and overlap by half or more, and the mean of their vectors is scaled to length 1.
+As published, samples are cut to 16 bits, and shorter clips are repeated as often as they fit, then padded with zeros.
+Of longer ones the published code takes 10 s at random; here they are read in windows of 10 s, equally spaced from the
+first to the last sample and half overlapping or more, and the mean of their vectors is scaled to length 1.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class LogmelFilterBank(panns.LogMel):
 
 
 def htsat(name: str) -> Any:
-    """The package's HTS-AT without fusion, with random weights; ``name`` is HTSAT-tiny or HTSAT-base.
+    """The package's HTS-AT without fusion, before its weights are filled; ``name`` is HTSAT-tiny or HTSAT-base.
 
     Its entries have the names of LAION's files below ``audio_branch.``. Raises EarwitnessError where the package is not
     installed or is another version.
@@ -70,7 +70,9 @@ def _module() -> ModuleType:
     before = {name: sys.modules[name] for name in given if name in sys.modules}
     sys.modules.update(given)
     try:
-        return import_module(f"{NAME}.htsat")
+        module: Any = import_module(f"{NAME}.htsat")
+        module.trunc_normal_ = lambda weights, **_: weights  # takes seconds, and all weights are filled afterwards
+        return module
     finally:
         for name in given:
             del sys.modules[name]
