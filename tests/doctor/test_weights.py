@@ -47,7 +47,8 @@ def test_what_else_a_clap_needs(repository, monkeypatch):
     repository.entries["features"]["clap"] = {"extractor": "clap_laion", "weights": "untrained"}
     repository.entries["texts"]["clap"] = {"kind": "clap_laion", "weights": "untrained"}
     repository.entries["features"]["wavcaps"] = {"extractor": "clap_wavcaps"}
-    asked = [EVALUATION.format("clap"), EVALUATION.format("wavcaps"), "results/own/text/clap/vectors.h5"]
+    repository.entries["experiments"]["pair"] = {"system": "atr", "features": ["clap"], "text": "clap"}
+    asked = ["results/own/pair/metrics.json", EVALUATION.format("wavcaps")]
     of_feature, of_text, of_file = repository.found(weights.check_features, *asked)["FAIL"]
     assert of_feature.startswith("own/features/clap: ") and "laion-clap" in of_feature
     assert of_text.startswith("own/text/clap: resources/roberta-base") and "vocab.json" in of_text

@@ -25,7 +25,7 @@ WINDOW = 480000  # samples: 10 s
 DIMENSION = 512
 HOP = WINDOW  # of a single frame
 STEPS = 32767  # of amplitude
-TOGETHER = 4  # windows at a time, however long a clip is
+TOGETHER = {"cpu": 4, "cuda": 32}  # windows at a time, however long a clip is
 
 
 class AudioTower(nn.Module):
@@ -40,9 +40,9 @@ class AudioTower(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """One vector for each clip, of any length: the mean of its windows', in batches of ``TOGETHER``."""
-        starts = window_starts(waveform.shape[1])
+        starts, together = window_starts(waveform.shape[1]), TOGETHER[waveform.device.type]
         every, vectors = product(range(len(waveform)), starts), list[Tensor]()
-        while some := list(islice(every, TOGETHER)):
+        while some := list(islice(every, together)):
             windows = torch.stack([waveform[clip, start : start + WINDOW] for clip, start in some])
             vectors.append(self.embed(filled(windows)))
         mean = torch.cat(vectors).unflatten(0, (len(waveform), len(starts))).mean(dim=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from functools import cache
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
@@ -48,7 +49,8 @@ def htsat(name: str) -> Any:
     path = package_folder() / "clap_module" / "model_configs" / f"{name}.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["audio_cfg"]
-        return _module().create_htsat_model(SimpleNamespace(**settings), False, "None")
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of torch, about torch.meshgrid
+            return _module().create_htsat_model(SimpleNamespace(**settings), False, "None")
     except (OSError, ImportError, AttributeError, KeyError, RuntimeError) as error:
         raise EarwitnessError(
             f"The model code of laion-clap in {path.parents[1]} cannot be used ({error}). {INSTALL}"
