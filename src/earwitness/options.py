@@ -111,7 +111,7 @@ def _later(options: Options, stage: int, stages: tuple[str, ...]) -> dict[str, A
 class Use(NamedTuple):
     """A file that an experiment reads, by stage and entry."""
 
-    stage: Literal["corpus", "features", "text", "experiments"]
+    stage: Literal["corpus", "features", "text", "experiments", "clap"]
     entry: str  # name of the feature, text or experiment; "" for a corpus
     file: str  # in the entry's folder
     dataset: str | None = None  # None: the data set on which the experiment runs
@@ -253,22 +253,27 @@ class TextOptions(Entry):
         return {}
 
 
-class VocabularyOptions(TextOptions):
+class CleaningOptions(TextOptions):
+    """How captions become the words of a vocabulary."""
+
+    cleaning: Literal["cl4ac", "unicode"] = "cl4ac"
+    punct_replacement: Literal["", " "] = ""  # of cl4ac
+    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
+
+    @model_validator(mode="after")
+    def _one_replacement(self) -> CleaningOptions:
+        if self.cleaning != "cl4ac" and self.punct_replacement:
+            raise ValueError("`punct_replacement` is of `cleaning: cl4ac`; with `unicode`, marks always part words")
+        return self
+
+
+class VocabularyOptions(CleaningOptions):
     """A vocabulary of the training captions and word vectors trained on them."""
 
     FILES = {"vocabulary": "vocabulary.json", "word2vec": "word2vec.bin"}
 
     kind: Literal["vocabulary"] = "vocabulary"
-    cleaning: Literal["cl4ac", "unicode"] = "cl4ac"
-    punct_replacement: Literal["", " "] = ""  # of cl4ac
-    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
     word2vec: Word2VecOptions = Word2VecOptions()
-
-    @model_validator(mode="after")
-    def _one_replacement(self) -> VocabularyOptions:
-        if self.cleaning != "cl4ac" and self.punct_replacement:
-            raise ValueError("`punct_replacement` is of `cleaning: cl4ac`; with `unicode`, marks always part words")
-        return self
 
 
 class ExperimentOptions(Entry):

@@ -70,6 +70,8 @@ TEXTS = {
     "vocabulary": Entry(
         "earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text", ("mikolov2013word2vec",)
     ),
+    "words": Entry("earwitness.text.options:WordsOptions", "earwitness.text.stage:prepare_words"),
+    "wordpiece": Entry("earwitness.text.options:WordPieceOptions", "earwitness.text.stage:prepare_pieces"),
     "word_vectors": Entry(
         "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
     ),
