@@ -76,7 +76,7 @@ TEXTS = {
         "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
     ),
     "sentence": Entry(
-        "earwitness.text.options:SentenceOptions", "earwitness.text.sentence:prepare", ("reimers2019sbert",)
+        "earwitness.text.options:SentenceOptions", "earwitness.text.frozen:prepare", ("reimers2019sbert",)
     ),
 }
 SYSTEMS = {

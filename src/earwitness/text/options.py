@@ -65,9 +65,24 @@ class WordVectorsOptions(VectorsOptions):
         return {} if self.vectors == TRAINED else {"vectors": self.vectors}
 
 
-class SentenceOptions(VectorsOptions):
+class FrozenOptions(VectorsOptions):
+    """Texts encoded by a model that is not trained with the system: each distinct caption once.
+
+    ``MODEL`` names the ``earwitness.text.frozen.FrozenModel`` that encodes, which is made from the options alone.
+    """
+
+    MODEL: ClassVar[str]  # module:name
+
+    @property
+    def form(self) -> str:
+        """Which of the model's outputs the vectors are, where it has several."""
+        return "vectors"
+
+
+class SentenceOptions(FrozenOptions):
     """The outputs of a frozen sentence encoder, a folder of sentence-transformers (Reimers & Gurevych, 1908.10084)."""
 
+    MODEL = "earwitness.text.sentence:SentenceModel"
     bytes_of_caption = 16 * 384 * 4  # tokens, and dimensions of the usual model, in float32
 
     kind: Literal["sentence"]
@@ -80,6 +95,10 @@ class SentenceOptions(VectorsOptions):
         if self.model == "off":
             raise ValueError("`model: off` leaves no encoder; give a folder, or `auto`")
         return self
+
+    @property
+    def form(self) -> str:
+        return self.output
 
     def found(self) -> dict[str, str]:
         try:
