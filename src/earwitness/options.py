@@ -222,6 +222,10 @@ class FeatureOptions(Entry):
         """The files of the extractor's weights, by name."""
         return {}
 
+    def problem(self) -> str:
+        """What else is missing on this machine; "" where nothing is."""
+        return ""
+
 
 class Word2VecOptions(Options):
     """gensim's CBOW as CL4AC trains it."""
@@ -251,6 +255,10 @@ class TextOptions(Entry):
     def found(self) -> dict[str, str]:
         """Digests of other things on this machine that the text is made with, such as a model's folder."""
         return {}
+
+    def problem(self) -> str:
+        """What else is missing on this machine; "" where nothing is."""
+        return ""
 
 
 class CleaningOptions(TextOptions):

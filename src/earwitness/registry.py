@@ -62,6 +62,14 @@ EXTRACTORS = {
             "efficient_latent": ("EfficientLatent", "efficientlatent2021"),
         }.items()
     },
+    "clap_laion": Entry(
+        "earwitness.clap.laion:ClapLaionOptions", "earwitness.clap.laion.audio:ClapLaionExtractor", ("wu2023clap",)
+    ),
+    "clap_wavcaps": Entry(
+        "earwitness.clap.wavcaps:ClapWavcapsOptions",
+        "earwitness.clap.wavcaps.audio:ClapWavcapsExtractor",
+        ("mei2024wavcaps", "kong2020panns"),
+    ),
     "external": Entry(
         "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features", None
     ),
@@ -77,6 +85,12 @@ TEXTS = {
     ),
     "sentence": Entry(
         "earwitness.text.options:SentenceOptions", "earwitness.text.frozen:prepare", ("reimers2019sbert",)
+    ),
+    "clap_laion": Entry(
+        "earwitness.clap.laion:ClapLaionTextOptions", "earwitness.text.frozen:prepare", ("wu2023clap",)
+    ),
+    "clap_wavcaps": Entry(
+        "earwitness.clap.wavcaps:ClapWavcapsTextOptions", "earwitness.text.frozen:prepare", ("mei2024wavcaps",)
     ),
 }
 SYSTEMS = {
