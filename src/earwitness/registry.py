@@ -109,6 +109,11 @@ SYSTEMS = {
         "earwitness.systems.alignment.system:AlignmentSystem",
         ("xie2022alignment",),
     ),
+    "wsac": Entry(
+        "earwitness.systems.wsac.options:WsacOptions",
+        "earwitness.systems.wsac.system:WsacSystem",
+        ("kouzelis2023wsac",),
+    ),
 }
 KINDS = {
     "captioning": KindEntry(

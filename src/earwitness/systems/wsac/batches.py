@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     lengths: Tensor  # [rows], tokens of each caption
 
 
-def batch_of(vectors: np.ndarray, ids: Sequence[Sequence[int]], pad: int) -> Batch:
+def batch_of(vectors: np.ndarray, ids: Sequence[Any], pad: int) -> Batch:
     """A batch of vectors [rows, D] and the tokens of each caption."""
     lengths = torch.tensor([len(row) for row in ids])
     return Batch(torch.from_numpy(vectors), torch.from_numpy(padded(ids, pad)), lengths)
@@ -88,7 +88,7 @@ def caption_vectors(encoder: TextEncoder, texts: Sequence[str], source: str) -> 
         vectors[start : start + len(some)] = found[:, 0]
         norms = np.linalg.norm(found[:, 0], axis=1)
         off = np.flatnonzero(~(np.abs(norms - 1) < UNIT))
-        problems += [f"{some[row]!r}: {norms[row]:.3g}" for row in off]
+        problems += [f"{some[row]!r}: {norms[row]:.3g}" for row in off.tolist()]
     if problems:
         raise EarwitnessError(listed(f"Vectors of captions in {source} that are not of length 1:", problems))
     return vectors

@@ -122,8 +122,8 @@ class WsacOptions(ExperimentOptions):
     loss: LossOptions = LossOptions()
     optim: OptimiserOptions = OptimiserOptions()
     train: WsacTrainingOptions = WsacTrainingOptions()
-    # What the decoder reads: ad: the audio vector; nnd: the memory's nearest text vector; pd: the memory's text vectors,
-    # weighted by the softmax of their cosines over tau.
+    # What the decoder reads: ad: the audio vector; nnd: the nearest text vector of the memory; pd: the mean of the
+    # memory's text vectors, weighted by the softmax of their cosines over tau.
     inference: Annotated[Literal["ad", "nnd", "pd"], Changes("prediction")] = "ad"
     memory: Annotated[MemoryOptions, Changes("prediction")] = MemoryOptions()
     # validation: that of `TAUS` with the highest CIDEr-D on the validation clips
