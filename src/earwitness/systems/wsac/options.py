@@ -134,14 +134,18 @@ class WsacOptions(ExperimentOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> WsacOptions:
-        read = self.prefix.length + max(self.length, self.decode.max_words + 2)
-        if read > self.decoder.positions:
+        if (needed := self.prefix.length + self.length) > self.decoder.positions:
             raise ValueError(
-                f"decoder.positions: {self.decoder.positions} are too few: prefix and captions take up to {read}"
+                f"decoder.positions: {self.decoder.positions} are too few: prefix and caption take up to {needed}"
             )
         if self.legacy_noise_gate and self.shift is None:
             raise ValueError("legacy_noise_gate: true is about `shift`, and there is none")
         return self
+
+    @property
+    def most_words(self) -> int:
+        """How many tokens of a caption the decoder can read, beside the prefix and the start."""
+        return self.decoder.positions - self.prefix.length - 1
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another inference."""
@@ -151,7 +155,12 @@ class WsacOptions(ExperimentOptions):
                 yield name, f"inference is {self.inference}"
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
-        """Texts with other than one vector for each caption."""
+        """Texts with other than one vector for each caption, and captions longer than the decoder reads."""
+        if self.decode.max_words > self.most_words:
+            yield (
+                f"decode.max_words: {self.decode.max_words}; `decoder.positions: {self.decoder.positions}` leave "
+                f"{self.most_words} for a caption"
+            )
         vectors = text(self.clap)
         tokens = isinstance(vectors, SentenceOptions) and vectors.output == "tokens"
         if tokens or isinstance(vectors, WordVectorsOptions):
