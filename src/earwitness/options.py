@@ -111,8 +111,8 @@ def _later(options: Options, stage: int, stages: tuple[str, ...]) -> dict[str, A
 class Use(NamedTuple):
     """A file that an experiment reads, by stage and entry."""
 
-    stage: Literal["corpus", "features", "text", "experiments", "clap"]
-    entry: str  # name of the feature, text or experiment; "" for a corpus
+    stage: Literal["corpus", "features", "text", "clap", "experiments"]
+    entry: str  # name of the feature, text, CLAP or experiment; "" for a corpus
     file: str  # in the entry's folder
     dataset: str | None = None  # None: the data set on which the experiment runs
 
