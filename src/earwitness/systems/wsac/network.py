@@ -61,6 +61,8 @@ class Wsac(nn.Module):
             resid_pdrop=decoder.dropout,
             embd_pdrop=decoder.dropout,
             attn_pdrop=decoder.dropout,
+            bos_token_id=None,  # the text says which they are
+            eos_token_id=None,
         )
         self.decoder = nn.ModuleDict({"transformer": GPT2Model(config)})
         self.prefix_length, self.width = options.prefix.length, decoder.width

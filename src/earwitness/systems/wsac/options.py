@@ -77,7 +77,7 @@ class OptimiserOptions(Options):
     """AdamW, which decays all parameters; the rate rises linearly, then falls linearly to 0 at the last step."""
 
     lr: PositiveFloat = 1e-5
-    weight_decay: NonNegativeFloat = 0.02
+    weight_decay: NonNegativeFloat = 0.02  # decoupled
     eps: PositiveFloat = 1e-6
     warmup: NonNegativeInt = 100  # steps
 
@@ -110,7 +110,7 @@ class WsacOptions(ExperimentOptions):
 
     system: Literal["wsac"]
     clap: Name = "clap"  # a feature and a text of this name
-    text: Name
+    text: Name = "pieces"  # a vocabulary
     corpus: Name | None = None  # the data set whose development captions are learnt; null: the same data set
     length: Annotated[PositiveInt, Field(ge=3)] = 22  # tokens of a training caption with start and end; others are cut
     legacy_truncation: bool = False  # true: captions that are cut have no end, as in the published code
