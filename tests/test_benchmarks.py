@@ -308,6 +308,20 @@ def test_alignments_that_differ_are_found(alignment, tmp_path):
             compared()
 
 
+def test_captions_of_one_call_are_those_of_single_calls(module, monkeypatch, capsys):
+    benchmark = module("caption")
+    from earwitness.serving.captioning import FileCaptioner
+
+    def here(model, paths, cut):  # as a process prints them
+        return benchmark.Side(2.0, 1.0), [one.caption for one in FileCaptioner(model, cut=cut).caption(paths)]
+
+    monkeypatch.setattr(benchmark, "command", here)
+    monkeypatch.setattr(benchmark, "peak_of", lambda stage, folder: stage(folder) or 100.0)
+    content = benchmark.measure(benchmark.arguments(["--sample", "2"]), few=4, many=5, seconds=0.5)
+    assert content["calls"]["ratio"] == {"wall": 4, "cpu": 4} and content["memory"] == {4: 100.0, 5: 100.0}
+    assert "2 single calls" in capsys.readouterr().out
+
+
 @pytest.fixture
 def wsac(module, monkeypatch):
     """The benchmark of WSAC in miniature, with the epoch on a corpus in this process."""

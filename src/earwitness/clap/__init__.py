@@ -7,8 +7,8 @@ and ``registry.TEXTS``:
 1. ``clap/{backend}/__init__.py`` (cheap to import: no torch) has the options of both towers;
 2. ``audio.py`` has the extractor, ``text.py`` the ``FrozenModel``;
 3. the feature files' provenance has the digest of the checkpoint as ``inputs.weights``, or the towers are untrained
-   with a ``seed``; the ``state`` of the text model begins with the same digest, or with ``untrained-{seed}``, and a full
-   stop: by that ``require_same`` knows the towers of one checkpoint.
+   with a ``seed``; the ``state`` of the text model begins with the same digest, or with ``untrained-{seed}``, and a
+   full stop: by that ``require_same`` knows the towers of one checkpoint.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ def require_same(store: FeatureStore, encoder: TextEncoder) -> None:
     audio = str(made.get("made_by")), str(made.get("inputs", {}).get("weights") or untrained_state(seed))
     text = str(encoder.description()["kind"]), str(getattr(encoder, "state", "none")).partition(".")[0]
     if audio != text:
-        described, label = (f"{kind} ({weights[:12]})" for kind, weights in (audio, text)), getattr(encoder, "label", "")
-        of_audio, of_text = described
-        where = getattr(encoder, "cache", None) or "the texts"
+        of_audio, of_text = (f"{kind} ({weights[:12]})" for kind, weights in (audio, text))
+        where = getattr(encoder, "cache", None) or "the model"
         raise MismatchError(
-            f"{store.path} has the clips' vectors of {of_audio}, and {where} has those of {of_text} {label}".rstrip()
-            + ": vectors of two models cannot be compared. Take the feature and the text of one backend, both with the "
-            "same `weights` (and `seed`)."
+            f"{store.path} has vectors of {of_audio}, and those of texts in {where} are of {of_text}: vectors of two "
+            "models cannot be compared. Take the feature and the text of one backend, both with the same `weights` "
+            "(and `seed`)."
         )

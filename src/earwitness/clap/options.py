@@ -16,7 +16,8 @@ from earwitness.files import digest, sha256
 from earwitness.options import FilePath, Seed, Tool
 from earwitness.text.options import FrozenOptions
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt", "vocab.txt")
+SETTINGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER_FILES = (*SETTINGS, "vocab.json", "merges.txt", "vocab.txt")
 
 
 class ClapTextOptions(FrozenOptions):

@@ -86,7 +86,9 @@ class ClapText(FrozenModel):
     @cached_property
     def tower(self) -> nn.Module:
         """The tower with its weights, ready for inference."""
-        with torch.random.fork_rng(devices=[]):
+        from transformers.initialization import no_init_weights
+
+        with torch.random.fork_rng(devices=[]), no_init_weights():  # all of them are filled below
             tower = self.build()
         if self.options.untrained:
             checkpoints.untrained(tower, self.options.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -47,17 +48,30 @@ class Recording:
     sha256: str
 
 
+class TooLong(AudioError):
+    """A recording of which the model would read the beginning alone."""
+
+
+def placed(path: Path) -> Path:
+    """The absolute path of a recording, of whose name a link keeps its own."""
+    return path.parent.resolve() / path.name
+
+
 class Features:
     """Computes the features that a model reads.
 
     Args:
         made_by: what made the features, by name (``Model.made_by``).
         weights: files of extractors' weights, where they are not in resources/checkpoints; found by their digests.
+        cut: read the beginning of recordings that are longer than a feature allows, which are refused otherwise.
+
+    Attributes:
+        seconds: how much of a recording is read at most.
 
     Raises EarwitnessError for features that cannot be computed here; all of them are named.
     """
 
-    def __init__(self, made_by: Mapping[str, Mapping[str, Any]], weights: Sequence[Path] = ()):
+    def __init__(self, made_by: Mapping[str, Mapping[str, Any]], weights: Sequence[Path] = (), cut: bool = False):
         if not made_by:
             raise EarwitnessError("The model does not say what made its features, so none can be computed for it.")
         if absent := [str(path) for path in weights if not path.is_file()]:
@@ -71,6 +85,8 @@ class Features:
         if problems:
             raise EarwitnessError(listed("Features that the model reads cannot be computed from recordings:", problems))
         self.extractors = {name: extractor_of(options) for name, options in self.options.items()}
+        self.seconds = min(getattr(options, "seconds", None) or math.inf for options in self.options.values())
+        self._cut = cut
 
     def checked(self, root: Path, paths: Sequence[str], cores: int) -> Iterator[Recording | AudioError]:
         """Each recording, decoded once, or why it cannot be used, in order."""
@@ -88,9 +104,10 @@ class Features:
         except AudioError as error:
             return error
         for name, extractor in self.extractors.items():
-            if extractor.too_long(facts.seconds) and getattr(self.options[name], "on_longer", "cut") == "refuse":
+            refused = not self._cut and getattr(self.options[name], "on_longer", "cut") == "refuse"
+            if refused and extractor.too_long(facts.seconds):
                 limit = getattr(self.options[name], "seconds", None)
-                return AudioError(root / path, f"is {facts.seconds:.1f} s long; the model reads at most {limit:g} s")
+                return TooLong(root / path, f"is {facts.seconds:.1f} s long; the model reads at most {limit:g} s")
         return Recording(path, facts.seconds, facts.sha256)
 
     def blocks(

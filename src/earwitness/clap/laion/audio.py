@@ -1,8 +1,8 @@
 """The audio tower of LAION-CLAP: HTS-AT and a projection (Wu et al., arXiv 2211.06687).
 
-As published, samples are rounded to 16 bits and shorter clips are repeated as often as they fit, then padded with zeros.
-Of longer ones the published code takes 10 s at random; here they are read in windows of 10 s, which are equally spaced
-from the first to the last sample and overlap by half or more, and the mean of their vectors is scaled to length 1.
+As published, samples are cut to 16 bits, and shorter clips are repeated as often as they fit, then padded with zeros.
+Of longer ones the published code takes 10 s at random; here they are read in windows of 10 s, equally spaced from the
+first to the last sample and half overlapping or more, and the mean of their vectors is scaled to length 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WINDOW = 480000  # samples: 10 s
 DIMENSION = 512
 HOP = WINDOW  # of a single frame
 STEPS = 32767  # of amplitude
-TOGETHER = 4  # windows at a time, however long a clip is
+TOGETHER = {"cpu": 4, "cuda": 32}  # windows at a time, however long a clip is
 
 
 class AudioTower(nn.Module):
@@ -40,9 +40,9 @@ class AudioTower(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """One vector for each clip, of any length: the mean of its windows', in batches of ``TOGETHER``."""
-        starts = window_starts(waveform.shape[1])
+        starts, together = window_starts(waveform.shape[1]), TOGETHER[waveform.device.type]
         every, vectors = product(range(len(waveform)), starts), list[Tensor]()
-        while some := list(islice(every, TOGETHER)):
+        while some := list(islice(every, together)):
             windows = torch.stack([waveform[clip, start : start + WINDOW] for clip, start in some])
             vectors.append(self.embed(filled(windows)))
         mean = torch.cat(vectors).unflatten(0, (len(waveform), len(starts))).mean(dim=1)

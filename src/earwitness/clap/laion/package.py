@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from functools import cache
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
@@ -40,7 +41,7 @@ class LogmelFilterBank(panns.LogMel):
 
 
 def htsat(name: str) -> Any:
-    """The package's HTS-AT without fusion, with random weights; ``name`` is HTSAT-tiny or HTSAT-base.
+    """The package's HTS-AT without fusion, before its weights are filled; ``name`` is HTSAT-tiny or HTSAT-base.
 
     Its entries have the names of LAION's files below ``audio_branch.``. Raises EarwitnessError where the package is not
     installed or is another version.
@@ -48,9 +49,12 @@ def htsat(name: str) -> Any:
     path = package_folder() / "clap_module" / "model_configs" / f"{name}.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))["audio_cfg"]
-        return _module().create_htsat_model(SimpleNamespace(**settings), False, "None")
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of torch, about torch.meshgrid
+            return _module().create_htsat_model(SimpleNamespace(**settings), False, "None")
     except (OSError, ImportError, AttributeError, KeyError, RuntimeError) as error:
-        raise EarwitnessError(f"The model code of laion-clap in {path.parents[1]} cannot be used ({error}). {INSTALL}") from error
+        raise EarwitnessError(
+            f"The model code of laion-clap in {path.parents[1]} cannot be used ({error}). {INSTALL}"
+        ) from error
 
 
 @cache
@@ -62,15 +66,15 @@ def _module() -> ModuleType:
             f"{NAME}.utils", do_mixup=None, interpolate=lambda frames, ratio: frames.repeat_interleave(ratio, dim=1)
         ),
         "torchlibrosa": _stand_in("torchlibrosa", __path__=[]),
-        "torchlibrosa.stft": _stand_in(
-            "torchlibrosa.stft", Spectrogram=Spectrogram, LogmelFilterBank=LogmelFilterBank
-        ),
+        "torchlibrosa.stft": _stand_in("torchlibrosa.stft", Spectrogram=Spectrogram, LogmelFilterBank=LogmelFilterBank),
         "torchlibrosa.augmentation": _stand_in("torchlibrosa.augmentation", SpecAugmentation=nn.Identity),
     }
     before = {name: sys.modules[name] for name in given if name in sys.modules}
     sys.modules.update(given)
     try:
-        return import_module(f"{NAME}.htsat")
+        module: Any = import_module(f"{NAME}.htsat")
+        module.trunc_normal_ = lambda weights, **_: weights  # takes seconds, and all weights are filled afterwards
+        return module
     finally:
         for name in given:
             del sys.modules[name]

@@ -1,4 +1,4 @@
-"""The text tower of LAION-CLAP: RoBERTa's pooled output and a projection, built from numbers and filled from the file."""
+"""The text tower of LAION-CLAP: RoBERTa's pooled output and a projection, filled from the file alone."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ VOCABULARY = 50265
 
 
 class TextTower(nn.Module):
-    """Tokens of RoBERTa [texts, n] -> vectors of length 1 [texts, 512]; the mask is 1 for tokens, 0 for padding."""
+    """Tokens of RoBERTa [texts, n] -> vectors of length 1 [texts, 512]; the mask is 1 for tokens, 0 for padding.
 
-    def __init__(self) -> None:
+    ``sizes`` are settings of RobertaConfig that differ from RoBERTa-base.
+    """
+
+    def __init__(self, **sizes: Any) -> None:
         from transformers import RobertaConfig, RobertaModel
 
         super().__init__()
-        settings = RobertaConfig(
-            vocab_size=VOCABULARY, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5
-        )
+        base = {"vocab_size": VOCABULARY, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
+        settings = RobertaConfig(**(base | sizes))
         self.text_branch = RobertaModel(settings)
         self.text_projection = projection(settings.hidden_size, DIMENSION)
 

@@ -1,4 +1,7 @@
-"""The CLAP of WavCaps with CNN14 and BERT, which WSAC used: the options of both towers (Mei et al., arXiv 2303.17395)."""
+"""The CLAP of WavCaps with CNN14 and BERT, which WSAC used: the options of both towers (Mei et al., arXiv 2303.17395).
+
+No address of the file is known to be public without a browser: it is put into resources/checkpoints by hand.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +55,8 @@ class ClapWavcapsTextOptions(ClapTextOptions):
             try:
                 folder = sentences.find()  # all-MiniLM-L6-v2 began as BERT, and has its word pieces
             except EarwitnessError as error:
-                raise EarwitnessError(
-                    f"There is no tokenizer of bert-base-uncased: {error} Give a folder with its vocab.txt as `tokenizer`."
-                ) from error
+                advice = "Give a folder with its vocab.txt as `tokenizer`."
+                raise EarwitnessError(f"There is no tokenizer of bert-base-uncased: {error} {advice}") from error
         else:
             folder = Path(self.tokenizer)
         return existing_tokenizer(folder, "bert-base-uncased", ("vocab.txt",), ("tokenizer.json",))

@@ -19,13 +19,16 @@ MARKS = re.compile(r'[(,.!?;:|*")]')
 
 
 class TextTower(nn.Module):
-    """Word pieces [texts, n] -> vectors of length 1 [texts, 1024]; the mask is 1 for tokens, 0 for padding."""
+    """Word pieces [texts, n] -> vectors of length 1 [texts, 1024]; the mask is 1 for tokens, 0 for padding.
 
-    def __init__(self) -> None:
+    ``sizes`` are settings of BertConfig that differ from BERT-base.
+    """
+
+    def __init__(self, **sizes: Any) -> None:
         from transformers import BertConfig, BertModel
 
         super().__init__()
-        settings = BertConfig(vocab_size=VOCABULARY)
+        settings = BertConfig(**({"vocab_size": VOCABULARY} | sizes))
         self.text_encoder = nn.ModuleDict({"text_encoder": BertModel(settings, add_pooling_layer=False)})
         self.text_proj = projection(settings.hidden_size, DIMENSION)
 
