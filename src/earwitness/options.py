@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -192,7 +192,19 @@ class IdListOptions(Options):
         return self
 
 
-class FeatureOptions(Entry):
+class SharedEntry(Entry):
+    """An entry whose files any experiment may read: a feature or a text."""
+
+    def on(self, dataset: str) -> Self:
+        """The options on a data set, with its name where an option left open which one is meant."""
+        return self
+
+    def made_from(self) -> dict[str, Use]:
+        """Models of experiments that its files are made with, by name."""
+        return {}
+
+
+class FeatureOptions(SharedEntry):
     """Options of every feature, whatever its extractor."""
 
     STAGES = ("frames",)
@@ -239,7 +251,7 @@ class Word2VecOptions(Options):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
 
-class TextOptions(Entry):
+class TextOptions(SharedEntry):
     """Options of every text, whatever its kind. A text turns captions into model input."""
 
     STAGES = ("text",)

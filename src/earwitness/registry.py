@@ -73,6 +73,7 @@ EXTRACTORS = {
     "external": Entry(
         "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features", None
     ),
+    "retriever": Entry("earwitness.clap.retriever:RetrieverFeatureOptions", "earwitness.systems.retriever:embed_clips"),
 }
 TEXTS = {
     "vocabulary": Entry(
@@ -86,6 +87,7 @@ TEXTS = {
     "sentence": Entry(
         "earwitness.text.options:SentenceOptions", "earwitness.text.frozen:prepare", ("reimers2019sbert",)
     ),
+    "retriever": Entry("earwitness.clap.retriever:RetrieverTextOptions", "earwitness.text.frozen:prepare"),
     "clap_laion": Entry(
         "earwitness.clap.laion:ClapLaionTextOptions", "earwitness.text.frozen:prepare", ("wu2023clap",)
     ),
@@ -103,6 +105,10 @@ SYSTEMS = {
         "earwitness.systems.atr.options:AtrOptions",
         "earwitness.systems.atr.system:AtrSystem",
         ("lou2022retrieval",),
+    ),
+    "zeroshot": Entry(
+        "earwitness.systems.zeroshot.options:ZeroshotOptions",
+        "earwitness.systems.zeroshot.system:ZeroshotSystem",
     ),
     "alignment": Entry(
         "earwitness.systems.alignment.options:AlignmentOptions",

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from earwitness import registry
 from earwitness.audio.check import inspect
 from earwitness.audio.sound import AudioError
+from earwitness.clap.retriever import OfRetriever
 from earwitness.corpora.caption_rows import problem_of_name
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.extractors.options import PUBLIC
 from earwitness.extractors.published import state
 from earwitness.features.store import FeatureStore
@@ -35,7 +36,9 @@ from earwitness.fetch.checkpoints import FOLDER
 from earwitness.files import SCHEMA, digest
 from earwitness.options import FeatureOptions
 from earwitness.prediction.clips import Clips
+from earwitness.systems.retriever import TrainedRetriever, write_vectors
 
+OF = "+"  # between the names of a retriever's vectors and of a feature that it reads: in neither
 BLOCK = 32  # recordings whose features are on disk together, and that a model embeds at once
 
 
@@ -77,9 +80,17 @@ class Features:
         if absent := [str(path) for path in weights if not path.is_file()]:
             raise EarwitnessError(listed("Files of weights do not exist:", absent))
         self.made_by, self.options, problems = dict(made_by), dict[str, FeatureOptions](), []
+        self.retrievers: dict[str, TrainedRetriever] = {}
         for name, front_end in made_by.items():
             try:
-                self.options[name] = feature_options(front_end, weights)
+                if front_end["made_by"] == "retriever":
+                    self.retrievers[name] = retriever = _retriever(front_end)
+                    read = {f"{name}{OF}{key}": value for key, value in retriever.model.made_by.items()}
+                    self.made_by |= read
+                else:
+                    read = {name: front_end}
+                for key, value in read.items():
+                    self.options[key] = feature_options(value, weights)
             except EarwitnessError as error:
                 problems.append(f"{name}: {error}")
         if problems:
@@ -133,10 +144,21 @@ class Features:
                     [recording.path for recording in part],
                     {name: FeatureStore(place / f"{name}.h5") for name in self.options},
                 )
+                self._embed(clips, place)
                 yield part, clips
                 for store in clips.stores.values():
                     store.close()
                 shutil.rmtree(place)
+
+    def _embed(self, clips: Clips, place: Path) -> None:
+        """Add the vectors that retrievers make of the features of clips."""
+        for name, retriever in self.retrievers.items():
+            own = {key.partition(OF)[2]: store for key, store in clips.stores.items() if key.startswith(f"{name}{OF}")}
+            out, front_end = place / f"{name}.h5", self.made_by[name]
+            audio = next(iter(own.values())).provenance["inputs"]["audio"]
+            made = {"schema": SCHEMA, **front_end, "inputs": {**front_end["inputs"], "audio": audio}}
+            write_vectors(out, retriever, Clips(clips.ids, own), made)
+            clips.stores[name] = FeatureStore(out)
 
     def _shards(self, root: Path, parts: Sequence[Sequence[Recording]], folder: Path) -> Iterator[Shard]:
         for number, part in enumerate(parts):
@@ -169,6 +191,18 @@ class Features:
         for shard in shards:
             make_here([shard], self.extractors[shard.path.stem], cores if on_gpu else 1, lambda *_: None)
             yield shard
+
+
+def _retriever(front_end: Mapping[str, Any]) -> TrainedRetriever:
+    """The trained retriever that made vectors; EarwitnessError where it is not there, or another one is."""
+    settings = {key: value for key, value in front_end["settings"].items() if key in OfRetriever.model_fields}
+    retriever = TrainedRetriever(OfRetriever.model_validate(settings).folder)
+    if retriever.state != (wanted := front_end["inputs"]["weights"]):
+        raise MismatchError(
+            f"{retriever.folder} holds another model than made the vectors (state {retriever.state[:12]}, and "
+            f"{wanted[:12]} is needed): it was trained again"
+        )
+    return retriever
 
 
 def feature_options(front_end: Mapping[str, Any], weights: Sequence[Path] = ()) -> FeatureOptions:
