@@ -80,7 +80,9 @@ TEXTS = {
         "earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text", ("mikolov2013word2vec",)
     ),
     "words": Entry("earwitness.text.options:WordsOptions", "earwitness.text.stage:prepare_words"),
-    "wordpiece": Entry("earwitness.text.options:WordPieceOptions", "earwitness.text.stage:prepare_pieces"),
+    "wordpiece": Entry(
+        "earwitness.text.options:WordPieceOptions", "earwitness.text.stage:prepare_pieces", ("wu2016translation",)
+    ),
     "word_vectors": Entry(
         "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
     ),

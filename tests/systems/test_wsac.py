@@ -1,7 +1,6 @@
 """WSAC: what it learns from, how text vectors are moved towards audio, and what it captions from."""
 
 import sys
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from earwitness.clap import gap
 from earwitness.corpora.tables import audio_digest, captions_by_clip, clips_of, read_table, write_table
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.evaluation.captioning import PREDICTIONS
@@ -252,25 +252,20 @@ def test_projection_of_no_temperature_is_the_nearest_and_on_one_entry_that_entry
     assert torch.allclose(projected(audio, memory, 0.1).norm(dim=1), torch.ones(6))
 
 
-def gap_module(vector):
-    module = ModuleType("earwitness.clap.gap")
-    module.identity = lambda encoder: {}
-    module.read = lambda path, expected: np.asarray(vector, dtype=np.float32)
-    return module
-
-
-def test_the_network_learns_shifted_vectors(clap, tmp_path, monkeypatch):
-    import earwitness.clap
-
-    monkeypatch.setitem(sys.modules, "earwitness.clap.gap", gap_module(np.full(D, 0.5)))
-    monkeypatch.setattr(earwitness.clap, "gap", sys.modules["earwitness.clap.gap"], raising=False)
-    system = WsacSystem(options(shift={}), clap["files"] | {"gap": tmp_path / "gap.h5"}, 0)
-    plain = WsacSystem(options(), clap["files"], 0)
+def test_the_network_learns_shifted_vectors(clap, tmp_path):
+    out = {"gap": tmp_path / "gap.h5", "report": tmp_path / "gap.json"}
+    gap.make(clap["features"]["development"], clap["files"]["vectors"], clap["files"]["captions"], out)
+    files = clap["files"] | {"gap": tmp_path / "gap.h5"}
+    system, plain = WsacSystem(options(shift={}), files, 0), WsacSystem(options(), files, 0)
     batch = system.batches[0, 0]
-    moved = batch._replace(vectors=normalize(batch.vectors + 0.5, dim=-1))
+    moved = normalize(batch.vectors + torch.from_numpy(gap.read(tmp_path / "gap.h5")), dim=-1)
     with torch.no_grad():
-        losses = [float(one.losses(given)["loss"]) for one, given in ((system, batch), (plain, moved), (plain, batch))]
+        losses = [float(one.losses(batch._replace(vectors=vectors))["loss"])
+                  for one, vectors in ((system, batch.vectors), (plain, moved), (plain, batch.vectors))]  # fmt: skip
     assert losses[0] == pytest.approx(losses[1], rel=1e-5) and losses[0] != losses[2]
+    write_vectors(tmp_path / "v.h5", clap["texts"], clap["vectors"], state="untrained-1.x")
+    with pytest.raises(MismatchError, match=r"gap\.h5.*untrained-0.*untrained-1"):
+        WsacSystem(options(shift={}), files | {"vectors": tmp_path / "v.h5"}, 0)
 
 
 # --- the network -----------------------------------------------------------------------------------------------------

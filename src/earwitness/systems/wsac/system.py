@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from earwitness.clap import require_same
+from earwitness.clap import gap, require_same
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features.store import FeatureStore
@@ -69,18 +69,13 @@ class WsacSystem(System[WsacOptions]):
             what = f"of more than {options.length} tokens, of which the end is left out (`length`)"
             print(f"Training captions {what}: {self.cut} of {len(ids)}", file=sys.stderr)
         vectors = caption_vectors(self.encoder, texts["development"], str(files["vectors"]))
-        self.shift = self._shift(files["gap"]) if options.shift is not None else None
+        shifted = options.shift is not None
+        self.shift = torch.from_numpy(gap.read(files["gap"], self.encoder)) if shifted else None
         self.batches = TrainingBatches(vectors, ids, self.vocabulary.pad, options.train.batch_size, seed)
         self.validation = texts.get("validation", [])
         self._validation_ids, _ = token_ids(self.validation, self.vocabulary, *limits)
         torch.manual_seed(seed)
         self.network = Wsac(options, Sizes(**self._sizes()), torch.from_numpy(vectors))
-
-    def _shift(self, file: Path) -> Tensor:
-        """The gap vector [D]."""
-        from earwitness.clap import gap
-
-        return torch.from_numpy(gap.read(file, gap.identity(self.encoder)))
 
     def _sizes(self) -> dict[str, int]:
         """What the network is made of beside its options."""
