@@ -177,6 +177,24 @@ def test_noise_is_recorded_and_new_in_each_epoch_but_the_same_for_a_seed(trained
     assert norms and abs(np.mean(norms) - 2) < 0.7  # sqrt(0.5 * 8)
 
 
+def test_a_killed_training_gives_the_same_model(trained, monkeypatch):
+    noisy = options(noise={"variance": 0.1})
+    undisturbed = trained("a", noisy)
+    losses, calls = WsacSystem.losses, []
+
+    def killed(system, batch):
+        calls.append(1)
+        if len(calls) == 6:  # of eight steps
+            raise RuntimeError("killed")
+        return losses(system, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(WsacSystem, "losses", killed)
+        trained("b", noisy)
+    resumed = trained("b", noisy)
+    assert (resumed / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
+
+
 def test_the_rate_rises_and_falls(clap):
     system = WsacSystem(options(), clap["files"], 0)
     rates = [system.learning_rate(Moment(0, step, 10, 1)) for step in range(10)]
