@@ -273,22 +273,27 @@ class TextOptions(SharedEntry):
         return ""
 
 
-class VocabularyOptions(TextOptions):
+class CleaningOptions(TextOptions):
+    """How captions become the words of a vocabulary."""
+
+    cleaning: Literal["cl4ac", "unicode"] = "cl4ac"
+    punct_replacement: Literal["", " "] = ""  # of cl4ac
+    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
+
+    @model_validator(mode="after")
+    def _one_replacement(self) -> CleaningOptions:
+        if self.cleaning != "cl4ac" and self.punct_replacement:
+            raise ValueError("`punct_replacement` is of `cleaning: cl4ac`; with `unicode`, marks always part words")
+        return self
+
+
+class VocabularyOptions(CleaningOptions):
     """A vocabulary of the training captions and word vectors trained on them."""
 
     FILES = {"vocabulary": "vocabulary.json", "word2vec": "word2vec.bin"}
 
     kind: Literal["vocabulary"] = "vocabulary"
-    cleaning: Literal["cl4ac", "unicode"] = "cl4ac"
-    punct_replacement: Literal["", " "] = ""  # of cl4ac
-    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
     word2vec: Word2VecOptions = Word2VecOptions()
-
-    @model_validator(mode="after")
-    def _one_replacement(self) -> VocabularyOptions:
-        if self.cleaning != "cl4ac" and self.punct_replacement:
-            raise ValueError("`punct_replacement` is of `cleaning: cl4ac`; with `unicode`, marks always part words")
-        return self
 
 
 class ExperimentOptions(Entry):

@@ -79,6 +79,10 @@ TEXTS = {
     "vocabulary": Entry(
         "earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text", ("mikolov2013word2vec",)
     ),
+    "words": Entry("earwitness.text.options:WordsOptions", "earwitness.text.stage:prepare_words"),
+    "wordpiece": Entry(
+        "earwitness.text.options:WordPieceOptions", "earwitness.text.stage:prepare_pieces", ("wu2016translation",)
+    ),
     "word_vectors": Entry(
         "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
     ),
@@ -112,6 +116,11 @@ SYSTEMS = {
         "earwitness.systems.alignment.options:AlignmentOptions",
         "earwitness.systems.alignment.system:AlignmentSystem",
         ("xie2022alignment",),
+    ),
+    "wsac": Entry(
+        "earwitness.systems.wsac.options:WsacOptions",
+        "earwitness.systems.wsac.system:WsacSystem",
+        ("kouzelis2023wsac",),
     ),
 }
 KINDS = {

