@@ -6,6 +6,12 @@ from earwitness.fetch.checkpoints import FOLDER
 CHECKPOINTS = published()
 
 
+def clips_of(wildcards):
+    """The clips of a data set, which must have recordings."""
+    plain(CONFIG.refuse_features, wildcards.dataset)
+    return f"results/{wildcards.dataset}/corpus/clips.csv"
+
+
 def weights_of(wildcards):
     """The files of an extractor's weights; for published ones also the records of their download."""
     files = CONFIG.feature(wildcards.dataset, wildcards.feature).checkpoints().values()
@@ -52,7 +58,7 @@ IMPORTED = [name for name in CONFIG.features if name not in (*COMPUTED, *EMBEDDE
 
 rule features:
     input:
-        clips="results/{dataset}/corpus/clips.csv",
+        clips=clips_of,
         weights=weights_of,
     output:
         "results/{dataset}/features/{feature}/{split}.h5",
@@ -80,7 +86,7 @@ rule features:
 
 rule import_features:
     input:
-        clips="results/{dataset}/corpus/clips.csv",
+        clips=clips_of,
         sources="results/{dataset}/corpus/sources.csv",
         features=files_of,
     output:
@@ -121,7 +127,7 @@ def retriever_of(wildcards):
 rule embed_clips:
     input:
         unpack(retriever_of),
-        clips="results/{dataset}/corpus/clips.csv",
+        clips=clips_of,
     output:
         "results/{dataset}/features/{feature}/{split}.h5",
     log:

@@ -125,6 +125,10 @@ class Config:
         found += [] if found else self._without_effect(written or {})
         if problems := list(dict.fromkeys(found)):
             raise ConfigError(listed(_HEADING, problems))
+        # What experiments that learn another data set's captions were trained on; no name in a configuration has a "/".
+        self.id_lists |= {
+            f"{name}/development": IdListOptions(dataset=name, splits=["development"]) for name in self.datasets
+        }
 
     def feature(self, dataset: str, name: str) -> FeatureOptions:
         """A feature's options on one data set."""
@@ -158,6 +162,15 @@ class Config:
             problems = [line for name in names for line in self.misfits(dataset, name)]
             raise ConfigError(listed(f"This cannot work on the data set {dataset!r}:", list(dict.fromkeys(problems))))
 
+    def refuse_features(self, dataset: str) -> None:
+        """Raise ConfigError where a data set has no recordings, and so no features and no predictions."""
+        if not self.datasets[dataset].RECORDINGS:
+            raise ConfigError(
+                f"The data set {dataset!r} has captions without recordings (layout {self.datasets[dataset].layout}), "
+                "so that it has no features and nothing can be predicted on it. Ask for a result on a data set with "
+                f"recordings; an experiment that learns from captions alone learns these with `corpus: {dataset}`."
+            )
+
     def experiments_of(self, dataset: str) -> list[str]:
         """The experiments that a data set's comparison page shows, sweeps expanded."""
         chosen = self.datasets[dataset].experiments
@@ -186,8 +199,11 @@ class Config:
         return min(alike, key=lambda name: self._expanded.depth[name])
 
     def trained_on(self, dataset: str, experiment: str) -> list[str]:
-        """The id lists of what an experiment and its features' extractors were trained on beforehand."""
-        names = list(self.experiment(dataset, experiment).trained_on)
+        """The id lists of what an experiment, beside its data set, and its features' extractors were trained on."""
+        options = self.experiment(dataset, experiment)
+        names = list(options.trained_on)
+        learnt = [use.dataset for use in options.training_inputs().values() if use.stage == "corpus"]
+        names += [f"{other}/development" for other in learnt if other not in (None, dataset)]
         for use in self._used(dataset, experiment, "features"):
             names += self.feature(use.dataset or dataset, use.entry).trained_on
         for use in self._models(dataset, experiment):

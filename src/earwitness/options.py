@@ -139,6 +139,7 @@ class DatasetOptions(Entry):
 
     STAGES = ("audio", "corpus")
     PHRASES: ClassVar[bool] = False  # whether a caption may have phrases
+    RECORDINGS: ClassVar[bool] = True  # whether clips have recordings, without which there are no features
     if TYPE_CHECKING:  # each layout has it, as a Literal
         layout: str
 
@@ -153,6 +154,11 @@ class DatasetOptions(Entry):
     audit: Annotated[list[Name], Changes("nothing")] = []  # id lists that the leak audit compares its clips with
     overrides: Annotated[Overrides, Changes("nothing")] = Overrides()
 
+    @property
+    def folder(self) -> str | None:
+        """The folder that it is read from; None: it is synthesised."""
+        return None
+
 
 class RecordingsOptions(DatasetOptions):
     """Options of data sets with recordings in a folder. Paths are absolute or relative to the working directory."""
@@ -164,6 +170,11 @@ class RecordingsOptions(DatasetOptions):
     source: str | None = None  # the published record to fetch; null: the user provides the folder
     # Address or folder with the record's files; null: where the record was published.
     mirror: Annotated[FilePath | None, Changes("nothing")] = None
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of its recordings."""
+        return self.audio
 
 
 class IdListOptions(Options):

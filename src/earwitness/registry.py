@@ -45,6 +45,7 @@ LAYOUTS = {
     "audiocaps": _layout("audiocaps", "AudioCaps", ("kim2019audiocaps",)),
     "audiogrounding": _layout("audiogrounding", "AudioGrounding", ("xu2021audiogrounding", "kim2019audiocaps")),
     "folder": _layout("folder", "Folder", None),
+    "captions": _layout("captions", "Captions", None),
 }
 EXTRACTORS = {
     "logmel": Entry("earwitness.extractors.logmel:LogMelOptions", "earwitness.extractors.logmel.spectrogram:LogMel"),

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from earwitness.corpora.csv_reader import half_character, missing_column, shown, some
 from earwitness.corpora.ids import SPLIT_NAMES
 from earwitness.corpora.metadata import UNKNOWN
-from earwitness.corpora.paths import from_root
-from earwitness.corpora.records_reader import RecordTable, is_given
-from earwitness.corpora.tables import LONGEST
-from earwitness.options import Options
+from earwitness.corpora.paths import Match, from_root
+from earwitness.corpora.records_reader import EXTENSIONS, RecordTable, is_given
+from earwitness.corpora.tables import LONGEST, ListedClip
+from earwitness.options import FilePath, Options
 
 # In the order in which they are looked for; lower-cased, with _ for blanks and hyphens.
 NAME_COLUMNS = (
@@ -36,6 +36,14 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LIST_AS_TEXT = re.compile(r"\[\s*['\"].*\]", re.DOTALL)
 
+
+def _known_extension(path: str) -> str:
+    if Path(path).suffix.lower() not in EXTENSIONS:
+        raise ValueError(f"a table is a file that ends in one of {', '.join(EXTENSIONS)}")
+    return path
+
+
+TablePath = Annotated[FilePath, AfterValidator(_known_extension)]
 Column = Annotated[str, StringConstraints(min_length=1)]
 Source = tuple[str, str]
 
@@ -51,9 +59,12 @@ class ColumnOptions(Options):
 
 
 class Columns(NamedTuple):
-    """The columns that are read; ``sources`` are pairs of the kind of an id and its column."""
+    """The columns that are read; ``sources`` are pairs of the kind of an id and its column.
 
-    name: str
+    ``name`` is None for a table of captions alone, each row of which is a clip.
+    """
+
+    name: str | None
     captions: tuple[str, ...]
     split: str | None
     sources: tuple[tuple[str, str], ...]
@@ -61,7 +72,7 @@ class Columns(NamedTuple):
     def all(self) -> list[str]:
         """In the order in which the values of a row are read."""
         split = [self.split] if self.split else []
-        return [self.name, *self.captions, *split, *(column for _, column in self.sources)]
+        return [self.name or self.captions[0], *self.captions, *split, *(column for _, column in self.sources)]
 
 
 @dataclass
@@ -73,37 +84,49 @@ class CaptionRows:
     split_names: dict[str, None] = field(default_factory=dict)
 
 
-def choose_columns(table: RecordTable, options: ColumnOptions) -> Columns | None:
-    """The columns to read; None and a problem when they do not identify clips."""
+def choose_columns(table: RecordTable, options: ColumnOptions, recordings: bool = True) -> Columns | None:
+    """The columns to read; None and a problem when they do not identify clips.
+
+    ``recordings``: a column of file names is needed; else one of captions is.
+    """
     configured = [options.captions] if isinstance(options.captions, str) else options.captions
     given = [options.file, options.split, options.youtube_id, options.freesound_id, *(configured or [])]
     absent = [name for name in dict.fromkeys(given) if name is not None and name not in table.columns]
     table.problems.extend(missing_column(table.path, name, table.columns) for name in absent)
     usual = _by_usual_name(table.columns)
     name = options.file or next((usual[name] for name in NAME_COLUMNS if name in usual), None)
-    if name is None:
+    if name is None and recordings:
         what = "no column is called as those of file names usually are; set `columns: {file: ...}` to one of"
         table.problems.append(f"{table.path.name}: {what} {some(table.columns)}")
     split = options.split or usual.get("split")
-    if name is None or name in absent or split in absent:
+    if (name is None and recordings) or name in absent or split in absent:
         return None
     captions = _caption_columns(table, usual) if configured is None else configured
+    read = tuple(column for column in captions if column not in absent)
+    if not read and not recordings:
+        what = "no column is called as those of captions usually are; set `columns: {captions: ...}` to one of"
+        table.problems.extend([] if captions else [f"{table.path.name}: {what} {some(table.columns)}"])
+        return None
     sources = {
         kind: getattr(options, usual_name) or usual.get(usual_name) for usual_name, kind in SOURCE_COLUMNS.items()
     }
     known = [(kind, column) for kind, column in sources.items() if column is not None and column not in absent]
-    return Columns(name, tuple(column for column in captions if column not in absent), split, tuple(known))
+    return Columns(name, read, split, tuple(known))
 
 
-def read_rows(table: RecordTable, columns: Columns, split: str, root: Path | None = None) -> CaptionRows:
+def read_rows(
+    table: RecordTable, columns: Columns, split: str, root: Path | None = None, rows: CaptionRows | None = None
+) -> CaptionRows:
     """All rows of the table, those of one name and split as one clip; what is wrong is added to the table's problems.
 
     ``split`` is that of a table without a column for it. Absolute paths below ``root`` are names from there.
+    ``rows`` are those of other tables, to which these are added.
     """
-    rows, refused, behind = CaptionRows(), defaultdict(list), 1 + len(columns.captions)
+    rows = CaptionRows() if rows is None else rows
+    refused, behind = defaultdict(list), 1 + len(columns.captions)
     for number, values in table.rows(columns.all()):
         split_name = _split_name(values[behind]) if columns.split else split
-        name = _name(table, number, values[0], root)
+        name = _name(table, number, f"{table.path.name}:{number}" if columns.name is None else values[0], root)
         texts = _captions(table, number, name, values[1:behind])
         sources = _sources(table, number, columns, values[-len(columns.sources) :] if columns.sources else ())
         if split_name.casefold() not in SPLIT_NAMES:
@@ -120,6 +143,16 @@ def read_rows(table: RecordTable, columns: Columns, split: str, root: Path | Non
         table.problems.append(f"{table.path.name}, {where}: {problem}")
     table.problems.extend(doubtful_splits(table.path.name, rows.split_names))
     return rows
+
+
+def listed_clips(rows: CaptionRows, matches: Mapping[str, Match]) -> list[ListedClip]:
+    """The clips of rows, with the files that they were matched with, if any."""
+    clips = []
+    for clip_id, texts in rows.captions.items():
+        path, found_by, problem = matches.get(clip_id, Match(None))
+        split, sources = SPLIT_NAMES[clip_id.partition("/")[0].casefold()], tuple(rows.sources.get(clip_id, ()))
+        clips.append(ListedClip(clip_id, split, path, tuple(texts), found_by, problem, sources))
+    return clips
 
 
 def problem_of_name(name: str) -> str:

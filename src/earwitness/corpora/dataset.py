@@ -16,7 +16,7 @@ from earwitness.corpora.state import audio_state
 from earwitness.errors import CorpusError, listed
 from earwitness.fetch.records import FETCHED, STATES
 from earwitness.files import read_json, sha256, write_json
-from earwitness.options import DatasetOptions, RecordingsOptions, problem_of_path
+from earwitness.options import DatasetOptions, problem_of_path
 
 if TYPE_CHECKING:
     from earwitness.corpora.tables import ListedClip
@@ -31,9 +31,8 @@ class Dataset:
     def __init__(self, name: str, options: DatasetOptions, results: Path = Path("results")):
         self.name = name
         self.options: Any = options  # of the layout's own model
-        self.synthesised = not isinstance(options, RecordingsOptions)
-        folder = Path(options.audio).expanduser() if isinstance(options, RecordingsOptions) else None
-        root = folder or results / name / "audio"
+        self.synthesised = options.folder is None
+        root = results / name / "audio" if options.folder is None else Path(options.folder).expanduser()
         self.root = root.resolve() if ".." in root.parts else root  # logs are named after it, and stay in their folder
 
     @cached_property
@@ -112,6 +111,8 @@ class Dataset:
         """
         if self.synthesised:
             return "synthesised"
+        if not self.options.RECORDINGS:
+            return "captions"
         if not self.fetched:
             return audio_state(self.root)
         record = self.root / FETCHED

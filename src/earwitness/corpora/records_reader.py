@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -40,12 +41,15 @@ class NamedRow(NamedTuple):
 class RecordTable:
     """A csv, json or jsonl file. ``columns`` are all of its columns, none when the file cannot be used.
 
-    ``unheaded`` as for ``open_sheet``.
+    ``unheaded`` as for ``open_sheet``. ``texts`` is the column of json's texts that stand where objects are expected;
+    "" to refuse them.
 
     ``problems`` has a message for each offender, naming file, row and value, all of them when all rows were read.
     """
 
-    def __init__(self, path: Path, unheaded: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda cells: ()):
+    def __init__(
+        self, path: Path, unheaded: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda cells: (), texts: str = ""
+    ):
         self.path = path
         self.columns: tuple[str, ...] = ()
         self.problems: list[str] = []
@@ -54,7 +58,7 @@ class RecordTable:
         if kind in CSV:
             self._open_csv(unheaded)
         elif kind in EXTENSIONS:
-            self._open_json(_json_lines if kind in JSON_LINES else _json_objects)
+            self._open_json(partial(_json_lines if kind in JSON_LINES else _json_objects, texts=texts))
         else:
             self.problems.append(f"{path.name}: is not a table of a known format; known are {', '.join(EXTENSIONS)}")
 
@@ -104,7 +108,7 @@ def is_given(value: Any) -> bool:
     return value is not None and value == value
 
 
-def _json_lines(path: Path, sheet: Sheet) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_lines(path: Path, sheet: Sheet, texts: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig") as file:
         lines = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
         for place, (number, line) in enumerate(lines):
@@ -118,6 +122,8 @@ def _json_lines(path: Path, sheet: Sheet) -> Iterator[tuple[int, Mapping[str, An
                 continue
             if isinstance(record, dict):
                 yield number, record
+            elif texts and isinstance(record, str):
+                yield number, {texts: record}
             else:
                 sheet.blame(number, f"{shown(line)} is not an object ({{...}})")
 
@@ -186,12 +192,12 @@ class JsonText:
         return bool(piece)
 
 
-def _json_objects(path: Path, sheet: Sheet) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
+def _json_objects(path: Path, sheet: Sheet, texts: str) -> Iterator[tuple[int | str, Mapping[str, Any]]]:
     with path.open(encoding="utf-8-sig") as file:
         text = JsonText(file)
         try:
             if text.take("["):
-                yield from _objects(_elements(text), sheet)
+                yield from _objects(_elements(text), sheet, texts)
             elif text.take("{"):
                 yield from _within_object(text, sheet)
             elif text.next():
@@ -229,10 +235,12 @@ def members(text: JsonText) -> Iterator[str]:
         text.expect(",")
 
 
-def _objects(elements: Iterator[Any], sheet: Sheet) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _objects(elements: Iterator[Any], sheet: Sheet, texts: str = "") -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, record in enumerate(elements, 1):
         if isinstance(record, dict):
             yield number, record
+        elif texts and isinstance(record, str):
+            yield number, {texts: record}
         else:
             sheet.blame(number, f"{shown(str(record))} is not an object ({{...}})")
 

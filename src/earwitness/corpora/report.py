@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -83,12 +83,13 @@ def clip_of(phrase: ListedPhrase) -> str:
 def report_of(checked: Checked) -> dict[str, Any]:
     """The content of report.json, provenance aside."""
     good = checked.good
+    heard = [(clip, facts) for clip, facts in good if clip.path is not None]
     words = {split: _Words(checked, split) for split in checked.splits()}
     ids = {split: sorted(clip.clip_id for clip, _ in good if clip.split == split) for split in checked.splits()}
     return {
         "schema": REPORT_SCHEMA,
         "clips": _clip_counts(checked),
-        "lengths": _lengths(checked),
+        "lengths": _lengths(heard),
         "captions": {split: counted.captions for split, counted in words.items()},
         "repeated_captions": {split: counted.repeated for split, counted in words.items()},
         "words": {split: counted.summary() for split, counted in words.items()},
@@ -96,12 +97,12 @@ def report_of(checked: Checked) -> dict[str, Any]:
         "missing": [clip.clip_id for clip in checked.missing()],
         "refused": [{"clip_id": clip.clip_id, "reason": reason} for clip, reason in checked.refused()],
         "found_by": _found_by(checked),
-        "silent": [clip.clip_id for clip, facts in good if facts.silent],
-        "antiphase": [clip.clip_id for clip, facts in good if facts.antiphase],
-        "short": [clip.clip_id for clip, facts in good if facts.seconds < SHORT_SECONDS],
-        "same_audio": _same_audio(good),
+        "silent": [clip.clip_id for clip, facts in heard if facts.silent],
+        "antiphase": [clip.clip_id for clip, facts in heard if facts.antiphase],
+        "short": [clip.clip_id for clip, facts in heard if facts.seconds < SHORT_SECONDS],
+        "same_audio": _same_audio(heard),
         **_unseen_words(words),
-        "sample_rates": {str(rate): count for rate, count in sorted(Counter(f.sample_rate for _, f in good).items())},
+        "sample_rates": {str(rate): count for rate, count in sorted(Counter(f.sample_rate for _, f in heard).items())},
         # How many clips have an id of the public recording they come from, by kind.
         "sources": dict(Counter(kind for clip, _ in good for kind in {kind for kind, _ in clip.sources})),
         "ids_sha256": {split: hashlib.sha256("\n".join(names).encode()).hexdigest() for split, names in ids.items()},
@@ -132,17 +133,17 @@ def _clip_counts(checked: Checked) -> dict[str, dict[str, int | float]]:
     }
 
 
-def _lengths(checked: Checked) -> dict[str, Any]:
+def _lengths(heard: Sequence[tuple[ListedClip, AudioFacts]]) -> dict[str, Any]:
     """By split the shortest, the median and the longest clip in seconds, and the clips of unusual length.
 
     These are ``UNUSUAL`` times shorter or longer than the median of all clips, as recordings are that were cut off, or
     never cut out of theirs; the longest come first.
     """
-    by_split = {split: sorted(f.seconds for clip, f in checked.good if clip.split == split) for split in SPLITS}
+    by_split = {split: sorted(f.seconds for clip, f in heard if clip.split == split) for split in SPLITS}
     usual = median([seconds for one in by_split.values() for seconds in one] or [0.0])
     far = [
         {"clip_id": clip.clip_id, "seconds": round(facts.seconds, 3)}
-        for clip, facts in sorted(checked.good, key=lambda one: -one[1].seconds)
+        for clip, facts in sorted(heard, key=lambda one: -one[1].seconds)
         if not usual / UNUSUAL <= facts.seconds <= usual * UNUSUAL
     ]
     return {
@@ -270,7 +271,8 @@ def _remarks(report: dict[str, Any]) -> Iterator[str]:
     for name, columns in notes.get("ignored_columns", {}).items():
         yield f"columns of {name} that are not read: {', '.join(columns)}"
     rates = ", ".join(f"{count} at {rate} Hz" for rate, count in report["sample_rates"].items())
-    yield f"clips by sample rate: {rates}"
+    if rates:
+        yield f"clips by sample rate: {rates}"
     lengths = report.get("lengths", {"seconds": {}, "unusual": []})  # a report may be older than they are
     for split, one in lengths["seconds"].items():
         span = f"{one['shortest']:.2f} to {one['longest']:.2f} s"

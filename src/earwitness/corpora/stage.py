@@ -31,9 +31,10 @@ from earwitness.corpora.tables import (
 )
 from earwitness.errors import CorpusError, listed
 from earwitness.files import provenance, write_json
-from earwitness.options import DatasetOptions, RecordingsOptions
+from earwitness.options import DatasetOptions
 
 CHUNK = 32  # recordings a worker checks before it reports
+NO_AUDIO = AudioFacts(seconds=0.0, sample_rate=0, channels=0, frames=0, sha256="", silent=False)
 
 
 class Layout(Protocol):
@@ -57,11 +58,10 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
     """
     listing = layout.listing(root)
     ids = {} if listing.whole_ids else shortened([clip.clip_id for clip in listing.clips])
-    if isinstance(options, RecordingsOptions):
-        for path in options.metadata:  # where recordings come from
-            add_sources(listing, read_metadata(Path(path).expanduser()))
-        if options.split_scheme:
-            apply_scheme(listing, options.layout, options.split_scheme)
+    for path in getattr(options, "metadata", ()):  # where recordings come from
+        add_sources(listing, read_metadata(Path(path).expanduser()))
+    if scheme := getattr(options, "split_scheme", None):
+        apply_scheme(listing, options.layout, scheme)
     checked = _check_audio(listing, root, workers)
     fit_events(checked)
     if refusal := "\n".join(_refusals(checked, options.on_bad_audio, root)):
@@ -76,6 +76,9 @@ def build(layout: Layout, options: DatasetOptions, root: Path, out: Path, worker
 def _check_audio(listing: Listing, root: Path, workers: int) -> Checked:
     """Inspect every recording; threads are enough, as decoding, hashing and NumPy all let go of the interpreter."""
     checked = Checked(listing)
+    if not listing.recordings:
+        checked.good = [(clip, NO_AUDIO) for clip in listing.clips]
+        return checked
     there = [clip for clip in listing.clips if clip.path is not None]
     checked.bad = [(clip, clip.problem or MISSING) for clip in listing.clips if clip.path is None]
     with (

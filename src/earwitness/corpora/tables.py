@@ -4,7 +4,8 @@
 sample_rate, channels, sha256. ``captions.csv``: caption_id, clip_id, text. ``phrases.csv``: phrase_id, caption_id,
 text, start_word, end_word (word indices in the caption split on white space; the end is exclusive). ``events.csv``:
 phrase_id, onset, offset in seconds. ``sources.csv``: clip_id, kind (youtube or freesound), id: the public recordings
-that clips were cut from. All are UTF-8, comma separated, RFC 4180.
+that clips were cut from. Clips without recordings have neither path nor sha256, and all numbers 0. All are UTF-8,
+comma separated, RFC 4180.
 
 Tables are written row by row and read in batches, so that a list of 400,000 clips is never held twice.
 """
@@ -90,6 +91,7 @@ class Listing:
     phrases: list[ListedPhrase] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)  # what the report should have beside the counts
     problems: list[str] = field(default_factory=list)
+    recordings: bool = True  # False: the clips have none, and none is missing
     whole_ids: bool = False  # the tables themselves call clips {split}/{name}, so that the corpus does
 
 

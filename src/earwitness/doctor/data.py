@@ -13,7 +13,7 @@ from earwitness.corpora.paths import recordings_below
 from earwitness.corpora.schemes import scheme_files
 from earwitness.doctor.asked import RESULTS, Asked
 from earwitness.doctor.findings import FAIL, NOTE, OK, Finding, host_of, one_line, unanswered
-from earwitness.errors import EarwitnessError, counted
+from earwitness.errors import ConfigError, EarwitnessError, counted
 from earwitness.fetch.videos import unavailable
 from earwitness.files import read_json
 from earwitness.options import problem_of_path
@@ -27,6 +27,11 @@ def check_datasets(asked: Asked) -> Iterator[Finding]:
     for dataset in asked.datasets():
         stages = asked.needs[dataset.name].stages
         yield from _folder(dataset)
+        if asked.needs[dataset.name].features:
+            try:
+                asked.config.refuse_features(dataset.name)
+            except ConfigError as error:
+                yield Finding(FAIL, one_line(str(error)))
         if "corpus" in stages:
             yield from _undecodable(dataset)
             yield from _lists(dataset)
@@ -41,6 +46,11 @@ def _folder(dataset: Dataset) -> Iterator[Finding]:
     name, root, entry = dataset.name, dataset.root, f"datasets.{dataset.name}"
     if dataset.synthesised:
         yield Finding(OK, f"{name}: its recordings are synthesised")
+        return
+    if not dataset.options.RECORDINGS:
+        absent = _absent(dataset.options.tables.values())
+        what = f"tables are missing: {', '.join(absent)}" if absent else "captions alone, and their tables are there"
+        yield Finding(FAIL if absent else OK, f"{name}: {what}", f"Correct {entry}.tables" if absent else "")
         return
     videos = dataset.to_be_fetched and dataset.options.source == YOUTUBE
     if dataset.to_be_fetched and not videos:
@@ -65,7 +75,7 @@ def _folder(dataset: Dataset) -> Iterator[Finding]:
 
 def _undecodable(dataset: Dataset) -> Iterator[Finding]:
     """Recordings that need a package that is not installed."""
-    if dataset.synthesised or find_spec("av") is not None:
+    if dataset.synthesised or not dataset.options.RECORDINGS or find_spec("av") is not None:
         return
     if count := sum(FORMATS.get(Path(path).suffix.lower()) == "MP4" for path in recordings_below(dataset.root)):
         what = f"{dataset.name}: the package av is missing, and {count} recordings (m4a, mp4) need it"

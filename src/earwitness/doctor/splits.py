@@ -121,7 +121,7 @@ def _of_tables(dataset: Dataset) -> Holds:
     if options.split_scheme:
         apply_scheme(listing, options.layout, options.split_scheme)
     refused = [] if fetching else list(_refused(dataset, listing))
-    skips = options.on_bad_audio == "skip" and not fetching
+    skips = options.on_bad_audio == "skip" and not fetching and listing.recordings
     clips = [clip for clip in listing.clips if clip.path is not None or not skips]
     uncaptioned = [clip.clip_id for clip in clips if not clip.captions]
     return Holds(Counter(clip.split for clip in clips), uncaptioned, refused)
@@ -132,7 +132,7 @@ def _refused(dataset: Dataset, listing: Listing) -> Iterator[Finding]:
     if listing.problems:
         advice = f"Correct them; results/{dataset.name}/corpus/report.json, when made, lists all"
         yield Finding(FAIL, f"{dataset.name}: {_some(listing.problems, 'problem', 'of its tables')}", advice)
-    missing = [clip.clip_id for clip in listing.clips if clip.path is None]
+    missing = [clip.clip_id for clip in listing.clips if clip.path is None and listing.recordings]
     if missing and dataset.options.on_bad_audio == "fail":
         advice = f"Put them there, or set datasets.{dataset.name}.on_bad_audio to skip"
         yield Finding(FAIL, f"{dataset.name}: {_some(missing, 'clip', 'without a recording')}", advice)

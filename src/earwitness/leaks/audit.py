@@ -229,13 +229,14 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 def _traits(corpus: Path) -> Iterator[_Trait]:
-    """Everything that the clips of a corpus are recognised by; each has a name and a digest, some have sources."""
+    """Everything that the clips of a corpus are recognised by: names, and digests of audio and sources if any."""
     clips = read_table(corpus / "clips.csv", ["clip_id", "split", "sha256"])
     interned = {split: split for split in SPLITS}
     splits = {id_: interned.get(split, split) for id_, split in zip(clips["clip_id"], clips["split"], strict=True)}
     for (clip_id, split), digest in zip(splits.items(), clips["sha256"], strict=True):
         yield _Trait(clip_id, split, "name", _name_of(clip_id))
-        yield _Trait(clip_id, split, "sha256", digest)
+        if digest:
+            yield _Trait(clip_id, split, "sha256", digest)
     sources = read_table(corpus / "sources.csv", SOURCES)
     for clip_id, kind, value in zip(*(sources[column] for column in SOURCES), strict=True):
         if (id_ := id_lists.comparable(kind, value)) is not None:

@@ -195,9 +195,10 @@ class Checkpoints(Callback):
 
     def __init__(self, system: System, work: Path, epochs: int):
         self.choice, self.stop, self.work, self.epochs = system.choice, system.stop, work, epochs
+        self.fixed = {name: system.network.get_buffer(name) for name in system.fixed}
         self.history: list[dict[str, float]] = []
         self.validated: dict[str, float] = {}
-        self.best: dict[str, Tensor] | None = None  # weights that are not written yet
+        self.best: dict[str, Tensor] | None = None  # weights that are not written yet, but for fixed ones
         self.written, self.cost = 0.0, 0.0  # when the files were written last, and the seconds that took
 
     def state_dict(self) -> dict[str, Any]:
@@ -233,7 +234,9 @@ class Checkpoints(Callback):
         self.validated = {}
         if self.choice.best(self.history) == self.epoch and trainer.is_global_zero:
             self.best = {
-                name: tensor.detach().cpu().clone().contiguous() for name, tensor in loop.network.state_dict().items()
+                name: tensor.detach().cpu().clone().contiguous()
+                for name, tensor in loop.network.state_dict().items()
+                if name not in self.fixed
             }
         trainer.should_stop = trainer.should_stop or self._stops()
         due = self.cost < SLOW or time.monotonic() - self.written > SHARE * self.cost or self.finished()
@@ -247,7 +250,8 @@ class Checkpoints(Callback):
         """Write the selected weights, then the checkpoint with the history that selected them."""
         if self.best is not None:
             with atomic(self.work / "best.safetensors") as temporary:
-                save_file(self.best, temporary)
+                fixed = {name: tensor.cpu().contiguous() for name, tensor in self.fixed.items()}
+                save_file(self.best | fixed, temporary)
             self.best = None
         following = self.work / "next.ckpt"
         with report_full_disk(self.work / "last.ckpt"):

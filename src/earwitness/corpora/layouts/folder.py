@@ -14,16 +14,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import AfterValidator
+from typing import TYPE_CHECKING, Literal
 
 from earwitness.corpora.caption_rows import (
     NAME_COLUMNS,
     CaptionRows,
     ColumnOptions,
+    TablePath,
     choose_columns,
     doubtful_splits,
+    listed_clips,
     problem_of_name,
     read_rows,
 )
@@ -33,16 +33,10 @@ from earwitness.corpora.paths import BY_NAME, Match, match, recordings_below
 from earwitness.corpora.records_reader import EXTENSIONS, RecordTable
 from earwitness.errors import CorpusError, nearest
 from earwitness.files import sha256
-from earwitness.options import SPLITS, FilePath, RecordingsOptions
+from earwitness.options import SPLITS, RecordingsOptions
 
 if TYPE_CHECKING:  # as in the other layouts: the configuration reads this module whenever it is checked
-    from earwitness.corpora.tables import ListedClip, Listing
-
-
-def _known_extension(path: str) -> str:
-    if Path(path).suffix.lower() not in EXTENSIONS:
-        raise ValueError(f"a table is a file that ends in one of {', '.join(EXTENSIONS)}")
-    return path
+    from earwitness.corpora.tables import Listing
 
 
 class FolderOptions(RecordingsOptions):
@@ -50,7 +44,7 @@ class FolderOptions(RecordingsOptions):
 
     layout: Literal["folder"]
     source: None = None  # it is not published
-    table: Annotated[FilePath, AfterValidator(_known_extension)] | None = None  # null: no captions
+    table: TablePath | None = None  # null: no captions
     columns: ColumnOptions = ColumnOptions()
     split: Literal["development", "validation", "evaluation"] = "evaluation"  # where neither table nor folders give it
 
@@ -146,21 +140,10 @@ def _with_table(root: Path, files: set[str], path: Path, options: FolderOptions)
     rows = read_rows(table, columns, options.split, root)
     matches = _matched(rows, files)
     if rows.captions and not matches:
-        found.problems.append(_none_found(root, files, table, columns.name, next(iter(rows.captions))))
-    found.clips = _clips(rows, matches)
+        found.problems.append(_none_found(root, files, table, str(columns.name), next(iter(rows.captions))))
+    found.clips = listed_clips(rows, matches)
     found.notes["unlisted_audio"][path.name] = len(files.difference(clip.path for clip in found.clips))
     return found
-
-
-def _clips(rows: CaptionRows, matches: dict[str, Match]) -> list[ListedClip]:
-    from earwitness.corpora.tables import ListedClip
-
-    clips = []
-    for clip_id, texts in rows.captions.items():
-        path, found_by, problem = matches.get(clip_id, Match(None))
-        split, sources = SPLIT_NAMES[_split_name(clip_id).casefold()], tuple(rows.sources.get(clip_id, ()))
-        clips.append(ListedClip(clip_id, split, path, tuple(texts), found_by, problem, sources))
-    return clips
 
 
 def _split_name(clip_id: str) -> str:
