@@ -277,6 +277,28 @@ def test_an_audit_has_the_lists_of_the_data_set_and_of_its_experiments():
     assert config.audited("clotho") == ["vggsound", "audioset", "clotho"]
 
 
+def test_captions_of_another_data_set_are_training_data():
+    content = changed()
+    content["datasets"]["text"] = {"layout": "captions", "tables": {"development": "a.csv"}}
+    content["features"]["clap"] = {"extractor": "clap_laion"}
+    content["texts"] |= {"clap": {"kind": "clap_laion"}, "pieces": {"kind": "wordpiece"}}
+    content["experiments"] = {"wsac": {"system": "wsac"}, "other": {"system": "wsac", "corpus": "text"}}
+    config = Config(content)
+    assert config.trained_on("mini", "wsac") == config.trained_on("text", "other") == []
+    (name,) = config.trained_on("mini", "other")
+    assert (config.id_lists[name].dataset, config.id_lists[name].splits) == ("text", ["development"])
+    assert config.audited("mini") == [name]
+
+
+def test_a_data_set_without_recordings_has_no_features():
+    content = changed()
+    content["datasets"]["text"] = {"layout": "captions", "tables": {"development": "a.csv"}}
+    config = Config(content)
+    config.refuse_features("mini")
+    with pytest.raises(ConfigError, match="'text'"):
+        config.refuse_features("text")
+
+
 def test_experiments_that_stand_on_random_weights_are_known():
     content = changed()
     assert Config(content).untrained("mini", "cl4ac") == []

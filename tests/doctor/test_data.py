@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from earwitness.doctor import data
+from earwitness.doctor import data, splits
 
 TABLE = "clotho_captions_evaluation.csv"
 PUBLISHED = "resources/clotho"
@@ -35,6 +35,28 @@ def test_recordings_without_captions_need_no_table(repository):
     assert repository.found(data.check_datasets, corpus("sounds"))["FAIL"] == []
     repository.entries["datasets"]["sounds"]["table"] = "captions.csv"
     assert "none of its tables" in repository.found(data.check_datasets, corpus("sounds"))["FAIL"][0]
+
+
+def test_captions_without_recordings(repository):
+    entries = repository.entries
+    entries["datasets"]["text"] = {"layout": "captions", "tables": {"development": "a.csv", "validation": "b.csv"}}
+    entries["datasets"]["text"]["experiments"] = ["learnt"]
+    entries["features"]["clap"] = {"extractor": "clap_laion"}
+    entries["texts"] |= {"clap": {"kind": "clap_laion"}, "pieces": {"kind": "wordpiece"}}
+    entries["experiments"] |= {"learnt": {"system": "wsac"}, "else": {"system": "wsac", "corpus": "text"}}
+    repository.put("a.csv", "caption\nrain\n")
+    (told,) = repository.found(data.check_datasets, corpus("text"))["FAIL"]
+    assert "b.csv" in told and "a.csv" not in told and "datasets.text.tables" in told
+    repository.put("b.csv", "caption\nrain\n")
+    for target in (corpus("text"), "results/text/learnt/seed-0/model.safetensors"):
+        found = repository.found(data.check_datasets, target)
+        assert found["FAIL"] == [] and any(told.startswith("text: ") for told in found["ok"])
+    for target in ("text", "results/text/features/mel/development.h5", "results/text/small/seed-0/model.safetensors"):
+        (told,) = repository.found(data.check_datasets, target)["FAIL"]
+        assert "'text'" in told and "recordings" in told
+    assert "text" in repository.ask("results/mini/else/seed-0/model.safetensors").needs
+    found = repository.found(splits.check_splits, "results/text/text/words/vocabulary.json")
+    assert found["FAIL"] == [] and "development 1, validation 1" in found["ok"][0]
 
 
 @pytest.mark.parametrize(("answer", "mark"), [("", "ok"), ("no answer within 5 s", "FAIL")])

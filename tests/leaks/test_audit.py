@@ -179,6 +179,15 @@ def test_names_that_another_data_set_has_too_are_told_and_are_no_leak(tmp_path):
     assert describe([mark | {"clips": 0, "by": []}], "evaluation")[0] == []
 
 
+def test_clips_without_audio_have_names_and_sources_alone(tmp_path):
+    own = corpus(tmp_path / "own" / "corpus", {"evaluation/a.wav": "1" * 64, "evaluation/b.wav": "2" * 64})
+    text = corpus(tmp_path / "text" / "corpus", {"development/a.wav": "", "evaluation/c.wav": ""})
+    counts = audited(own, {"text": text}, text=IdListOptions(dataset="text"))["lists"]["text"]["splits"]["evaluation"]
+    assert (counts["clips"], counts["name_only"], counts["by"]) == (1, 1, {"name": 1})
+    (pair,) = audited(text)["within"]
+    assert pair["by"] == {} and set(pair["clips"].values()) == {0}
+
+
 def test_lists_of_several_sources_in_json_are_looked_up(tmp_path):
     path = tmp_path / "blacklist.json"
     path.write_text('{"AudioSet": ["YAb1_-xyz012.wav"], "FreeSound": ["180913"]}', encoding="utf-8")

@@ -144,6 +144,35 @@ def test_the_weights_are_the_network_under_its_own_names(tmp_path):
     }
 
 
+class Tabled(Toy):
+    """With a buffer that stays as it is made."""
+
+    fixed = ("table",)
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.network.register_buffer("table", torch.arange(1000.0))
+
+
+def test_fixed_buffers_are_among_the_weights_and_not_kept_twice(tmp_path, monkeypatch):
+    write, kept = loop.Checkpoints._write, []
+
+    def noted(checkpoints, trainer):
+        kept.append(set(checkpoints.best or ()))
+        write(checkpoints, trainer)
+
+    monkeypatch.setattr(loop.Checkpoints, "_write", noted)
+    task = Tabled()
+    train(task, options(), 0, tmp_path / "whole")
+    saved = load_file(tmp_path / "whole" / "best.safetensors")
+    assert saved.keys() == task.network.state_dict().keys() and saved["table"].equal(torch.arange(1000.0))
+    assert set().union(*kept) == saved.keys() - {"table"}
+    with pytest.raises(Killed):
+        train(Tabled(kill_at=8), options(), 0, tmp_path / "killed")
+    train(Tabled(), options(), 0, tmp_path / "killed")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("kill_at", [1, 3, 5, 6, 11, 13, 16, 20])
 def test_a_killed_training_gives_the_same_weights_bit_for_bit(tmp_path, undisturbed, kill_at):
     """Killed in a first epoch, at an epoch's first step, in its middle, and at its last step."""

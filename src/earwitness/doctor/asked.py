@@ -207,6 +207,9 @@ def _add(asked: Asked, target: str) -> None:
         need.splits.setdefault(split, {})[what] = None
     for model in _models(config, dataset, features, texts, experiments):
         _add(asked, f"results/{model.path(dataset)}")
+    for use in dict.fromkeys(use for name in experiments for use in config.experiment(dataset, name).uses()):
+        if use.stage != "experiments" and use.dataset not in (None, dataset):
+            _add(asked, f"results/{use.path(dataset)}")
     if "leaks" in stages:  # what the audit compares with is not fetched for it
         for name in filter(None, (config.id_lists[entry].dataset for entry in config.audited(dataset))):
             if asked.configured[name].obtainable:

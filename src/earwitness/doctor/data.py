@@ -27,7 +27,7 @@ def check_datasets(asked: Asked) -> Iterator[Finding]:
     for dataset in asked.datasets():
         stages = asked.needs[dataset.name].stages
         yield from _folder(dataset)
-        if asked.needs[dataset.name].features:
+        if _reads_features(asked, dataset.name):
             try:
                 asked.config.refuse_features(dataset.name)
             except ConfigError as error:
@@ -40,6 +40,15 @@ def check_datasets(asked: Asked) -> Iterator[Finding]:
             yield from _id_lists(asked, dataset.name)
         if not stages.isdisjoint({"page", "others"}):
             yield from _others(asked, dataset.name)
+
+
+def _reads_features(asked: Asked, name: str) -> bool:
+    """Whether the targets need features of a data set; trainings on its captions alone do not."""
+    need = asked.needs[name]
+    training = [asked.config.experiment(name, experiment).training_inputs() for experiment in need.experiments]
+    if "predict" in need.stages or not training:
+        return bool(need.features)
+    return any(use.stage == "features" for inputs in training for use in inputs.values())
 
 
 def _folder(dataset: Dataset) -> Iterator[Finding]:

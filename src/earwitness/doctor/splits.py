@@ -56,6 +56,8 @@ def _absent(dataset: Dataset, need: Need, holds: Holds) -> Iterator[Finding]:
     entry = f"datasets.{dataset.name}"
     if dataset.synthesised:
         advice = f"Set {' and '.join(f'{entry}.clips.{split}' for split in absent)} to more than 0"
+    elif not dataset.options.RECORDINGS:
+        advice = f"Add a table of them to {entry}.tables"
     else:
         advice = f"Add such clips to the data set, or set {entry}.split_scheme to lists that move clips"
     yield Finding(FAIL, f"{dataset.name}: {', '.join(parts)}; it has {holds}", advice)
