@@ -433,7 +433,7 @@ def gradients(task, batch):
 def count_encoded(task, monkeypatch):
     """How many clips each call of the encoder is given."""
     calls, encode = [], task.network.encode
-    monkeypatch.setattr(task.network, "encode", lambda frames: (calls.append(len(frames)), encode(frames))[1])
+    monkeypatch.setattr(task.network, "encode", lambda frames, *rest: (calls.append(len(frames)), encode(frames, *rest))[1])
     return calls
 
 

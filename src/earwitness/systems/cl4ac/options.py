@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from earwitness.extractors.options import NetworkOptions
 from earwitness.options import (
@@ -36,8 +44,9 @@ class SpecAugmentOptions(Options):
 
 
 class EncoderOptions(Options):
-    """Cnn10 and two linear layers."""
+    """Cnn10 and two linear layers, of log-mel clips of equal length."""
 
+    kind: Literal["cnn10"] = "cnn10"
     weights: str = Field("none", description="`none`, or the path of PANNs' Cnn10_mAP=0.380.pth")
     load_fc1: bool = False  # also load the checkpoint's fc1
     freeze: Literal["none", "conv", "conv+bn_stats"] = "none"
@@ -52,9 +61,33 @@ class EncoderOptions(Options):
         return self
 
 
-class DecoderOptions(Options):
-    """The Transformer decoder; its width is the size of the word vectors."""
+class FramesOptions(Options):
+    """A linear map and Transformer layers, of frames of any feature and clips of any length."""
 
+    kind: Literal["frames"] = "frames"
+    norm: Literal["none", "l2", "sqrt_l2"] = "none"  # of each frame before the linear map; sqrt_l2: of its roots
+    positions: bool = True  # sinusoidal ones
+    layers: NonNegativeInt = 1
+    heads: PositiveInt = 4
+    feedforward: PositiveInt = 1024
+    pre_norm: bool = False  # normalise the input of attention and feed-forward instead of the sum
+    dropout: Probability = 0.2
+    frame_dropout: Probability = 0.15  # of whole frames
+
+
+def _with_kind(encoder: Any) -> Any:
+    return {"kind": "cnn10", **encoder} if isinstance(encoder, dict) else encoder
+
+
+AnyEncoderOptions = Annotated[
+    Annotated[EncoderOptions | FramesOptions, Field(discriminator="kind")], BeforeValidator(_with_kind)
+]
+
+
+class DecoderOptions(Options):
+    """The Transformer decoder."""
+
+    width: PositiveInt | None = None  # null: the size of the word vectors
     layers: PositiveInt = 2
     heads: PositiveInt = 4
     feedforward: PositiveInt = 2048
@@ -63,10 +96,11 @@ class DecoderOptions(Options):
 
 
 class EmbeddingOptions(Options):
-    """Initial word embeddings, and whether they are trained."""
+    """Initial word embeddings, whether they are trained, and whether they are the weights of the output layer too."""
 
     init: Literal["word2vec", "uniform"] = "word2vec"
     trainable: bool = True
+    tied: bool = False
 
 
 class ContrastiveOptions(Options):
@@ -96,16 +130,21 @@ class LossOptions(Options):
 
 
 class OptimiserOptions(Options):
-    """Adam with warm-up by epochs, then a step decay."""
+    """The optimiser, and how its learning rate changes."""
 
+    kind: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat = 5e-4
-    weight_decay: NonNegativeFloat = 1e-6  # L2, in the gradient
+    weight_decay: NonNegativeFloat = 1e-6  # of adam L2, in the gradient; of adamw decoupled
+    # steps: a warm-up by epochs, then a step decay; one_cycle: up for a share of all steps, `warmup_share`, then down
+    # to nothing, both as a cosine
+    schedule: Literal["steps", "one_cycle"] = "steps"
+    warmup_share: Probability = 0.3
     warmup_epochs: NonNegativeInt = 5
     decay_every: PositiveInt = 10  # epochs
     decay: PositiveFloat = 0.1
 
     def at(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
+        """Learning rate of an epoch, counted from 0, by ``schedule: steps``."""
         number = epoch + 1
         if number <= self.warmup_epochs:
             return self.lr * number / self.warmup_epochs
@@ -129,7 +168,7 @@ class Cl4acOptions(ExperimentOptions):
     system: Literal["cl4ac"]
     feature: Name
     text: Name
-    encoder: EncoderOptions = EncoderOptions()
+    encoder: AnyEncoderOptions = EncoderOptions()
     decoder: DecoderOptions = DecoderOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
     contrastive: ContrastiveOptions = ContrastiveOptions()
