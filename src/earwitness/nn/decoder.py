@@ -135,9 +135,7 @@ class TransformerDecoder(nn.Module):
             x = layer(x, (keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)), there)
         return x
 
-    def start(
-        self, memory: Tensor, clip_of_row: Tensor, capacity: int, mask: Tensor | None = None
-    ) -> list[LayerCache]:
+    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int, mask: Tensor | None = None) -> list[LayerCache]:
         """Empty caches for up to ``capacity`` positions of each row; memory and mask as in ``forward``."""
         caches = []
         there = None if mask is None else mask.index_select(0, clip_of_row)

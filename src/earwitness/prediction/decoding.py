@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,10 +15,10 @@ from earwitness.options import DecodingOptions
 class StepwiseDecoder(Protocol):
     """The interface of a network for decoding."""
 
-    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int, *mask: Tensor) -> Any:
-        """A cache for rows [rows] that attend to the memory [clips, length, width] of their clip.
-
-        ``mask`` [clips, length], true where memory is not padding, is given for clips of different lengths alone.
+    @property
+    def start(self) -> Callable[..., Any]:
+        """(memory, clip_of_row, capacity) -> cache for rows [rows] that attend to the memory [clips, length, width] of
+        their clip; with a fourth argument, mask [clips, length], where memory is not padding.
         """
 
     def next_logits(self, ids: Tensor, cache: Any, position: int) -> Tensor:

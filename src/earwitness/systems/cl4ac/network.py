@@ -120,9 +120,14 @@ class Cl4ac(nn.Module):
     def __init__(self, options: Cl4acOptions, sizes: Sizes, vectors: Tensor | None = None):
         super().__init__()
         decoder = options.decoder
-        if sizes.width % decoder.heads:
+        frames = options.encoder if isinstance(options.encoder, FramesOptions) else None
+        for key, heads in (("decoder.heads", decoder.heads), ("encoder.heads", frames.heads if frames else 1)):
+            if sizes.width % heads:
+                raise EarwitnessError(f"{key}: {heads} does not divide the width of the decoder, {sizes.width}")
+        if vectors is not None and vectors.shape[1] != sizes.width:
             raise EarwitnessError(
-                f"decoder.heads: {decoder.heads} does not divide the size of the word vectors, {sizes.width}"
+                f"decoder.width: {sizes.width}, and the word vectors have {vectors.shape[1]} values; set "
+                "`embedding: {init: uniform}`, or one as the other"
             )
         if isinstance(options.encoder, FramesOptions):
             self.encoder: nn.Module = FrameEncoder(options.encoder, sizes)
@@ -160,9 +165,7 @@ class Cl4ac(nn.Module):
         """Logits [rows, 2] of "unmatched" and "matched"; ``words`` [rows] is the number of words of each caption."""
         return self.match_head(pooled(hidden, words, self.pool))
 
-    def start(
-        self, memory: Tensor, clip_of_row: Tensor, capacity: int, mask: Tensor | None = None
-    ) -> list[LayerCache]:
+    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int, mask: Tensor | None = None) -> list[LayerCache]:
         """Empty caches for stepwise decoding, for up to ``capacity`` positions."""
         return self.decoder.start(memory, clip_of_row, capacity, mask)
 

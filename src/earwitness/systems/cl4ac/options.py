@@ -171,24 +171,61 @@ class Cl4acOptions(ExperimentOptions):
     encoder: AnyEncoderOptions = EncoderOptions()
     decoder: DecoderOptions = DecoderOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
+    # Share of training clips that are joined with another of their batch, frames after frames, captions with an "and".
+    mix: Probability = 0.0
     contrastive: ContrastiveOptions = ContrastiveOptions()
     loss: LossOptions = LossOptions()
     optim: OptimiserOptions = OptimiserOptions()
     train: Cl4acTrainingOptions = Cl4acTrainingOptions()
     decode: Annotated[DecodingOptions, Changes("prediction")] = DecodingOptions()
 
-    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
-        """Heads that do not divide the word vectors, and features that the encoder cannot read."""
-        words, read = text(self.text), feature(self.feature)
-        if isinstance(words, VocabularyOptions) and (width := words.word2vec.size) % self.decoder.heads:
-            yield (
-                f"decoder.heads: {self.decoder.heads} does not divide the size of the word vectors, {width} "
-                f"(texts.{self.text}.word2vec.size)"
+    @model_validator(mode="after")
+    def _fits_together(self) -> Cl4acOptions:
+        if self.mix and self.encoder.kind != "frames":
+            raise ValueError(f"mix: {self.mix} makes clips of different lengths and needs `encoder: {{kind: frames}}`")
+        if self.mix and self.loss.padded_length is not None:
+            raise ValueError(f"mix: {self.mix} joins captions and needs `loss: {{mask_padding: true}}`")
+        if self.embedding.tied and not self.embedding.trainable:
+            raise ValueError("embedding.tied: true trains the word embeddings, and `trainable: false` does not")
+        if self.optim.schedule == "one_cycle" and self.train.patience is not None:
+            raise ValueError(
+                f"optim.schedule: one_cycle ends with the last epoch, and `train.patience: {self.train.patience}` may "
+                "end before it; set null"
             )
+        return self
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Options of another schedule."""
+        schedule = self.optim.schedule
+        used = dict.fromkeys(("warmup_epochs", "decay_every", "decay"), schedule == "steps")
+        for name, effective in (used | {"warmup_share": schedule == "one_cycle"}).items():
+            if not effective and getattr(self.optim, name) != OptimiserOptions.model_fields[name].default:
+                yield f"optim.{name}", f"the schedule is {schedule}"
+
+    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+        """Widths that do not fit together, and features that the encoder cannot read."""
+        words, read = text(self.text), feature(self.feature)
+        if isinstance(words, VocabularyOptions):
+            size, place = words.word2vec.size, f"texts.{self.text}.word2vec.size"
+            width = self.decoder.width or size
+            origin = (
+                f"decoder.width, {width}" if self.decoder.width else f"the size of the word vectors, {size} ({place})"
+            )
+            if width != size and self.embedding.init == "word2vec":
+                yield (
+                    f"decoder.width: {width}, and `embedding.init: word2vec` takes word vectors of {size} values "
+                    f"({place}); set `embedding: {{init: uniform}}`, or one as the other"
+                )
+            if width % self.decoder.heads:
+                yield f"decoder.heads: {self.decoder.heads} does not divide {origin}"
+            if isinstance(self.encoder, FramesOptions) and width % self.encoder.heads:
+                yield f"encoder.heads: {self.encoder.heads} does not divide {origin}"
+        if isinstance(self.encoder, FramesOptions):
+            return
         if isinstance(read, NetworkOptions) or not read.computed or getattr(read, "frames_per_clip", 1) is None:
             yield (
-                f"feature: the clips of {self.feature!r} have different lengths, and the encoder needs equal ones: a "
-                "log-mel feature with `seconds`"
+                f"feature: the clips of {self.feature!r} have different lengths, and Cnn10 needs equal ones: a "
+                "log-mel feature with `seconds`; `encoder: {kind: frames}` takes any feature"
             )
         for what, count in (
             ("mel bands", getattr(read, "mels", None)),
@@ -214,7 +251,8 @@ class Cl4acOptions(ExperimentOptions):
 
     def checkpoints(self) -> dict[str, str]:
         """The weights of Cnn10, if configured."""
-        return {} if self.encoder.weights == "none" else {"encoder.weights": self.encoder.weights}
+        weights = getattr(self.encoder, "weights", "none")
+        return {} if weights == "none" else {"encoder.weights": weights}
 
     def found(self, tools: Any) -> dict[str, str]:
         """The digest of SPICE's jars if SPIDEr selects the epoch."""

@@ -245,7 +245,11 @@ class Cl4acCaptioner(Captioner):
         self.made_by = {options.feature: description["feature"]}
         self.vocabulary = Vocabulary.of_content(description["vocabulary"])
         self.masked = options.encoder.kind == "frames"
-        bare = options if self.masked else options.model_copy(update={"encoder": options.encoder.model_copy(update={"weights": "none"})})
+        bare = (
+            options
+            if self.masked
+            else options.model_copy(update={"encoder": options.encoder.model_copy(update={"weights": "none"})})
+        )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.sizes = Sizes(**description["sizes"])
         self.network = Cl4ac(bare, self.sizes)
@@ -278,6 +282,6 @@ def caption_memory(
 def _require_one_length(store: FeatureStore) -> None:
     if store.frames_per_clip is None:
         raise EarwitnessError(
-            f"CL4AC needs clips of equal length, and those in {store.path} differ. Set `seconds` of the feature "
-            "(30 for Clotho, else the length of the longest clip)."
+            f"CL4AC's Cnn10 needs clips of equal length, and those in {store.path} differ. Set `seconds` of the "
+            "feature (30 for Clotho, else the length of the longest clip), or `encoder: {kind: frames}`."
         )
