@@ -792,6 +792,13 @@ def test_a_clip_without_frames_has_one_of_padding(tmp_path):
     assert frames.tolist() == [[[-1.0] * 3]] and mask.tolist() == [[True]]
 
 
+def test_the_last_epoch_may_be_kept(make_task):
+    history = [{"validation_cider_d": 2.0}, {"validation_cider_d": 1.0}]
+    assert [make_task(train={"keep": keep}).choice.best(history) for keep in ("best", "last")] == [0, 1]
+    with pytest.raises(ValueError, match="patience: 3"):
+        make_task(train={"keep": "last", "patience": 3})
+
+
 def test_one_cycle_rises_and_falls(make_task):
     task = make_task(optim={"schedule": "one_cycle", "lr": 1e-3, "warmup_share": 0.5})
     rates = [task.learning_rate(Moment(step // 4, step, 4, 3)) for step in range(12)]

@@ -104,8 +104,10 @@ class FrameEncoder(nn.Module):
         Memory is not defined where the mask is false.
         """
         options = self.options
-        x = functional.dropout1d(unit_frames(frames, options.norm), options.frame_dropout, self.training)
-        x = self.linear(x)
+        x = unit_frames(frames, options.norm)
+        if options.norm != "none":
+            x = x * x.shape[-1] ** 0.5  # values of about 1, beside which positions are not all there is
+        x = self.linear(functional.dropout1d(x, options.frame_dropout, self.training))
         if options.positions:
             x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
         x = functional.dropout(x, options.dropout, self.training)

@@ -156,8 +156,15 @@ class Cl4acTrainingOptions(TrainingOptions):
 
     patience: PositiveInt | None = None  # stop after this many epochs without improvement of `monitor`; null: never
     monitor: Literal["cider_d", "spider"] = "cider_d"  # validation metric; the epoch with the highest value is kept
+    keep: Literal["best", "last"] = "best"  # last: the weights of the last epoch, whatever validation says
     gradient_clip: PositiveFloat | None = 2.0
     batching: Literal["pairs", "grouped"] = "pairs"  # grouped: batch_size counts clips, each with all its captions
+
+    @model_validator(mode="after")
+    def _patient_for_the_best(self) -> Cl4acTrainingOptions:
+        if self.patience is not None and self.keep == "last":
+            raise ValueError(f"patience: {self.patience} waits for a better epoch, and `keep: last` knows none")
+        return self
 
 
 class Cl4acOptions(ExperimentOptions):

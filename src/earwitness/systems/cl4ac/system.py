@@ -50,7 +50,7 @@ class Cl4acSystem(System[Cl4acOptions]):
 
     def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int, tools: Tools | None = None):
         self.options = options
-        self.choice = Choice(f"validation_{options.train.monitor}")
+        self.choice = Choice(f"validation_{options.train.monitor}" if options.train.keep == "best" else None)
         self.stop = None if options.train.patience is None else Patience(options.train.patience)
         # Before training, so that missing jars are an error rather than another way to select the epoch.
         self._spice = (tools or Tools()).spice_settings() if options.train.monitor == "spider" else None
