@@ -135,7 +135,6 @@ def test_the_published_grid_of_retrieval_is_configured():
         ("experiments.cl4ac.encoder.channels", [1, 2, 3], "experiments.cl4ac.encoder.channels: [1, 2, 3]; list should"),
         ("experiments.cl4ac.encoder.kind", "frame", "experiments.cl4ac.encoder.kind: 'frame'; did you mean 'frames'"),
         ("experiments.cl4ac.encoder", {"kind": "frames", "layer": 1}, "cl4ac.encoder.layer: no such key; did you mean"),
-        ("experiments.cl4ac.mix", 0.5, "mix: 0.5"),
         ("experiments.cl4ac.embedding", {"tied": True, "trainable": False}, "embedding.tied: true"),
         ("experiments.cl4ac.optim", {"schedule": "one_cycle", "decay": 0.3}, "cl4ac.optim.decay: 0.3 changes nothing"),
         ("features.logmel-cl4ac.fmax", 40000, "features.logmel-cl4ac: fmin < fmax <= sample_rate / 2 must hold"),

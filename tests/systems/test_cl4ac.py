@@ -500,29 +500,6 @@ def test_no_caption_is_drawn_where_none_is_needed(batches, changes):
     assert batch.negative_ids is None and batch.negative_words is None
 
 
-def test_clips_are_joined_in_pairs_with_their_captions(batches):
-    changes = {"encoder": FRAMES_OF, "train": {"batching": "grouped"}}
-    plain, joined = batches(**changes), batches(mix=0.5, **changes)
-    pairs = 0
-    for i in range(len(plain)):
-        one, two = plain[0, i], joined[0, i]
-        assert torch.equal(one.clip_of_row, two.clip_of_row) and torch.equal(one.source, two.source)
-        for clip, length in enumerate(two.mask.sum(dim=1).tolist()):
-            other = (clip - 1) % len(one.frames)
-            parts = [one.frames[clip], one.frames[other]] if length == 96 else [one.frames[clip]]
-            assert torch.equal(two.frames[clip, :length], torch.cat(parts))
-            rows, of_other = (torch.nonzero(one.clip_of_row == index)[:, 0] for index in (clip, other))
-            for place, row in enumerate(rows):
-                words = one.ids[row, 1 : one.words[row] + 1].tolist()
-                if length == 96:
-                    partner = of_other[place % len(of_other)]
-                    words += [*joined.conjunction, *one.ids[partner, 1 : one.words[partner] + 1].tolist()]
-                assert two.ids[row, 1 : two.words[row] + 1].tolist() == words
-            pairs += length == 96
-    assert 0 < pairs < 7 and len(joined.conjunction) == 1
-    assert contents(joined[0, 0]) == contents(batches(mix=0.5, **changes)[0, 0])
-
-
 # --- the task --------------------------------------------------------------------------------------------------------
 
 

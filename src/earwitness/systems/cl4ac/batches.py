@@ -17,7 +17,6 @@ from torch.utils.data import Dataset
 
 from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore
-from earwitness.options import POSITIONS
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.text.vocabulary import Vocabulary, padded
 
@@ -50,17 +49,6 @@ def frames_of(store: FeatureStore, clip_ids: Sequence[str], masked: bool) -> tup
     if not frames.shape[1]:
         frames = np.full((len(frames), 1, store.dimension), store.fill, dtype=np.float32)
     return torch.from_numpy(frames), torch.from_numpy(np.arange(frames.shape[1]) < lengths.clip(min=1)[:, None])
-
-
-def joined_frames(frames: Tensor, mask: Tensor, partner: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Frames [clips, time, D] and mask of clips, each followed by those of its partner, an index or -1 for none."""
-    lengths = mask.sum(dim=1).tolist()
-    clips = [clip[:length] for clip, length in zip(frames, lengths, strict=True)]
-    joined = [
-        torch.cat([clip, clips[other]]) if other >= 0 else clip for clip, other in zip(clips, partner, strict=True)
-    ]
-    padded_frames = torch.nn.utils.rnn.pad_sequence(joined, batch_first=True)
-    return padded_frames, torch.arange(padded_frames.shape[1]) < torch.tensor(list(map(len, joined)))[:, None]
 
 
 @dataclass(frozen=True)
@@ -104,12 +92,6 @@ class TrainingBatches(Dataset):
         self.store, self.captions, self.vocabulary, self.seed = store, captions, vocabulary, seed
         self.grouped = options.train.batching == "grouped"
         self.batch_size = options.train.batch_size
-        self.mix = options.mix
-        if self.mix and (longest := 2 * max(map(len, captions.ids))) > POSITIONS:
-            raise EarwitnessError(
-                f"mix: {self.mix} would join captions to {longest} words; {POSITIONS} can be embedded."
-            )
-        self.conjunction = [vocabulary.ids["and"]] if "and" in vocabulary.ids else []
         self.masked = options.encoder.kind == "frames"
         self.negatives = options.contrastive.negatives if options.loss.contrastive_weight else None
         # One more position for the state at <eos>; a fixed length if padding counts in the loss.
@@ -134,11 +116,6 @@ class TrainingBatches(Dataset):
         )
         ids = [self.captions.ids[row] for row in rows]
         frames, mask = frames_of(self.store, [self.captions.clip_ids[clip] for clip in clips], self.masked)
-        if self.mix and mask is not None and len(clips) > 1:
-            rng = np.random.default_rng([self.seed, epoch, 2, number])
-            partner = np.where(rng.random(len(clips)) < self.mix, np.roll(np.arange(len(clips)), 1), -1)
-            ids = self._joined_captions(ids, clip_of_row, partner)
-            frames, mask = joined_frames(frames, mask, partner)
         # A batch of a single clip has no negatives to choose from, whatever the option.
         drawn = self.negatives in DRAWN or len(set(sources)) == 1
         unpaired = [self.captions.ids[row] for row in negatives[rows]] if negatives is not None and drawn else None
@@ -155,19 +132,6 @@ class TrainingBatches(Dataset):
             torch.from_numpy(sources),
             mask,
         )
-
-    def _joined_captions(self, ids: list[list[int]], clip_of_row: np.ndarray, partner: np.ndarray) -> list[list[int]]:
-        """Each caption, of a clip with a partner followed by ``and`` and one of the partner's captions."""
-        by_clip = [np.flatnonzero(clip_of_row == clip) for clip in range(len(partner))]
-        joined = []
-        for row, clip in enumerate(clip_of_row):
-            other = by_clip[partner[clip]] if partner[clip] >= 0 else []
-            if not len(other):
-                joined.append(ids[row])
-                continue
-            place = row - by_clip[clip][0]
-            joined.append([*ids[row][:-1], *self.conjunction, *ids[other[place % len(other)]][1:]])
-        return joined
 
     def _padded(self, ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
         words = torch.tensor([len(row) - 2 for row in ids])

@@ -178,8 +178,6 @@ class Cl4acOptions(ExperimentOptions):
     encoder: AnyEncoderOptions = EncoderOptions()
     decoder: DecoderOptions = DecoderOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
-    # Share of training clips that are joined with another of their batch, frames after frames, captions with an "and".
-    mix: Probability = 0.0
     contrastive: ContrastiveOptions = ContrastiveOptions()
     loss: LossOptions = LossOptions()
     optim: OptimiserOptions = OptimiserOptions()
@@ -188,10 +186,6 @@ class Cl4acOptions(ExperimentOptions):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Cl4acOptions:
-        if self.mix and self.encoder.kind != "frames":
-            raise ValueError(f"mix: {self.mix} makes clips of different lengths and needs `encoder: {{kind: frames}}`")
-        if self.mix and self.loss.padded_length is not None:
-            raise ValueError(f"mix: {self.mix} joins captions and needs `loss: {{mask_padding: true}}`")
         if self.embedding.tied and not self.embedding.trainable:
             raise ValueError("embedding.tied: true trains the word embeddings, and `trainable: false` does not")
         if self.optim.schedule == "one_cycle" and self.train.patience is not None:
