@@ -1,4 +1,4 @@
-"""Features: one file for each split, made in shards by worker processes; and the checkpoints of extractors."""
+"""Features: one file for each split, made in shards by worker processes, by a retriever or from files; checkpoints."""
 
 from earwitness.extractors.published import published
 from earwitness.fetch.checkpoints import FOLDER
@@ -46,7 +46,8 @@ rule checkpoint:
 
 
 COMPUTED = [name for name, entry in CONFIG.features.items() if entry.computed]
-IMPORTED = [name for name in CONFIG.features if name not in COMPUTED]
+EMBEDDED = [name for name, entry in CONFIG.features.items() if entry.made_from()]
+IMPORTED = [name for name in CONFIG.features if name not in (*COMPUTED, *EMBEDDED)]
 
 
 rule features:
@@ -104,3 +105,40 @@ rule import_features:
         "Importing {wildcards.feature} of {wildcards.dataset}, {wildcards.split} ({log})"
     script:
         "../workflow/scripts/import_features.py"
+
+
+def retriever_of(wildcards):
+    """The files of the retriever that makes a feature, and the features of the split that it reads."""
+    models = CONFIG.feature(wildcards.dataset, wildcards.feature).made_from()
+    read = CONFIG.read_by_retriever(wildcards.dataset, wildcards.feature)
+    features = {name: use._replace(file=f"{wildcards.split}.h5") for name, use in read.items()}
+    found = {"model": models.values(), "features": features.values()}
+    return {
+        key: [f"results/{use.path(wildcards.dataset)}" for use in dict.fromkeys(uses)] for key, uses in found.items()
+    }
+
+
+rule embed_clips:
+    input:
+        unpack(retriever_of),
+        clips="results/{dataset}/corpus/clips.csv",
+    output:
+        "results/{dataset}/features/{feature}/{split}.h5",
+    log:
+        "logs/{dataset}/features/{feature}/{split}.log",
+    benchmark:
+        "logs/{dataset}/features/{feature}/{split}.tsv"
+    wildcard_constraints:
+        feature="|".join(map(re.escape, EMBEDDED)) or "(?!)",
+    conda:
+        "../envs/earwitness.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        options=lambda w: CONFIG.feature(w.dataset, w.feature).settings("frames"),
+        names=lambda w: list(CONFIG.read_by_retriever(w.dataset, w.feature)),
+    message:
+        "Embedding the clips of {wildcards.dataset}, {wildcards.split}, by {wildcards.feature} ({log})"
+    script:
+        "../workflow/scripts/embed_clips.py"

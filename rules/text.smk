@@ -21,6 +21,7 @@ for kind, entry in registry.TEXTS.items():
         name:
             f"text_{kind}"
         input:
+            unpack(lambda w: below(w.dataset, CONFIG.text(w.dataset, w.text).made_from())),
             clips="results/{dataset}/corpus/clips.csv",
             captions="results/{dataset}/corpus/captions.csv",
             phrases="results/{dataset}/corpus/phrases.csv",

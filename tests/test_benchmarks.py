@@ -306,3 +306,49 @@ def test_alignments_that_differ_are_found(alignment, tmp_path):
     for compared in (bench.check_training, lambda: bench.sed(1, 4), lambda: bench.retrieval(1, 4)):
         with pytest.raises(AssertionError):
             compared()
+
+
+def test_captions_of_one_call_are_those_of_single_calls(module, monkeypatch, capsys):
+    benchmark = module("caption")
+    from earwitness.serving.captioning import FileCaptioner
+
+    def here(model, paths, cut):  # as a process prints them
+        return benchmark.Side(2.0, 1.0), [one.caption for one in FileCaptioner(model, cut=cut).caption(paths)]
+
+    monkeypatch.setattr(benchmark, "command", here)
+    monkeypatch.setattr(benchmark, "peak_of", lambda stage, folder: stage(folder) or 100.0)
+    content = benchmark.measure(benchmark.arguments(["--sample", "2"]), few=4, many=5, seconds=0.5)
+    assert content["calls"]["ratio"] == {"wall": 4, "cpu": 4} and content["memory"] == {4: 100.0, 5: 100.0}
+    assert "2 single calls" in capsys.readouterr().out
+
+
+@pytest.fixture
+def wsac(module, monkeypatch):
+    """The benchmark of WSAC in miniature, with the epoch on a corpus in this process."""
+    benchmark = module("wsac")
+    monkeypatch.setattr(benchmark, "peak_of", lambda stage, folder: stage(folder) or 100.0)
+    tower = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    decoder = {"layers": 1, "heads": 2, "width": 16, "positions": 40}
+    return benchmark, {"tower": tower, "decoder": decoder, "batch": 3, "words": 300}
+
+
+def test_wsac_is_the_same_both_ways(wsac, tmp_path, capsys):
+    benchmark, sizes = wsac
+    given = ["--repetitions", "1", "--sample", "2", "--threads", str(torch.get_num_threads())]
+    chosen = benchmark.arguments([*given, "--captions", str(tmp_path / "none.csv")])
+    content = benchmark.measure(chosen, counts=(70, 130), **sizes)  # raises when values differ
+    assert [row["part"] for row in content["results"]] == list(benchmark.LABELS)
+    assert [row["note"] for row in content["results"]] == ["", "published: 2 of 3 clips, multiplied"]
+    assert [one["captions"] for one in content["corpus"]["epochs"]] == [70, 130]
+    assert content["corpus"]["bytes_a_caption"] == 0 and content["corpus"]["source"] == "random words"
+    assert "130 captions" in capsys.readouterr().out
+
+
+def test_losses_and_captions_of_wsac_that_differ_are_found(wsac):
+    benchmark, sizes = wsac
+    bench = benchmark.Bench(**sizes)
+    with torch.no_grad():
+        bench.published.transformer.ln_f.weight[::2] += 1
+    for compared in (lambda: bench.epoch(1), lambda: bench.decoding(1, 3)):
+        with pytest.raises(AssertionError):
+            compared()

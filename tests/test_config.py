@@ -569,3 +569,60 @@ def test_options_that_change_something_somewhere_are_not():
 def test_one_line_says_what_to_write(changes, line):
     (found,) = problems_of(retrievers(x={"extends": "atr", **changes}))
     assert re.match(line, found)
+
+
+def with_claps(**changes):
+    """Entries with a CLAP that the experiment ``found`` trains, and another experiment that reads it."""
+    of = {"experiment": "found"}
+    content = changed()
+    content["features"]["clap"] = {"extractor": "retriever", "dataset": "mini", **of}
+    content["texts"] |= {"clap": {"kind": "retriever", **of}, "vectors": {"kind": "word_vectors"}}
+    content["experiments"] |= {
+        "found": {"system": "atr", "features": ["logmel-cl4ac"], "text": "vectors", "trained_on": ["theirs"]},
+        "shot": {"system": "zeroshot", "clap": "clap"},
+    }
+    content["id_lists"] = {"theirs": {"files": ["theirs.csv"]}}
+    for path, value in changes.items():
+        set_at(content, path.split("__"), value)
+    return content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "places"),
+    [
+        ("features__clap__experiment", "fond", ["features.clap.experiment: 'fond'; did you mean 'found'?"]),
+        ("texts__clap__experiment", "cl4ac", ["texts.clap.experiment: 'cl4ac' trains no retriever"]),
+        ("texts__clap__experiment", "shot", ["texts.clap.experiment: 'shot' trains no retriever"]),
+        ("features__clap__dataset", "minni", ["features.clap.dataset: 'minni'; did you mean 'mini'?"]),
+        ("experiments__found__features", ["clap"], ["features.clap.experiment: 'found' reads what it makes"]),
+        ("experiments__found__text", "clap", ["texts.clap.experiment: 'found' reads what it makes"]),
+        (
+            "datasets__clotho__overrides",
+            {"features": {"clap": {"experiment": "fond"}}},
+            ["datasets.clotho.overrides.features.clap.experiment: 'fond'"],
+        ),
+        ("experiments__shot__clap", "clip", ["experiments.shot.clap: 'clip'; did you mean 'clap'?"]),
+    ],
+)
+def test_claps_of_experiments_that_cannot_be(path, value, places):
+    problems = problems_of(with_claps(**{path: value}))
+    assert len(problems) == len(places)
+    assert all(problem.startswith(place) for problem, place in zip(problems, places, strict=True))
+
+
+def test_a_circle_of_several_entries_is_told():
+    content = with_claps(experiments__found__features=["second"])
+    content["features"]["second"] = {"extractor": "retriever", "experiment": "further"}
+    content["experiments"]["further"] = {"system": "atr", "features": ["clap"], "text": "vectors"}
+    (one, other) = problems_of(content)
+    assert one.startswith("features.clap.experiment: 'found'")
+    circle = ["features.clap", "experiments.found", "features.second", "experiments.further", "features.clap"]
+    assert one.endswith(" <- ".join(circle)) and other.startswith("features.second.experiment: 'further'")
+
+
+def test_a_clap_is_read_from_its_experiment():
+    config = Config(with_claps())
+    assert config.feature("clotho", "clap").dataset == "mini" and config.text("clotho", "clap").dataset == "clotho"
+    assert list(config.read_by_retriever("clotho", "clap")) == ["logmel-cl4ac"]
+    assert config.read_by_retriever("clotho", "logmel-cl4ac") == {}
+    assert config.trained_on("clotho", "shot") == ["theirs"] and not config.misfits("clotho", "shot")

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -32,6 +33,7 @@ from earwitness.options import (
     Options,
     RecordingsOptions,
     SentenceModelsOptions,
+    SharedEntry,
     SpiceOptions,
     TextOptions,
     TrackingOptions,
@@ -118,6 +120,7 @@ class Config:
         self.spice: SpiceOptions = validated.spice
         self.tracking: TrackingOptions = validated.tracking
         found = [*self._expanded.problems, *self._bad_names(), *self._bad_list_names(), *self._bad_sources()]
+        found += self._bad_models()
         found += self._bad_overrides()
         found += [] if found else self._without_effect(written or {})
         if problems := list(dict.fromkeys(found)):
@@ -125,11 +128,11 @@ class Config:
 
     def feature(self, dataset: str, name: str) -> FeatureOptions:
         """A feature's options on one data set."""
-        return self._merged("features", dataset, name)
+        return self._merged("features", dataset, name).on(dataset)
 
     def text(self, dataset: str, name: str) -> TextOptions:
         """A text's options on one data set."""
-        return self._merged("texts", dataset, name)
+        return self._merged("texts", dataset, name).on(dataset)
 
     @cache  # noqa: B019 (as long as the configuration lives)
     def experiment(self, dataset: str, name: str) -> ExperimentOptions:
@@ -187,7 +190,7 @@ class Config:
         names = list(self.experiment(dataset, experiment).trained_on)
         for use in self._used(dataset, experiment, "features"):
             names += self.feature(use.dataset or dataset, use.entry).trained_on
-        for use in self._used(dataset, experiment, "experiments"):
+        for use in self._models(dataset, experiment):
             names += self.trained_on(use.dataset or dataset, use.entry)
         return list(dict.fromkeys(names))
 
@@ -195,9 +198,28 @@ class Config:
         """The features of an experiment whose extractors have random weights."""
         used = self._used(dataset, experiment, "features")
         names = [use.entry for use in used if self.feature(use.dataset or dataset, use.entry).untrained]
-        for use in self._used(dataset, experiment, "experiments"):
+        for use in self._models(dataset, experiment):
             names += self.untrained(use.dataset or dataset, use.entry)
         return list(dict.fromkeys(names))
+
+    def read_by_retriever(self, dataset: str, feature: str) -> dict[str, Use]:
+        """The features of a data set, by name, from which a feature made by a retriever is made; of any other none.
+
+        Their ``file`` is that of the evaluation split.
+        """
+        found: dict[str, Use] = {}
+        for model in self.feature(dataset, feature).made_from().values():
+            inputs = self.experiment(model.dataset or dataset, model.entry).prediction_inputs()
+            found |= {name: use for name, use in inputs.items() if use.stage == "features" and use.dataset is None}
+        return found
+
+    def _models(self, dataset: str, experiment: str) -> Iterator[Use]:
+        """The other experiments whose models an experiment reads, or its features and texts are made with."""
+        yield from self._used(dataset, experiment, "experiments")
+        for use in self._used(dataset, experiment, "features"):
+            yield from self.feature(use.dataset or dataset, use.entry).made_from().values()
+        for use in self._used(dataset, experiment, "text"):
+            yield from self.text(use.dataset or dataset, use.entry).made_from().values()
 
     def _used(self, dataset: str, experiment: str, stage: str) -> list[Use]:
         return self.experiment(dataset, experiment).used(stage)
@@ -269,6 +291,7 @@ class Config:
             "features": self.features,
             "text": self.texts,
             "experiments": self.experiments,
+            "clap": self.features,
         }
         written, keys = self._expanded.origin[name], entry.model_dump(exclude={"system"})
         for use in entry.uses():
@@ -282,6 +305,48 @@ class Config:
             if use.dataset is not None and use.dataset not in self.datasets:
                 place = f"experiments.{written}.{_key_of(keys, use.dataset)}"
                 yield f"{place}: {use.dataset!r}; {nearest(use.dataset, self.datasets)}"
+
+    def _bad_models(self) -> Iterator[str]:
+        """Experiments by which features and texts are made: unknown, not retrievers, or made of what they make."""
+        fitting = [name for name, entry in self.experiments.items() if entry.TRAINED and "retrieval" in entry.KINDS]
+        kinds: tuple[Literal["features", "texts"], ...] = ("features", "texts")
+        for kind in kinds:
+            for place, name, entry in self._with_overrides(kind):
+                if not (uses := list(entry.made_from().values())):
+                    continue
+                experiment, dataset = uses[0].entry, uses[0].dataset
+                if experiment not in self.experiments:
+                    yield f"{place}.experiment: {experiment!r}; {nearest(experiment, fitting)}"
+                elif experiment not in fitting:
+                    yield f"{place}.experiment: {experiment!r} trains no retriever; {nearest(experiment, fitting)}"
+                elif circle := self._circle((kind, name), (kind, name)):
+                    yield f"{place}.experiment: {experiment!r} reads what it makes: {' <- '.join(circle)}"
+                if dataset is not None and dataset not in self.datasets:
+                    yield f"{place}.dataset: {dataset!r}; {nearest(dataset, self.datasets)}"
+
+    def _with_overrides(self, kind: Literal["features", "texts"]) -> Iterator[tuple[str, str, SharedEntry]]:
+        """Place, name and options of all entries, and of those that data sets override."""
+        entries: Mapping[str, SharedEntry] = getattr(self, kind)
+        yield from ((f"{kind}.{name}", name, entry) for name, entry in entries.items())
+        for dataset, options in self.datasets.items():
+            for name in getattr(options.overrides, kind):
+                if name in entries:
+                    with suppress(ConfigError):  # told by itself
+                        yield f"datasets.{dataset}.overrides.{kind}.{name}", name, self._merged(kind, dataset, name)
+
+    def _circle(self, entry: tuple[str, str], start: tuple[str, str], seen: tuple[str, ...] = ()) -> list[str]:
+        """The entries on the way from one back to ``start`` by what each is made from; empty where none leads there."""
+        kind, name = entry
+        options: SharedEntry | None = (self.features if kind == "features" else self.texts).get(name)
+        models = {use.entry for use in options.made_from().values()} if options else set()
+        for model in sorted(models - set(seen)):
+            for use in self.experiments[model].uses() if model in self.experiments else ():
+                read = ("texts" if use.stage == "text" else use.stage, use.entry)
+                if read == start:
+                    return [f"{kind}.{name}", f"experiments.{model}", f"{read[0]}.{use.entry}"]
+                if read[0] in ("features", "texts") and (rest := self._circle(read, start, (*seen, model))):
+                    return [f"{kind}.{name}", f"experiments.{model}", *rest]
+        return []
 
     def _without_effect(self, written: Mapping[str, Any]) -> Iterator[str]:
         """Options that entries state and that change nothing on any data set, there or where others extend them."""

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -111,8 +111,8 @@ def _later(options: Options, stage: int, stages: tuple[str, ...]) -> dict[str, A
 class Use(NamedTuple):
     """A file that an experiment reads, by stage and entry."""
 
-    stage: Literal["corpus", "features", "text", "experiments"]
-    entry: str  # name of the feature, text or experiment; "" for a corpus
+    stage: Literal["corpus", "features", "text", "clap", "experiments"]
+    entry: str  # name of the feature, text, CLAP or experiment; "" for a corpus
     file: str  # in the entry's folder
     dataset: str | None = None  # None: the data set on which the experiment runs
 
@@ -192,7 +192,19 @@ class IdListOptions(Options):
         return self
 
 
-class FeatureOptions(Entry):
+class SharedEntry(Entry):
+    """An entry whose files any experiment may read: a feature or a text."""
+
+    def on(self, dataset: str) -> Self:
+        """The options on a data set, with its name where an option left open which one is meant."""
+        return self
+
+    def made_from(self) -> dict[str, Use]:
+        """Models of experiments that its files are made with, by name."""
+        return {}
+
+
+class FeatureOptions(SharedEntry):
     """Options of every feature, whatever its extractor."""
 
     STAGES = ("frames",)
@@ -222,6 +234,10 @@ class FeatureOptions(Entry):
         """The files of the extractor's weights, by name."""
         return {}
 
+    def problem(self) -> str:
+        """What else is missing on this machine; "" where nothing is."""
+        return ""
+
 
 class Word2VecOptions(Options):
     """gensim's CBOW as CL4AC trains it."""
@@ -235,7 +251,7 @@ class Word2VecOptions(Options):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
 
 
-class TextOptions(Entry):
+class TextOptions(SharedEntry):
     """Options of every text, whatever its kind. A text turns captions into model input."""
 
     STAGES = ("text",)
@@ -252,23 +268,32 @@ class TextOptions(Entry):
         """Digests of other things on this machine that the text is made with, such as a model's folder."""
         return {}
 
+    def problem(self) -> str:
+        """What else is missing on this machine; "" where nothing is."""
+        return ""
 
-class VocabularyOptions(TextOptions):
+
+class CleaningOptions(TextOptions):
+    """How captions become the words of a vocabulary."""
+
+    cleaning: Literal["cl4ac", "unicode"] = "cl4ac"
+    punct_replacement: Literal["", " "] = ""  # of cl4ac
+    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
+
+    @model_validator(mode="after")
+    def _one_replacement(self) -> CleaningOptions:
+        if self.cleaning != "cl4ac" and self.punct_replacement:
+            raise ValueError("`punct_replacement` is of `cleaning: cl4ac`; with `unicode`, marks always part words")
+        return self
+
+
+class VocabularyOptions(CleaningOptions):
     """A vocabulary of the training captions and word vectors trained on them."""
 
     FILES = {"vocabulary": "vocabulary.json", "word2vec": "word2vec.bin"}
 
     kind: Literal["vocabulary"] = "vocabulary"
-    cleaning: Literal["cl4ac", "unicode"] = "cl4ac"
-    punct_replacement: Literal["", " "] = ""  # of cl4ac
-    pad_is_eos: bool = False  # true: no <pad> and no <unk>, as in the published code
     word2vec: Word2VecOptions = Word2VecOptions()
-
-    @model_validator(mode="after")
-    def _one_replacement(self) -> VocabularyOptions:
-        if self.cleaning != "cl4ac" and self.punct_replacement:
-            raise ValueError("`punct_replacement` is of `cleaning: cl4ac`; with `unicode`, marks always part words")
-        return self
 
 
 class ExperimentOptions(Entry):

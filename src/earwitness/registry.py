@@ -62,19 +62,39 @@ EXTRACTORS = {
             "efficient_latent": ("EfficientLatent", "efficientlatent2021"),
         }.items()
     },
+    "clap_laion": Entry(
+        "earwitness.clap.laion:ClapLaionOptions", "earwitness.clap.laion.audio:ClapLaionExtractor", ("wu2023clap",)
+    ),
+    "clap_wavcaps": Entry(
+        "earwitness.clap.wavcaps:ClapWavcapsOptions",
+        "earwitness.clap.wavcaps.audio:ClapWavcapsExtractor",
+        ("mei2024wavcaps", "kong2020panns"),
+    ),
     "external": Entry(
         "earwitness.features.external_options:ExternalOptions", "earwitness.features.external:import_features", None
     ),
+    "retriever": Entry("earwitness.clap.retriever:RetrieverFeatureOptions", "earwitness.systems.retriever:embed_clips"),
 }
 TEXTS = {
     "vocabulary": Entry(
         "earwitness.options:VocabularyOptions", "earwitness.text.stage:prepare_text", ("mikolov2013word2vec",)
     ),
+    "words": Entry("earwitness.text.options:WordsOptions", "earwitness.text.stage:prepare_words"),
+    "wordpiece": Entry(
+        "earwitness.text.options:WordPieceOptions", "earwitness.text.stage:prepare_pieces", ("wu2016translation",)
+    ),
     "word_vectors": Entry(
         "earwitness.text.options:WordVectorsOptions", "earwitness.text.word_vectors:prepare", ("mikolov2013word2vec",)
     ),
     "sentence": Entry(
-        "earwitness.text.options:SentenceOptions", "earwitness.text.sentence:prepare", ("reimers2019sbert",)
+        "earwitness.text.options:SentenceOptions", "earwitness.text.frozen:prepare", ("reimers2019sbert",)
+    ),
+    "retriever": Entry("earwitness.clap.retriever:RetrieverTextOptions", "earwitness.text.frozen:prepare"),
+    "clap_laion": Entry(
+        "earwitness.clap.laion:ClapLaionTextOptions", "earwitness.text.frozen:prepare", ("wu2023clap",)
+    ),
+    "clap_wavcaps": Entry(
+        "earwitness.clap.wavcaps:ClapWavcapsTextOptions", "earwitness.text.frozen:prepare", ("mei2024wavcaps",)
     ),
 }
 SYSTEMS = {
@@ -88,10 +108,19 @@ SYSTEMS = {
         "earwitness.systems.atr.system:AtrSystem",
         ("lou2022retrieval",),
     ),
+    "zeroshot": Entry(
+        "earwitness.systems.zeroshot.options:ZeroshotOptions",
+        "earwitness.systems.zeroshot.system:ZeroshotSystem",
+    ),
     "alignment": Entry(
         "earwitness.systems.alignment.options:AlignmentOptions",
         "earwitness.systems.alignment.system:AlignmentSystem",
         ("xie2022alignment",),
+    ),
+    "wsac": Entry(
+        "earwitness.systems.wsac.options:WsacOptions",
+        "earwitness.systems.wsac.system:WsacSystem",
+        ("kouzelis2023wsac",),
     ),
 }
 KINDS = {

@@ -19,15 +19,15 @@ from earwitness.evaluation.readers.matrices import ARRAYS
 from earwitness.evaluation.readers.tables import EXTENSIONS
 from earwitness.features.external_options import KEY_KINDS
 
-LOADED = {"earwitness", "earwitness.errors", "earwitness.cli"}
+LOADED = {"earwitness", "earwitness.errors", "earwitness.cli", "earwitness.cli.tracking"}
 LOADED |= {
     f"earwitness.cli.{name}"
-    for name in ("main", "parser", "completion", "doctor", "ground", "results", "score", "search", "tracking")
+    for name in ("main", "parser", "models", "caption", "completion", "doctor", "ground", "results", "score", "search")
 }
 
 
 COMMANDS = ["show", "compare", "corpus", "cite", "export", "doctor", "score", "index", "search", "ground"]
-COMMANDS += ["pictures", "publish", "ui", "completion"]
+COMMANDS += ["pictures", "caption", "publish", "ui", "completion"]
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -65,14 +65,33 @@ def made_by_rules():
     of_kind = [*names["SCORE_FILES"], "prediction.json"]
     paths |= {f"{seed}/{name}" for name in (*OUTPUTS, *kind.files, *(f"captioning/{name}" for name in of_kind))}
     filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words", "kind": "captioning"}
-    filled["other"] = "theirs"
+    filled |= {"other": "theirs", "clap": "mel"}
     return sorted({path.format(**filled, experiment="small", seed=0) for path in paths})
 
 
 @pytest.mark.parametrize("target", made_by_rules())
 def test_what_rules_make_is_taken(repository, target):
     repository.entries["datasets"]["mini"]["others"] = {"theirs": "scores/theirs"}
+    repository.entries["texts"]["mel"] = {"kind": "word_vectors"}
     assert "corpus" in repository.ask(target).needs["mini"].stages
+
+
+@pytest.mark.parametrize(
+    "target", ["shot/metrics.json", "features/clap/validation.h5", "clap/clap/gap.json", "text/clap/vectors.h5"]
+)
+def test_what_a_clap_is_trained_on_is_needed(repository, target):
+    of = {"experiment": "found", "dataset": "mini"}
+    repository.entries["features"]["clap"] = {"extractor": "retriever", **of}
+    repository.entries["texts"] |= {"clap": {"kind": "retriever", **of}, "vectors": {"kind": "word_vectors"}}
+    repository.entries["experiments"] |= {
+        "found": {"system": "atr", "features": ["mel"], "text": "vectors"},
+        "shot": {"system": "zeroshot", "clap": "clap"},
+    }
+    needs = repository.ask(f"results/own/{target}").needs
+    assert list(needs["own"].features) == ([] if target.startswith("text") else ["clap", "mel"])
+    assert "train" not in needs["own"].stages
+    assert needs["mini"].stages == {"corpus", "features", "text", "train"}
+    assert list(needs["mini"].experiments) == ["found"] and list(needs["mini"].features) == ["mel"]
 
 
 @pytest.mark.parametrize("target", ["./results/mini/comparison.html", "results//mini/../mini/comparison.html", "all"])

@@ -42,6 +42,19 @@ def test_files_of_texts(repository, monkeypatch):
     assert "is not the published file" in told and "a5e5354d40acb95f9ec66d5977d140ef" in told
 
 
+def test_what_else_a_clap_needs(repository, monkeypatch):
+    monkeypatch.setattr("earwitness.clap.laion.PACKAGE", "laion_clap_that_is_not_there")
+    repository.entries["features"]["clap"] = {"extractor": "clap_laion", "weights": "untrained"}
+    repository.entries["texts"]["clap"] = {"kind": "clap_laion", "weights": "untrained"}
+    repository.entries["features"]["wavcaps"] = {"extractor": "clap_wavcaps"}
+    repository.entries["experiments"]["pair"] = {"system": "atr", "features": ["clap"], "text": "clap"}
+    asked = ["results/own/pair/metrics.json", EVALUATION.format("wavcaps")]
+    of_feature, of_text, of_file = repository.found(weights.check_features, *asked)["FAIL"]
+    assert of_feature.startswith("own/features/clap: ") and "laion-clap" in of_feature
+    assert of_text.startswith("own/text/clap: resources/roberta-base") and "vocab.json" in of_text
+    assert of_file.startswith("own/features/wavcaps: resources/checkpoints/cnn14-bert.pt does not exist")
+
+
 @pytest.fixture
 def features(repository):
     entries = repository.entries["features"]

@@ -23,6 +23,7 @@ from earwitness.registry import load
 from tests.places import GOLDEN
 
 VECTORS = "word2vec-google-news-300.gz"  # of words, rather than of a network; its md5 is published
+BY_HAND = "cnn14-bert.pt"  # no address of it is known
 
 
 class Toy(nn.Module):
@@ -265,6 +266,9 @@ def listed_states():
         return {entry[0]: tuple(entry[1]) for entry in content[network]}
 
     vggish = golden("vggish", "VGGish")
+    laion = golden("clap", "CLAP HTSAT-tiny + roberta, no fusion")
+    wavcaps = {name: golden("wavcaps_ase", f"ASE {name} + bert-base-uncased") for name in ("htsat", "Cnn14")}
+    bert = {name: shape for name, shape in wavcaps["htsat"].items() if name.startswith("text_")}
     return {
         "vggish-10086976.pth": {name: shape for name, shape in vggish.items() if not name.startswith("pproc.")},
         "vggish_pca_params-970ea276.pth": {
@@ -274,6 +278,9 @@ def listed_states():
         "Cnn10_mAP=0.380.pth": golden("panns", "Cnn10"),
         "Cnn14_mAP=0.431.pth": golden("panns", "Cnn14"),
         "effb2.pt": golden("efficient_latent", "EfficientNet_B2"),
+        "630k-audioset-best.pt": {f"module.{name}": shape for name, shape in laion.items()},
+        "cnn14-bert.pt": wavcaps["Cnn14"] | bert,
+        "htsat-bert": wavcaps["htsat"],
         "I.pth.tar": golden("vggsound", "resnet18_vlad"),
         "Cnn14_16k": golden("panns", "Cnn14_16k"),
     }
@@ -282,7 +289,7 @@ def listed_states():
 def test_each_known_file_is_recognised_by_its_entries_and_no_other():
     states = listed_states()
     networks = {name: known for name, known in published().items() if name != VECTORS}
-    assert networks.keys() == states.keys() - {"I.pth.tar", "Cnn14_16k"}
+    assert networks.keys() == states.keys() - {"I.pth.tar", "Cnn14_16k", "htsat-bert"}
     for file, shapes in states.items():
         fitting = [name for name, known in networks.items() if known.marks.items() <= shapes.items()]
         assert fitting == ([file] if file in published() else [])
@@ -371,12 +378,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path):
 
 
 def test_the_published_files():
-    assert len(published()) == 7
+    assert len(published()) == 9
     for file, known in published().items():
-        assert file == known.file and known.addresses and known.title in known.described()
+        assert file == known.file and known.title in known.described()
+        assert bool(known.addresses) == (file != BY_HAND)
         assert bool(known.marks) == (file != VECTORS)
         assert all(urlsplit(address).scheme in ("https", "http") for address in known.addresses)
         if known.sha256_prefix:
             assert known.sha256_prefix in file  # as torch.hub has it
     unverifiable = [file for file, known in published().items() if not known.verifiable]
-    assert unverifiable == ["H.pth.tar", "effb2.pt"]
+    assert unverifiable == ["H.pth.tar", "effb2.pt", BY_HAND]

@@ -108,22 +108,25 @@ def test_weights_are_read_from_a_file_and_their_digest_is_kept(corpus, tmp_path)
 
 
 NETWORKS = [
-    name for name, entry in registry.EXTRACTORS.items() if issubclass(registry.load(entry.options), NetworkOptions)
+    name
+    for name, entry in registry.EXTRACTORS.items()
+    if issubclass(registry.load(entry.options), NetworkOptions) and name != "clap_wavcaps"  # it is Cnn14 once more
 ]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def untrained(request):
     """Every network, as an extractor in float32."""
-    return extractor_of(
-        registry.load(registry.EXTRACTORS[request.param].options)(extractor=request.param, weights="untrained")
-    )
+    options = registry.load(registry.EXTRACTORS[request.param].options)(extractor=request.param, weights="untrained")
+    if problem := options.problem():
+        pytest.skip(problem)
+    return extractor_of(options)
 
 
 @pytest.fixture(scope="module")
 def waveforms(untrained):
     """Three clips that differ in more than their noise."""
-    samples = untrained.minimum + 2 * untrained.hop + 1
+    samples = untrained.minimum + 2 * min(untrained.hop, untrained.sample_rate) + 1
     time = np.arange(samples) / untrained.sample_rate
     tones = np.stack([np.sin(2 * np.pi * pitch * time * time) for pitch in (200, 900, 1800)])
     noise = np.random.default_rng(0).normal(0, 0.02, tones.shape)

@@ -9,7 +9,7 @@ from earwitness.nn import pooling as module_of_poolings
 from earwitness.nn.pooling import NetRvlad, NetVlad, Transformer, pooling
 
 SIZE, LONGEST = 8, 9
-POOLINGS = ("mean", "max", "lstm", "netvlad", "netrvlad", "transformer")
+POOLINGS = ("mean", "max", "attention", "lstm", "netvlad", "netrvlad", "transformer")
 OF_LENGTH_ONE = ("netvlad", "netrvlad")  # of any values; the mean of directions is too unless they cancel
 VLADS = {"netvlad": NetVlad, "netrvlad": NetRvlad}
 sizes = {"clusters": 3, "hidden": 6, "width": 8, "layers": 2, "heads": 2, "positions": LONGEST}
@@ -205,3 +205,14 @@ def test_more_values_than_positions_are_a_plain_error():
     with pytest.raises(EarwitnessError, match=r"\b4\b.*\b5\b"):
         module(*batch(5))
     assert module(*batch(4)).shape == (1, 8)
+
+
+@torch.no_grad()
+def test_attention_weights_values_by_a_softmax():
+    values, mask = batch(5, 3, 1, width=LONGEST, filling=7.0)
+    module = made("attention")
+    for row, length in enumerate((5, 3, 1)):
+        x = values[row, :length].double().numpy()
+        weights = np.exp(x @ module.score.weight[0].double().numpy())
+        expected = weights @ x / np.linalg.norm(weights @ x)
+        np.testing.assert_allclose(module(values, mask)[row], expected, atol=1e-6)

@@ -121,7 +121,8 @@ def test_every_entry_names_authors_title_year_and_where():
 
 def test_all_but_own_and_foreign_data_has_a_reference():
     without = {name for entries in REGISTRIES.values() for name, entry in entries.items() if not entry.references}
-    assert without == {"mini", "folder", "logmel", "external"}
+    parts = {"retriever", "zeroshot"}  # made of other experiments and of a CLAP, which are cited
+    assert without == {"mini", "folder", "logmel", "external", "words"} | parts
     names = {metric.name for metric in catalogue.METRICS.values() if not metric.references}
     assert {name for name in names if not name.startswith("vocab_")} == {"miou"}
 

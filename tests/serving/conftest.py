@@ -12,7 +12,7 @@ from earwitness import registry
 from earwitness.extractors.logmel import LogMelOptions
 from earwitness.extractors.logmel.spectrogram import LogMel
 from earwitness.files import sha256
-from tests.serving.fake import BANDS, Bands
+from tests.serving.fake import BANDS, Bands, Namer
 
 RATE = 8000
 OPTIONS = LogMelOptions(extractor="logmel", sample_rate=RATE, n_fft=256, hop=80, mels=BANDS, fmin=50, fmax=4000)
@@ -51,11 +51,12 @@ def write_model(folder, system="bands", scale=1.0, features=None):
 
 @pytest.fixture(autouse=True)
 def systems(monkeypatch, tmp_path):
-    for name, kind in (("bands", "Bands"), ("no_dual", "NoDual"), ("locator", "Locator")):
+    for name, kind in (("bands", "Bands"), ("no_dual", "NoDual"), ("locator", "Locator"), ("namer", "Namer")):
         entry = registry.Entry(f"tests.serving.fake:{kind}Options", f"tests.serving.fake:{kind}System")
         monkeypatch.setitem(registry.SYSTEMS, name, entry)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Bands, "embedded", [])
+    monkeypatch.setattr(Namer, "batches", [])
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from earwitness.text.word_vectors import prepare
 from earwitness.training.events import read_events
 from earwitness.training.stage import train_model
 
-POOLINGS = ["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
+POOLINGS = ["mean", "max", "attention", "lstm", "netvlad", "netrvlad", "transformer"]
 SMALL = {
     "clusters": {"audio": 3, "text": 4},
     "lstm_hidden": 8,
@@ -205,6 +205,31 @@ def test_a_model_of_two_features_needs_both(trained, files, merged, clips):
 
 
 # --- batches ---------------------------------------------------------------------------------------
+
+
+def test_clips_are_mapped_to_the_vectors_of_texts(trained, files, merged, clips):
+    """``identity`` leaves captions where their encoder has them, the mean direction of their words'."""
+    poolings = ["attention", "max"]
+    chosen = options(
+        merged, text_side="identity", joint=None, pooling=poolings, loss={"kind": "info_nce", "cosine": 1.0}
+    )
+    model = load(trained("identity", chosen))
+    texts = ["a dog", "the bird is near", "no such words"]
+    words, lengths = model.encoder.encode(texts)
+    directions = words / np.maximum(np.linalg.norm(words, axis=-1, keepdims=True), 1e-8)
+    expected = directions.sum(axis=1) / lengths[:, None]
+    expected /= np.maximum(np.linalg.norm(expected, axis=-1, keepdims=True), 1e-8)
+    np.testing.assert_allclose(model.embed_texts(texts), expected, atol=1e-5)
+    assert model.embed_clips(clips).shape == (4, 12)
+    assert not any(name.startswith(("text_pooling", "text_units")) for name in model.network.state_dict())
+
+
+def test_the_cosine_term_is_the_distance_of_pairs(files, merged):
+    clips, texts = torch.eye(3)[:2], torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    owners = torch.arange(2)
+    plain = AtrSystem(options(merged), files, 0)._loss(clips, texts, owners)
+    more = AtrSystem(options(merged, loss={"cosine": 2.0}), files, 0)._loss(clips, texts, owners)
+    torch.testing.assert_close(more - plain, torch.tensor(2.0 * (0.4 + 1.0) / 2))
 
 
 def test_the_loss_averages_the_similarities_of_a_clips_captions(files, merged):
@@ -437,6 +462,9 @@ def test_one_training_clip_is_refused(files, merged, tmp_path):
         ({"mix": 0.5, "loss": {"captions": "draw"}, "reference_limits": "clotho"}, "mix: 0.5"),
         ({"train": {"patience": 3, "keep": "last"}}, "patience: 3"),
         ({"weights": "learned"}, "weights: learned"),
+        ({"text_side": "identity"}, "joint: 8"),
+        ({"text_side": "identity", "joint": None, "text_pooling": "max"}, "text_pooling: 'max'"),
+        ({"text_side": "identity", "joint": None, "features": ["f", "g"], "weights": "learned"}, "weights: 'learned'"),
         ({"loss": {"temperature": 0.001}}, "temperature"),
         ({"optim": {"decay": 1.5}}, "decay"),
     ],

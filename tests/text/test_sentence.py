@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.metrics import sentences
-from earwitness.text import sentence
+from earwitness.text import frozen
 from earwitness.text.encoders import encoder_of, open_encoder
 from earwitness.text.options import SentenceOptions
 
@@ -22,7 +22,7 @@ def made(corpus):
     def made(output="tokens", **options):
         folder = corpus(**TEXTS)
         options = SentenceOptions.model_validate({"kind": "sentence", "output": output} | options)
-        sentence.prepare(options, folder, {"vectors": folder / "vectors.h5"})
+        frozen.prepare(options, folder, {"vectors": folder / "vectors.h5"})
         return open_encoder(folder / "vectors.h5")
 
     return made

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from earwitness.cli.models import add_model, model_folder
 from earwitness.errors import EarwitnessError, counted, listed
 
 FORMATS = ("png", "svg", "pdf")
@@ -22,12 +23,7 @@ def add_commands(commands: Any) -> None:
     ground.add_argument("words", nargs="+", metavar="FILE_OR_PHRASE", help=what)
     what = "a phrase, also one that looks like a file; may be given several times"
     ground.add_argument("--phrase", action="append", default=[], metavar="TEXT", help=what)
-    ground.add_argument("--experiment", metavar="NAME", help="a trained grounding experiment (default: the only one)")
-    ground.add_argument("--dataset", metavar="NAME", help="on which it was trained (default: the only one)")
-    ground.add_argument("--seed", type=int, metavar="N", help="of its training (default: the lowest)")
-    ground.add_argument("--model", type=Path, metavar="FOLDER", help="folder of a trained seed, wherever it lies")
-    what = "weights of an extractor, where they are not in resources/checkpoints; may be given several times"
-    ground.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help=what)
+    add_model(ground, "a trained grounding experiment (default: the only one)")
     what = "find frames with a higher activation, from 0 to 1 (default: the model's, chosen on validation)"
     ground.add_argument("--threshold", type=_fraction, metavar="X", help=what)
     what = "write events.csv, and for each recording an Audacity label track and a picture"
@@ -51,17 +47,11 @@ def add_commands(commands: Any) -> None:
 def _ground(options: argparse.Namespace) -> int:
     from earwitness.report.terminal import aligned
     from earwitness.serving.grounding import Locator
-    from earwitness.serving.models import seed_folder
 
-    if options.model is not None and (options.experiment or options.dataset or options.seed is not None):
-        raise EarwitnessError(
-            "`--model` names a folder; `--experiment`, `--dataset` and `--seed` find one: give either."
-        )
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise EarwitnessError(f"--out {options.out} is a file; give the name of a folder.")
     files, phrases = told_apart(options.words, options.phrase)
-    asked = (options.experiment, options.dataset, options.seed)
-    model = options.model or seed_folder(options.results, *asked, kind="grounding")
+    model = model_folder(options, "grounding")
     locator = Locator(model, options.weights, options.threshold)
     names, rows, content = _names(files), list[tuple](), list[dict[str, Any]]()
     for found in locator.locate(files, phrases):

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import sys
 
-from earwitness.cli import completion, doctor, ground, results, score, search, tracking
+from earwitness.cli import caption, completion, doctor, ground, results, score, search, tracking
 from earwitness.cli.parser import Parser
 from earwitness.errors import EarwitnessError
 
 
 def parser() -> Parser:
     """The parser of all commands; ``run`` of what it parses runs one."""
-    made = Parser(prog="earwitness", description="Inspect, score and compare results; search and ground recordings.")
+    made = Parser(
+        prog="earwitness", description="Inspect, score and compare results; search, ground and caption recordings."
+    )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for module in (results, doctor, score, search, ground, tracking, completion):
+    for module in (results, doctor, score, search, ground, caption, tracking, completion):
         module.add_commands(commands)
     return made
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from earwitness import __version__
 from earwitness.errors import nearest
 
-RESULTS = ("show", "corpus", "index", "ground", "publish", "ui")  # the commands that read the DAG's results
+RESULTS = ("show", "corpus", "index", "ground", "caption", "publish", "ui")  # the commands that read the DAG's results
 
 
 class Parser(argparse.ArgumentParser):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from earwitness.cli.models import add_folder, add_model, model_folder, positive
 from earwitness.errors import EarwitnessError, counted, listed
 
 DEFAULT = Path("earwitness-index.h5")
@@ -18,11 +19,9 @@ def add_commands(commands: Any) -> None:
     """Add these to what ``ArgumentParser.add_subparsers`` returned."""
     index = commands.add_parser("index", help="embed the recordings of a folder, to be searched")
     index.add_argument("folder", type=Path, metavar="FOLDER", help="with recordings, at any depth")
-    index.add_argument("--experiment", metavar="NAME", help="a trained retrieval experiment")
-    index.add_argument("--dataset", metavar="NAME", help="on which it was trained (default: the only one)")
-    index.add_argument("--seed", type=int, metavar="N", help="of its training (default: the lowest)")
+    add_model(index, "a trained retrieval experiment")
     what = "processes that compute features (default: one for each core)"
-    index.add_argument("--cores", type=_positive, metavar="N", default=0, help=what)
+    index.add_argument("--cores", type=positive, metavar="N", default=0, help=what)
     index.set_defaults(run=_index)
 
     search = commands.add_parser("search", help="find recordings of an index by what is heard in them")
@@ -31,30 +30,23 @@ def add_commands(commands: Any) -> None:
     search.add_argument("--audio", type=Path, action="append", default=[], metavar="FILE", help=what)
     what = "find texts instead, among the lines of a txt or the captions of a table"
     search.add_argument("--texts", type=Path, metavar="TABLE", dest="table", help=what)
-    search.add_argument("-k", type=_positive, metavar="N", default=10, help="how many to print (default: 10)")
+    search.add_argument("-k", type=positive, metavar="N", default=10, help="how many to print (default: 10)")
     search.add_argument("--json", action="store_true", help="print the results as JSON")
     search.set_defaults(run=_search)
+    add_folder(search)
 
     for parser in (index, search):
-        what = "folder of a trained seed, wherever it lies"
-        parser.add_argument("--model", type=Path, metavar="FOLDER", help=what)
         what = f"the file of the index (default: {DEFAULT})"
         parser.add_argument("--index", type=Path, metavar="FILE", default=DEFAULT, help=what)
-        what = "weights of an extractor, where they are not in resources/checkpoints; may be given several times"
-        parser.add_argument("--weights", type=Path, action="append", default=[], metavar="FILE", help=what)
 
 
 def _index(options: argparse.Namespace) -> int:
     from earwitness.serving.indexing import update
-    from earwitness.serving.models import none_given, seed_folder
+    from earwitness.serving.models import none_given
 
-    if options.model is not None and (options.experiment or options.dataset or options.seed is not None):
-        raise EarwitnessError(
-            "`--model` names a folder; `--experiment`, `--dataset` and `--seed` find one: give either."
-        )
     if options.model is None and options.experiment is None:
         raise none_given(options.results)
-    model = options.model or seed_folder(options.results, options.experiment, options.dataset, options.seed)
+    model = model_folder(options, "retrieval")
     cores = options.cores or len(os.sched_getaffinity(0))
     try:
         done = update(options.folder, model, options.index, options.weights, cores)
@@ -117,9 +109,3 @@ def _search(options: argparse.Namespace) -> int:
 
 def _line(hit: Any) -> str:
     return f"{hit.rank:4d}  {hit.similarity:7.4f}  {hit.found}"
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not (number := int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return number

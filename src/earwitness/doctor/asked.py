@@ -17,7 +17,7 @@ from earwitness.corpora.dataset import Dataset
 from earwitness.doctor.findings import one_line
 from earwitness.errors import ConfigError, EarwitnessError, listed
 from earwitness.fetch.records import FETCHED
-from earwitness.options import SPLITS, ExperimentOptions
+from earwitness.options import SPLITS, ExperimentOptions, SharedEntry, Use
 
 CONFIG = Path("config/config.yaml")
 RESULTS, RESOURCES = Path("results"), Path("resources")
@@ -151,6 +151,7 @@ def _add(asked: Asked, target: str) -> None:
                 return
     config = asked.config
     features: list[str] = []
+    texts: list[str] = []
     experiments: list[str] = []
     splits: dict[str, str] = {}
     stages: AbstractSet[str]
@@ -177,7 +178,12 @@ def _add(asked: Asked, target: str) -> None:
         case ["results", dataset, "text", text, name] if (
             text in config.texts and name in config.text(dataset, text).FILES.values()
         ):
-            stages = {"text"}
+            texts, stages = [text], {"text"}
+        case ["results", dataset, "clap", clap, "gap.h5" | "gap.json"] if (
+            clap in config.features and clap in config.texts
+        ):
+            features, texts, stages = [clap], [clap], {"features", "text"}
+            splits = {"development": f"clap/{clap}/gap.h5"}
         case ["results", dataset, experiment, "metrics.json" | "tracking.json"] if experiment in config.experiments:
             experiments, stages = [experiment], _stages(config.experiment(dataset, experiment)) | {"leaks"}
         case ["results", dataset, experiment, seed, *below] if (
@@ -194,14 +200,36 @@ def _add(asked: Asked, target: str) -> None:
     need.stages |= {"corpus"} | stages
     need.experiments |= dict.fromkeys(experiments)
     used = [use.entry for name in experiments for use in config.experiment(dataset, name).used("features")]
-    need.features |= dict.fromkeys([*features, *used])
+    read = [use.entry for name in dict.fromkeys([*features, *used]) for use in _read(config, dataset, name)]
+    need.features |= dict.fromkeys([*features, *used, *read])
     needed_for = [(split, what) for stage, (what, used) in SPLITS_OF.items() if stage in need.stages for split in used]
     for split, what in [*needed_for, *splits.items()]:
         need.splits.setdefault(split, {})[what] = None
+    for model in _models(config, dataset, features, texts, experiments):
+        _add(asked, f"results/{model.path(dataset)}")
     if "leaks" in stages:  # what the audit compares with is not fetched for it
         for name in filter(None, (config.id_lists[entry].dataset for entry in config.audited(dataset))):
             if asked.configured[name].obtainable:
                 asked.needs.setdefault(name, Need()).stages.add("corpus")
+
+
+def _read(config: Config, dataset: str, feature: str) -> Iterator[Use]:
+    """The features, of features made by retrievers too, that a retriever reads to make a feature; of any other none."""
+    for use in config.read_by_retriever(dataset, feature).values():
+        yield use
+        yield from _read(config, dataset, use.entry)
+
+
+def _models(
+    config: Config, dataset: str, features: Iterable[str], texts: Iterable[str], experiments: Iterable[str]
+) -> list[Use]:
+    """The models with which features and texts are made that are asked for, or that experiments read."""
+    options = [config.experiment(dataset, name) for name in experiments]
+    entries: list[SharedEntry] = [config.feature(dataset, name) for name in features]
+    entries += [config.text(dataset, name) for name in texts]
+    entries += [config.feature(use.dataset or dataset, use.entry) for one in options for use in one.used("features")]
+    entries += [config.text(use.dataset or dataset, use.entry) for one in options for use in one.used("text")]
+    return list(dict.fromkeys(model for entry in entries for model in entry.made_from().values()))
 
 
 def _stages(options: ExperimentOptions) -> set[str]:

@@ -113,8 +113,8 @@ def _trainings(asked: Asked) -> Iterator[ToWrite]:
 
 
 def _dimension(options: FeatureOptions) -> int | None:
-    """Values of a frame; None where only the files of external features say."""
-    if isinstance(options, ExternalOptions):
+    """Values of a frame; None where only files of features, or a trained model, say."""
+    if not options.computed:
         return None
     return registry.load(registry.EXTRACTORS[options.extractor].implementation)(options).dimension
 
@@ -170,6 +170,8 @@ def _feature_bytes(options: FeatureOptions, seconds: dict[str, float] | None, fo
             return None
         missing = [name for split, name in SPLIT_FOLDERS.items() if not (folder / f"{split}.h5").exists()]
         return sum(path.stat().st_size for name, path in files.items() if name in missing)
+    if not options.computed:  # one vector for a clip
+        return 0
     extractor = registry.load(registry.EXTRACTORS[options.extractor].implementation)(options)
     whole = getattr(options, "seconds", None)
     if hop := getattr(extractor, "hop", None):

@@ -48,6 +48,11 @@ def check_features(asked: Asked) -> Iterator[Finding]:
                     yield Finding(OK, f"{dataset}/features/{name}: features are read from {files}")
                 except EarwitnessError as error:
                     yield Finding(FAIL, f"{dataset}/features/{name}: {one_line(str(error))}")
+            elif missing := options.problem():
+                yield Finding(FAIL, f"{dataset}/features/{name}: {one_line(missing)}")
+    for dataset, name in asked.texts():
+        if missing := asked.config.text(dataset, name).problem():
+            yield Finding(FAIL, f"{dataset}/text/{name}: {one_line(missing)}")
     for path, names in weights_of(asked).items():
         yield _weights(path, ", ".join(names), asked.config.checkpoints.mirror)
 
@@ -79,7 +84,7 @@ def _weights(path: Path, name: str, mirror: str | None) -> Finding:
                 FAIL, f"{what}, is not the published file", f"Remove it; the right one is {known.described()}"
             )
         return Finding(OK, f"{what}, of which no digest is published")
-    if known is None:
+    if known is None or not (known.addresses or mirror):
         return Finding(FAIL, f"{name}: {absent(path)}")
     folder = None if mirror is None else local_path(mirror)
     if folder is not None and (folder / path.name).is_file():

@@ -52,6 +52,8 @@ def predict(
         "seed": seed,
         "provenance": provenance("predict", inputs, kind=kind),
     }
+    if isinstance(model, Model) and model.chosen:
+        content["chosen"] = dict(model.chosen)
     write_json(folder / kind / PREDICTION, content)
 
 

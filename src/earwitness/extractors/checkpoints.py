@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from earwitness.fetch import checkpoints
 from earwitness.fetch.checkpoints import FOLDER
 from earwitness.fetch.published import is_web_page
 
+SAFETENSORS = ".safetensors"
 _COUNTER = "num_batches_tracked"  # of BatchNorm; early checkpoints lack it, and inference does not use it
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -28,11 +30,12 @@ def read(path: str | Path, key: str | None) -> dict[str, Tensor]:
     """The weights of a checkpoint file by their entry names, on the CPU; NumPy arrays become tensors.
 
     Nothing in the file can run code. ``key`` names the entry of the file that holds the weights; None where the file
-    is the weights.
+    is the weights, as files of safetensors always are.
 
     Raises EarwitnessError when the file is absent, truncated, of another kind, or has no such weights.
     """
     content = content_of(Path(path))
+    key = None if Path(path).suffix == SAFETENSORS else key
     if not isinstance(content, Mapping):
         where = "by name" if key is None else f"under `{key}`"
         raise EarwitnessError(f"{path} has no weights {where}, but one {type(content).__name__}.")
@@ -163,9 +166,14 @@ def content_of(path: Path) -> Any:
     try:
         if is_web_page(path):
             raise EarwitnessError(f"{path} is a web page, most likely saved instead of the checkpoint. Remove it.")
+        if path.suffix == SAFETENSORS:
+            from safetensors.torch import load_file
+
+            return load_file(path)
         # Training code leaves NumPy arrays beside the weights, and VGGish's PCA is two: arrays of numbers are harmless.
         with torch.serialization.safe_globals(_numpy_arrays()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # Mapped to memory, what is not asked for, such as the state of an optimiser, is not read.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (EarwitnessError, MemoryError):
         raise
     except Exception as error:  # torch raises many kinds, and its messages advise to load files unsafely

@@ -227,14 +227,19 @@ class Panns(Trunk):
         copy's state dict has other names than the public file.
         """
         network = copy.deepcopy(self).eval().requires_grad_(False)
-        network.spectrogram_extractor.fft = network.spectrogram_extractor.is_fourier()
-        fold(network, {"conv1": "bn1", "conv2": "bn2"})
-        for block in network.blocks():
-            arrange(block, dtype)
-            if block.conv1.out_channels >= MANY and block.conv1.weight.device.type == "cpu":
-                part: Any = block
-                part.conv1, part.conv2 = MatrixConv(block.conv1), MatrixConv(block.conv2)
+        hasten(network, network.spectrogram_extractor, dtype)
         return network
+
+
+def hasten(trunk: Trunk, spectrogram: Spectrogram, dtype: torch.dtype) -> None:
+    """Prepare a trunk and its front end for inference alone, as ``Panns.fast`` says."""
+    spectrogram.fft = spectrogram.is_fourier()
+    fold(trunk, {"conv1": "bn1", "conv2": "bn2"})
+    for block in trunk.blocks():
+        arrange(block, dtype)
+        if block.conv1.out_channels >= MANY and block.conv1.weight.device.type == "cpu":
+            part: Any = block
+            part.conv1, part.conv2 = MatrixConv(block.conv1), MatrixConv(block.conv2)
 
 
 class PannsExtractor(NetworkExtractor):

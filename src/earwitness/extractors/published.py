@@ -64,5 +64,6 @@ def absent(path: Path) -> str:
         words = nearest(path.name, ["public", "untrained"])
         return f"{path} does not exist. It is a path, or one of two words; {words}"
     put = f"Put {known.described()}, there." if known else "Put the checkpoint there."
-    how = f" `snakemake --cores 1 {FOLDER / path.name}` fetches it." if known and path.parent == FOLDER else ""
+    fetched = known and known.addresses and path.parent == FOLDER
+    how = f" `snakemake --cores 1 {FOLDER / path.name}` fetches it." if fetched else ""
     return f"{path} does not exist. {put}{how}"

@@ -24,7 +24,8 @@ PINNED = Path("resources/digests.json")  # checksums, by key, of files for which
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A public file. Addresses are tried in order, and need not have the file under the name ``file``.
+    """A public file. Addresses are tried in order, and need not have the file under the name ``file``; without any, the
+    file has to be put in place by hand.
 
     Whatever is known of ``bytes`` and the digests is enforced; ``sha256_prefix`` is the beginning of a digest.
     """
@@ -67,7 +68,8 @@ class Published:
             facts.append(f"sha256 begins with {self.sha256_prefix}")
         if not self.verifiable:
             facts.append("no digest is published")
-        return f"`{self.file}` ({'; '.join(facts)}), from {' or '.join(self.addresses)}"
+        places = f", from {' or '.join(self.addresses)}" if self.addresses else ""
+        return f"`{self.file}` ({'; '.join(facts)}){places}"
 
     def refusal(self, path: Path, problems: Sequence[str]) -> EarwitnessError:
         """The error for a file at ``path`` that is another one."""
@@ -135,7 +137,7 @@ def _download(published: Published, path: Path, addresses: Sequence[str], advice
 
     part = path.with_name(f"{path.name}.part")
     begun = json_object(part.with_name(f"{part.name}.json")).get("url")
-    failures = []
+    failures = [] if addresses else [f"{path} is not there, and no address is known to fetch it from."]
     for address in sorted(addresses, key=lambda address: address != begun):
         try:
             return address, download(address, path, digests=published.digests, size=published.bytes)

@@ -20,7 +20,7 @@ SHORTEST = 1e-12  # vectors of clusters that are no longer count as empty
 ROUNDING = 1e-6  # squared lengths below this share of what values could add up to are rounding
 MANY = 512  # values whose products with each other cost more than the sums of clusters
 FAR = -1e6  # what the Transformer adds to the logits of keys that are not there
-PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
+PoolingName = Literal["mean", "max", "attention", "lstm", "netvlad", "netrvlad", "transformer"]
 
 
 class Mean(nn.Module):
@@ -55,6 +55,21 @@ class Max(nn.Module):
             return values.amax(dim=1)
         largest = values.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
         return largest.masked_fill(~mask.any(dim=1, keepdim=True), 0)
+
+
+class Attention(nn.Module):
+    """The sum of values weighted by the softmax over them of a learnt linear score, of length 1."""
+
+    def __init__(self, dimension: int):
+        super().__init__()
+        self.size = dimension
+        self.score = nn.Linear(dimension, 1, bias=False)  # a bias would cancel
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        scores = self.score(values).squeeze(-1).float()
+        weights = scores.masked_fill(~mask, torch.finfo(torch.float32).min).softmax(dim=1) * mask  # 0 of nothing
+        pooled = (weights[..., None] * values.float().masked_fill(~mask[..., None], 0)).sum(dim=1)
+        return pooled / (pooled.norm(dim=-1, keepdim=True) + EPS)
 
 
 class Lstm(nn.LSTM):
@@ -208,6 +223,7 @@ def pooling(
     made: dict[str, Callable[[], nn.Module]] = {
         "mean": lambda: Mean(dimension),
         "max": lambda: Max(dimension, mask_pads),
+        "attention": lambda: Attention(dimension),
         "lstm": lambda: Lstm(dimension, hidden),
         "netvlad": lambda: NetVlad(dimension, clusters, mask_pads, ghosts),
         "netrvlad": lambda: NetRvlad(dimension, clusters, mask_pads),

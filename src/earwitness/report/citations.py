@@ -67,7 +67,12 @@ def _parts(path: Path) -> Iterator[Part]:
         yield _registered(f"data set {dataset}", "layout", registry.LAYOUTS, _corpus(results / dataset))
     for use in options.used("features"):
         folder = (results / use.path(result["dataset"])).parent
-        yield _registered(f"features {use.entry}", "extractor", registry.EXTRACTORS, _features(folder))
+        settings = _features(folder)
+        yield _registered(f"features {use.entry}", "extractor", registry.EXTRACTORS, settings)
+        if settings.get("extractor") == "retriever":
+            model = results / settings["dataset"] / settings["experiment"] / f"seed-{settings['seed']}" / "model.json"
+            content = read_json(model) if model.is_file() else {}
+            yield _registered(f"retriever {settings['experiment']}", "system", registry.SYSTEMS, content)
     for use in options.used("text"):
         folder = (results / use.path(result["dataset"])).parent
         yield _registered(f"text {use.entry}", "kind", registry.TEXTS, _text(folder))

@@ -1,4 +1,4 @@
-"""Trained models at work on anybody's recordings: an index of embeddings, search in it, and phrases located."""
+"""Trained models at work on anybody's recordings: an index of embeddings, search in it, phrases located, captions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from earwitness.audio.sound import AudioError
+    from earwitness.serving.captioning import Captioned
     from earwitness.serving.grounding import Grounded
     from earwitness.serving.searching import Hit
 
@@ -43,3 +45,22 @@ def ground(paths: Sequence[str | PathLike], phrases: Sequence[str], model: str |
     from earwitness.serving.grounding import Locator
 
     return Locator(Path(model)).locate([Path(path) for path in paths], phrases)
+
+
+def caption(
+    paths: Sequence[str | PathLike], model: str | PathLike, cut: bool = False
+) -> Iterator[Captioned | AudioError]:
+    """A caption for each recording, by the model of a seed's folder; in order, each once.
+
+    Args:
+        paths: recordings, folders with recordings at any depth, and patterns such as ``sounds/*.wav``.
+        cut: caption the beginning of recordings that are longer than the model reads.
+
+    Yields an AudioError, with ``path`` and ``reason``, in place of the caption of a recording that cannot be captioned,
+    first those of folders and patterns without any. Each call loads the model; a ``captioning.FileCaptioner`` keeps it.
+    """
+    from earwitness.serving.captioning import FileCaptioner, expanded
+
+    found, empty = expanded([Path(path) for path in paths])
+    yield from empty
+    yield from FileCaptioner(Path(model), cut=cut).caption(found)

@@ -9,7 +9,7 @@ from typing import Any
 from earwitness import registry
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.files import read_json
-from earwitness.systems.interface import DualEncoder, Grounder, load, options_of, weights_digest
+from earwitness.systems.interface import Captioner, DualEncoder, Grounder, load, options_of, weights_digest
 
 
 def seed_folder(
@@ -100,13 +100,22 @@ def load_dual_encoder(folder: Path) -> DualEncoder:
 
 def load_grounder(folder: Path) -> Grounder:
     """The model of a seed's folder. Raises EarwitnessError when it does not locate texts in clips."""
+    return _loaded(folder, Grounder, "locate phrases", "grounding")
+
+
+def load_captioner(folder: Path) -> Captioner:
+    """The model of a seed's folder. Raises EarwitnessError when it does not describe clips."""
+    return _loaded(folder, Captioner, "caption recordings", "captioning")
+
+
+def _loaded(folder: Path, interface: Any, ability: str, kind: str) -> Any:
     identity(folder)  # says what is wrong with a folder without a model
     model = load(folder)
-    if not isinstance(model, Grounder):
+    if not isinstance(model, interface):
         system = options_of(folder).system
         raise EarwitnessError(
-            f"{folder} cannot locate phrases: the model of the system {system} is no Grounder "
-            f"({type(model).__name__}). Give a grounding experiment."
+            f"{folder} cannot {ability}: the model of the system {system} is no {interface.__name__} "
+            f"({type(model).__name__}). Give a {kind} experiment."
         )
     return model
 

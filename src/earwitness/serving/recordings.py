@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -17,8 +18,9 @@ from pydantic import ValidationError
 from earwitness import registry
 from earwitness.audio.check import inspect
 from earwitness.audio.sound import AudioError
+from earwitness.clap.retriever import OfRetriever
 from earwitness.corpora.caption_rows import problem_of_name
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.extractors.options import PUBLIC
 from earwitness.extractors.published import state
 from earwitness.features.store import FeatureStore
@@ -34,7 +36,9 @@ from earwitness.fetch.checkpoints import FOLDER
 from earwitness.files import SCHEMA, digest
 from earwitness.options import FeatureOptions
 from earwitness.prediction.clips import Clips
+from earwitness.systems.retriever import TrainedRetriever, write_vectors
 
+OF = "+"  # between the names of a retriever's vectors and of a feature that it reads: in neither
 BLOCK = 32  # recordings whose features are on disk together, and that a model embeds at once
 
 
@@ -47,30 +51,53 @@ class Recording:
     sha256: str
 
 
+class TooLong(AudioError):
+    """A recording of which the model would read the beginning alone."""
+
+
+def placed(path: Path) -> Path:
+    """The absolute path of a recording, of whose name a link keeps its own."""
+    return path.parent.resolve() / path.name
+
+
 class Features:
     """Computes the features that a model reads.
 
     Args:
         made_by: what made the features, by name (``Model.made_by``).
         weights: files of extractors' weights, where they are not in resources/checkpoints; found by their digests.
+        cut: read the beginning of recordings that are longer than a feature allows, which are refused otherwise.
+
+    Attributes:
+        seconds: how much of a recording is read at most.
 
     Raises EarwitnessError for features that cannot be computed here; all of them are named.
     """
 
-    def __init__(self, made_by: Mapping[str, Mapping[str, Any]], weights: Sequence[Path] = ()):
+    def __init__(self, made_by: Mapping[str, Mapping[str, Any]], weights: Sequence[Path] = (), cut: bool = False):
         if not made_by:
             raise EarwitnessError("The model does not say what made its features, so none can be computed for it.")
         if absent := [str(path) for path in weights if not path.is_file()]:
             raise EarwitnessError(listed("Files of weights do not exist:", absent))
         self.made_by, self.options, problems = dict(made_by), dict[str, FeatureOptions](), []
+        self.retrievers: dict[str, TrainedRetriever] = {}
         for name, front_end in made_by.items():
             try:
-                self.options[name] = feature_options(front_end, weights)
+                if front_end["made_by"] == "retriever":
+                    self.retrievers[name] = retriever = _retriever(front_end)
+                    read = {f"{name}{OF}{key}": value for key, value in retriever.model.made_by.items()}
+                    self.made_by |= read
+                else:
+                    read = {name: front_end}
+                for key, value in read.items():
+                    self.options[key] = feature_options(value, weights)
             except EarwitnessError as error:
                 problems.append(f"{name}: {error}")
         if problems:
             raise EarwitnessError(listed("Features that the model reads cannot be computed from recordings:", problems))
         self.extractors = {name: extractor_of(options) for name, options in self.options.items()}
+        self.seconds = min(getattr(options, "seconds", None) or math.inf for options in self.options.values())
+        self._cut = cut
 
     def checked(self, root: Path, paths: Sequence[str], cores: int) -> Iterator[Recording | AudioError]:
         """Each recording, decoded once, or why it cannot be used, in order."""
@@ -88,9 +115,10 @@ class Features:
         except AudioError as error:
             return error
         for name, extractor in self.extractors.items():
-            if extractor.too_long(facts.seconds) and getattr(self.options[name], "on_longer", "cut") == "refuse":
+            refused = not self._cut and getattr(self.options[name], "on_longer", "cut") == "refuse"
+            if refused and extractor.too_long(facts.seconds):
                 limit = getattr(self.options[name], "seconds", None)
-                return AudioError(root / path, f"is {facts.seconds:.1f} s long; the model reads at most {limit:g} s")
+                return TooLong(root / path, f"is {facts.seconds:.1f} s long; the model reads at most {limit:g} s")
         return Recording(path, facts.seconds, facts.sha256)
 
     def blocks(
@@ -116,10 +144,21 @@ class Features:
                     [recording.path for recording in part],
                     {name: FeatureStore(place / f"{name}.h5") for name in self.options},
                 )
+                self._embed(clips, place)
                 yield part, clips
                 for store in clips.stores.values():
                     store.close()
                 shutil.rmtree(place)
+
+    def _embed(self, clips: Clips, place: Path) -> None:
+        """Add the vectors that retrievers make of the features of clips."""
+        for name, retriever in self.retrievers.items():
+            own = {key.partition(OF)[2]: store for key, store in clips.stores.items() if key.startswith(f"{name}{OF}")}
+            out, front_end = place / f"{name}.h5", self.made_by[name]
+            audio = next(iter(own.values())).provenance["inputs"]["audio"]
+            made = {"schema": SCHEMA, **front_end, "inputs": {**front_end["inputs"], "audio": audio}}
+            write_vectors(out, retriever, Clips(clips.ids, own), made)
+            clips.stores[name] = FeatureStore(out)
 
     def _shards(self, root: Path, parts: Sequence[Sequence[Recording]], folder: Path) -> Iterator[Shard]:
         for number, part in enumerate(parts):
@@ -152,6 +191,18 @@ class Features:
         for shard in shards:
             make_here([shard], self.extractors[shard.path.stem], cores if on_gpu else 1, lambda *_: None)
             yield shard
+
+
+def _retriever(front_end: Mapping[str, Any]) -> TrainedRetriever:
+    """The trained retriever that made vectors; EarwitnessError where it is not there, or another one is."""
+    settings = {key: value for key, value in front_end["settings"].items() if key in OfRetriever.model_fields}
+    retriever = TrainedRetriever(OfRetriever.model_validate(settings).folder)
+    if retriever.state != (wanted := front_end["inputs"]["weights"]):
+        raise MismatchError(
+            f"{retriever.folder} holds another model than made the vectors (state {retriever.state[:12]}, and "
+            f"{wanted[:12]} is needed): it was trained again"
+        )
+    return retriever
 
 
 def feature_options(front_end: Mapping[str, Any], weights: Sequence[Path] = ()) -> FeatureOptions:

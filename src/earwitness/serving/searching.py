@@ -16,7 +16,7 @@ from earwitness.errors import EarwitnessError, counted, listed
 from earwitness.evaluation.readers.tables import open_table, usual
 from earwitness.serving.indexing import embedded
 from earwitness.serving.models import load_dual_encoder, require_same
-from earwitness.serving.recordings import Features
+from earwitness.serving.recordings import Features, placed
 from earwitness.serving.store import Index, best
 from earwitness.systems.interface import DualEncoder
 
@@ -82,7 +82,7 @@ class Searcher:
             raise EarwitnessError("There is no recording to search with.")
         features = Features(self.model.made_by, self._weights)
         root = Path(paths[0].absolute().anchor)
-        names = [str(_placed(path).relative_to(root)) for path in paths]
+        names = [str(placed(path).relative_to(root)) for path in paths]
         found = list(features.checked(root, list(dict.fromkeys(names)), 1))
         if bad := [str(one) for one in found if isinstance(one, AudioError)]:
             raise EarwitnessError(listed("Recordings that cannot be searched with:", bad))
@@ -107,7 +107,7 @@ class Searcher:
         places = {row: str(self.index.root / path) for row, path in paths.items()}
         hits = []
         for number, (some, values) in enumerate(zip(rows.tolist(), scores, strict=True)):
-            own = {str(_placed(without[number])), str(without[number].resolve())} if without else set()
+            own = {str(placed(without[number])), str(without[number].resolve())} if without else set()
             found = [(places[row], value) for row, value in zip(some, values, strict=True) if places[row] not in own]
             hits.append(_hits(found[:k]))
         return hits
@@ -137,11 +137,6 @@ class Searcher:
         if queries.shape[1] != (width := self.index.embeddings.shape[1]):
             made = f"{type(self.model).__name__} embeds in {queries.shape[1]} dimensions"
             raise EarwitnessError(f"{self.index.path} has embeddings of {width} dimensions, {made}. Index again.")
-
-
-def _placed(path: Path) -> Path:
-    """The absolute path of a recording, of whose name a link keeps its own."""
-    return path.parent.resolve() / path.name
 
 
 def _hits(found: Sequence[tuple[str, np.float32]]) -> list[Hit]:

@@ -128,9 +128,11 @@ class Model:
     Attributes:
         made_by: for each of the features that the model reads, what must have made them (``FeatureStore.front_end``);
             features of another front end are then refused.
+        chosen: what was chosen in prediction, such as a temperature; JSON content, which ``prediction.json`` records.
     """
 
     made_by: Mapping[str, Mapping[str, Any]] = {}
+    chosen: Mapping[str, Any] = {}
 
     def remarks(self) -> list[str]:
         """What a user should know of the clips and texts since this was last asked, such as how many were cut."""
@@ -228,14 +230,20 @@ def options_of(folder: Path) -> ExperimentOptions:
 
     Raises EarwitnessError for a folder without a model.
     """
-    weights = weights_digest(folder) if (folder / "model.json").is_file() else None
-    predictions = [read_json(path) for path in sorted(folder.glob(f"*/{PREDICTION}"))]
-    # Predictions of an earlier training say nothing of these weights.
-    current = [entry for entry in predictions if entry["provenance"]["inputs"].get("weights") == weights]
-    content = current[0] if current else read_model(folder)
+    content = prediction_of(folder) or read_model(folder)
     if (entry := registry.SYSTEMS.get(name := content["system"])) is None:
         raise EarwitnessError(f"{folder} has a model of the system {name!r}; {nearest(name, registry.SYSTEMS)}")
     return registry.load(entry.options).model_validate(content["options"])
+
+
+def prediction_of(folder: Path) -> dict[str, Any]:
+    """The record of the first prediction (``prediction.json``) with the weights in a seed's folder; {} where none is.
+
+    Predictions of an earlier training say nothing of these weights.
+    """
+    weights = weights_digest(folder) if (folder / "model.json").is_file() else None
+    predictions = [read_json(path) for path in sorted(folder.glob(f"*/{PREDICTION}"))]
+    return next((entry for entry in predictions if entry["provenance"]["inputs"].get("weights") == weights), {})
 
 
 def weights_digest(folder: Path) -> str:

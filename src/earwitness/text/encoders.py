@@ -1,4 +1,4 @@
-"""Texts as rows of vectors for networks: frozen word vectors, or the outputs of a frozen sentence encoder.
+"""Texts as rows of vectors for networks: frozen word vectors, or the outputs of a frozen text model.
 
 ``open_encoder`` opens the ``vectors.h5`` of either kind. A trained model keeps an encoder's ``description()`` as JSON
 and its ``tensors()`` among its weights, of which ``encoder_of`` makes the encoder again, without that file.
@@ -12,15 +12,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness import registry
+from earwitness.errors import EarwitnessError, MismatchError, nearest
 from earwitness.files import require_match
-from earwitness.text.options import SentenceOptions, WordVectorsOptions
+from earwitness.options import TextOptions
+from earwitness.text.options import FrozenOptions, WordVectorsOptions
 from earwitness.text.tokens import tokens_of, words_for
+
+if TYPE_CHECKING:
+    from earwitness.text.frozen import FrozenModel
 
 TABLE = "word_vectors"  # the tensor of a word vectors' encoder
 REMEMBERED = 500_000  # texts whose words are
@@ -138,38 +143,39 @@ class WordVectors(TextEncoder):
         return {TABLE: self._table[:-1]}
 
 
-class SentenceEncoder(TextEncoder):
-    """The token vectors or the embedding of texts: captions' from ``cache``, other texts' by the model itself.
+class CachedEncoder(TextEncoder):
+    """The outputs of a frozen text model: captions' from ``cache``, other texts' by the model itself.
 
     Raises MismatchError where ``cache`` is of another model or output, and when a text that is not in it is encoded
     and the model on this machine is another one.
 
     Args:
-        options: where the model is, and its output.
+        options: the text entry, which names the model.
         label, state: the model's name, and the digest of its weights and settings.
         cache: a ``vectors.h5``; None: all texts are encoded when asked for.
     """
 
     def __init__(
-        self, options: SentenceOptions, label: str, state: str, dimension: int, max_tokens: int, cache: Path | None
+        self, options: FrozenOptions, label: str, state: str, dimension: int, max_tokens: int, cache: Path | None
     ):
         self.options, self.label, self.state = options, label, state
         self.dimension, self.max_tokens = dimension, max_tokens
         self.cache = None if cache is None else Path(cache)
         self._digests = np.empty(0, dtype="S32")
         self._cut: set[str] = set()  # of the texts that are not in the cache
-        self._folder: Path | None = None
+        self._model: FrozenModel | None = None
         if self.cache is not None:
             self._read(self.cache)
 
     def _read(self, cache: Path) -> None:
         with _opened(cache) as file:
-            made, output = file.attrs.get("state"), _content(cache, file, "options").get("output")
-            if (made, output) != (self.state, self.options.output):
+            other, form = _options_of(file.attrs.get("kind"), _content(cache, file, "options")), self.options.form
+            made, found = file.attrs.get("state"), getattr(other, "form", None)
+            if (type(other), made, found) != (type(self.options), self.state, form):
                 label = file.attrs.get("label")
                 raise MismatchError(
-                    f"{cache} does not fit: it has {output} of the model {label} (state {str(made)[:12]}), and "
-                    f"{self.options.output} of {self.label} (state {self.state[:12]}) are needed."
+                    f"{cache} does not fit: it has {found} of the model {label} (state {str(made)[:12]}), and "
+                    f"{form} of {self.label} (state {self.state[:12]}) are needed."
                 )
             digests = file["digests"][:]
             self._order = np.argsort(digests)
@@ -185,7 +191,7 @@ class SentenceEncoder(TextEncoder):
         return np.memmap(str(self.cache), dtype, "r", offset, shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_vectors"}
+        return {name: value for name, value in self.__dict__.items() if name != "_vectors"} | {"_model": None}
 
     def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         found = self._cached(list(dict.fromkeys(texts)))
@@ -209,19 +215,18 @@ class SentenceEncoder(TextEncoder):
         }
 
     def _live(self, texts: list[str]) -> dict[str, np.ndarray]:
-        from earwitness.metrics import sentences
-        from earwitness.text.sentence import encoded
+        from earwitness.text.frozen import encoded, model_of
 
-        if self._folder is None:
-            folder = sentences.find(self.options.model)
-            if (state := sentences.state(folder)) != self.state:
+        if self._model is None:
+            model = model_of(self.options)
+            if model.state != self.state:
                 raise MismatchError(
-                    f"The sentence encoder in {folder} is {sentences.label(folder)} (state {state[:12]}), and the "
-                    f"texts were encoded by {self.label} (state {self.state[:12]}), which is needed for other texts."
+                    f"The text model in {model.where} is {model.label} (state {model.state[:12]}), and the texts were "
+                    f"encoded by {self.label} (state {self.state[:12]}), which is needed for other texts."
                 )
-            self._folder = folder
+            self._model = model
         found = {}
-        for number, vectors, tokens in encoded(texts, self._folder, self.options.output):
+        for number, vectors, tokens in encoded(self._model, texts):
             found[texts[number]] = vectors
             self._cut |= {texts[number]} if tokens >= self.max_tokens > 0 else set()
         return found
@@ -232,7 +237,7 @@ class SentenceEncoder(TextEncoder):
     def description(self) -> dict[str, Any]:
         sizes = {"dimension": self.dimension, "max_tokens": self.max_tokens}
         of_model = {"label": self.label, "state": self.state}
-        return {"kind": "sentence", "options": self.options.model_dump(mode="json"), **of_model, **sizes}
+        return {"kind": self.options.kind, "options": self.options.model_dump(mode="json"), **of_model, **sizes}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Nothing: the model stays where it is."""
@@ -248,7 +253,7 @@ def open_encoder(path: Path, expected: dict[str, Any] | None = None) -> TextEnco
         require_match(path, _content(path, file, "provenance"), expected or {})
         description = {"kind": file.attrs.get("kind"), "options": _content(path, file, "options")}
         try:
-            if description["kind"] == "sentence":
+            if isinstance(_options_of(**description), FrozenOptions):
                 description |= {name: file.attrs[name] for name in ("label", "state")}
                 description |= {name: int(file.attrs[name]) for name in ("dimension", "max_tokens")}
                 return encoder_of(description, {}, Path(path))
@@ -267,17 +272,23 @@ def encoder_of(
     ``cache`` is a ``vectors.h5`` with encoded captions, for kinds that encode texts by a model. Raises EarwitnessError
     where description and tensors do not fit each other.
     """
-    kind = description.get("kind")
-    if kind == "sentence":
-        options = SentenceOptions.model_validate(description["options"])
+    options = _options_of(description.get("kind"), description.get("options", {}))
+    if isinstance(options, FrozenOptions):
         sizes = int(description["dimension"]), int(description["max_tokens"])
-        return SentenceEncoder(options, str(description["label"]), str(description["state"]), *sizes, cache)
-    if kind != "word_vectors":
-        raise EarwitnessError(f"A text encoder of kind {kind!r} is not known; there are `word_vectors` and `sentence`.")
+        return CachedEncoder(options, str(description["label"]), str(description["state"]), *sizes, cache)
+    if not isinstance(options, WordVectorsOptions):
+        raise EarwitnessError(f"Texts of kind {options.kind!r} are no vectors.")
     words, table = description["words"], np.asarray(tensors.get(TABLE, np.empty((0, 0))), dtype=np.float32)
     if table.ndim != 2 or len(table) != len(words) + 1:
         raise MismatchError(f"The model's tensor {TABLE} is {list(table.shape)}; [{len(words) + 1}, D] is needed.")
-    return WordVectors(words, table[:-1], table[-1], WordVectorsOptions.model_validate(description["options"]))
+    return WordVectors(words, table[:-1], table[-1], options)
+
+
+def _options_of(kind: Any, options: Mapping[str, Any]) -> TextOptions:
+    """The options of a text of any kind, as a file or a model has them."""
+    if kind not in registry.TEXTS:
+        raise EarwitnessError(f"A text of kind {kind!r} is not known; {nearest(str(kind), registry.TEXTS)}.")
+    return registry.load(registry.TEXTS[kind].options).model_validate(options)
 
 
 def text_digest(text: str) -> bytes:

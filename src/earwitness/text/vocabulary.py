@@ -8,16 +8,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from earwitness import registry
 from earwitness.errors import EarwitnessError, listed
 from earwitness.files import read_json, require_match, write_json
-from earwitness.options import VocabularyOptions
+from earwitness.options import CleaningOptions
 from earwitness.text.cleaning import clean
 
 PAD, UNK, SOS, EOS = RESERVED = "<pad>", "<unk>", "<sos>", "<eos>"
+
+
+class Special(NamedTuple):
+    """The special tokens of a vocabulary."""
+
+    pad: str
+    unk: str
+    sos: str
+    eos: str
 
 
 @dataclass(frozen=True)
@@ -32,30 +42,36 @@ class Vocabulary:
 
     tokens: tuple[str, ...]
     max_words: int
-    options: VocabularyOptions
+    options: Any  # of a kind of text; here CleaningOptions
 
     @classmethod
-    def of(cls, sentences: Sequence[Sequence[str]], options: VocabularyOptions) -> Vocabulary:
+    def of(cls, sentences: Sequence[Sequence[str]], options: CleaningOptions) -> Vocabulary:
         """The vocabulary of cleaned training captions; ``sentences_of`` has refused reserved words in them."""
         specials = (SOS, EOS) if options.pad_is_eos else (PAD, UNK, SOS, EOS)
         words = dict.fromkeys(word for sentence in sentences for word in sentence)
         return cls((*specials, *words), max(map(len, sentences)), options)
 
     @classmethod
-    def read(cls, path: str | Path, expected: dict[str, Any] | None = None) -> Vocabulary:
+    def read(cls, path: str | Path, expected: dict[str, Any] | None = None) -> Self:
         """Read ``vocabulary.json``. Raises MismatchError if its provenance differs from ``expected``."""
         content = read_json(path)
         require_match(path, content["provenance"], expected or {})
         return cls.of_content(content)
 
     @classmethod
-    def of_content(cls, content: Mapping[str, Any]) -> Vocabulary:
+    def of_content(cls, content: Mapping[str, Any]) -> Self:
         """The inverse of ``content``."""
-        return cls(tuple(content["tokens"]), content["max_words"], VocabularyOptions.model_validate(content["options"]))
+        kind = registry.load(registry.TEXTS[content["options"]["kind"]].options)
+        return cls(tuple(content["tokens"]), content["max_words"], kind.model_validate(content["options"]))
 
     def content(self) -> dict[str, Any]:
         """Tokens in order, length of the longest training caption and the text entry, as JSON content."""
         return {"tokens": list(self.tokens), "max_words": self.max_words, "options": self.options.model_dump()}
+
+    @property
+    def special(self) -> Special:
+        """The special tokens, whether the vocabulary has all of them or not."""
+        return Special(*RESERVED)
 
     def write(self, path: str | Path, provenance: dict[str, Any], counts: dict[str, Any]) -> None:
         """Write ``vocabulary.json``: ``content()`` with counts and provenance."""
@@ -72,22 +88,22 @@ class Vocabulary:
     @cached_property
     def _words(self) -> dict[str, int]:
         """The ids of words: what is written as a special token in a caption is unknown."""
-        return {token: number for token, number in self.ids.items() if token not in RESERVED}
+        return {token: number for token, number in self.ids.items() if token not in self.special}
 
     @property
     def sos(self) -> int:
         """Id that starts every caption."""
-        return self.ids[SOS]
+        return self.ids[self.special.sos]
 
     @property
     def eos(self) -> int:
         """Id that ends every caption."""
-        return self.ids[EOS]
+        return self.ids[self.special.eos]
 
     @property
     def pad(self) -> int:
         """Id of padding: ``<pad>``, or ``<eos>`` as published (``pad_is_eos``)."""
-        return self.ids.get(PAD, self.eos)
+        return self.ids.get(self.special.pad, self.eos)
 
     @property
     def never_generated(self) -> list[int]:
@@ -103,7 +119,7 @@ class Vocabulary:
 
         Unknown words become ``<unk>``, or are omitted with ``pad_is_eos``; ``vocabulary.json`` counts such captions.
         """
-        known = (self._words.get(word, self.ids.get(UNK)) for word in self.clean(caption)[:max_words])
+        known = (self._words.get(word, self.ids.get(self.special.unk)) for word in self.clean(caption)[:max_words])
         return [self.sos, *(number for number in known if number is not None), self.eos]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -113,7 +129,11 @@ class Vocabulary:
             if number == self.eos:
                 break
             words.append(self.tokens[number])
-        return " ".join(word for word in words if word not in (PAD, UNK, SOS))
+        return self.joined([word for word in words if word not in self.special])
+
+    def joined(self, words: Sequence[str]) -> str:
+        """The words as text."""
+        return " ".join(words)
 
     def count(self, captions: Sequence[str]) -> dict[str, int]:
         """The number of captions, of those with unknown words, and of those longer than any training caption."""
@@ -127,7 +147,7 @@ class Vocabulary:
 
 def sentences_of(
     captions: Sequence[str],
-    options: VocabularyOptions,
+    options: CleaningOptions,
     place: Callable[[int], str] = "caption {}".format,
 ) -> list[list[str]]:
     """Cleaned training captions.

@@ -139,7 +139,9 @@ class AlignmentOptions(ExperimentOptions):
                 f"feature: {self.feature!r} is external and does not say how many seconds are from one frame to the "
                 f"next; set features.{self.feature}.hop"
             )
-        if self.encoder == "crnn" and extractor not in ("logmel", "external"):
+        if extractor == "retriever":
+            yield f"feature: {self.feature!r} has one vector for a whole clip, in which no sound can be located"
+        elif self.encoder == "crnn" and extractor not in ("logmel", "external"):
             yield (
                 f"feature: {self.feature!r} has frames of {extractor}; `encoder: crnn` convolves log-mel frames, and "
                 "`encoder: linear` takes any"

@@ -45,11 +45,16 @@ class Atr(nn.Module):
         names = options.poolings["audio"]
         self.unit_pools, transformed = len(names) == 1 and names != ["max"], names == ["transformer"]
         joint = [options.joint or (options.transformer.width if transformed else size) for size in audio]
+        if options.text_side == "identity":
+            joint = [sizes["text"]] * len(audio)
         self.size = sum(joint)  # of an embedding
         self.audio_units = nn.ModuleList(
             GatedEmbedding(pool.size, out) for pool, out in zip(audio_pooling, joint, strict=True)
         )
-        self.text_units = nn.ModuleList(GatedEmbedding(self.text_pooling.size, out) for out in joint)
+        self.text_units = nn.ModuleList(
+            nn.Identity() if options.text_side == "identity" else GatedEmbedding(self.text_pooling.size, out)
+            for out in joint
+        )
         learned = options.weights == "learned" and len(audio) > 1
         self.expert_weights = nn.Linear(self.text_pooling.size, len(audio)) if learned else None
         self.log_scale = nn.Parameter(torch.tensor(log(1 / options.loss.temperature)))

@@ -25,7 +25,7 @@ from earwitness.options import (
 TEXT_FILE = "vectors.h5"
 TEXT_INPUT = "text vectors"  # no feature can have this name
 
-PoolingName = Literal["mean", "max", "lstm", "netvlad", "netrvlad", "transformer"]
+PoolingName = Literal["mean", "max", "attention", "lstm", "netvlad", "netrvlad", "transformer"]
 PoolingNames = PoolingName | Annotated[list[PoolingName], Field(min_length=1)]  # of several the vectors are joined
 
 
@@ -60,6 +60,7 @@ class LossOptions(Options):
     temperature: Annotated[float, Field(ge=0.01)] = 0.07  # of info_nce at the start; it is learnt, down to 0.01
     # average: similarities of a clip's captions are averaged; draw: one caption of each clip at random per step
     captions: Literal["average", "draw"] = "average"
+    cosine: NonNegativeFloat = 0.0  # weight of a further term, 1 minus the similarity of each pair
 
 
 class OptimiserOptions(Options):
@@ -108,6 +109,9 @@ class AtrOptions(ExperimentOptions):
     frame_norm: Literal["none", "l2", "sqrt_l2"] = "none"  # of each frame; sqrt_l2: of its roots
     pooling: PoolingNames = "netrvlad"
     text_pooling: PoolingNames | None = None  # null: as `pooling`
+    # gated: a learnt map of the pooled vector; identity: the text's own vector, the mean direction of several, so that
+    # clips are mapped to the space of a frozen sentence encoder
+    text_side: Literal["gated", "identity"] = "gated"
     clusters: ClusterOptions = ClusterOptions()
     lstm_hidden: PositiveInt | None = None  # null: as many as the feature has dimensions
     transformer: TransformerOptions = TransformerOptions()
@@ -129,6 +133,10 @@ class AtrOptions(ExperimentOptions):
     def _fits_together(self) -> AtrOptions:
         if len(set(self.features)) < len(self.features):
             raise ValueError(f"features: {self.features} has a feature twice")
+        own = {"weights": "learned", "joint": self.joint, "text_pooling": self.text_pooling}
+        if self.text_side == "identity":
+            for key in (key for key, value in own.items() if value is not None and getattr(self, key) == value):
+                raise ValueError(f"{key}: {own[key]!r} is of a learnt text side, and `text_side: identity` learns none")
         if self.weights == "learned" and len(self.features) < 2:
             raise ValueError(f"weights: learned are those of several features, and there is {self.features[0]!r} alone")
         ghosts = {"audio": self.clusters.audio_ghosts, "text": self.clusters.text_ghosts}
@@ -150,7 +158,8 @@ class AtrOptions(ExperimentOptions):
     @property
     def poolings(self) -> dict[str, list[PoolingName]]:
         """The poolings of each side."""
-        both = {"audio": self.pooling, "text": self.text_pooling or self.pooling}
+        text = "mean" if self.text_side == "identity" else self.text_pooling or self.pooling
+        both: dict[str, PoolingNames] = {"audio": self.pooling, "text": text}
         return {side: [chosen] if isinstance(chosen, str) else chosen for side, chosen in both.items()}
 
     def weights_bytes(self, dimensions: Mapping[str, int | None]) -> int | None:

@@ -196,9 +196,11 @@ class AtrSystem(System[AtrOptions]):
             # The mean of similarities is the similarity of the mean.
             own = torch.arange(len(clips), device=owners.device)[:, None] == owners  # [clips, captions]
             similarity = (own / own.sum(dim=1, keepdim=True)) @ texts @ clips.T
-            if self.options.loss.kind == "info_nce":
-                return info_nce(similarity * self.network.scale.to(clips.device))
-            return max_margin(similarity, self.options.loss.margin)
+            options = self.options.loss
+            apart = options.cosine * (1 - similarity.diagonal()).mean() if options.cosine else 0.0
+            if options.kind == "info_nce":
+                return info_nce(similarity * self.network.scale.to(clips.device)) + apart
+            return max_margin(similarity, options.margin) + apart
 
     # --- validation ---------------------------------------------------------------------------------------------
 

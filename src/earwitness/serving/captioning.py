@@ -1,0 +1,164 @@
+"""Any recordings captioned by a trained model.
+
+Recordings are worked on in parts, so that memory does not grow with their number; after one that fails others go on.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from earwitness.audio.formats import EXTENSIONS
+from earwitness.audio.sound import AudioError
+from earwitness.corpora.paths import recordings_below
+from earwitness.errors import EarwitnessError
+from earwitness.prediction.clips import Clips
+from earwitness.serving.models import load_captioner
+from earwitness.serving.recordings import Features, Recording, placed
+
+PART = 256  # recordings, for each core, that are checked before their features are computed
+ROUNDING = 0.01  # seconds by which a recording may be longer than what is read, and not be called cut
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """The caption of a recording.
+
+    Attributes:
+        seconds: length of the recording.
+        score: as of the model; higher is better, and comparable between recordings of one model alone.
+        cut: whether the caption is of the recording's beginning, as the model reads no more.
+    """
+
+    path: Path
+    seconds: float
+    caption: str
+    score: float
+    cut: bool = False
+
+
+class FileCaptioner:
+    """A trained captioner, for any number of recordings.
+
+    Args:
+        model: a seed's folder.
+        weights: files of extractors' weights, where they are not in resources/checkpoints.
+        cut: caption the beginning of recordings that are longer than the model reads, which fail otherwise.
+        cores: processes that compute features, where there are enough recordings.
+    """
+
+    def __init__(self, model: Path, weights: Sequence[Path] = (), cut: bool = False, cores: int = 1):
+        self.model = load_captioner(model)
+        self.features = Features(self.model.made_by, weights, cut)
+        self.cores = cores
+
+    def caption(self, paths: Sequence[Path]) -> Iterator[Captioned | AudioError]:
+        """Each recording's caption, or why it has none, in order; a recording under several paths comes once."""
+        given = dict[Path, Path]()
+        for path in paths:
+            given.setdefault(placed(path), path)
+        places = list(given)
+        bar: Any = tqdm(desc="Captioning", total=len(places), unit="clip", mininterval=0.5, file=sys.stderr)
+        with bar:
+            for start in range(0, len(places), size := PART * self.cores):
+                for found in self._part({place: given[place] for place in places[start : start + size]}):
+                    bar.update()
+                    yield found
+
+    def remarks(self) -> list[str]:
+        """The model's remarks on the recordings since this was last asked."""
+        return self.model.remarks()
+
+    def _part(self, given: dict[Path, Path]) -> Iterator[Captioned | AudioError]:
+        root = Path(next(iter(given)).anchor)
+        names = {str(place.relative_to(root)): path for place, path in given.items()}
+        done, good = dict[str, Captioned | AudioError](), list[Recording]()
+        for name, found in zip(names, self.features.checked(root, list(names), self.cores), strict=True):
+            if isinstance(found, AudioError):
+                done[name] = type(found)(names[name], found.reason)
+            else:
+                good.append(found)
+        coming = iter(names)
+        following = next(coming, None)
+        for recording, result in self._captions(root, good):
+            if isinstance(result, str):
+                done[recording.path] = AudioError(names[recording.path], result)
+            else:
+                cut = recording.seconds > self.features.seconds + ROUNDING
+                done[recording.path] = Captioned(names[recording.path], recording.seconds, *result, cut)
+            while following in done:
+                yield done.pop(following)
+                following = next(coming, None)
+        yield from (done[name] for name in (following, *coming) if name is not None)
+
+    def _captions(
+        self, root: Path, recordings: Sequence[Recording]
+    ) -> Iterator[tuple[Recording, tuple[str, float] | str]]:
+        """Each recording with its caption and score, or with why there is none, as they are done."""
+        left = {recording.path: recording for recording in recordings}
+        if not left:
+            return
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="earwitness-") as folder,
+                closing(self.features.blocks(root, recordings, Path(folder), self.cores)) as blocks,
+            ):
+                for part, clips in blocks:
+                    for recording, result in zip(part, self._of(clips), strict=True):
+                        del left[recording.path]
+                        yield recording, result
+            return
+        except (
+            EarwitnessError,
+            RuntimeError,
+        ) as error:  # torch raises the latter, such as for a clip that is too short
+            if len(left) == 1:
+                lines = (error.reason if isinstance(error, AudioError) else str(error)).splitlines() or [repr(error)]
+                yield next(iter(left.values())), f"the model failed: {lines[0]}"
+                return
+        # Which one failed is not known, and others may be fine: each half is tried by itself.
+        rest = list(left.values())
+        for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
+            yield from self._captions(root, half)
+
+    def _of(self, clips: Clips) -> list[tuple[str, float]]:
+        found = [(caption, float(score)) for caption, score in self.model.caption(clips)]
+        name = f"{type(self.model).__name__}.caption"
+        if len(found) != len(clips):
+            raise EarwitnessError(f"{name} gave {len(found)} captions; {len(clips)} are needed.")
+        if any(not math.isfinite(score) for _, score in found):
+            raise EarwitnessError(f"{name} gave a score that is not finite.")
+        return found
+
+
+def expanded(words: Iterable[str | Path]) -> tuple[list[Path], list[AudioError]]:
+    """The recordings that files, folders (at any depth) and patterns such as ``sounds/*.wav`` stand for, in order.
+
+    Folders and patterns without a recording come beside, with that as the reason. A file need not exist.
+
+    >>> expanded(["a.wav"])
+    ([PosixPath('a.wav')], [])
+    """
+    found, empty = list[Path](), list[AudioError]()
+    for word in map(Path, words):
+        matches = [word]
+        if not word.exists() and glob.has_magic(str(word)):
+            there = sorted(map(Path, glob.iglob(str(word), recursive=True)))  # noqa: PTH207 (pathlib: none is absolute)
+            matches = [path for path in there if path.is_dir() or path.suffix.lower() in EXTENSIONS]
+        own = []
+        for path in matches:
+            below = sorted(recordings_below(path)) if path.is_dir() else None
+            own += [path] if below is None else [path / name for name in below]
+        if not own:
+            empty.append(AudioError(word, "holds no recording" if word.is_dir() else "no recording matches"))
+        found += own
+    return found, empty

@@ -1,0 +1,1 @@
+"""Zero-shot retrieval by the vectors of a CLAP."""
