@@ -16,7 +16,7 @@ export PYTHONNOUSERSITE := 1
 .PHONY: help install demo test lint ui
 
 help:
-	@echo "make demo   install, then train and score two captioners, a retriever and a locator on the miniature data set"
+	@echo "make demo   install, then train and score captioners, retrievers and a locator on the miniature data set"
 	@echo "make test   install, then check style and types and run the tests (some minutes)"
 	@echo "make ui     compare runs in MLflow, in the browser"
 

@@ -133,6 +133,10 @@ def test_the_published_grid_of_retrieval_is_configured():
         ("datasets.other", {"audio": "x"}, "datasets.other.layout: this required key is missing; the entry has audio"),
         ("datasets.other", {"layout": "clotho"}, "datasets.other.audio: this required key is missing"),
         ("experiments.cl4ac.encoder.channels", [1, 2, 3], "experiments.cl4ac.encoder.channels: [1, 2, 3]; list should"),
+        ("experiments.cl4ac.encoder.kind", "frame", "experiments.cl4ac.encoder.kind: 'frame'; did you mean 'frames'"),
+        ("experiments.cl4ac.encoder", {"kind": "frames", "layer": 1}, "cl4ac.encoder.layer: no such key; did you mean"),
+        ("experiments.cl4ac.embedding", {"tied": True, "trainable": False}, "embedding.tied: true"),
+        ("experiments.cl4ac.optim", {"schedule": "one_cycle", "decay": 0.3}, "cl4ac.optim.decay: 0.3 changes nothing"),
         ("features.logmel-cl4ac.fmax", 40000, "features.logmel-cl4ac: fmin < fmax <= sample_rate / 2 must hold"),
         ("features.logmel-cl4ac.seconds", 0.01, "features.logmel-cl4ac: seconds must be longer than half a window"),
         ("experiments.cl4ac.loss.mask_padding", False, "padded_length"),
@@ -401,6 +405,7 @@ def test_defaults_of_cl4ac():
     options = Cl4acOptions(system="cl4ac", feature="f", text="t")
     assert options.seeds == [0]
     assert options.encoder.model_dump() == {
+        "kind": "cnn10",
         "weights": "none",
         "load_fc1": False,
         "freeze": "none",
@@ -408,9 +413,9 @@ def test_defaults_of_cl4ac():
         "dropout": 0.2,
         "spec_augment": {"time_stripes": 2, "time_width": 64, "mel_stripes": 2, "mel_width": 8},
     }
-    decoder = {"layers": 2, "heads": 4, "feedforward": 2048, "dropout": 0.2, "identical_layers": False}
+    decoder = {"width": None, "layers": 2, "heads": 4, "feedforward": 2048, "dropout": 0.2, "identical_layers": False}
     assert options.decoder.model_dump() == decoder
-    assert options.embedding.model_dump() == {"init": "word2vec", "trainable": True}
+    assert options.embedding.model_dump() == {"init": "word2vec", "trainable": True, "tied": False}
     contrastive = {"negatives": "random", "pool": "last_word", "share_encoder": True}
     assert options.contrastive.model_dump() == contrastive
     assert options.loss.model_dump() == {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from earwitness.expand import expand
+from earwitness.expand import expand, merge
 
 BASE = {"system": "s", "pooling": "mean", "loss": {"margin": 0.2, "hard": False}}
 
@@ -64,3 +64,14 @@ def test_what_cannot_be_resolved_is_named_by_place_and_value(entry, place, value
     found = expand({"x": entry, "a": BASE, "y": {"extends": "x"}, "grid": grid, "x-taken": BASE})
     assert any(line.startswith(f"{place}: ") and value in line for line in found.problems), found.problems
     assert "x" not in found.entries
+
+
+def test_an_encoder_of_another_kind_replaces_the_one_below():
+    below = {"encoder": {"channels": [1, 2, 3, 4]}, "loss": {"margin": 1}}
+    frames = {"kind": "frames", "layers": 2}
+    assert merge(below, {"encoder": frames, "loss": {"kind": "x"}}) == {
+        "encoder": frames,
+        "loss": {"margin": 1, "kind": "x"},
+    }
+    assert merge({"encoder": frames}, {"encoder": {"layers": 3}})["encoder"] == {"kind": "frames", "layers": 3}
+    assert merge(below, {"encoder": {"kind": "cnn10"}})["encoder"] == {"channels": [1, 2, 3, 4], "kind": "cnn10"}

@@ -462,6 +462,7 @@ def validated(kind: Literal["datasets", "features", "texts", "experiments"], con
 
 
 _TYPE_TAG = re.compile(r"(list|dict|literal)\[|constrained-|function-")
+_KIND_TAGS = {("encoder", "cnn10"), ("encoder", "frames")}  # of a union below an entry
 _HEADING = "The configuration is not valid:"
 
 
@@ -528,6 +529,9 @@ def _is_number(text: Any) -> bool:
 def _without_tags(location: tuple) -> list:
     """A location without the tags that pydantic inserts for unions (``datasets.mini.mini.clips``)."""
     location = tuple(part for part in location if not (isinstance(part, str) and _TYPE_TAG.match(part)))
+    location = tuple(
+        part for before, part in zip(("", *location), location, strict=False) if (before, part) not in _KIND_TAGS
+    )
     names = {
         "datasets": registry.LAYOUTS,
         "features": registry.EXTRACTORS,

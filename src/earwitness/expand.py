@@ -135,10 +135,18 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
+FIRST_KINDS = {"encoder": "cnn10"}  # what a mapping under this key is without `kind`
+
+
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings merged key by key, as Snakemake merges configuration files; ``above`` wins."""
+    """Nested mappings merged key by key, as Snakemake merges configuration files; ``above`` wins.
+
+    An encoder that states another kind has other options, and replaces the one below.
+    """
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        if both and key in FIRST_KINDS and "kind" in value:
+            both = value["kind"] == merged[key].get("kind", FIRST_KINDS[key])
         merged[key] = merge(merged[key], value) if both else value
     return merged

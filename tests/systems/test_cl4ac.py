@@ -9,15 +9,18 @@ from torch.nn import functional
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.expand import merge
+from earwitness.features.external_options import ExternalOptions
 from earwitness.features.store import FeatureStore, write
 from earwitness.options import VocabularyOptions
 from earwitness.prediction.clips import Clips
-from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unpaired, one_for_all
+from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unpaired, frames_of, one_for_all
 from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions, OptimiserOptions
 from earwitness.systems.cl4ac.system import Cl4acCaptioner, Cl4acSystem
 from earwitness.text.vocabulary import Vocabulary, padded
 from earwitness.training.sampler import EpochSampler
+from earwitness.training.schedules import Moment
 
 SMALL = {
     "system": "cl4ac",
@@ -28,13 +31,14 @@ SMALL = {
     "train": {"batch_size": 4},
 }
 SIZES = Sizes(mels=64, words=30, width=16)
+MADE_BY = {"schema": 1, "made_by": "logmel", "settings": {}, "inputs": {}}
 PUBLISHED_LOSS = {"mask_padding": False, "padded_length": 35}
 
 
 @pytest.fixture(scope="session")
-def settings(merged):
+def settings():
     """Options of a tiny network, with changes."""
-    return lambda **changes: Cl4acOptions.model_validate(merged(SMALL, changes))
+    return lambda **changes: Cl4acOptions.model_validate(merge(SMALL, changes))
 
 
 def parameters(*modules):
@@ -270,6 +274,90 @@ def test_weights_that_were_saved_in_parallel_training_are_taken(settings, checkp
     assert "'module.'" in capsys.readouterr().err
 
 
+# --- frames of any feature -------------------------------------------------------------------------------------------
+
+FRAMES_OF = {"kind": "frames", "feedforward": 16}
+
+
+@pytest.fixture(params=[False, True])
+def frames_network(settings, request):
+    """A network of frames with post-norm or pre-norm layers, two clips of 3 and 5 frames, and their captions."""
+    torch.manual_seed(0)
+    options = settings(encoder=FRAMES_OF | {"layers": 2, "pre_norm": request.param})
+    network = Cl4ac(options, SIZES).eval()
+    frames = torch.randn(2, 5, 64)
+    mask = torch.tensor([[True] * 3 + [False] * 2, [True] * 5])
+    return network, frames, mask, torch.randint(2, 30, (2, 6))
+
+
+def test_padding_does_not_leak(frames_network):
+    """A clip alone, and beside a longer one over whatever pads it: the same states, and the same words one by one."""
+    network, frames, mask, ids = frames_network
+    with torch.inference_mode():
+        alone = network.encode(frames[:1, :3])
+        expected = network.hidden(ids[:1], alone, torch.tensor([0]))
+        found = []
+        for padding in (0.0, 50.0):
+            frames[0, 3:] = padding
+            memory = network.encode(frames, mask)
+            torch.testing.assert_close(memory[:1, :3], alone, rtol=1e-4, atol=1e-5)
+            found.append(network.hidden(ids, memory, torch.tensor([0, 1]), mask))
+            cache = network.start(memory, torch.tensor([0, 1]), 6, mask)
+            steps = torch.stack([network.next_logits(ids[:, i], cache, i) for i in range(6)], dim=1)
+            torch.testing.assert_close(steps, network.word_head(found[-1]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[0][:1], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_padding_does_not_leak_into_gradients(frames_network):
+    network, frames, mask, ids = frames_network
+    frames.requires_grad_()
+    network.hidden(ids, network.encode(frames, mask), torch.tensor([0, 1]), mask).square().sum().backward()
+    assert not frames.grad[0, 3:].any() and frames.grad[mask].all(dim=1).all()
+
+
+def test_frames_have_their_place_in_time_and_are_dropped_in_training_alone(settings):
+    torch.manual_seed(0)
+    network = Cl4ac(settings(encoder=FRAMES_OF | {"layers": 0, "dropout": 0, "frame_dropout": 0.5}), SIZES)
+    frames = torch.ones(1, 200, 64)
+    kept = (network.encoder.linear(frames) == network.encoder.linear.bias).all(dim=-1)
+    assert not kept.any()
+    network.eval()
+    assert torch.equal(network.encode(frames), network.encode(frames))
+    assert not torch.equal(network.encode(frames)[0, 0], network.encode(frames)[0, 1])
+
+
+def test_output_layer_and_word_embeddings_may_be_the_same(settings):
+    network = Cl4ac(settings(embedding={"tied": True}), SIZES)
+    assert network.word_head.weight is network.embedding.table.weight
+    separate = Cl4ac(settings(), SIZES)
+    assert parameters(separate) - parameters(network) == 30 * 16
+
+
+def test_word_vectors_of_another_width_are_refused(settings):
+    with pytest.raises(EarwitnessError, match=r"decoder\.width: 16\b.*\b8\b"):
+        Cl4ac(settings(), SIZES, torch.randn(30, 8))
+    with pytest.raises(EarwitnessError, match=r"encoder\.heads: 3\b.*\b16"):
+        Cl4ac(settings(encoder=FRAMES_OF | {"heads": 3}), SIZES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({"encoder": FRAMES_OF}, []),
+        ({}, ["feature"]),
+        ({"encoder": FRAMES_OF, "decoder": {"width": 64}}, ["decoder.width"]),
+        ({"encoder": FRAMES_OF, "decoder": {"width": 64}, "embedding": {"init": "uniform"}}, []),
+        ({"encoder": FRAMES_OF | {"heads": 3}, "decoder": {"heads": 5}}, ["decoder.heads", "encoder.heads"]),
+    ],
+)
+def test_what_does_not_fit_is_known_before_training(changes, keys):
+    options = Cl4acOptions.model_validate({"system": "cl4ac", "feature": "f", "text": "t"} | changes)
+    imported = ExternalOptions(extractor="external", folder="x")
+    found = options.misfits(lambda name: imported, lambda name: VocabularyOptions())
+    assert [line.split(":")[0] for line in found] == keys
+
+
 # --- batches and unpaired captions -----------------------------------------------------------------------------------
 
 
@@ -433,7 +521,9 @@ def gradients(task, batch):
 def count_encoded(task, monkeypatch):
     """How many clips each call of the encoder is given."""
     calls, encode = [], task.network.encode
-    monkeypatch.setattr(task.network, "encode", lambda frames: (calls.append(len(frames)), encode(frames))[1])
+    monkeypatch.setattr(
+        task.network, "encode", lambda frames, *rest: (calls.append(len(frames)), encode(frames, *rest))[1]
+    )
     return calls
 
 
@@ -644,6 +734,53 @@ def store_of(corpus, tmp_path):
 def test_clips_of_different_lengths_are_refused(settings, store_of):
     with pytest.raises(EarwitnessError, match=r"free\.h5.*`seconds`"):
         Cl4acSystem(settings(), store_of("free.h5"), 0)
+
+
+def test_frames_of_any_length_are_captioned(settings, store_of, monkeypatch):
+    """Clips of 40 to 46 frames, with one that has none, and more than are read at once."""
+    monkeypatch.setattr("earwitness.systems.cl4ac.system.ptb_tokenize", lambda texts: list(texts))
+    options = {"encoder": FRAMES_OF, "decoder": {"width": 8}, "embedding": {"init": "uniform", "tied": True}}
+    files = store_of("free.h5")
+    task = Cl4acSystem(settings(**options, optim={"schedule": "one_cycle", "kind": "adamw"}), files, 0)
+    batch = task.batches[0, 0]
+    assert batch.mask.sum(dim=1).tolist() == [40 + int(clip) for clip in batch.source]
+    losses, grads = gradients(task, batch)
+    assert losses["loss"].isfinite() and set(grads) == {name for name, _ in task.network.named_parameters()}
+    task.network.eval()
+    once, padded_more = task.losses(batch)["loss"], torch.nn.functional.pad(batch.frames, (0, 0, 0, 9), value=7.0)
+    more = batch._replace(frames=padded_more, mask=torch.nn.functional.pad(batch.mask, (0, 9)))
+    assert task.losses(more)["loss"].item() == pytest.approx(once.item(), rel=1e-5)
+    with torch.no_grad():
+        metrics = task.validation_metrics([task.validation_step(batch) for batch in task.validation_loader()])
+    assert set(metrics) == {"validation_cider_d", "validation_loss"}
+    model = Cl4acCaptioner(settings(**options), task.description(), task.network.state_dict())
+    store = FeatureStore(files["development"])
+    captions = list(model.caption(Clips(store.clip_ids, {"f": store})))
+    monkeypatch.setattr("earwitness.systems.cl4ac.system.FRAMES_AT_ONCE", 50)
+    assert [text for text, _ in model.caption(Clips(store.clip_ids, {"f": store}))] == [text for text, _ in captions]
+
+
+def test_a_clip_without_frames_has_one_of_padding(tmp_path):
+    write(tmp_path / "a.h5", [("a", np.zeros((0, 3))), ("b", np.ones((2, 3)))], 3, MADE_BY, fill=-1.0)
+    store = FeatureStore(tmp_path / "a.h5")
+    frames, mask = frames_of(store, ["a", "b"], masked=True)
+    assert mask.tolist() == [[True, False], [True, True]] and (frames[0] == -1).all()
+    frames, mask = frames_of(store, ["a"], masked=True)
+    assert frames.tolist() == [[[-1.0] * 3]] and mask.tolist() == [[True]]
+
+
+def test_the_last_epoch_may_be_kept(make_task):
+    history = [{"validation_cider_d": 2.0}, {"validation_cider_d": 1.0}]
+    assert [make_task(train={"keep": keep}).choice.best(history) for keep in ("best", "last")] == [0, 1]
+    with pytest.raises(ValueError, match="patience: 3"):
+        make_task(train={"keep": "last", "patience": 3})
+
+
+def test_one_cycle_rises_and_falls(make_task):
+    task = make_task(optim={"schedule": "one_cycle", "lr": 1e-3, "warmup_share": 0.5})
+    rates = [task.learning_rate(Moment(step // 4, step, 4, 3)) for step in range(12)]
+    assert rates[0] == pytest.approx(4e-5) and max(rates) == rates[5] == 1e-3 and rates[-1] < 1e-7
+    assert type(make_task(optim={"kind": "adamw"}).optimiser()) is torch.optim.AdamW
 
 
 def test_features_of_other_audio_or_of_two_front_ends_are_refused(settings, store_of):

@@ -45,10 +45,16 @@ class Attention(nn.Module):
         keys, values = both.chunk(2, dim=-1)
         return self._split(keys), self._split(values)
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
-        """Scaled dot-product attention and the output projection: -> [rows, length, width]."""
+    def attend(
+        self, queries: Tensor, keys: Tensor, values: Tensor, causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
+        """Scaled dot-product attention and the output projection: -> [rows, length, width].
+
+        ``mask`` [rows, keys' length] is true for keys that are attended to; None: all are.
+        """
         dropout = self.dropout if self.training else 0.0
-        x = functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=causal)
+        there = None if mask is None else mask[:, None, None]
+        x = functional.scaled_dot_product_attention(queries, keys, values, there, dropout, causal)
         return self.out_proj(x.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -63,6 +69,7 @@ class LayerCache:
     values: Tensor
     memory_keys: Tensor  # [rows, heads, memory length, width / heads]
     memory_values: Tensor
+    memory_mask: Tensor | None = None  # [rows, memory length]
 
 
 class DecoderLayer(nn.Module):
@@ -77,11 +84,11 @@ class DecoderLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None = None) -> Tensor:
         """All positions at once, with causal mask: x [rows, length, width]; memory: keys and values for each row."""
         attention = self.self_attn
         attended = attention.attend(attention.queries(x), *attention.keys_values(x), causal=True)
-        return self._rest(x, attended, memory)
+        return self._rest(x, attended, memory, mask)
 
     def step(self, x: Tensor, cache: LayerCache, position: int) -> Tensor:
         """One position: x [rows, 1, width] -> [rows, 1, width]; adds its keys and values to the cache."""
@@ -91,12 +98,12 @@ class DecoderLayer(nn.Module):
         )
         seen = slice(0, position + 1)
         attended = attention.attend(attention.queries(x), cache.keys[:, :, seen], cache.values[:, :, seen])
-        return self._rest(x, attended, (cache.memory_keys, cache.memory_values))
+        return self._rest(x, attended, (cache.memory_keys, cache.memory_values), cache.memory_mask)
 
-    def _rest(self, x: Tensor, attended: Tensor, memory: tuple[Tensor, Tensor]) -> Tensor:
+    def _rest(self, x: Tensor, attended: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
         """The layer after self-attention, whose output is ``attended``."""
         x = self.norm1(x + self.dropout(attended))
-        crossed = self.multihead_attn.attend(self.multihead_attn.queries(x), *memory)
+        crossed = self.multihead_attn.attend(self.multihead_attn.queries(x), *memory, mask=mask)
         x = self.norm2(x + self.dropout(crossed))
         inner = self.linear2(self.dropout(functional.relu(self.linear1(x))))
         return self.norm3(x + self.dropout(inner))
@@ -114,26 +121,30 @@ class TransformerDecoder(nn.Module):
             for layer in self.layers[1:]:
                 layer.load_state_dict(self.layers[0].state_dict())
 
-    def forward(self, x: Tensor, memory: Tensor, clip_of_row: Tensor) -> Tensor:
+    def forward(self, x: Tensor, memory: Tensor, clip_of_row: Tensor, mask: Tensor | None = None) -> Tensor:
         """Hidden states [rows, length, width] at all positions.
 
         Args:
             x: embedded words [rows, length, width]; memory: [clips, memory length, width]; clip_of_row:
-                [rows], index of the clip.
+                [rows], index of the clip; mask: [clips, memory length], true where memory is not padding; None:
+                everywhere.
         """
+        there = None if mask is None else mask.index_select(0, clip_of_row)
         for layer in self.layers:
             keys, values = layer.multihead_attn.keys_values(memory)  # once per clip, not per caption
-            x = layer(x, (keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
+            x = layer(x, (keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)), there)
         return x
 
-    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> list[LayerCache]:
-        """Empty caches for up to ``capacity`` positions of each row."""
+    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int, mask: Tensor | None = None) -> list[LayerCache]:
+        """Empty caches for up to ``capacity`` positions of each row; memory and mask as in ``forward``."""
         caches = []
+        there = None if mask is None else mask.index_select(0, clip_of_row)
         for layer in self.layers:
             keys, values = layer.multihead_attn.keys_values(memory)
             rows, (_, heads, _, size) = len(clip_of_row), keys.shape
             empty = (keys.new_zeros(rows, heads, capacity, size), keys.new_zeros(rows, heads, capacity, size))
-            caches.append(LayerCache(*empty, keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row)))
+            of_rows = (keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row))
+            caches.append(LayerCache(*empty, *of_rows, there))
         return caches
 
     def step(self, x: Tensor, caches: list[LayerCache], position: int) -> Tensor:

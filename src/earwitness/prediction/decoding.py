@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +15,11 @@ from earwitness.options import DecodingOptions
 class StepwiseDecoder(Protocol):
     """The interface of a network for decoding."""
 
-    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> Any:
-        """A cache for rows [rows] that attend to the memory [clips, length, width] of their clip."""
+    @property
+    def start(self) -> Callable[..., Any]:
+        """(memory, clip_of_row, capacity) -> cache for rows [rows] that attend to the memory [clips, length, width] of
+        their clip; with a fourth argument, mask [clips, length], where memory is not padding.
+        """
 
     def next_logits(self, ids: Tensor, cache: Any, position: int) -> Tensor:
         """Word logits [rows, words] after the words ids [rows] at ``position``."""
@@ -45,13 +48,19 @@ class Hypotheses:
 
 @torch.inference_mode()
 def decode(
-    decoder: StepwiseDecoder, memory: Tensor, symbols: Symbols, options: DecodingOptions, max_words: int
+    decoder: StepwiseDecoder,
+    memory: Tensor,
+    symbols: Symbols,
+    options: DecodingOptions,
+    max_words: int,
+    mask: Tensor | None = None,
 ) -> tuple[list[list[int]], list[float]]:
     """Generate one caption for each clip.
 
     Args:
         memory: encoded clips [clips, length, width].
         max_words: maximum length of captions, unless ``options.max_words`` is set.
+        mask: [clips, length], true where memory is not padding; None: everywhere.
 
     Returns:
         For each clip, the word ids (without ``<sos>`` and ``<eos>``) and the score: the sum of the log-probabilities
@@ -61,7 +70,7 @@ def decode(
     clips, beam = len(memory), options.beam
     steps = (options.max_words or max_words) + 1  # the last step is <eos>
     clip_of_row = torch.arange(clips, device=memory.device).repeat_interleave(beam)
-    cache = decoder.start(memory, clip_of_row, steps)
+    cache = decoder.start(memory, clip_of_row, steps, *([] if mask is None else [mask]))
     found = Hypotheses(
         ids=torch.full((clips * beam, 1), symbols.sos, device=memory.device),
         scores=torch.full((clips, beam), -torch.inf, device=memory.device).index_fill_(

@@ -5,6 +5,7 @@ The order of examples and their unpaired captions are the same for any number of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,7 +26,7 @@ DRAWN = ("random", "epoch_constant")  # unpaired captions that do not depend on 
 class Batch(NamedTuple):
     """The input of a training step. Rows are captions; ``ids`` are ``<sos> words <eos>`` and padding."""
 
-    frames: Tensor  # float32 [clips, time, mels]
+    frames: Tensor  # float32 [clips, time, D]
     clip_of_row: Tensor  # [rows]
     ids: Tensor  # [rows, length + 1]
     words: Tensor  # [rows], number of words of each caption
@@ -34,6 +35,20 @@ class Batch(NamedTuple):
     source: (
         Tensor  # [rows], index of the clip in its split: captions of the same clip are never negatives of each other
     )
+    mask: Tensor | None = None  # [clips, time], true where a frame is; None: clips of equal length
+
+
+def frames_of(store: FeatureStore, clip_ids: Sequence[str], masked: bool) -> tuple[Tensor, Tensor | None]:
+    """The frames of clips, padded to the longest, and with ``masked`` where they are: [clips, time, D], [clips, time].
+
+    A clip without frames has one of padding.
+    """
+    frames, lengths = store.batch(clip_ids)
+    if not masked:
+        return torch.from_numpy(frames), None
+    if not frames.shape[1]:
+        frames = np.full((len(frames), 1, store.dimension), store.fill, dtype=np.float32)
+    return torch.from_numpy(frames), torch.from_numpy(np.arange(frames.shape[1]) < lengths.clip(min=1)[:, None])
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,7 @@ class TrainingBatches(Dataset):
         self.store, self.captions, self.vocabulary, self.seed = store, captions, vocabulary, seed
         self.grouped = options.train.batching == "grouped"
         self.batch_size = options.train.batch_size
+        self.masked = options.encoder.kind == "frames"
         self.negatives = options.contrastive.negatives if options.loss.contrastive_weight else None
         # One more position for the state at <eos>; a fixed length if padding counts in the loss.
         self.extra = 1 if options.contrastive.pool == "eos" else 0
@@ -99,21 +115,22 @@ class TrainingBatches(Dataset):
             np.repeat(np.arange(len(chosen)), self.captions.count[chosen]) if self.grouped else np.arange(len(rows))
         )
         ids = [self.captions.ids[row] for row in rows]
+        frames, mask = frames_of(self.store, [self.captions.clip_ids[clip] for clip in clips], self.masked)
         # A batch of a single clip has no negatives to choose from, whatever the option.
         drawn = self.negatives in DRAWN or len(set(sources)) == 1
         unpaired = [self.captions.ids[row] for row in negatives[rows]] if negatives is not None and drawn else None
         length = self.fixed + 1 if self.fixed else max(map(len, ids + (unpaired or []))) + self.extra
-        frames = np.stack([self.store[self.captions.clip_ids[clip]] for clip in clips])
         positive, words = self._padded(ids, length)
         negative, negative_words = self._padded(unpaired, length) if unpaired else (None, None)
         return Batch(
-            torch.from_numpy(frames),
+            frames,
             torch.from_numpy(clip_of_row),
             positive,
             words,
             negative,
             negative_words,
             torch.from_numpy(sources),
+            mask,
         )
 
     def _padded(self, ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:

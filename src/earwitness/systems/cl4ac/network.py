@@ -1,4 +1,4 @@
-"""CL4AC: a Cnn10 encoder, a Transformer decoder, and two heads on it (Liu et al., arXiv 2107.09990)."""
+"""CL4AC: an encoder, a Transformer decoder, and two heads on it (Liu et al., arXiv 2107.09990)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from earwitness.errors import EarwitnessError
 from earwitness.extractors import checkpoints
 from earwitness.extractors.panns import Trunk
 from earwitness.extractors.panns_cnn10 import PannsCnn10Options
-from earwitness.nn.decoder import LayerCache, TransformerDecoder, WordEmbedding
+from earwitness.nn.decoder import LayerCache, TransformerDecoder, WordEmbedding, sinusoids
+from earwitness.nn.pooling import unit_frames
 from earwitness.nn.spec_augment import spec_augment
-from earwitness.systems.cl4ac.options import Cl4acOptions, EncoderOptions, LossOptions
+from earwitness.systems.cl4ac.options import Cl4acOptions, EncoderOptions, FramesOptions, LossOptions
 
 UNMATCHED, MATCHED = 0, 1  # classes of the contrastive head
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes that depend on the data: mel bands, tokens of the vocabulary, width of word vectors and decoder."""
+    """Sizes that depend on the data: values of a frame, tokens of the vocabulary, width of the decoder."""
 
     mels: int
     words: int
@@ -58,8 +59,8 @@ class Encoder(Trunk):
         except EarwitnessError as error:
             raise EarwitnessError(f"encoder.weights: {error}\n`weights: none` trains from scratch.") from error
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """[clips, time, mels] -> memory [clips, time // 16, width], all values >= 0."""
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[clips, time, mels] -> memory [clips, time // 16, width], all values >= 0; clips are of equal length."""
         x = self.normalise(frames)
         if self.training:
             x = spec_augment(x, **self.options.spec_augment.model_dump())
@@ -77,17 +78,63 @@ class Encoder(Trunk):
         return self
 
 
+class FrameEncoder(nn.Module):
+    """Frames of any feature -> one vector for each: a linear map and Transformer layers."""
+
+    def __init__(self, options: FramesOptions, sizes: Sizes):
+        super().__init__()
+        self.options = options
+        self.linear = nn.Linear(sizes.mels, sizes.width)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                sizes.width,
+                options.heads,
+                options.feedforward,
+                options.dropout,
+                batch_first=True,
+                norm_first=options.pre_norm,
+            )
+            for _ in range(options.layers)
+        )
+        self.norm = nn.LayerNorm(sizes.width)
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """[clips, time, D], mask [clips, time], true where a frame is -> memory [clips, time, width].
+
+        Memory is not defined where the mask is false.
+        """
+        options = self.options
+        x = unit_frames(frames, options.norm)
+        if options.norm != "none":
+            x = x * x.shape[-1] ** 0.5  # values of about 1, beside which positions are not all there is
+        x = self.linear(functional.dropout1d(x, options.frame_dropout, self.training))
+        if options.positions:
+            x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
+        x = functional.dropout(x, options.dropout, self.training)
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=None if mask is None else ~mask)
+        return self.norm(x)
+
+
 class Cl4ac(nn.Module):
     """The network. Call ``encode``, then ``hidden`` for training, or ``start`` and ``next_logits`` for decoding."""
 
     def __init__(self, options: Cl4acOptions, sizes: Sizes, vectors: Tensor | None = None):
         super().__init__()
         decoder = options.decoder
-        if sizes.width % decoder.heads:
+        frames = options.encoder if isinstance(options.encoder, FramesOptions) else None
+        for key, heads in (("decoder.heads", decoder.heads), ("encoder.heads", frames.heads if frames else 1)):
+            if sizes.width % heads:
+                raise EarwitnessError(f"{key}: {heads} does not divide the width of the decoder, {sizes.width}")
+        if vectors is not None and vectors.shape[1] != sizes.width:
             raise EarwitnessError(
-                f"decoder.heads: {decoder.heads} does not divide the size of the word vectors, {sizes.width}"
+                f"decoder.width: {sizes.width}, and the word vectors have {vectors.shape[1]} values; set "
+                "`embedding: {init: uniform}`, or one as the other"
             )
-        self.encoder = Encoder(options.encoder, sizes)
+        if isinstance(options.encoder, FramesOptions):
+            self.encoder: nn.Module = FrameEncoder(options.encoder, sizes)
+        else:
+            self.encoder = Encoder(options.encoder, sizes)
         self.embedding = WordEmbedding(sizes.words, sizes.width, decoder.dropout)
         self.decoder = TransformerDecoder(
             sizes.width, decoder.heads, decoder.feedforward, decoder.layers, decoder.dropout, decoder.identical_layers
@@ -99,25 +146,30 @@ class Cl4ac(nn.Module):
         nn.init.uniform_(self.embedding.table.weight, -0.1, 0.1)
         if vectors is not None:
             self.embedding.table.weight.data.copy_(vectors)
+        if options.embedding.tied:
+            self.word_head.weight = self.embedding.table.weight
         self.embedding.table.weight.requires_grad_(options.embedding.trainable)
         self.match_head.requires_grad_(options.loss.contrastive_weight > 0)
         self.pool = options.contrastive.pool
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames [clips, time, mels] -> memory [clips, time // 16, width]."""
-        return self.encoder(frames)
+    def encode(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Frames [clips, time, D] -> memory [clips, length, width].
 
-    def hidden(self, ids: Tensor, memory: Tensor, clip_of_row: Tensor) -> Tensor:
+        ``mask`` [clips, time], true where a frame is, is for ``encoder.kind: frames`` alone; memory has the same one.
+        """
+        return self.encoder(frames, mask)
+
+    def hidden(self, ids: Tensor, memory: Tensor, clip_of_row: Tensor, mask: Tensor | None = None) -> Tensor:
         """Decoder states [rows, length, width] of the captions ``ids`` [rows, length], which start with ``<sos>``."""
-        return self.decoder(self.embedding(ids), memory, clip_of_row)
+        return self.decoder(self.embedding(ids), memory, clip_of_row, mask)
 
     def match_logits(self, hidden: Tensor, words: Tensor) -> Tensor:
         """Logits [rows, 2] of "unmatched" and "matched"; ``words`` [rows] is the number of words of each caption."""
         return self.match_head(pooled(hidden, words, self.pool))
 
-    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int) -> list[LayerCache]:
+    def start(self, memory: Tensor, clip_of_row: Tensor, capacity: int, mask: Tensor | None = None) -> list[LayerCache]:
         """Empty caches for stepwise decoding, for up to ``capacity`` positions."""
-        return self.decoder.start(memory, clip_of_row, capacity)
+        return self.decoder.start(memory, clip_of_row, capacity, mask)
 
     def next_logits(self, ids: Tensor, cache: list[LayerCache], position: int) -> Tensor:
         """Word logits [rows, words] after the words ``ids`` [rows] at ``position``."""

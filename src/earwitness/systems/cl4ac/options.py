@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from earwitness.extractors.options import NetworkOptions
 from earwitness.options import (
@@ -36,8 +44,9 @@ class SpecAugmentOptions(Options):
 
 
 class EncoderOptions(Options):
-    """Cnn10 and two linear layers."""
+    """Cnn10 and two linear layers, of log-mel clips of equal length."""
 
+    kind: Literal["cnn10"] = "cnn10"
     weights: str = Field("none", description="`none`, or the path of PANNs' Cnn10_mAP=0.380.pth")
     load_fc1: bool = False  # also load the checkpoint's fc1
     freeze: Literal["none", "conv", "conv+bn_stats"] = "none"
@@ -52,9 +61,33 @@ class EncoderOptions(Options):
         return self
 
 
-class DecoderOptions(Options):
-    """The Transformer decoder; its width is the size of the word vectors."""
+class FramesOptions(Options):
+    """A linear map and Transformer layers, of frames of any feature and clips of any length."""
 
+    kind: Literal["frames"] = "frames"
+    norm: Literal["none", "l2", "sqrt_l2"] = "none"  # of each frame before the linear map; sqrt_l2: of its roots
+    positions: bool = True  # sinusoidal ones
+    layers: NonNegativeInt = 1
+    heads: PositiveInt = 4
+    feedforward: PositiveInt = 1024
+    pre_norm: bool = False  # normalise the input of attention and feed-forward instead of the sum
+    dropout: Probability = 0.2
+    frame_dropout: Probability = 0.15  # of whole frames
+
+
+def _with_kind(encoder: Any) -> Any:
+    return {"kind": "cnn10", **encoder} if isinstance(encoder, dict) else encoder
+
+
+AnyEncoderOptions = Annotated[
+    Annotated[EncoderOptions | FramesOptions, Field(discriminator="kind")], BeforeValidator(_with_kind)
+]
+
+
+class DecoderOptions(Options):
+    """The Transformer decoder."""
+
+    width: PositiveInt | None = None  # null: the size of the word vectors
     layers: PositiveInt = 2
     heads: PositiveInt = 4
     feedforward: PositiveInt = 2048
@@ -63,10 +96,11 @@ class DecoderOptions(Options):
 
 
 class EmbeddingOptions(Options):
-    """Initial word embeddings, and whether they are trained."""
+    """Initial word embeddings, whether they are trained, and whether they are the weights of the output layer too."""
 
     init: Literal["word2vec", "uniform"] = "word2vec"
     trainable: bool = True
+    tied: bool = False
 
 
 class ContrastiveOptions(Options):
@@ -96,16 +130,21 @@ class LossOptions(Options):
 
 
 class OptimiserOptions(Options):
-    """Adam with warm-up by epochs, then a step decay."""
+    """The optimiser, and how its learning rate changes."""
 
+    kind: Literal["adam", "adamw"] = "adam"
     lr: PositiveFloat = 5e-4
-    weight_decay: NonNegativeFloat = 1e-6  # L2, in the gradient
+    weight_decay: NonNegativeFloat = 1e-6  # of adam L2, in the gradient; of adamw decoupled
+    # steps: a warm-up by epochs, then a step decay; one_cycle: up for a share of all steps, `warmup_share`, then down
+    # to nothing, both as a cosine
+    schedule: Literal["steps", "one_cycle"] = "steps"
+    warmup_share: Probability = 0.3
     warmup_epochs: NonNegativeInt = 5
     decay_every: PositiveInt = 10  # epochs
     decay: PositiveFloat = 0.1
 
     def at(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
+        """Learning rate of an epoch, counted from 0, by ``schedule: steps``."""
         number = epoch + 1
         if number <= self.warmup_epochs:
             return self.lr * number / self.warmup_epochs
@@ -117,8 +156,15 @@ class Cl4acTrainingOptions(TrainingOptions):
 
     patience: PositiveInt | None = None  # stop after this many epochs without improvement of `monitor`; null: never
     monitor: Literal["cider_d", "spider"] = "cider_d"  # validation metric; the epoch with the highest value is kept
+    keep: Literal["best", "last"] = "best"  # last: the weights of the last epoch, whatever validation says
     gradient_clip: PositiveFloat | None = 2.0
     batching: Literal["pairs", "grouped"] = "pairs"  # grouped: batch_size counts clips, each with all its captions
+
+    @model_validator(mode="after")
+    def _patient_for_the_best(self) -> Cl4acTrainingOptions:
+        if self.patience is not None and self.keep == "last":
+            raise ValueError(f"patience: {self.patience} waits for a better epoch, and `keep: last` knows none")
+        return self
 
 
 class Cl4acOptions(ExperimentOptions):
@@ -129,7 +175,7 @@ class Cl4acOptions(ExperimentOptions):
     system: Literal["cl4ac"]
     feature: Name
     text: Name
-    encoder: EncoderOptions = EncoderOptions()
+    encoder: AnyEncoderOptions = EncoderOptions()
     decoder: DecoderOptions = DecoderOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
     contrastive: ContrastiveOptions = ContrastiveOptions()
@@ -138,18 +184,49 @@ class Cl4acOptions(ExperimentOptions):
     train: Cl4acTrainingOptions = Cl4acTrainingOptions()
     decode: Annotated[DecodingOptions, Changes("prediction")] = DecodingOptions()
 
-    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
-        """Heads that do not divide the word vectors, and features that the encoder cannot read."""
-        words, read = text(self.text), feature(self.feature)
-        if isinstance(words, VocabularyOptions) and (width := words.word2vec.size) % self.decoder.heads:
-            yield (
-                f"decoder.heads: {self.decoder.heads} does not divide the size of the word vectors, {width} "
-                f"(texts.{self.text}.word2vec.size)"
+    @model_validator(mode="after")
+    def _fits_together(self) -> Cl4acOptions:
+        if self.embedding.tied and not self.embedding.trainable:
+            raise ValueError("embedding.tied: true trains the word embeddings, and `trainable: false` does not")
+        if self.optim.schedule == "one_cycle" and self.train.patience is not None:
+            raise ValueError(
+                f"optim.schedule: one_cycle ends with the last epoch, and `train.patience: {self.train.patience}` may "
+                "end before it; set null"
             )
+        return self
+
+    def without_effect(self) -> Iterator[tuple[str, str]]:
+        """Options of another schedule."""
+        schedule = self.optim.schedule
+        used = dict.fromkeys(("warmup_epochs", "decay_every", "decay"), schedule == "steps")
+        for name, effective in (used | {"warmup_share": schedule == "one_cycle"}).items():
+            if not effective and getattr(self.optim, name) != OptimiserOptions.model_fields[name].default:
+                yield f"optim.{name}", f"the schedule is {schedule}"
+
+    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+        """Widths that do not fit together, and features that the encoder cannot read."""
+        words, read = text(self.text), feature(self.feature)
+        if isinstance(words, VocabularyOptions):
+            size, place = words.word2vec.size, f"texts.{self.text}.word2vec.size"
+            width = self.decoder.width or size
+            origin = (
+                f"decoder.width, {width}" if self.decoder.width else f"the size of the word vectors, {size} ({place})"
+            )
+            if width != size and self.embedding.init == "word2vec":
+                yield (
+                    f"decoder.width: {width}, and `embedding.init: word2vec` takes word vectors of {size} values "
+                    f"({place}); set `embedding: {{init: uniform}}`, or one as the other"
+                )
+            if width % self.decoder.heads:
+                yield f"decoder.heads: {self.decoder.heads} does not divide {origin}"
+            if isinstance(self.encoder, FramesOptions) and width % self.encoder.heads:
+                yield f"encoder.heads: {self.encoder.heads} does not divide {origin}"
+        if isinstance(self.encoder, FramesOptions):
+            return
         if isinstance(read, NetworkOptions) or not read.computed or getattr(read, "frames_per_clip", 1) is None:
             yield (
-                f"feature: the clips of {self.feature!r} have different lengths, and the encoder needs equal ones: a "
-                "log-mel feature with `seconds`"
+                f"feature: the clips of {self.feature!r} have different lengths, and Cnn10 needs equal ones: a "
+                "log-mel feature with `seconds`; `encoder: {kind: frames}` takes any feature"
             )
         for what, count in (
             ("mel bands", getattr(read, "mels", None)),
@@ -175,7 +252,8 @@ class Cl4acOptions(ExperimentOptions):
 
     def checkpoints(self) -> dict[str, str]:
         """The weights of Cnn10, if configured."""
-        return {} if self.encoder.weights == "none" else {"encoder.weights": self.encoder.weights}
+        weights = getattr(self.encoder, "weights", "none")
+        return {} if weights == "none" else {"encoder.weights": weights}
 
     def found(self, tools: Any) -> dict[str, str]:
         """The digest of SPICE's jars if SPIDEr selects the epoch."""

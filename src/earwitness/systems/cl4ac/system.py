@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,20 @@ from earwitness.metrics.captions import Tools
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
 from earwitness.options import DecodingOptions
-from earwitness.prediction.clips import Clips, open_features
+from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.prediction.decoding import Symbols, decode
-from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches
+from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches, frames_of
 from earwitness.systems.cl4ac.network import MATCHED, UNMATCHED, Cl4ac, Sizes, caption_loss, contrastive_loss
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.systems.interface import Captioner, System, read_model
 from earwitness.text import word2vec
 from earwitness.text.vocabulary import Vocabulary, padded
 from earwitness.training.sampler import EpochSampler
-from earwitness.training.schedules import Moment
+from earwitness.training.schedules import Moment, one_cycle
 from earwitness.training.selection import Choice, Patience
 
 CLIPS_AT_ONCE = 16  # batch size outside training
+FRAMES_AT_ONCE = 1 << 14  # of clips padded to the longest: recordings of hours are captioned one by one
 
 
 class Cl4acSystem(System[Cl4acOptions]):
@@ -48,7 +50,7 @@ class Cl4acSystem(System[Cl4acOptions]):
 
     def __init__(self, options: Cl4acOptions, files: Mapping[str, Path], seed: int, tools: Tools | None = None):
         self.options = options
-        self.choice = Choice(f"validation_{options.train.monitor}")
+        self.choice = Choice(f"validation_{options.train.monitor}" if options.train.keep == "best" else None)
         self.stop = None if options.train.patience is None else Patience(options.train.patience)
         # Before training, so that missing jars are an error rather than another way to select the epoch.
         self._spice = (tools or Tools()).spice_settings() if options.train.monitor == "spider" else None
@@ -63,8 +65,11 @@ class Cl4acSystem(System[Cl4acOptions]):
         vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
         self.development = open_features(files["development"], clips["development"])
         self.validation = open_features(files["validation"], clips["validation"], self.development.front_end)
-        for store in (self.development, self.validation):
-            _require_one_length(store)
+        self.masked = options.encoder.kind == "frames"
+        if not self.masked:
+            for store in (self.development, self.validation):
+                _require_one_length(store)
+        require_dimension(self.validation, options.feature, self.development.dimension)
         captions = {
             split: captions_by_clip(files["captions"], list(table["clip_id"])) for split, table in clips.items()
         }
@@ -77,8 +82,9 @@ class Cl4acSystem(System[Cl4acOptions]):
         self.training_batches = len(self.batches)
         self._prepare_validation(captions["validation"])
         torch.manual_seed(seed)
-        sizes = Sizes(self.development.dimension, len(self.vocabulary), self.vocabulary.options.word2vec.size)
-        self.network = Cl4ac(options, sizes, None if vectors is None else torch.from_numpy(vectors))
+        width = options.decoder.width or self.vocabulary.options.word2vec.size
+        self.sizes = Sizes(self.development.dimension, len(self.vocabulary), width)
+        self.network = Cl4ac(options, self.sizes, None if vectors is None else torch.from_numpy(vectors))
 
     def _prepare_validation(self, references: dict[str, list[str]]) -> None:
         """Tokenise the references once, and the vocabulary so that generated captions are tokenised by look-up."""
@@ -92,13 +98,16 @@ class Cl4acSystem(System[Cl4acOptions]):
     # --- training -----------------------------------------------------------------------------------------------
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Adam over all trainable parameters."""
+        """Adam or AdamW over all trainable parameters."""
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         options = self.options.optim
-        return torch.optim.Adam(parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True)
+        kind = torch.optim.AdamW if options.kind == "adamw" else torch.optim.Adam
+        return kind(parameters, lr=options.lr, weight_decay=options.weight_decay, fused=True)
 
     def learning_rate(self, moment: Moment) -> float:
-        """Warm-up by epochs, then a step decay."""
+        """Warm-up by epochs and a step decay, or one cycle."""
+        if self.options.optim.schedule == "one_cycle":
+            return self.options.optim.lr * one_cycle(moment, self.options.optim.warmup_share)
         return self.options.optim.at(moment.epoch)
 
     def training_loader(self) -> DataLoader:
@@ -112,19 +121,20 @@ class Cl4acSystem(System[Cl4acOptions]):
         The encoder runs once for both captions of a clip, and the decoder once on both captions.
         """
         loss = self.options.loss
-        memory = self.network.encode(batch.frames)
+        memory, mask = self.network.encode(batch.frames, batch.mask), batch.mask
         inputs, targets = batch.ids[:, :-1], batch.ids[:, 1:]
         if not loss.contrastive_weight:
-            hidden = self.network.hidden(inputs, memory, batch.clip_of_row)
+            hidden = self.network.hidden(inputs, memory, batch.clip_of_row, mask)
             caption = caption_loss(self.network.word_head(hidden), targets, batch.words, loss)
             return {"loss": caption, "loss_caption": caption.detach()}
         negative_ids, negative_words = self._negatives(batch, memory)
         clips = batch.clip_of_row
         if not self.options.contrastive.share_encoder:
-            memory = torch.cat([memory, self.network.encode(batch.frames)])
+            memory = torch.cat([memory, self.network.encode(batch.frames, mask)])
+            mask = None if mask is None else torch.cat([mask, mask])
         offset = 0 if self.options.contrastive.share_encoder else len(batch.frames)
         both = self.network.hidden(
-            torch.cat([inputs, negative_ids[:, :-1]]), memory, torch.cat([clips, clips + offset])
+            torch.cat([inputs, negative_ids[:, :-1]]), memory, torch.cat([clips, clips + offset]), mask
         )
         paired, unpaired = both.chunk(2)
         caption = caption_loss(self.network.word_head(paired), targets, batch.words, loss)
@@ -152,7 +162,8 @@ class Cl4acSystem(System[Cl4acOptions]):
         clips, rows = len(memory), len(batch.ids)
         scores = []
         for clip in range(clips):
-            hidden = self.network.hidden(batch.ids[:, :-1], memory, batch.clip_of_row.new_full((rows,), clip))
+            one_clip = batch.clip_of_row.new_full((rows,), clip)
+            hidden = self.network.hidden(batch.ids[:, :-1], memory, one_clip, batch.mask)
             scores.append(self.network.match_logits(hidden, batch.words).log_softmax(dim=-1)[:, MATCHED])
         return torch.stack(scores)[batch.clip_of_row]
 
@@ -165,14 +176,16 @@ class Cl4acSystem(System[Cl4acOptions]):
         def batch_of(clips: np.ndarray) -> Batch:
             rows = captions.of_clips(clips)
             ids = [captions.ids[row] for row in rows]
+            frames, mask = frames_of(self.validation, [captions.clip_ids[clip] for clip in clips], self.masked)
             return Batch(
-                frames=torch.from_numpy(np.stack([self.validation[captions.clip_ids[clip]] for clip in clips])),
+                frames=frames,
                 clip_of_row=torch.from_numpy(captions.clip[rows] - clips[0]),
                 ids=torch.from_numpy(padded(ids, vocabulary.pad)),
                 words=torch.tensor([len(row) - 2 for row in ids]),
                 negative_ids=None,
                 negative_words=None,
                 source=torch.from_numpy(captions.clip[rows]),
+                mask=mask,
             )
 
         blocks = np.split(
@@ -184,12 +197,12 @@ class Cl4acSystem(System[Cl4acOptions]):
 
     def validation_step(self, batch: Batch) -> dict[str, Any]:
         """Generated captions of a batch's clips, and the loss of the references."""
-        memory = self.network.encode(batch.frames)
-        hidden = self.network.hidden(batch.ids[:, :-1], memory, batch.clip_of_row)
+        memory = self.network.encode(batch.frames, batch.mask)
+        hidden = self.network.hidden(batch.ids[:, :-1], memory, batch.clip_of_row, batch.mask)
         masked = self.options.loss.model_copy(update={"mask_padding": True, "padded_length": None})
         loss = caption_loss(self.network.word_head(hidden), batch.ids[:, 1:], batch.words, masked)
         # Always greedy: options of decoding must not affect the selected epoch.
-        words, _ = caption_memory(self.network, self.vocabulary, DecodingOptions(), memory)
+        words, _ = caption_memory(self.network, self.vocabulary, DecodingOptions(), memory, batch.mask)
         return {"words": words, "loss": float(loss), "captions": len(batch.ids)}
 
     def validation_metrics(self, outputs: list[dict[str, Any]]) -> dict[str, float]:
@@ -212,11 +225,7 @@ class Cl4acSystem(System[Cl4acOptions]):
     def description(self) -> dict[str, Any]:
         """Sizes of the network, front end of the features, vocabulary, and classes of the contrastive head."""
         return {
-            "sizes": {
-                "mels": self.development.dimension,
-                "words": len(self.vocabulary),
-                "width": self.vocabulary.options.word2vec.size,
-            },
+            "sizes": asdict(self.sizes),
             "feature": self.development.front_end,
             "vocabulary": self.vocabulary.content(),
             "classes": {"unmatched": UNMATCHED, "matched": MATCHED},
@@ -235,34 +244,44 @@ class Cl4acCaptioner(Captioner):
         self.options = options
         self.made_by = {options.feature: description["feature"]}
         self.vocabulary = Vocabulary.of_content(description["vocabulary"])
-        bare = options.model_copy(update={"encoder": options.encoder.model_copy(update={"weights": "none"})})
+        self.masked = options.encoder.kind == "frames"
+        bare = (
+            options
+            if self.masked
+            else options.model_copy(update={"encoder": options.encoder.model_copy(update={"weights": "none"})})
+        )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = Cl4ac(bare, Sizes(**description["sizes"]))
+        self.sizes = Sizes(**description["sizes"])
+        self.network = Cl4ac(bare, self.sizes)
         self.network.load_state_dict(weights)
         self.network.to(self.device).eval()
 
     def caption(self, clips: Clips) -> Iterator[tuple[str, float]]:
         """Caption and score (:func:`decode`) of each clip, in order."""
-        _require_one_length(clips.store(self.options.feature))
-        for batch in clips.batches(CLIPS_AT_ONCE):
-            frames = torch.from_numpy(np.stack(batch.frames(self.options.feature)))
+        store = clips.store(self.options.feature)
+        require_dimension(store, self.options.feature, self.sizes.mels)
+        if not self.masked:
+            _require_one_length(store)
+        for batch in clips.batches(CLIPS_AT_ONCE, FRAMES_AT_ONCE if self.masked else None):
+            frames, mask = frames_of(store, batch.ids, self.masked)
+            mask = None if mask is None else mask.to(self.device)
             with torch.inference_mode():
-                memory = self.network.encode(frames.to(self.device))
-            words, scores = caption_memory(self.network, self.vocabulary, self.options.decode, memory)
+                memory = self.network.encode(frames.to(self.device), mask)
+            words, scores = caption_memory(self.network, self.vocabulary, self.options.decode, memory, mask)
             yield from ((self.vocabulary.decode(ids), score) for ids, score in zip(words, scores, strict=True))
 
 
 def caption_memory(
-    network: Cl4ac, vocabulary: Vocabulary, options: DecodingOptions, memory: Tensor
+    network: Cl4ac, vocabulary: Vocabulary, options: DecodingOptions, memory: Tensor, mask: Tensor | None = None
 ) -> tuple[list[list[int]], list[float]]:
     """Decode one caption for each encoded clip [clips, length, width]: word ids and scores."""
     symbols = Symbols(vocabulary.sos, vocabulary.eos, vocabulary.never_generated)
-    return decode(network, memory, symbols, options, vocabulary.max_words)
+    return decode(network, memory, symbols, options, vocabulary.max_words, mask)
 
 
 def _require_one_length(store: FeatureStore) -> None:
     if store.frames_per_clip is None:
         raise EarwitnessError(
-            f"CL4AC needs clips of equal length, and those in {store.path} differ. Set `seconds` of the feature "
-            "(30 for Clotho, else the length of the longest clip)."
+            f"CL4AC's Cnn10 needs clips of equal length, and those in {store.path} differ. Set `seconds` of the "
+            "feature (30 for Clotho, else the length of the longest clip), or `encoder: {kind: frames}`."
         )
