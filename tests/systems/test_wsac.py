@@ -387,10 +387,20 @@ def test_the_temperature_is_chosen_on_validation_and_recorded(trained, clap, mon
     files = {wsac.VALIDATION: clap["features"]["validation"], wsac.CLIPS: clap["files"]["clips"]}
     predicted(folder, chosen, clap, **files, **{wsac.CAPTIONS: clap["files"]["captions"]})
     record = read_json(folder / "captioning" / "prediction.json")["chosen"]
-    assert record["tau"] == wsac.TAUS[1] and list(record["validation_cider_d"].values()) == pytest.approx(
-        [0.1, 0.4, 0.2, 0.4, 0.3]
-    )
+    assert record["tau"] == wsac.TAUS[1] and record["validation_cider_d"] == pytest.approx(0.4)
+    assert list(record["validation_cider_d_by_tau"].values()) == pytest.approx([0.1, 0.4, 0.2, 0.4, 0.3])
     assert load(folder).tau == wsac.TAUS[1]
+
+
+def test_other_inferences_record_their_score_on_validation(trained, clap, monkeypatch):
+    monkeypatch.setattr(wsac, "ptb_tokenize", lambda texts: list(texts))
+    monkeypatch.setattr(wsac.CiderD, "score", lambda self, texts: np.full(len(texts), 0.3))
+    folder, chosen = trained(), options(inference="nnd", tau="validation")
+    assert not list(chosen.without_effect())
+    files = {wsac.VALIDATION: clap["features"]["validation"], wsac.CLIPS: clap["files"]["clips"]}
+    predicted(folder, chosen, clap, **files, **{wsac.CAPTIONS: clap["files"]["captions"]})
+    record = read_json(folder / "captioning" / "prediction.json")["chosen"]
+    assert record.keys() == {"validation_cider_d", "front_end"} and record["validation_cider_d"] == pytest.approx(0.3)
 
 
 def test_a_part_of_the_memory_is_drawn_by_its_seed(trained, clap):

@@ -126,7 +126,7 @@ class WsacOptions(ExperimentOptions):
     # memory's text vectors, weighted by the softmax of their cosines over tau.
     inference: Annotated[Literal["ad", "nnd", "pd"], Changes("prediction")] = "ad"
     memory: Annotated[MemoryOptions, Changes("prediction")] = MemoryOptions()
-    # validation: that of `TAUS` with the highest CIDEr-D on the validation clips
+    # Validation: that of `TAUS` with the highest CIDEr-D on the validation clips. Other inferences record theirs alone.
     tau: Annotated[PositiveFloat | Literal["validation"], Changes("prediction")] = 0.01
     decode: Annotated[WsacDecodingOptions, Changes("prediction")] = WsacDecodingOptions()
     # true: the start is generated too, and the first and the last token are left out, whatever they are
@@ -149,7 +149,7 @@ class WsacOptions(ExperimentOptions):
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another inference."""
-        uses = {"memory": self.inference != "ad", "tau": self.inference == "pd"}
+        uses = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
         for name, used in uses.items():
             if not used and getattr(self, name) != type(self).model_fields[name].default:
                 yield name, f"inference is {self.inference}"
@@ -179,9 +179,9 @@ class WsacOptions(ExperimentOptions):
         return inputs
 
     def prediction_inputs(self) -> dict[str, Use]:
-        """CLAP vectors of the evaluation clips, and what the temperature is chosen on."""
+        """CLAP vectors of the evaluation clips, and of those whose CIDEr-D is recorded and chooses the temperature."""
         inputs = {self.clap: Use("features", self.clap, "evaluation.h5")}
-        if self.inference == "pd" and self.tau == "validation":
+        if self.tau == "validation":
             inputs |= {
                 VALIDATION: Use("features", self.clap, "validation.h5"),
                 CLIPS: Use("corpus", "", "clips.csv"),

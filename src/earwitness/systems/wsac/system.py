@@ -167,7 +167,7 @@ class WsacSystem(System[WsacOptions]):
         """
         model = WsacCaptioner(options, read_model(folder)["network"], load_file(folder / "model.safetensors"))
         if VALIDATION in files:
-            model.choose_tau(files[VALIDATION], files[CLIPS], files[CAPTIONS])
+            model.validate(files[VALIDATION], files[CLIPS], files[CAPTIONS])
         elif not files:
             model.remember(prediction_of(folder).get("chosen", {}))
         return model
@@ -230,18 +230,20 @@ class WsacCaptioner(Captioner):
             found = [[word for word in words[1 : longest - 1] if word < len(self.vocabulary)] for words in found]
         return [(self.vocabulary.decode(words), score) for words, score in zip(found, scores, strict=True)]
 
-    def choose_tau(self, features: Path, clips: Path, captions: Path) -> None:
-        """Choose the temperature with the highest CIDEr-D on the validation clips; ``chosen`` records all of them.
+    def validate(self, features: Path, clips: Path, captions: Path) -> None:
+        """CIDEr-D on the validation clips, for ``chosen``: of ``pd`` with each temperature, of which the best is taken.
 
         Args:
             features: CLAP vectors of the validation clips; clips, captions: tables of their corpus.
         """
-        table = clips_of(clips, "validation", "choosing `tau`")
+        table = clips_of(clips, "validation", "`tau: validation`")
         chosen = Clips.of(table, {self.options.clap: features})
         store = chosen.store(self.options.clap)
         self._require_fit(store)
+        tempered = self.options.inference == "pd"
         found: dict[float, list[str]] = {}
-        for self.tau in TAUS:
+        taus = TAUS if tempered else (self.tau,)
+        for self.tau in taus:
             parts = (vectors_of(store, part.ids) for part in chosen.batches(CLIPS_AT_ONCE))
             found[self.tau] = [text for part in parts for text, _ in self.captions_of(part)]
         references = list(captions_by_clip(captions, chosen.ids).values())
@@ -249,7 +251,8 @@ class WsacCaptioner(Captioner):
         cider = CiderD([[next(tokens) for _ in texts] for texts in references])
         scores = {tau: float(cider.score([next(tokens) for _ in texts]).mean()) for tau, texts in found.items()}
         self.tau = max(scores, key=scores.__getitem__)
-        self.chosen = {"tau": self.tau, "validation_cider_d": {str(tau): value for tau, value in scores.items()}}
+        by_tau = {"tau": self.tau, "validation_cider_d_by_tau": {str(tau): value for tau, value in scores.items()}}
+        self.chosen = {"validation_cider_d": scores[self.tau], **(by_tau if tempered else {})}
 
     def remember(self, chosen: Mapping[str, Any]) -> None:
         """Take what an earlier prediction with these weights chose: temperature, and what made the clips' vectors."""
