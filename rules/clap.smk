@@ -14,7 +14,7 @@ rule gap:
     benchmark:
         "logs/{dataset}/clap/{clap}/gap.tsv"
     wildcard_constraints:
-        clap="|".join(map(re.escape, CONFIG.features.keys() & CONFIG.texts.keys())) or "(?!)",
+        clap="|".join(map(re.escape, sorted(CONFIG.features.keys() & CONFIG.texts.keys()))) or "(?!)",
     conda:
         "../envs/earwitness.yaml"
     resources:

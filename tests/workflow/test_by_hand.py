@@ -41,13 +41,15 @@ RUNS = [
     "result dataset=tiny experiment=cl4ac",
     "comparison dataset=tiny",
 ]
-# Those that need a network, or files from elsewhere: only what they would be given is looked at.
+# Those that need a network, files from elsewhere, or another data set: only what they would be given is looked at.
 MOCKED = {
     "fetch": {"root": "resources/clotho"},
     "checkpoint": {"file": "effb2.pt"},
     "spice_jars": {},
     "other": {"dataset": "mini", "other": "theirs"},
     "import_features": {"dataset": "mini", "feature": "yamnet", "split": "development"},
+    "embed_clips": {"dataset": "mini", "feature": "clap-mini", "split": "development"},
+    "gap": {"dataset": "mini", "clap": "clap-mini"},
 }
 # Several runs in one process, which imports what they need once.
 DRIVER = """

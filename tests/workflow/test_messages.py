@@ -36,7 +36,7 @@ def test_unknown_data_set_is_answered_with_those_there_are(workflow):
 
 def test_unknown_experiment_is_answered_with_the_nearest(workflow):
     printed = workflow.run("--dry-run", "results/mini/cl4c/metrics.json", fails=True)
-    assert "experiment 'cl4c': did you mean 'cl4ac'?" in printed
+    assert "experiment 'cl4c': did you mean 'cl4ac'" in printed
 
 
 @pytest.mark.parametrize("target", ["results/mini/cl4ac/metric.json", "results/clotho/audio"])
