@@ -98,8 +98,16 @@ def test_cl4ac_beats_the_best_constant_caption_by_far(mini, result):
     assert result["metrics"]["cider_d"]["value"] >= 3 * constant.metrics["cider_d"]["value"]
 
 
-def test_retrieval_is_far_above_chance(mini):
-    found = read_json(mini / "results/mini/atr-lms/metrics.json")
+def test_captions_learnt_from_text_alone_are_nearly_as_good(mini, result):
+    found = read_json(mini / "results/mini/wsac/metrics.json")
+    assert found["metrics"]["cider_d"]["value"] >= 0.6 * result["metrics"]["cider_d"]["value"]
+    chosen = read_json(mini / "results/mini/wsac/seed-0/captioning/prediction.json")["chosen"]
+    assert chosen["validation_cider_d"] == max(chosen["validation_cider_d_by_tau"].values())
+
+
+@pytest.mark.parametrize("experiment", ["atr-lms", "clap-zeroshot"])
+def test_retrieval_is_far_above_chance(mini, experiment):
+    found = read_json(mini / f"results/mini/{experiment}/metrics.json")
     (chance,) = read_baselines(mini / "results/mini/baselines/retrieval.json")
     assert chance.metrics["t2a_r10"]["value"] == pytest.approx(0.1)
     assert found["metrics"]["t2a_r10"]["value"] >= 5 * chance.metrics["t2a_r10"]["value"]
@@ -217,6 +225,10 @@ def test_runs_are_tracked_once(mini):
         "cl4ac seed 0",
         "cl4ac-baseline",
         "cl4ac-baseline seed 0",
+        "clap-zeroshot",
+        "clap-zeroshot seed 0",
+        "wsac",
+        "wsac seed 0",
     ]
     child = next(run for run in runs if run.info.run_name == "cl4ac seed 0")
     parent = next(run for run in runs if run.info.run_name == "cl4ac")
