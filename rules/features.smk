@@ -68,6 +68,7 @@ rule features:
         "logs/{dataset}/features/{feature}/{split}.tsv"
     wildcard_constraints:
         feature="|".join(map(re.escape, COMPUTED)) or "(?!)",
+    priority: 20  # Long trainings, which wait for them, should start early.
     conda:
         "../envs/earwitness.yaml"
     threads: 8

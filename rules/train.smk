@@ -32,6 +32,7 @@ rule train:
         "logs/{dataset}/{experiment}/seed-{seed}/train.tsv"
     wildcard_constraints:
         experiment="|".join(re.escape(name) for name, entry in CONFIG.experiments.items() if entry.TRAINED) or "(?!)",
+    priority: 10  # Rather than scores of what is trained.
     conda:
         "../envs/earwitness.yaml"
     threads: lambda w: 1 if owner_of(w) else experiment(w).threads
