@@ -12,7 +12,6 @@ one; where that reads less, ``--cut`` lets both sides caption the beginning.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from common import Row, Side, machine, say, table
+from common import Row, Side, from_command_line, machine, say, table
 from memory import LIMIT, peak_of
 from retrieval import words_of
 from safetensors.torch import save_file
@@ -161,14 +160,6 @@ def measure(chosen: argparse.Namespace, few: int = FEW, many: int = MANY, second
     return content
 
 
-def main() -> None:
-    """Run from the command line."""
-    chosen = arguments()
-    content = measure(chosen)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        main()
+        from_command_line(arguments, measure)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import re
@@ -111,3 +113,13 @@ def machine(cores: int) -> dict[str, Any]:
         "gpu": gpu,
         "torch": torch.__version__,
     }
+
+
+def from_command_line(
+    arguments: Callable[[], argparse.Namespace], measure: Callable[[argparse.Namespace], dict[str, Any]]
+) -> None:
+    """A benchmark from the command line: measure, and write the results where ``--json`` says."""
+    chosen = arguments()
+    content = measure(chosen)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

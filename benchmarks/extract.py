@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import multiprocessing
 import os
 import statistics
@@ -33,7 +32,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import yaml
-from common import machine
+from common import from_command_line, machine
 
 from earwitness.corpora.tables import CLIPS, write_table
 from earwitness.files import sha256
@@ -386,14 +385,6 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def main() -> None:
-    """Run from the command line."""
-    chosen = arguments()
-    content = measure(chosen)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        main()
+        from_command_line(arguments, measure)

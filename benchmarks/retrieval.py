@@ -22,7 +22,6 @@ import argparse
 import csv
 import io
 import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -42,7 +41,7 @@ import pandas as pd
 import soundfile
 import torch
 import yaml
-from common import Row, Side, clocked, median
+from common import Row, Side, clocked, from_command_line, median
 from memory import peak_of
 
 from earwitness.config import validated
@@ -468,14 +467,6 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     return content
 
 
-def main() -> None:
-    """Run from the command line."""
-    chosen = arguments()
-    content = measure(chosen)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        main()
+        from_command_line(arguments, measure)

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Row, machine, side_by_side, table
+from common import Row, from_command_line, machine, side_by_side, table
 from memory import peak_of
 from torch import Tensor, nn
 from torch.nn import functional
@@ -265,14 +265,6 @@ def measure(
     return content
 
 
-def main() -> None:
-    """Run from the command line."""
-    chosen = arguments()
-    content = measure(chosen)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        main()
+        from_command_line(arguments, measure)
