@@ -647,4 +647,18 @@ def test_a_clap_is_read_from_its_experiment():
     assert config.feature("clotho", "clap").dataset == "mini" and config.text("clotho", "clap").dataset == "clotho"
     assert list(config.read_by_retriever("clotho", "clap")) == ["logmel-cl4ac"]
     assert config.read_by_retriever("clotho", "logmel-cl4ac") == {}
-    assert config.trained_on("clotho", "shot") == ["theirs"] and not config.misfits("clotho", "shot")
+    assert not config.misfits("clotho", "shot")
+
+
+def test_what_a_clap_was_trained_on_is_training_data():
+    config = Config(with_claps(texts__clap__dataset="mini"))
+    learnt = ["theirs", "mini/development", "mini/validation"]
+    assert config.trained_on("clotho", "shot") == learnt and config.audited("clotho") == learnt
+    lists = [config.id_lists[name] for name in learnt[1:]]
+    assert [(entry.dataset, entry.splits) for entry in lists] == [("mini", ["development"]), ("mini", ["validation"])]
+    assert config.trained_on("mini", "shot") == ["theirs"]
+    shifted = {"system": "wsac", "text": "cl4ac", "corpus": "mini", "shift": {"dataset": "clotho"}}
+    content = with_claps(texts__clap__dataset="mini", experiments__shifted=shifted)
+    content["datasets"]["third"] = {"layout": "mini"}
+    found = Config(content).trained_on("third", "shifted")
+    assert set(found) == {*learnt, "clotho/development"}

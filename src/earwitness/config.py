@@ -125,9 +125,10 @@ class Config:
         found += [] if found else self._without_effect(written or {})
         if problems := list(dict.fromkeys(found)):
             raise ConfigError(listed(_HEADING, problems))
-        # What experiments that learn another data set's captions were trained on; no name in a configuration has a "/".
+        # What experiments learn of other data sets; no name in a configuration has a "/".
+        learnt: tuple[Literal["development", "validation"], ...] = ("development", "validation")
         self.id_lists |= {
-            f"{name}/development": IdListOptions(dataset=name, splits=["development"]) for name in self.datasets
+            f"{name}/{split}": IdListOptions(dataset=name, splits=[split]) for name in self.datasets for split in learnt
         }
 
     def feature(self, dataset: str, name: str) -> FeatureOptions:
@@ -199,16 +200,22 @@ class Config:
         return min(alike, key=lambda name: self._expanded.depth[name])
 
     def trained_on(self, dataset: str, experiment: str) -> list[str]:
-        """The id lists of what an experiment, beside its data set, and its features' extractors were trained on."""
+        """The id lists of what an experiment, beside its data set, and its features' extractors were trained on.
+
+        Of another experiment whose model makes its features or texts, these are the development clips, and the
+        validation clips, which chose its epoch.
+        """
         options = self.experiment(dataset, experiment)
         names = list(options.trained_on)
-        learnt = [use.dataset for use in options.training_inputs().values() if use.stage == "corpus"]
-        names += [f"{other}/development" for other in learnt if other not in (None, dataset)]
+        learnt = [use.dataset for use in options.training_inputs().values() if use.stage in ("corpus", "clap")]
+        names += [f"{other}/development" for other in learnt if other]
         for use in self._used(dataset, experiment, "features"):
             names += self.feature(use.dataset or dataset, use.entry).trained_on
         for use in self._models(dataset, experiment):
-            names += self.trained_on(use.dataset or dataset, use.entry)
-        return list(dict.fromkeys(names))
+            other = use.dataset or dataset
+            names += [*self.trained_on(other, use.entry), f"{other}/development", f"{other}/validation"]
+        own = (f"{dataset}/development", f"{dataset}/validation")
+        return [name for name in dict.fromkeys(names) if name not in own]
 
     def untrained(self, dataset: str, experiment: str) -> list[str]:
         """The features of an experiment whose extractors have random weights."""
