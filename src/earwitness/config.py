@@ -151,7 +151,12 @@ class Config:
     def misfits(self, dataset: str, experiment: str) -> list[str]:
         """What cannot work in an experiment on one data set, as far as the configuration tells."""
         entry = self.experiment(dataset, experiment)
-        lines = list(entry.misfits(lambda name: self.feature(dataset, name), lambda name: self.text(dataset, name)))
+        lines = list(
+            entry.misfits(
+                lambda name, other=None: self.feature(other or dataset, name),
+                lambda name, other=None: self.text(other or dataset, name),
+            )
+        )
         if (option := entry.reads_phrases()) and not self.datasets[dataset].PHRASES:
             lines.append(f"{option}: captions of the layout {self.datasets[dataset].layout} have no phrases")
         return [f"experiments.{self._expanded.origin[experiment]}.{line}" for line in lines]

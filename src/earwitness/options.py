@@ -352,11 +352,12 @@ class ExperimentOptions(Entry):
         """Paths of public checkpoints that prediction reads, by the key that names them."""
         return {}
 
-    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+    def misfits(self, feature: Callable[..., FeatureOptions], text: Callable[..., TextOptions]) -> Iterator[str]:
         """What cannot work with the features and texts it reads, as far as options tell: lines that begin with the key.
 
         Args:
-            feature, text: the options of an entry by its name, on the data set where the experiment would run.
+            feature, text: the options of an entry by its name, on the data set where the experiment would run, or on
+                the one that is a second argument.
         """
         yield from ()
 

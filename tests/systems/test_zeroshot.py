@@ -58,5 +58,5 @@ def test_a_feature_and_a_text_of_two_backends_do_not_fit():
     texts = [
         validated("texts", content) for content in ({"kind": "sentence"}, {"kind": "retriever", "experiment": "e"})
     ]
-    found = [list(OPTIONS.misfits(lambda _: feature, lambda _, text=text: text)) for text in texts]
+    found = [list(OPTIONS.misfits(lambda *_: feature, lambda *_, text=text: text)) for text in texts]
     assert [len(lines) for lines in found] == [1, 0] and "'mine'" in found[0][0]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from earwitness.clap.options import misfits
 from earwitness.options import (
     POSITIONS,
     Changes,
@@ -24,7 +25,6 @@ from earwitness.options import (
     TrainingOptions,
     Use,
 )
-from earwitness.text.options import SentenceOptions, WordVectorsOptions
 
 # Inputs of prediction beside the clips' vectors; no feature can have such a name.
 VALIDATION, CLIPS, CAPTIONS = "validation vectors", "all clips", "all captions"
@@ -154,17 +154,14 @@ class WsacOptions(ExperimentOptions):
             if not used and getattr(self, name) != type(self).model_fields[name].default:
                 yield name, f"inference is {self.inference}"
 
-    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
-        """Texts with other than one vector for each caption, and captions longer than the decoder reads."""
+    def misfits(self, feature: Callable[..., FeatureOptions], text: Callable[..., TextOptions]) -> Iterator[str]:
+        """Features, texts and a gap that are not of one CLAP, and captions longer than the decoder reads."""
         if self.decode.max_words > self.most_words:
             yield (
                 f"decode.max_words: {self.decode.max_words}; `decoder.positions: {self.decoder.positions}` leave "
                 f"{self.most_words} for a caption"
             )
-        vectors = text(self.clap)
-        tokens = isinstance(vectors, SentenceOptions) and vectors.output == "tokens"
-        if tokens or isinstance(vectors, WordVectorsOptions):
-            yield f"clap: the text {self.clap!r} has vectors of words, and one vector of each caption is needed"
+        yield from misfits(self.clap, self.uses(), feature, text)
 
     def training_inputs(self) -> dict[str, Use]:
         """Captions, their CLAP vectors and their vocabulary: text alone; with a shift, also that one vector."""
