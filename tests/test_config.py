@@ -312,6 +312,19 @@ def test_experiments_that_stand_on_random_weights_are_known():
     assert Config(content).untrained("mini", "cl4ac-baseline") == []
 
 
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [("public", 1), ("elsewhere/630k-audioset-best.pt", 1), ("mine.pt", 0), ("untrained", 0)],
+)
+def test_what_published_weights_were_trained_with_is_told(weights, told):
+    content = changed()
+    content["features"]["clap"] = {"extractor": "clap_laion", "weights": weights}
+    content["texts"]["clap"] = {"kind": "clap_laion", "weights": weights}
+    content["experiments"] = {"shot": {"system": "zeroshot"}}
+    remarks = Config(content).remarks("mini", "shot")
+    assert len(remarks) == told and all("clap" in line and "Clotho" in line for line in remarks)
+
+
 def test_a_data_set_wins_over_the_feature_and_the_text_it_overrides():
     content = changed()
     content["datasets"]["mini"]["overrides"] = {
@@ -689,6 +702,9 @@ def test_what_a_clap_was_trained_on_is_training_data():
     lists = [config.id_lists[name] for name in learnt[1:]]
     assert [(entry.dataset, entry.splits) for entry in lists] == [("mini", ["development"]), ("mini", ["validation"])]
     assert config.trained_on("mini", "shot") == ["theirs"]
+    # Where nothing is learnt from clips, features that were are told.
+    (remark,) = config.remarks("mini", "shot")
+    assert "found" in remark and config.remarks("clotho", "shot") == config.remarks("mini", "found") == []
     shifted = {"system": "wsac", "text": "cl4ac", "corpus": "mini", "shift": {"dataset": "clotho"}}
     content = with_claps(texts__clap__dataset="mini", experiments__shifted=shifted)
     content["datasets"]["third"] = {"layout": "mini"}

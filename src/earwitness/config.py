@@ -230,6 +230,25 @@ class Config:
             names += self.untrained(use.dataset or dataset, use.entry)
         return list(dict.fromkeys(names))
 
+    def remarks(self, dataset: str, experiment: str) -> list[str]:
+        """What else a result must say of training data.
+
+        That of published weights; and where training reads no features of clips, whether its features are of a model
+        that was trained on clips of the same data set.
+        """
+        lines = []
+        for use in self._used(dataset, experiment, "features"):
+            if note := self.feature(use.dataset or dataset, use.entry).note:
+                lines.append(f"the weights of the features {use.entry} {note}")
+        inputs = self.experiment(dataset, experiment).training_inputs().values()
+        unpaired = all(use.stage != "features" for use in inputs)
+        for use in self._models(dataset, experiment):
+            other = use.dataset or dataset
+            if unpaired and other == dataset:
+                lines.append(f"its vectors are of {use.entry}, which learnt from this data set's clips and captions")
+            lines += self.remarks(other, use.entry)
+        return list(dict.fromkeys(lines))
+
     def read_by_retriever(self, dataset: str, feature: str) -> dict[str, Use]:
         """The features of a data set, by name, from which a feature made by a retriever is made; of any other none.
 

@@ -241,6 +241,11 @@ class FeatureOptions(SharedEntry):
         """Whether the extractor has random weights."""
         return False
 
+    @property
+    def note(self) -> str:
+        """What results must say of the training of its weights, a predicate; "" for nothing."""
+        return ""
+
     def checkpoints(self) -> dict[str, Path]:
         """The files of the extractor's weights, by name."""
         return {}

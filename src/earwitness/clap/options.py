@@ -17,6 +17,7 @@ from earwitness.options import FeatureOptions, FilePath, Seed, TextOptions, Tool
 from earwitness.text.options import FrozenOptions
 
 SETTINGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+TRAINED_ON = "were trained with clips of Clotho and AudioCaps, too"  # of both published files
 TOKENIZER_FILES = (*SETTINGS, "vocab.json", "merges.txt", "vocab.txt")
 
 

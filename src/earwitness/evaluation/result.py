@@ -60,6 +60,7 @@ def summarise_experiment(
     audit: Path,
     trained_on: Sequence[str],
     untrained: Sequence[str],
+    remarks: Sequence[str],
     out: Path,
 ) -> None:
     """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts, leaks.
@@ -73,6 +74,7 @@ def summarise_experiment(
         audit: the data set's ``leaks.json``.
         trained_on: the id lists of training data other than the data set's clips.
         untrained: features of extractors with random weights.
+        remarks: what else must be said of training data.
     """
     metrics: dict[str, Any] = {}
     counts: dict[str, Any] = {}
@@ -100,6 +102,7 @@ def summarise_experiment(
         "counts": counts,
         "leaks": leaks.marks(leaks.read_audit(audit), trained_on, SPLIT),
         "untrained": list(untrained),
+        "remarks": list(remarks),
         "provenance": provenance("result")
         | {"commit": commit()}
         | _trained(models, folders, kinds[0])

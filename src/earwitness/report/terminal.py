@@ -12,7 +12,7 @@ from earwitness.evaluation.retrieval import several_relevant
 from earwitness.leaks.audit import describe
 from earwitness.registry import KINDS
 
-MARK = "*"  # of experiments that were trained on evaluation clips, or whose features have random weights
+MARK = "*"  # of experiments with footnotes on what they, or their features, were trained with
 
 
 def experiments_of(folder: Path) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def table(results: Sequence[dict[str, Any]], baselines: Sequence[Baseline] = ())
     """A table with metrics in rows, experiments and baselines in columns; a dash for values that are None.
 
     Below it are the reasons for missing values, and footnotes for marked experiments: those that were trained on
-    evaluation clips, or whose features have random weights.
+    evaluation clips, whose features have random weights, or whose training data must be told.
     """
     names = list(dict.fromkeys(name for result in results for name in result["metrics"]))
     columns = {
@@ -145,4 +145,4 @@ def _remarks(result: dict[str, Any]) -> tuple[list[str], list[str]]:
     """The reasons for marking a result, and what could not be checked."""
     leaked, unchecked = describe(result.get("leaks", []), SPLIT)
     untrained = [f"the extractor of the features {name} has random weights" for name in result.get("untrained", [])]
-    return [*leaked, *untrained], unchecked
+    return [*leaked, *untrained, *result.get("remarks", [])], unchecked
