@@ -403,6 +403,16 @@ def test_other_inferences_record_their_score_on_validation(trained, clap, monkey
     assert record.keys() == {"validation_cider_d", "front_end"} and record["validation_cider_d"] == pytest.approx(0.3)
 
 
+def test_one_validation_clip_chooses_nothing(trained, clap, tmp_path):
+    table = pd.read_csv(clap["files"]["clips"])
+    validation = table[table["split"] == "validation"]
+    write_table(tmp_path / "clips.csv", pd.concat([table[table["split"] != "validation"], validation[:1]]))
+    files = {wsac.VALIDATION: clap["features"]["validation"], wsac.CLIPS: tmp_path / "clips.csv"}
+    with pytest.raises(EarwitnessError, match=r"tau: validation.*clips\.csv"):
+        predicted(trained(), options(inference="pd", tau="validation"), clap, **files,
+                  **{wsac.CAPTIONS: clap["files"]["captions"]})  # fmt: skip
+
+
 def test_a_part_of_the_memory_is_drawn_by_its_seed(trained, clap):
     folder = trained()
     model = load(folder)

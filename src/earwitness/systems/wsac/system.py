@@ -237,6 +237,10 @@ class WsacCaptioner(Captioner):
             features: CLAP vectors of the validation clips; clips, captions: tables of their corpus.
         """
         table = clips_of(clips, "validation", "`tau: validation`")
+        if len(table) < 2:
+            raise EarwitnessError(
+                f"`tau: validation` needs CIDEr-D of at least two validation clips, and {clips} has one. Give a number."
+            )
         chosen = Clips.of(table, {self.options.clap: features})
         store = chosen.store(self.options.clap)
         self._require_fit(store)
