@@ -223,9 +223,8 @@ class WsacCaptioner(Captioner):
             case "pd":
                 audio = projected(audio, self.memory, self.tau)
         symbols = Symbols(self.vocabulary.sos, self.vocabulary.eos, self.forbidden)
-        longest = min(options.decode.max_words, options.most_words)
-        decoding = options.decode.model_copy(update={"max_words": longest})
-        found, scores = decode(self.network, audio, symbols, decoding, longest)
+        longest = options.decode.max_words
+        found, scores = decode(self.network, audio, symbols, options.decode, longest)
         if options.legacy_decoding:  # a published caption has up to `longest` tokens, start and end among them
             found = [[word for word in words[1 : longest - 1] if word < len(self.vocabulary)] for words in found]
         return [(self.vocabulary.decode(words), score) for words, score in zip(found, scores, strict=True)]
