@@ -403,6 +403,16 @@ def test_other_inferences_record_their_score_on_validation(trained, clap, monkey
     assert record.keys() == {"validation_cider_d", "front_end"} and record["validation_cider_d"] == pytest.approx(0.3)
 
 
+def test_validation_and_evaluation_vectors_of_two_front_ends_are_refused(trained, clap, tmp_path):
+    table = clips_of(clap["files"]["clips"], "validation", "the test")
+    made = provenance("clap_laion", seed=0, precision="bfloat16")
+    made["inputs"] = {"audio": audio_digest(table)}
+    write(tmp_path / "validation.h5", [(clip, np.ones((1, D)) / D**0.5) for clip in table["clip_id"]], D, made)
+    files = {wsac.VALIDATION: tmp_path / "validation.h5", wsac.CLIPS: clap["files"]["clips"]}
+    with pytest.raises(MismatchError, match=r"evaluation\.h5.*precision"):
+        predicted(trained(), options(tau="validation"), clap, **files, **{wsac.CAPTIONS: clap["files"]["captions"]})
+
+
 def test_one_validation_clip_chooses_nothing(trained, clap, tmp_path):
     table = pd.read_csv(clap["files"]["clips"])
     validation = table[table["split"] == "validation"]

@@ -232,6 +232,8 @@ class WsacCaptioner(Captioner):
     def validate(self, features: Path, clips: Path, captions: Path) -> None:
         """CIDEr-D on the validation clips, for ``chosen``: of ``pd`` with each temperature, of which the best is taken.
 
+        Other clips must have the same front end then (``made_by``).
+
         Args:
             features: CLAP vectors of the validation clips; clips, captions: tables of their corpus.
         """
@@ -243,6 +245,7 @@ class WsacCaptioner(Captioner):
         chosen = Clips.of(table, {self.options.clap: features})
         store = chosen.store(self.options.clap)
         self._require_fit(store)
+        self.made_by = {self.options.clap: store.front_end}
         tempered = self.options.inference == "pd"
         found: dict[float, list[str]] = {}
         taus = TAUS if tempered else (self.tau,)
