@@ -9,6 +9,7 @@ import pytest
 from earwitness.clap import gap
 from earwitness.clap.wavcaps import ClapWavcapsTextOptions
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.features.store import FeatureStore, write
 from earwitness.text.encoders import open_encoder
 from tests.clap.fake import unit, write_clips, write_texts
 
@@ -65,6 +66,16 @@ def test_clips_and_texts_of_two_claps_have_no_gap(files, tmp_path):
     with pytest.raises(MismatchError, match=r"development\.h5.*abc.*def"):
         gap.make(**files)
     assert not files["out"]["gap"].exists()
+
+
+def test_clips_with_several_vectors_or_of_another_dimension_have_no_gap(files):
+    made = FeatureStore(files["features"]).provenance
+    write(files["features"], [("a", CLIPS[:1]), ("b", CLIPS)], 3, made)
+    with pytest.raises(MismatchError, match=r"development\.h5(.|\n)*- b: 2$"):
+        gap.make(**files)
+    write_clips(files["features"], ["a", "b"], CLIPS[:, :2])
+    with pytest.raises(MismatchError, match=r"development\.h5.* 2 .* 3"):
+        gap.make(**files)
 
 
 def test_files_that_are_no_gap(files, tmp_path):

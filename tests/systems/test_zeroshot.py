@@ -40,10 +40,12 @@ def test_texts_of_another_model_are_refused(files, tmp_path):
 
 def test_features_of_several_frames_are_refused(files, tmp_path):
     made = FeatureStore(files["mine"]).provenance
-    write(files["mine"], [("a", SOUNDS[:1]), ("b", SOUNDS)], 2, made)
     model = ZeroshotSystem.load(OPTIONS, tmp_path, files)
-    with pytest.raises(MismatchError, match=r"evaluation\.h5(.|\n)*- b$"):
+    write(files["mine"], [("a", SOUNDS[:1]), ("b", SOUNDS)], 2, made)
+    with pytest.raises(MismatchError, match=r"evaluation\.h5(.|\n)*- b: 2$"):
         model.embed_clips(Clips(["a", "b"], {"mine": FeatureStore(files["mine"])}))
+    with pytest.raises(MismatchError, match=r"evaluation\.h5(.|\n)*- b: 2$"):
+        ZeroshotSystem.load(OPTIONS, tmp_path, files)
 
 
 def test_without_files_it_says_what_it_needs(tmp_path):

@@ -34,7 +34,7 @@ def make(features: Path, vectors: Path, captions: Path, out: Mapping[str, Path])
         out: paths of ``gap`` (HDF5) and ``report`` (JSON).
 
     Raises:
-        MismatchError: clips and texts are of two CLAPs.
+        MismatchError: clips and texts are of two CLAPs, or a clip has several vectors.
         EarwitnessError: there is no clip or no caption.
     """
     with FeatureStore(features) as store:

@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 
 from earwitness.clap import gap, require_same
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore
 from earwitness.files import SCHEMA, digest, sha256
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
-from earwitness.prediction.clips import Clips, require_dimension
+from earwitness.prediction.clips import Clips
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.interface import Captioner, System, prediction_of, read_model
 from earwitness.systems.wsac.batches import Batch, TrainingBatches, batch_of, caption_vectors, token_ids
@@ -208,7 +208,7 @@ class WsacCaptioner(Captioner):
     def caption(self, clips: Clips) -> Iterator[tuple[str, float]]:
         """Caption and score (:func:`decode`) of each clip, in order."""
         store = clips.store(self.options.clap)
-        self._require_fit(store)
+        require_same(store, self.encoder)
         self.chosen = {**self.chosen, "front_end": store.front_end}
         for batch in clips.batches(CLIPS_AT_ONCE):
             yield from self.captions_of(vectors_of(store, batch.ids))
@@ -244,7 +244,7 @@ class WsacCaptioner(Captioner):
             )
         chosen = Clips.of(table, {self.options.clap: features})
         store = chosen.store(self.options.clap)
-        self._require_fit(store)
+        require_same(store, self.encoder)
         self.made_by = {self.options.clap: store.front_end}
         tempered = self.options.inference == "pd"
         found: dict[float, list[str]] = {}
@@ -266,17 +266,6 @@ class WsacCaptioner(Captioner):
             self.tau = chosen.get("tau", self.tau)
         if "front_end" in chosen:
             self.made_by = {self.options.clap: chosen["front_end"]}
-
-    def _require_fit(self, store: FeatureStore) -> None:
-        """Raise MismatchError for vectors of another CLAP, and for features with several frames of a clip."""
-        require_same(store, self.encoder)
-        require_dimension(store, self.options.clap, self.encoder.dimension)
-        if (several := store.lengths != 1).any():
-            clip = store.clip_ids[int(several.argmax())]
-            raise MismatchError(
-                f"{store.path} has {store.length(clip)} frames of {clip!r}, and a CLAP has one vector for each clip. "
-                "`clap` names a feature and a text of one CLAP."
-            )
 
 
 def texts_of(clips: Path, captions: Path, split: str, needed_for: str) -> list[str]:
