@@ -1,6 +1,7 @@
 """The options of WSAC (Kouzelis & Katsouros, arXiv 2309.12242). Defaults are the published code where it does not err.
 
-`wsac-published` in the configuration is the published code, `wsac-decap` its forerunner DeCap (arXiv 2303.03032).
+`wsac-published` in the configuration has the settings and quirks of the published code, but that epochs have orders of
+their own and that no caption is left out of the memory; `wsac-decap` is its forerunner DeCap (arXiv 2303.03032).
 """
 
 from __future__ import annotations
