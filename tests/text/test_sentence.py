@@ -83,13 +83,16 @@ def test_another_model_is_refused_by_name(made, monkeypatch):
         encoder_of(other, {}, encoder.cache)
 
 
-def test_captions_that_are_cut_are_counted(made, monkeypatch, capsys, tmp_path):
-    network = sentences.loaded(sentences.find())
-    monkeypatch.setattr(type(network), "max_seq_length", property(lambda _: 9))
-    made("pooled")
+@pytest.mark.parametrize(("limit", "cut"), [(8, 1), (9, 0)])  # the longer one has 9
+def test_captions_that_are_cut_are_counted(made, monkeypatch, capsys, tmp_path, limit, cut):
+    monkeypatch.setattr(sentences.loaded(sentences.find()), "max_seq_length", limit)
+    encoder = made("pooled")
     with h5py.File(tmp_path / "vectors.h5") as file:
-        assert json.loads(file.attrs["counts"])["development"]["cut"] == 1
-    assert "9 tokens" in capsys.readouterr().err
+        assert json.loads(file.attrs["counts"])["development"]["cut"] == cut
+    assert ("8 tokens" in capsys.readouterr().err) == cut
+    live = encoder_of(encoder.description(), {})
+    live.encode(TEXTS["development"])
+    assert live.cut(TEXTS["development"]) == cut
 
 
 def test_a_folder_that_is_no_model(made, tmp_path):

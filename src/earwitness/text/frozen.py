@@ -43,10 +43,10 @@ class FrozenModel(ABC):
 
     @abstractmethod
     def encoded(self, texts: Sequence[str]) -> Iterator[tuple[int, np.ndarray, int]]:
-        """Number of each text, its vectors, float32 [n, D], and how many tokens of it were read.
+        """Number of each text, its vectors, float32 [n, D], and how many tokens it has.
 
-        In any order, the same for the same texts. ``earwitness.metrics.models.batches`` batches by length and shows
-        the progress.
+        The model reads the first ``max_tokens`` of these. In any order, the same for the same texts.
+        ``earwitness.metrics.models.batches`` batches by length and shows the progress.
         """
 
 
@@ -83,7 +83,7 @@ def prepare(options: FrozenOptions, corpus: Path, out: Mapping[str, Path]) -> No
             dimension = vectors.shape[1]
             numbers.append(number)
             offsets.append(offsets[-1] + len(vectors))
-            if longest and tokens >= longest:
+            if tokens > longest > 0:
                 cut.add(texts[number])
             spool.write(vectors.astype(storage).tobytes())
         spool.flush()
@@ -98,4 +98,4 @@ def prepare(options: FrozenOptions, corpus: Path, out: Mapping[str, Path]) -> No
         sizes = {"dimension": dimension, "max_tokens": longest}
         write_attributes(file, options.kind, contents, label=model.label, state=model.state, **sizes)
     if cut:
-        print(f"Captions of {longest} tokens or more, of which the end is left out: {len(cut)}", file=sys.stderr)
+        print(f"Captions of more than {longest} tokens, of which the end is left out: {len(cut)}", file=sys.stderr)
