@@ -75,8 +75,8 @@ class FileCaptioner:
                     yield found
 
     def remarks(self) -> list[str]:
-        """The model's remarks on the recordings since this was last asked."""
-        return self.model.remarks()
+        """What the model, and retrievers that make its features, remark on the recordings since this was last asked."""
+        return [*self.features.remarks(), *self.model.remarks()]
 
     def _part(self, given: dict[Path, Path]) -> Iterator[Captioned | AudioError]:
         root = Path(next(iter(given)).anchor)

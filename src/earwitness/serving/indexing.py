@@ -41,7 +41,7 @@ class Indexed:
         counts: ``recordings`` in the index; of these ``new``, ``changed``, ``renamed`` (or copies: their content was
             known) and ``unchanged``; ``gone`` from it; ``unreadable``, which are left out.
         unreadable: which, and why.
-        remarks: of the model on the recordings that it embedded, such as how many were cut.
+        remarks: on the recordings that were embedded, such as how many were cut.
     """
 
     counts: dict[str, int]
@@ -139,7 +139,7 @@ def _update(
     if old is None or order != list(before.values()) or old.root != root or old.model != known:
         dimension = places[order[0].digest][0].embeddings.shape[1]
         write(out, order, dimension, _gathered(order, places, dimension), root, known, _made())
-    return Indexed(counts, unreadable, work.model.remarks() if unknown else [])
+    return Indexed(counts, unreadable, [*work.features.remarks(), *work.model.remarks()] if unknown else [])
 
 
 def _known(

@@ -99,6 +99,10 @@ class Features:
         self.seconds = min(getattr(options, "seconds", None) or math.inf for options in self.options.values())
         self._cut = cut
 
+    def remarks(self) -> list[str]:
+        """Remarks of the retrievers that make features, since this was last asked."""
+        return [f"{name}: {said}" for name, made in self.retrievers.items() for said in made.model.remarks()]
+
     def checked(self, root: Path, paths: Sequence[str], cores: int) -> Iterator[Recording | AudioError]:
         """Each recording, decoded once, or why it cannot be used, in order."""
         with ThreadPoolExecutor(max(1, cores)) as pool:
@@ -157,7 +161,7 @@ class Features:
             out, front_end = place / f"{name}.h5", self.made_by[name]
             audio = next(iter(own.values())).provenance["inputs"]["audio"]
             made = {"schema": SCHEMA, **front_end, "inputs": {**front_end["inputs"], "audio": audio}}
-            write_vectors(out, retriever, Clips(clips.ids, own), made)
+            write_vectors(out, retriever.clips(Clips(clips.ids, own)), len(clips), made)
             clips.stores[name] = FeatureStore(out)
 
     def _shards(self, root: Path, parts: Sequence[Sequence[Recording]], folder: Path) -> Iterator[Shard]:
