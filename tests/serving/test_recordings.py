@@ -32,6 +32,15 @@ def test_a_retrievers_vectors_are_made_of_its_features(made, tones, tmp_path, mo
     assert features.remarks() == ["clap: some are cut"] and not capsys.readouterr().err  # no bar beside the command's
 
 
+def test_a_retriever_is_found_beside_the_model_from_any_folder(made, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = Features({"clap": made}, model=tmp_path / "results/other/wsac/seed-1").retrievers["clap"]
+    assert found.folder == tmp_path / "results/d/e/seed-0"
+    with pytest.raises(EarwitnessError, match=r"results/d/e/seed-0.*elsewhere"):
+        Features({"clap": made}, model=tmp_path / "moved")
+
+
 def test_a_retriever_that_was_trained_again_is_refused(made, tmp_path):
     (tmp_path / "results/d/e/seed-0").rename(tmp_path / "before")
     with pytest.raises(EarwitnessError, match=r"clap: results/d/e/seed-0"):

@@ -58,7 +58,7 @@ class FileCaptioner:
 
     def __init__(self, model: Path, weights: Sequence[Path] = (), cut: bool = False, cores: int = 1):
         self.model = load_captioner(model)
-        self.features = Features(self.model.made_by, weights, cut)
+        self.features = Features(self.model.made_by, weights, cut, model)
         self.cores = cores
 
     def caption(self, paths: Sequence[Path]) -> Iterator[Captioned | AudioError]:

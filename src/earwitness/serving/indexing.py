@@ -233,7 +233,7 @@ class Work:
         if not paths:
             return
         self.model = load_dual_encoder(self.path)
-        self.features = Features(self.model.made_by, self.weights)
+        self.features = Features(self.model.made_by, self.weights, model=self.path)
         bar: Any = tqdm(desc="Checking audio", total=len(paths), unit="clip", mininterval=0.5, file=sys.stderr)
         with bar:
             for found in self.features.checked(self.root, paths, self.cores):

@@ -41,7 +41,8 @@ class TrainedRetriever:
 
     def __init__(self, folder: Path):
         if missing := [name for name in FILES.values() if not (folder / name).is_file()]:
-            raise EarwitnessError(f"{folder} has no trained retriever: {' and '.join(missing)} is not there.")
+            here = "" if folder.is_absolute() else f" (the working directory is {Path.cwd()})"
+            raise EarwitnessError(f"{folder} has no trained retriever: {' and '.join(missing)} is not there{here}.")
         self.folder, self._content = folder, read_model(folder)
         self.state = digest({key: self._content[key] for key in ("system", "options", "network", "weights_sha256")})
 
