@@ -40,6 +40,19 @@ def test_a_file_fills_both_towers(small, tmp_path):
         assert torch.equal(value.cpu(), entries[name])
 
 
+def test_a_long_clip_is_read_in_windows(small, monkeypatch):
+    tower = AudioTower().eval()
+    clip = torch.randn(2, 3 * MINIMUM, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = tower(clip)
+        monkeypatch.setattr(wavcaps_audio, "LONGEST", clip.shape[1] - 1)
+        first, last = tower(clip[:, :-1]), tower(clip[:, 1:])
+        found = tower(clip)
+    assert not torch.equal(found, whole)
+    mean = torch.nn.functional.normalize(first + last, dim=-1)
+    np.testing.assert_allclose(found, mean, atol=1e-5)
+
+
 def test_another_architecture_is_refused_by_name(small, tmp_path):
     path = tmp_path / "htsat.pt"
     torch.save({"model": {"audio_encoder.audio_enc.layers.0.x": torch.zeros(1)}}, path)
