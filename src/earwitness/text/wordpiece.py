@@ -138,6 +138,6 @@ def _tokens(path: Path, options: WordPieceOptions) -> tuple[str, ...]:
 
 
 def lowercase(folder: Path) -> bool:
-    """Whether a tokenizer puts texts into lower case, by tokenizer_config.json in its folder; true if that is silent."""
+    """Whether a tokenizer puts texts into lower case: by tokenizer_config.json in its folder, and true without it."""
     path = folder / "tokenizer_config.json"
     return bool(read_json(path).get("do_lower_case", True)) if path.is_file() else True
