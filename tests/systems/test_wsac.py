@@ -392,6 +392,12 @@ def test_the_temperature_is_chosen_on_validation_and_recorded(trained, clap, mon
     assert load(folder).tau == wsac.TAUS[1]
 
 
+def test_a_temperature_that_was_not_chosen_yet_is_refused(trained):
+    folder = trained()
+    with pytest.raises(EarwitnessError, match=r"tau: validation.*a/captioning/prediction\.json"):
+        WsacSystem.load(options(inference="pd", tau="validation"), folder, {})
+
+
 def test_other_inferences_record_their_score_on_validation(trained, clap, monkeypatch):
     monkeypatch.setattr(wsac, "ptb_tokenize", lambda texts: list(texts))
     monkeypatch.setattr(wsac.CiderD, "score", lambda self, texts: np.full(len(texts), 0.3))

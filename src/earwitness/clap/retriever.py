@@ -32,7 +32,11 @@ class OfRetriever(Options):
     @property
     def folder(self) -> Path:
         """The model's folder, from the working directory; of options that name the data set."""
-        return RESULTS / str(self.dataset) / self.experiment / f"seed-{self.seed}"
+        return self.below(RESULTS)
+
+    def below(self, results: Path) -> Path:
+        """The model's folder in a folder of results; of options that name the data set."""
+        return results / str(self.dataset) / self.experiment / f"seed-{self.seed}"
 
 
 class RetrieverFeatureOptions(OfRetriever, FeatureOptions):

@@ -22,7 +22,7 @@ from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
 from earwitness.prediction.clips import Clips
 from earwitness.prediction.decoding import Symbols, decode
-from earwitness.systems.interface import Captioner, System, prediction_of, read_model
+from earwitness.systems.interface import PREDICTION, Captioner, System, prediction_of, read_model
 from earwitness.systems.wsac.batches import Batch, TrainingBatches, batch_of, caption_vectors, token_ids
 from earwitness.systems.wsac.network import Sizes, Wsac, bridged, caption_loss, nearest, projected
 from earwitness.systems.wsac.options import CAPTIONS, CLIPS, VALIDATION, WsacOptions
@@ -163,13 +163,17 @@ class WsacSystem(System[WsacOptions]):
         """The captioner of a seed's folder.
 
         With ``files``, a temperature of ``validation`` is chosen; without, it is the one that prediction chose, and
-        so is what made the clips' vectors.
+        so is what made the clips' vectors. Raises EarwitnessError where prediction has not chosen a temperature yet.
         """
         model = WsacCaptioner(options, read_model(folder)["network"], load_file(folder / "model.safetensors"))
         if VALIDATION in files:
             model.validate(files[VALIDATION], files[CLIPS], files[CAPTIONS])
         elif not files:
-            model.remember(prediction_of(folder).get("chosen", {}))
+            chosen = prediction_of(folder).get("chosen", {})
+            if "tau" not in chosen and (options.inference, options.tau) == ("pd", "validation"):
+                place = folder / "captioning" / PREDICTION
+                raise EarwitnessError(f"`tau: validation` is chosen by prediction: make {place} first.")
+            model.remember(chosen)
         return model
 
 
