@@ -29,6 +29,7 @@ from earwitness.options import (
     TrainingOptions,
     Use,
     VocabularyOptions,
+    in_vain,
 )
 
 HALVED = 16  # mel bands and frames of one value of the encoder, which halves both four times
@@ -198,10 +199,8 @@ class Cl4acOptions(ExperimentOptions):
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another schedule."""
         schedule = self.optim.schedule
-        used = dict.fromkeys(("warmup_epochs", "decay_every", "decay"), schedule == "steps")
-        for name, effective in (used | {"warmup_share": schedule == "one_cycle"}).items():
-            if not effective and getattr(self.optim, name) != OptimiserOptions.model_fields[name].default:
-                yield f"optim.{name}", f"the schedule is {schedule}"
+        rates = dict.fromkeys(("optim.warmup_epochs", "optim.decay_every", "optim.decay"), schedule == "steps")
+        yield from in_vain(self, rates | {"optim.warmup_share": schedule == "one_cycle"}, f"the schedule is {schedule}")
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Widths that do not fit together, and features that the encoder cannot read."""

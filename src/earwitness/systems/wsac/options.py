@@ -23,6 +23,7 @@ from earwitness.options import (
     TextOptions,
     TrainingOptions,
     Use,
+    in_vain,
 )
 from earwitness.text.options import SentenceOptions, WordVectorsOptions
 
@@ -149,10 +150,8 @@ class WsacOptions(ExperimentOptions):
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another inference."""
-        uses = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
-        for name, used in uses.items():
-            if not used and getattr(self, name) != type(self).model_fields[name].default:
-                yield name, f"inference is {self.inference}"
+        used = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
+        yield from in_vain(self, used, f"the inference is {self.inference}")
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Texts with other than one vector for each caption, and captions longer than the decoder reads."""
