@@ -358,6 +358,17 @@ def test_what_does_not_fit_is_known_before_training(changes, keys):
     assert [line.split(":")[0] for line in found] == keys
 
 
+def test_options_of_what_is_not_there_have_no_effect(settings):
+    contrastive, frames = (
+        {"pool": "eos", "share_encoder": False},
+        FRAMES_OF | {"layers": 0, "heads": 3, "feedforward": 9},
+    )
+    vain = settings(contrastive=contrastive, loss={"contrastive_weight": 0}, encoder=frames)
+    told = {"contrastive.pool", "contrastive.share_encoder", "encoder.heads", "encoder.feedforward"}
+    assert {key for key, _ in vain.without_effect()} == told
+    assert not list(settings(contrastive=contrastive, encoder=frames | {"layers": 1}).without_effect())
+
+
 # --- batches and unpaired captions -----------------------------------------------------------------------------------
 
 

@@ -197,10 +197,16 @@ class Cl4acOptions(ExperimentOptions):
         return self
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
-        """Options of another schedule."""
+        """Options of another schedule, of a loss without weight, and of layers of which there are none."""
         schedule = self.optim.schedule
         rates = dict.fromkeys(("optim.warmup_epochs", "optim.decay_every", "optim.decay"), schedule == "steps")
         yield from in_vain(self, rates | {"optim.warmup_share": schedule == "one_cycle"}, f"the schedule is {schedule}")
+        weighed = bool(self.loss.contrastive_weight)
+        contrastive = dict.fromkeys((f"contrastive.{name}" for name in ContrastiveOptions.model_fields), weighed)
+        yield from in_vain(self, contrastive, "loss.contrastive_weight is 0")
+        if isinstance(self.encoder, FramesOptions):
+            sizes = ("encoder.heads", "encoder.feedforward", "encoder.pre_norm")
+            yield from in_vain(self, dict.fromkeys(sizes, self.encoder.layers > 0), "encoder.layers is 0")
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Widths that do not fit together, and features that the encoder cannot read."""

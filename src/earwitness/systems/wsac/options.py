@@ -149,9 +149,11 @@ class WsacOptions(ExperimentOptions):
         return self.decoder.positions - self.prefix.length - 1
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
-        """Options of another inference."""
+        """Options of another inference, and of a draw where none is made."""
         used = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
         yield from in_vain(self, used, f"the inference is {self.inference}")
+        drawn = self.memory.size is not None or not used["memory"]  # an unused memory is told as a whole
+        yield from in_vain(self, {"memory.seed": drawn}, "memory.size is null: nothing is drawn")
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Texts with other than one vector for each caption, and captions longer than the decoder reads."""
