@@ -18,6 +18,8 @@ from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unp
 from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions, OptimiserOptions
 from earwitness.systems.cl4ac.system import Cl4acCaptioner, Cl4acSystem
+from earwitness.text.options import WordPieceOptions, WordsOptions
+from earwitness.text.stage import prepare_words
 from earwitness.text.vocabulary import Vocabulary, padded
 from earwitness.training.sampler import EpochSampler
 from earwitness.training.schedules import Moment
@@ -355,6 +357,22 @@ def test_what_does_not_fit_is_known_before_training(changes, keys):
     options = Cl4acOptions.model_validate({"system": "cl4ac", "feature": "f", "text": "t"} | changes)
     imported = ExternalOptions(extractor="external", folder="x")
     found = options.misfits(lambda name: imported, lambda name: VocabularyOptions())
+    assert [line.split(":")[0] for line in found] == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "keys"),
+    [
+        (WordsOptions(kind="words"), 64, []),
+        (WordsOptions(kind="words"), None, ["decoder.width"]),
+        (WordsOptions(kind="words"), 6, ["decoder.heads", "encoder.heads"]),
+        (WordPieceOptions(kind="wordpiece"), 64, ["text"]),
+    ],
+)
+def test_texts_without_word_vectors_need_a_width(settings, text, width, keys):
+    options = settings(encoder=FRAMES_OF, decoder={"width": width}, embedding={"init": "uniform"})
+    imported = ExternalOptions(extractor="external", folder="x")
+    found = options.misfits(lambda name: imported, lambda name: text)
     assert [line.split(":")[0] for line in found] == keys
 
 
@@ -769,6 +787,21 @@ def test_frames_of_any_length_are_captioned(settings, store_of, monkeypatch):
     captions = list(model.caption(Clips(store.clip_ids, {"f": store})))
     monkeypatch.setattr("earwitness.systems.cl4ac.system.FRAMES_AT_ONCE", 50)
     assert [text for text, _ in model.caption(Clips(store.clip_ids, {"f": store}))] == [text for text, _ in captions]
+
+
+def test_a_vocabulary_without_word_vectors_will_do(settings, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("earwitness.systems.cl4ac.system.ptb_tokenize", lambda texts: list(texts))
+    prepare_words(WordsOptions(kind="words"), corpus["captions"].parent, {"vocabulary": tmp_path / "v.json"})
+    files = {name: path for name, path in corpus.items() if name != "word2vec"} | {"vocabulary": tmp_path / "v.json"}
+    options = settings(embedding={"init": "uniform"}, decoder={"width": 8})
+    assert set(options.training_inputs()) == set(files) - {"evaluation"}
+    task = Cl4acSystem(options, files, 0)
+    assert task.losses(task.batches[0, 0])["loss"].isfinite()
+    store = FeatureStore(files["evaluation"])
+    model = Cl4acCaptioner(options, task.description(), task.network.state_dict())
+    assert len(list(model.caption(Clips(store.clip_ids, {"f": store})))) == len(store.clip_ids)
+    with pytest.raises(EarwitnessError, match=r"decoder\.width.*v\.json"):
+        Cl4acSystem(settings(embedding={"init": "uniform"}), files, 0)
 
 
 def test_a_clip_without_frames_has_one_of_padding(tmp_path):

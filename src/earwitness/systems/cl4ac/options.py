@@ -19,6 +19,7 @@ from earwitness.extractors.options import NetworkOptions
 from earwitness.options import (
     POSITIONS,
     Changes,
+    CleaningOptions,
     DecodingOptions,
     ExperimentOptions,
     FeatureOptions,
@@ -88,7 +89,7 @@ AnyEncoderOptions = Annotated[
 class DecoderOptions(Options):
     """The Transformer decoder."""
 
-    width: PositiveInt | None = None  # null: the size of the word vectors
+    width: PositiveInt | None = None  # null: the size of the text's word vectors
     layers: PositiveInt = 2
     heads: PositiveInt = 4
     feedforward: PositiveInt = 2048
@@ -211,13 +212,17 @@ class Cl4acOptions(ExperimentOptions):
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Widths that do not fit together, and features that the encoder cannot read."""
         words, read = text(self.text), feature(self.feature)
-        if isinstance(words, VocabularyOptions):
-            size, place = words.word2vec.size, f"texts.{self.text}.word2vec.size"
-            width = self.decoder.width or size
+        if not isinstance(words, CleaningOptions):
+            yield f"text: {self.text!r} is of kind {words.kind}; `vocabulary` or `words` is needed"
+        size = words.word2vec.size if isinstance(words, VocabularyOptions) else None
+        width, place = self.decoder.width or size, f"texts.{self.text}.word2vec.size"
+        if width is None:
+            yield f"decoder.width: null, and the text {self.text!r} has no word vectors whose size it could be"
+        else:
             origin = (
                 f"decoder.width, {width}" if self.decoder.width else f"the size of the word vectors, {size} ({place})"
             )
-            if width != size and self.embedding.init == "word2vec":
+            if size not in (None, width) and self.embedding.init == "word2vec":
                 yield (
                     f"decoder.width: {width}, and `embedding.init: word2vec` takes word vectors of {size} values "
                     f"({place}); set `embedding: {{init: uniform}}`, or one as the other"
@@ -241,15 +246,17 @@ class Cl4acOptions(ExperimentOptions):
                 yield f"feature: a clip of {self.feature!r} has {count} {what}, and the encoder needs {HALVED}"
 
     def training_inputs(self) -> dict[str, Use]:
-        """Tables of the corpus, features of two splits, vocabulary and word vectors."""
-        return {
+        """Tables of the corpus, features of two splits, vocabulary, and word vectors where the embedding is of them."""
+        inputs = {
             "captions": Use("corpus", "", "captions.csv"),
             "clips": Use("corpus", "", "clips.csv"),
             "development": Use("features", self.feature, "development.h5"),
             "validation": Use("features", self.feature, "validation.h5"),
             "vocabulary": Use("text", self.text, "vocabulary.json"),
-            "word2vec": Use("text", self.text, "word2vec.bin"),
         }
+        if self.embedding.init == "word2vec":
+            inputs["word2vec"] = Use("text", self.text, "word2vec.bin")
+        return inputs
 
     def prediction_inputs(self) -> dict[str, Use]:
         """Features of the evaluation split."""

@@ -21,7 +21,7 @@ from earwitness.metrics import spice
 from earwitness.metrics.captions import Tools
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
-from earwitness.options import DecodingOptions
+from earwitness.options import DecodingOptions, VocabularyOptions
 from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches, frames_of
@@ -63,6 +63,10 @@ class Cl4acSystem(System[Cl4acOptions]):
         }
         self.vocabulary = Vocabulary.read(files["vocabulary"], {"schema": SCHEMA, "inputs": made_from})
         vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
+        words = self.vocabulary.options
+        width = options.decoder.width or (words.word2vec.size if isinstance(words, VocabularyOptions) else None)
+        if width is None:
+            raise EarwitnessError(f"decoder.width: null, and {files['vocabulary']} is of a text without word vectors.")
         self.development = open_features(files["development"], clips["development"])
         self.validation = open_features(files["validation"], clips["validation"], self.development.front_end)
         self.masked = options.encoder.kind == "frames"
@@ -82,7 +86,6 @@ class Cl4acSystem(System[Cl4acOptions]):
         self.training_batches = len(self.batches)
         self._prepare_validation(captions["validation"])
         torch.manual_seed(seed)
-        width = options.decoder.width or self.vocabulary.options.word2vec.size
         self.sizes = Sizes(self.development.dimension, len(self.vocabulary), width)
         self.network = Cl4ac(options, self.sizes, None if vectors is None else torch.from_numpy(vectors))
 
