@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from earwitness.expand import FIRST_KINDS
 from earwitness.extractors.options import NetworkOptions
 from earwitness.options import (
     POSITIONS,
@@ -78,7 +79,7 @@ class FramesOptions(Options):
 
 
 def _with_kind(encoder: Any) -> Any:
-    return {"kind": "cnn10", **encoder} if isinstance(encoder, dict) else encoder
+    return {"kind": FIRST_KINDS["encoder"], **encoder} if isinstance(encoder, dict) else encoder
 
 
 AnyEncoderOptions = Annotated[
