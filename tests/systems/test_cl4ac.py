@@ -14,7 +14,7 @@ from earwitness.features.external_options import ExternalOptions
 from earwitness.features.store import FeatureStore, write
 from earwitness.options import VocabularyOptions
 from earwitness.prediction.clips import Clips
-from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unpaired, frames_of, one_for_all
+from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unpaired, one_for_all, padded_frames
 from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions, OptimiserOptions
 from earwitness.systems.cl4ac.system import Cl4acCaptioner, Cl4acSystem
@@ -807,9 +807,9 @@ def test_a_vocabulary_without_word_vectors_will_do(settings, corpus, tmp_path, m
 def test_a_clip_without_frames_has_one_of_padding(tmp_path):
     write(tmp_path / "a.h5", [("a", np.zeros((0, 3))), ("b", np.ones((2, 3)))], 3, MADE_BY, fill=-1.0)
     store = FeatureStore(tmp_path / "a.h5")
-    frames, mask = frames_of(store, ["a", "b"], masked=True)
+    frames, mask = padded_frames(store, ["a", "b"], masked=True)
     assert mask.tolist() == [[True, False], [True, True]] and (frames[0] == -1).all()
-    frames, mask = frames_of(store, ["a"], masked=True)
+    frames, mask = padded_frames(store, ["a"], masked=True)
     assert frames.tolist() == [[[-1.0] * 3]] and mask.tolist() == [[True]]
 
 

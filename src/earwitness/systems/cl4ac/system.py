@@ -24,7 +24,7 @@ from earwitness.metrics.java import ptb_tokenize
 from earwitness.options import DecodingOptions, VocabularyOptions
 from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.prediction.decoding import Symbols, decode
-from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches, frames_of
+from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches, padded_frames
 from earwitness.systems.cl4ac.network import MATCHED, UNMATCHED, Cl4ac, Sizes, caption_loss, contrastive_loss
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.systems.interface import Captioner, System, read_model
@@ -179,7 +179,7 @@ class Cl4acSystem(System[Cl4acOptions]):
         def batch_of(clips: np.ndarray) -> Batch:
             rows = captions.of_clips(clips)
             ids = [captions.ids[row] for row in rows]
-            frames, mask = frames_of(self.validation, [captions.clip_ids[clip] for clip in clips], self.masked)
+            frames, mask = padded_frames(self.validation, [captions.clip_ids[clip] for clip in clips], self.masked)
             return Batch(
                 frames=frames,
                 clip_of_row=torch.from_numpy(captions.clip[rows] - clips[0]),
@@ -266,7 +266,7 @@ class Cl4acCaptioner(Captioner):
         if not self.masked:
             _require_one_length(store)
         for batch in clips.batches(CLIPS_AT_ONCE, FRAMES_AT_ONCE if self.masked else None):
-            frames, mask = frames_of(store, batch.ids, self.masked)
+            frames, mask = padded_frames(store, batch.ids, self.masked)
             mask = None if mask is None else mask.to(self.device)
             with torch.inference_mode():
                 memory = self.network.encode(frames.to(self.device), mask)
