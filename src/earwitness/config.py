@@ -493,7 +493,6 @@ def validated(kind: Literal["datasets", "features", "texts", "experiments"], con
 
 
 _TYPE_TAG = re.compile(r"(list|dict|literal)\[|constrained-|function-")
-_KIND_TAGS = {("encoder", "cnn10"), ("encoder", "frames")}  # of a union below an entry
 _HEADING = "The configuration is not valid:"
 
 
@@ -501,13 +500,13 @@ def _validate(kind: type[BaseModel], content: Mapping[str, Any], place: str) -> 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(problem, kind, place) for problem in _told(error.errors(include_url=False))]
+        problems = [_explain(problem, kind, place) for problem in _told(error.errors(include_url=False), kind)]
         raise ConfigError(listed(_HEADING, problems)) from None
 
 
-def _told(problems: Sequence[Any]) -> Iterator[Any]:
+def _told(problems: Sequence[Any], kind: type[BaseModel]) -> Iterator[Any]:
     """The problems, but of a key that takes one value or a list of them, that of the form which was not written."""
-    places = [_without_tags(problem["loc"]) for problem in problems]
+    places = [_without_tags(problem["loc"], kind) for problem in problems]
     for problem, place in zip(problems, places, strict=True):
         others = [other for other in places if other is not place and other[: len(place)] == place]
         as_list = isinstance(problem["input"], list)
@@ -517,7 +516,7 @@ def _told(problems: Sequence[Any]) -> Iterator[Any]:
 
 def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> str:
     """One line of a validation error: place, value, what is wrong, the nearest valid names."""
-    location = ".".join(str(part) for part in _without_tags(problem["loc"]))
+    location = ".".join(str(part) for part in _without_tags(problem["loc"], kind))
     where = ".".join(part for part in (place, location) if part)
     context = problem.get("ctx", {})
     match problem["type"]:
@@ -557,22 +556,16 @@ def _is_number(text: Any) -> bool:
         return False
 
 
-def _without_tags(location: tuple) -> list:
-    """A location without the tags that pydantic inserts for unions (``datasets.mini.mini.clips``)."""
-    location = tuple(part for part in location if not (isinstance(part, str) and _TYPE_TAG.match(part)))
-    location = tuple(
-        part for before, part in zip(("", *location), location, strict=False) if (before, part) not in _KIND_TAGS
-    )
-    names = {
-        "datasets": registry.LAYOUTS,
-        "features": registry.EXTRACTORS,
-        "texts": registry.TEXTS,
-        "experiments": registry.SYSTEMS,
-    }
-    known = names.get(location[0], {}) if len(location) > 2 else {}
-    if len(known) > 1 and location[2] in known:
-        return [*location[:2], *location[3:]]
-    return list(location)
+def _without_tags(location: tuple, kind: Any) -> list:
+    """A location in a model without the tags that pydantic inserts for unions (``datasets.mini.mini.clips``)."""
+    place = []
+    for part in location:
+        if isinstance(part, str) and _TYPE_TAG.match(part):
+            continue
+        tagged, kind = get_origin(kind) is Annotated, _step(kind, part)
+        if not (tagged and kind):
+            place.append(part)
+    return place
 
 
 def _fields_at(kind: Any, location: tuple) -> list[str]:

@@ -10,6 +10,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -390,6 +391,15 @@ class ExperimentOptions(Entry):
     def threads(self) -> int:
         """Number of CPU threads in training and prediction."""
         return self.train.threads if self.TRAINED else 1
+
+
+def in_vain(options: Options, effective: Mapping[str, bool], why: str) -> Iterator[tuple[str, str]]:
+    """Of fields, by dotted keys, those that have no effect and are not as by default, with the reason."""
+    for key, effect in effective.items():
+        *path, name = key.split(".")
+        owner = reduce(getattr, path, options)
+        if not effect and getattr(owner, name) != type(owner).model_fields[name].default:
+            yield key, why
 
 
 class DecodingOptions(Options):

@@ -488,3 +488,5 @@ def test_options_of_another_inference_have_no_effect():
     assert dict(options(tau=0.1, memory={"size": 5}).without_effect()).keys() == {"tau", "memory"}
     assert dict(options(inference="nnd", tau=0.1, memory={"size": 5}).without_effect()).keys() == {"tau"}
     assert not list(options(inference="pd", tau=0.1, memory={"size": 5}).without_effect())
+    assert dict(options(inference="pd", memory={"seed": 1}).without_effect()).keys() == {"memory.seed"}
+    assert dict(options(memory={"seed": 1}).without_effect()).keys() == {"memory"}

@@ -112,7 +112,7 @@ class FileCaptioner:
                     closing(self.features.blocks(root, list(left.values()), Path(folder), self.cores)) as blocks,
                 ):
                     for part, clips in blocks:
-                        for recording, result in zip(part, self._of(clips), strict=True):
+                        for recording, result in zip(part, self._finite_captions(clips), strict=True):
                             del left[recording.path]
                             yield recording, result
             except MismatchError:  # features that are not the model's: so are those of all recordings
@@ -132,7 +132,7 @@ class FileCaptioner:
         for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
             yield from self._captions(root, half) if half else ()
 
-    def _of(self, clips: Clips) -> list[tuple[str, float]]:
+    def _finite_captions(self, clips: Clips) -> list[tuple[str, float]]:
         found = [(caption, float(score)) for caption, score in self.model.caption(clips)]
         name = f"{type(self.model).__name__}.caption"
         if len(found) != len(clips):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from earwitness import registry
 from earwitness.audio.check import inspect
 from earwitness.audio.sound import AudioError
-from earwitness.clap.retriever import OfRetriever
+from earwitness.clap.retriever import RetrieverOptions
 from earwitness.corpora.caption_rows import problem_of_name
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.extractors.options import PUBLIC
@@ -38,7 +38,7 @@ from earwitness.options import FeatureOptions
 from earwitness.prediction.clips import Clips
 from earwitness.systems.retriever import TrainedRetriever, write_vectors
 
-OF = "+"  # between the names of a retriever's vectors and of a feature that it reads: in neither
+SEPARATOR = "+"  # between the names of a retriever's vectors and of a feature that it reads: in neither
 BLOCK = 32  # recordings whose features are on disk together, and that a model embeds at once
 
 
@@ -94,7 +94,7 @@ class Features:
             try:
                 if front_end["made_by"] == "retriever":
                     self.retrievers[name] = retriever = _retriever(front_end, model)
-                    read = {f"{name}{OF}{key}": value for key, value in retriever.model.made_by.items()}
+                    read = {f"{name}{SEPARATOR}{key}": value for key, value in retriever.model.made_by.items()}
                     self.made_by |= read
                 else:
                     read = {name: front_end}
@@ -166,7 +166,11 @@ class Features:
     def _embed(self, clips: Clips, place: Path) -> None:
         """Add the vectors that retrievers make of the features of clips."""
         for name, retriever in self.retrievers.items():
-            own = {key.partition(OF)[2]: store for key, store in clips.stores.items() if key.startswith(f"{name}{OF}")}
+            own = {
+                key.partition(SEPARATOR)[2]: store
+                for key, store in clips.stores.items()
+                if key.startswith(f"{name}{SEPARATOR}")
+            }
             out, front_end = place / f"{name}.h5", self.made_by[name]
             audio = next(iter(own.values())).provenance["inputs"]["audio"]
             made = {"schema": SCHEMA, **front_end, "inputs": {**front_end["inputs"], "audio": audio}}
@@ -208,8 +212,8 @@ class Features:
 
 def _retriever(front_end: Mapping[str, Any], model: Path | None) -> TrainedRetriever:
     """The trained retriever that made vectors; EarwitnessError where it is not there, or another one is."""
-    settings = {key: value for key, value in front_end["settings"].items() if key in OfRetriever.model_fields}
-    options = OfRetriever.model_validate(settings)
+    settings = {key: value for key, value in front_end["settings"].items() if key in RetrieverOptions.model_fields}
+    options = RetrieverOptions.model_validate(settings)
     beside = [options.below(folder) for folder in (model.resolve().parents[2:3] if model else ())]
     retriever = TrainedRetriever(next((folder for folder in beside if folder.is_dir()), options.folder))
     if retriever.state != (wanted := front_end["inputs"]["weights"]):

@@ -25,6 +25,7 @@ from earwitness.options import (
     TextOptions,
     TrainingOptions,
     Use,
+    in_vain,
 )
 
 # Inputs of prediction beside the clips' vectors; no feature can have such a name.
@@ -149,11 +150,11 @@ class WsacOptions(ExperimentOptions):
         return self.decoder.positions - self.prefix.length - 1
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
-        """Options of another inference."""
-        uses = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
-        for name, used in uses.items():
-            if not used and getattr(self, name) != type(self).model_fields[name].default:
-                yield name, f"inference is {self.inference}"
+        """Options of another inference, and of a draw where none is made."""
+        used = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
+        yield from in_vain(self, used, f"the inference is {self.inference}")
+        drawn = self.memory.size is not None or not used["memory"]  # an unused memory is told as a whole
+        yield from in_vain(self, {"memory.seed": drawn}, "memory.size is null: nothing is drawn")
 
     def misfits(self, feature: Callable[..., FeatureOptions], text: Callable[..., TextOptions]) -> Iterator[str]:
         """Features, texts and a gap that are not of one CLAP, and captions longer than the decoder reads."""
