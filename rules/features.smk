@@ -139,6 +139,7 @@ rule embed_clips:
         feature="|".join(map(re.escape, EMBEDDED)) or "(?!)",
     conda:
         "../envs/earwitness.yaml"
+    threads: 8
     resources:
         mem_mb=4000,
         runtime=120,

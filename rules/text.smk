@@ -39,6 +39,7 @@ for kind, entry in registry.TEXTS.items():
             text="|".join(re.escape(name) for name, options in CONFIG.texts.items() if options.kind == kind) or "(?!)",
         conda:
             "../envs/earwitness.yaml"
+        threads: 8 if hasattr(registry.load(entry.options), "MODEL") else 1
         resources:
             mem_mb=4000,
             runtime=60,

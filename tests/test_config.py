@@ -312,6 +312,19 @@ def test_experiments_that_stand_on_random_weights_are_known():
     assert Config(content).untrained("mini", "cl4ac-baseline") == []
 
 
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [("public", 1), ("elsewhere/630k-audioset-best.pt", 1), ("mine.pt", 0), ("untrained", 0)],
+)
+def test_what_published_weights_were_trained_with_is_told(weights, told):
+    content = changed()
+    content["features"]["clap"] = {"extractor": "clap_laion", "weights": weights}
+    content["texts"]["clap"] = {"kind": "clap_laion", "weights": weights}
+    content["experiments"] = {"shot": {"system": "zeroshot"}}
+    remarks = Config(content).remarks("mini", "shot")
+    assert len(remarks) == told and all("clap" in line and "Clotho" in line for line in remarks)
+
+
 def test_a_data_set_wins_over_the_feature_and_the_text_it_overrides():
     content = changed()
     content["datasets"]["mini"]["overrides"] = {
@@ -647,4 +660,53 @@ def test_a_clap_is_read_from_its_experiment():
     assert config.feature("clotho", "clap").dataset == "mini" and config.text("clotho", "clap").dataset == "clotho"
     assert list(config.read_by_retriever("clotho", "clap")) == ["logmel-cl4ac"]
     assert config.read_by_retriever("clotho", "logmel-cl4ac") == {}
-    assert config.trained_on("clotho", "shot") == ["theirs"] and not config.misfits("clotho", "shot")
+    assert len(config.misfits("clotho", "shot")) == 1 and not config.misfits("mini", "shot")
+
+
+@pytest.mark.parametrize("dataset", [None, "mini"])
+def test_clips_and_captions_of_two_trainings_do_not_fit(dataset):
+    other = {"system": "wsac", "text": "cl4ac", "corpus": "clotho"}
+    shifted = {"system": "wsac", "text": "cl4ac", "shift": {"dataset": "clotho"}}
+    content = with_claps(experiments__other=other, experiments__shifted=shifted)
+    for kind in ("features", "texts"):
+        content[kind]["clap"]["dataset"] = dataset
+    config = Config(content)
+    lines = [line for name in ("other", "shifted", "shot") for line in config.misfits("mini", name)]
+    assert len(lines) == (0 if dataset else 3)
+    for line in lines:
+        assert "clotho/found/seed-0" in line and "mini/found/seed-0" in line and "`dataset`" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ({"kind": "clap_wavcaps"}, "clap_wavcaps"),
+        ({"kind": "sentence", "output": "pooled"}, "sentence"),
+        ({"kind": "clap_laion", "weights": "untrained", "seed": 3}, "clap_laion (untrained, seed 3)"),
+        ({"kind": "clap_laion"}, ""),
+    ],
+)
+def test_a_feature_and_a_text_of_two_claps_do_not_fit(text, told):
+    content = changed()
+    content["features"]["clap"], content["texts"]["clap"] = {"extractor": "clap_laion"}, text
+    content["experiments"] = {"wsac": {"system": "wsac", "text": "cl4ac"}, "shot": {"system": "zeroshot"}}
+    for name in ("wsac", "shot"):
+        lines = Config(content).misfits("mini", name)
+        assert len(lines) == bool(told) and all("'clap'" in line and told in line for line in lines)
+
+
+def test_what_a_clap_was_trained_on_is_training_data():
+    config = Config(with_claps(texts__clap__dataset="mini"))
+    learnt = ["theirs", "mini/development", "mini/validation"]
+    assert config.trained_on("clotho", "shot") == learnt and config.audited("clotho") == learnt
+    lists = [config.id_lists[name] for name in learnt[1:]]
+    assert [(entry.dataset, entry.splits) for entry in lists] == [("mini", ["development"]), ("mini", ["validation"])]
+    assert config.trained_on("mini", "shot") == ["theirs"]
+    # Where nothing is learnt from clips, features that were are told.
+    (remark,) = config.remarks("mini", "shot")
+    assert "found" in remark and config.remarks("clotho", "shot") == config.remarks("mini", "found") == []
+    shifted = {"system": "wsac", "text": "cl4ac", "corpus": "mini", "shift": {"dataset": "clotho"}}
+    content = with_claps(texts__clap__dataset="mini", experiments__shifted=shifted)
+    content["datasets"]["third"] = {"layout": "mini"}
+    found = Config(content).trained_on("third", "shifted")
+    assert set(found) == {*learnt, "clotho/development"}

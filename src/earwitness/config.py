@@ -125,9 +125,10 @@ class Config:
         found += [] if found else self._without_effect(written or {})
         if problems := list(dict.fromkeys(found)):
             raise ConfigError(listed(_HEADING, problems))
-        # What experiments that learn another data set's captions were trained on; no name in a configuration has a "/".
+        # What experiments learn of other data sets; no name in a configuration has a "/".
+        learnt: tuple[Literal["development", "validation"], ...] = ("development", "validation")
         self.id_lists |= {
-            f"{name}/development": IdListOptions(dataset=name, splits=["development"]) for name in self.datasets
+            f"{name}/{split}": IdListOptions(dataset=name, splits=[split]) for name in self.datasets for split in learnt
         }
 
     def feature(self, dataset: str, name: str) -> FeatureOptions:
@@ -150,7 +151,12 @@ class Config:
     def misfits(self, dataset: str, experiment: str) -> list[str]:
         """What cannot work in an experiment on one data set, as far as the configuration tells."""
         entry = self.experiment(dataset, experiment)
-        lines = list(entry.misfits(lambda name: self.feature(dataset, name), lambda name: self.text(dataset, name)))
+        lines = list(
+            entry.misfits(
+                lambda name, other=None: self.feature(other or dataset, name),
+                lambda name, other=None: self.text(other or dataset, name),
+            )
+        )
         if (option := entry.reads_phrases()) and not self.datasets[dataset].PHRASES:
             lines.append(f"{option}: captions of the layout {self.datasets[dataset].layout} have no phrases")
         return [f"experiments.{self._expanded.origin[experiment]}.{line}" for line in lines]
@@ -199,16 +205,22 @@ class Config:
         return min(alike, key=lambda name: self._expanded.depth[name])
 
     def trained_on(self, dataset: str, experiment: str) -> list[str]:
-        """The id lists of what an experiment, beside its data set, and its features' extractors were trained on."""
+        """The id lists of what an experiment, beside its data set, and its features' extractors were trained on.
+
+        Of another experiment whose model makes its features or texts, these are the development clips, and the
+        validation clips, which chose its epoch.
+        """
         options = self.experiment(dataset, experiment)
         names = list(options.trained_on)
-        learnt = [use.dataset for use in options.training_inputs().values() if use.stage == "corpus"]
-        names += [f"{other}/development" for other in learnt if other not in (None, dataset)]
+        learnt = [use.dataset for use in options.training_inputs().values() if use.stage in ("corpus", "clap")]
+        names += [f"{other}/development" for other in learnt if other]
         for use in self._used(dataset, experiment, "features"):
             names += self.feature(use.dataset or dataset, use.entry).trained_on
         for use in self._models(dataset, experiment):
-            names += self.trained_on(use.dataset or dataset, use.entry)
-        return list(dict.fromkeys(names))
+            other = use.dataset or dataset
+            names += [*self.trained_on(other, use.entry), f"{other}/development", f"{other}/validation"]
+        own = (f"{dataset}/development", f"{dataset}/validation")
+        return [name for name in dict.fromkeys(names) if name not in own]
 
     def untrained(self, dataset: str, experiment: str) -> list[str]:
         """The features of an experiment whose extractors have random weights."""
@@ -217,6 +229,25 @@ class Config:
         for use in self._models(dataset, experiment):
             names += self.untrained(use.dataset or dataset, use.entry)
         return list(dict.fromkeys(names))
+
+    def remarks(self, dataset: str, experiment: str) -> list[str]:
+        """What else a result must say of training data.
+
+        That of published weights; and where training reads no features of clips, whether its features are of a model
+        that was trained on clips of the same data set.
+        """
+        lines = []
+        for use in self._used(dataset, experiment, "features"):
+            if note := self.feature(use.dataset or dataset, use.entry).note:
+                lines.append(f"the weights of the features {use.entry} {note}")
+        inputs = self.experiment(dataset, experiment).training_inputs().values()
+        unpaired = all(use.stage != "features" for use in inputs)
+        for use in self._models(dataset, experiment):
+            other = use.dataset or dataset
+            if unpaired and other == dataset:
+                lines.append(f"its vectors are of {use.entry}, which learnt from this data set's clips and captions")
+            lines += self.remarks(other, use.entry)
+        return list(dict.fromkeys(lines))
 
     def read_by_retriever(self, dataset: str, feature: str) -> dict[str, Use]:
         """The features of a data set, by name, from which a feature made by a retriever is made; of any other none.
@@ -462,7 +493,6 @@ def validated(kind: Literal["datasets", "features", "texts", "experiments"], con
 
 
 _TYPE_TAG = re.compile(r"(list|dict|literal)\[|constrained-|function-")
-_KIND_TAGS = {("encoder", "cnn10"), ("encoder", "frames")}  # of a union below an entry
 _HEADING = "The configuration is not valid:"
 
 
@@ -470,13 +500,13 @@ def _validate(kind: type[BaseModel], content: Mapping[str, Any], place: str) -> 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(problem, kind, place) for problem in _told(error.errors(include_url=False))]
+        problems = [_explain(problem, kind, place) for problem in _told(error.errors(include_url=False), kind)]
         raise ConfigError(listed(_HEADING, problems)) from None
 
 
-def _told(problems: Sequence[Any]) -> Iterator[Any]:
+def _told(problems: Sequence[Any], kind: type[BaseModel]) -> Iterator[Any]:
     """The problems, but of a key that takes one value or a list of them, that of the form which was not written."""
-    places = [_without_tags(problem["loc"]) for problem in problems]
+    places = [_without_tags(problem["loc"], kind) for problem in problems]
     for problem, place in zip(problems, places, strict=True):
         others = [other for other in places if other is not place and other[: len(place)] == place]
         as_list = isinstance(problem["input"], list)
@@ -486,7 +516,7 @@ def _told(problems: Sequence[Any]) -> Iterator[Any]:
 
 def _explain(problem: Mapping[str, Any], kind: type[BaseModel], place: str) -> str:
     """One line of a validation error: place, value, what is wrong, the nearest valid names."""
-    location = ".".join(str(part) for part in _without_tags(problem["loc"]))
+    location = ".".join(str(part) for part in _without_tags(problem["loc"], kind))
     where = ".".join(part for part in (place, location) if part)
     context = problem.get("ctx", {})
     match problem["type"]:
@@ -526,22 +556,16 @@ def _is_number(text: Any) -> bool:
         return False
 
 
-def _without_tags(location: tuple) -> list:
-    """A location without the tags that pydantic inserts for unions (``datasets.mini.mini.clips``)."""
-    location = tuple(part for part in location if not (isinstance(part, str) and _TYPE_TAG.match(part)))
-    location = tuple(
-        part for before, part in zip(("", *location), location, strict=False) if (before, part) not in _KIND_TAGS
-    )
-    names = {
-        "datasets": registry.LAYOUTS,
-        "features": registry.EXTRACTORS,
-        "texts": registry.TEXTS,
-        "experiments": registry.SYSTEMS,
-    }
-    known = names.get(location[0], {}) if len(location) > 2 else {}
-    if len(known) > 1 and location[2] in known:
-        return [*location[:2], *location[3:]]
-    return list(location)
+def _without_tags(location: tuple, kind: Any) -> list:
+    """A location in a model without the tags that pydantic inserts for unions (``datasets.mini.mini.clips``)."""
+    place = []
+    for part in location:
+        if isinstance(part, str) and _TYPE_TAG.match(part):
+            continue
+        tagged, kind = get_origin(kind) is Annotated, _step(kind, part)
+        if not (tagged and kind):
+            place.append(part)
+    return place
 
 
 def _fields_at(kind: Any, location: tuple) -> list[str]:

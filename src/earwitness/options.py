@@ -10,6 +10,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -241,6 +242,11 @@ class FeatureOptions(SharedEntry):
         """Whether the extractor has random weights."""
         return False
 
+    @property
+    def note(self) -> str:
+        """What results must say of the training of its weights, a predicate; "" for nothing."""
+        return ""
+
     def checkpoints(self) -> dict[str, Path]:
         """The files of the extractor's weights, by name."""
         return {}
@@ -352,11 +358,12 @@ class ExperimentOptions(Entry):
         """Paths of public checkpoints that prediction reads, by the key that names them."""
         return {}
 
-    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+    def misfits(self, feature: Callable[..., FeatureOptions], text: Callable[..., TextOptions]) -> Iterator[str]:
         """What cannot work with the features and texts it reads, as far as options tell: lines that begin with the key.
 
         Args:
-            feature, text: the options of an entry by its name, on the data set where the experiment would run.
+            feature, text: the options of an entry by its name, on the data set where the experiment would run, or on
+                the one that is a second argument.
         """
         yield from ()
 
@@ -384,6 +391,15 @@ class ExperimentOptions(Entry):
     def threads(self) -> int:
         """Number of CPU threads in training and prediction."""
         return self.train.threads if self.TRAINED else 1
+
+
+def in_vain(options: Options, effective: Mapping[str, bool], why: str) -> Iterator[tuple[str, str]]:
+    """Of fields, by dotted keys, those that have no effect and are not as by default, with the reason."""
+    for key, effect in effective.items():
+        *path, name = key.split(".")
+        owner = reduce(getattr, path, options)
+        if not effect and getattr(owner, name) != type(owner).model_fields[name].default:
+            yield key, why
 
 
 class DecodingOptions(Options):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from earwitness.clap import gap
+from earwitness.clap.wavcaps import ClapWavcapsTextOptions
 from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.features.store import FeatureStore, write
 from earwitness.text.encoders import open_encoder
 from tests.clap.fake import unit, write_clips, write_texts
 
@@ -36,15 +38,27 @@ def test_the_gap_is_the_difference_of_means(files, monkeypatch, at_once):
     report = json.loads(files["out"]["report"].read_text())
     assert report["counts"] == {"clips": 2, "captions": 3} and report["dimension"] == 3
     assert report["lengths"]["gap"] == pytest.approx(np.linalg.norm(expected), abs=1e-6)
-    assert report["provenance"]["inputs"].items() >= {"backend": "retriever", "weights": "abc"}.items()
+    assert report["provenance"]["inputs"].items() >= {"backend": "retriever", "state": "abc"}.items()
 
 
 def test_the_gap_of_another_clap_is_refused(files, tmp_path):
     gap.make(**files)
     other = open_encoder(write_texts(tmp_path / "other.h5", ["one"], TEXTS[:1], state="def"))
-    with pytest.raises(MismatchError, match=r"gap\.h5.*weights.*'abc'.*'def'"):
+    with pytest.raises(MismatchError, match=r"gap\.h5.*state.*'abc'.*'def'"):
         gap.read(files["out"]["gap"], other)
     assert len(gap.read(files["out"]["gap"])) == 3
+
+
+def test_the_gap_of_texts_that_were_otherwise_prepared_is_refused(files):
+    write_texts(files["vectors"], ["one", "two", "three"], TEXTS, state="abc.tokenizer")
+    gap.make(**files)
+    write_texts(files["vectors"], ["one", "two", "three"], TEXTS, state="abc.other")
+    with pytest.raises(MismatchError, match=r"gap\.h5.*abc\.tokenizer.*abc\.other"):
+        gap.read(files["out"]["gap"], open_encoder(files["vectors"]))
+    encoder = open_encoder(write_texts(files["vectors"], ["one"], TEXTS[:1], state="abc.tokenizer"))
+    encoder.options = ClapWavcapsTextOptions(kind="clap_wavcaps", preprocess="wavcaps")
+    with pytest.raises(MismatchError, match=r"gap\.h5.*form.*'vectors'.*'wavcaps'"):
+        gap.read(files["out"]["gap"], encoder)
 
 
 def test_clips_and_texts_of_two_claps_have_no_gap(files, tmp_path):
@@ -52,6 +66,16 @@ def test_clips_and_texts_of_two_claps_have_no_gap(files, tmp_path):
     with pytest.raises(MismatchError, match=r"development\.h5.*abc.*def"):
         gap.make(**files)
     assert not files["out"]["gap"].exists()
+
+
+def test_clips_with_several_vectors_or_of_another_dimension_have_no_gap(files):
+    made = FeatureStore(files["features"]).provenance
+    write(files["features"], [("a", CLIPS[:1]), ("b", CLIPS)], 3, made)
+    with pytest.raises(MismatchError, match=r"development\.h5(.|\n)*- b: 2$"):
+        gap.make(**files)
+    write_clips(files["features"], ["a", "b"], CLIPS[:, :2])
+    with pytest.raises(MismatchError, match=r"development\.h5.* 2 .* 3"):
+        gap.make(**files)
 
 
 def test_files_that_are_no_gap(files, tmp_path):

@@ -11,8 +11,9 @@ from torch import nn
 
 from earwitness.clap.laion import ClapLaionOptions, ClapLaionTextOptions, audio, package_folder, weights
 from earwitness.clap.laion import text as laion_text
-from earwitness.clap.laion.audio import WINDOW, AudioTower, ClapLaionExtractor, filled, window_starts
+from earwitness.clap.laion.audio import WINDOW, AudioTower, ClapLaionExtractor, filled
 from earwitness.clap.laion.text import ClapLaionText, TextTower
+from earwitness.clap.windows import window_starts
 from earwitness.errors import EarwitnessError
 from earwitness.extractors.published import published
 
@@ -94,9 +95,9 @@ def test_other_architectures_are_refused_by_name(file, roberta, tmp_path):
 
 
 def test_windows_of_long_clips():
-    assert window_starts(1) == window_starts(WINDOW) == [0]
-    assert window_starts(WINDOW + 1) == [0, 1]
-    hour = window_starts(3600 * 48000)
+    assert window_starts(1, WINDOW) == window_starts(WINDOW, WINDOW) == [0]
+    assert window_starts(WINDOW + 1, WINDOW) == [0, 1]
+    hour = window_starts(3600 * 48000, WINDOW)
     assert hour[0] == 0 and hour[-1] == 3590 * 48000 and np.diff(hour).max() <= WINDOW // 2
     short = filled(torch.tensor([[0.5, -2.0, 1e-5]] * 2).repeat(1, 67000))  # 201,000 samples: twice, then zeros
     assert short.shape == (2, WINDOW) and not short[:, 402000:].any()
@@ -115,7 +116,7 @@ def test_a_long_clip_is_the_mean_of_its_windows(small, monkeypatch):
     clips = torch.linspace(0.1, 0.9, 3 * WINDOW) * torch.tensor([[1.0], [-1.0]])
     found = AudioTower()(clips)
     assert found.shape == (2, 1, 2) and seen == [4, 4, 2]
-    starts = window_starts(3 * WINDOW)
+    starts = window_starts(3 * WINDOW, WINDOW)
     ends = [clips[:, [start, start + WINDOW - 1]] for start in starts]
     quantised = torch.stack([(values * 32767).trunc() / 32767 for values in ends])
     windows = nn.functional.normalize(quantised, dim=-1).mean(dim=0)
@@ -149,7 +150,7 @@ def test_texts_become_vectors_of_length_1_and_long_ones_are_cut(small, roberta):
     model = ClapLaionText(text_options(roberta))
     texts = ["Hello world", "Hello" * 100, "world", "Hello" * 75]
     found = {number: (vectors, tokens) for number, vectors, tokens in model.encoded(texts)}
-    assert [found[number][1] for number in range(4)] == [4, 77, 7, 77]
+    assert [found[number][1] for number in range(4)] == [4, 102, 7, 77]
     vectors = np.concatenate([found[number][0] for number in range(4)])
     assert vectors.shape == (4, 512) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)

@@ -243,6 +243,22 @@ def test_features_of_random_weights_are_marked(page, results, root):
     assert "cnn14-untrained" in mark and "Untrained" not in marked.row("first")[0]
 
 
+def test_metrics_on_validation_clips_are_said(page, results, root):
+    path = results / "second" / "metrics.json"
+    content = json.loads(path.read_text())
+    content["kinds"]["captioning"]["chosen"] = [{"validation_cider_d": 0.4321, "tau": 0.01}]
+    write_json(path, content)
+    marked = made(results, root)
+    assert "validation CIDEr-D: 0.432" in marked.row("second")[0] and "validation" not in marked.row("first")[0]
+
+
+def test_remarks_on_training_data_are_marked(page, results, root):
+    path = results / "second" / "metrics.json"
+    write_json(path, json.loads(path.read_text()) | {"remarks": ["weights of <clap>"]})
+    marked = made(results, root)
+    assert "Note: weights of <clap>" in marked.row("second")[0] and "clap" not in marked.row("first")[0]
+
+
 def test_leaks_are_marked_and_what_could_not_be_checked_is_said(page, results, root):
     assert not any("leak" in attributes.get("class", "") for attributes in page.of("small"))
     path = results / "second" / "metrics.json"

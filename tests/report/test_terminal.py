@@ -57,6 +57,17 @@ def test_features_of_random_weights_have_a_footnote():
     assert lines[-1].startswith("* two: ") and all(word in lines[-1] for word in ("cnn14-untrained", "random weights"))
 
 
+def test_metrics_on_validation_clips_are_a_row():
+    kinds = {"captioning": {"chosen": [{"validation_cider_d": 0.25, "tau": 0.01}, {"validation_cider_d": 0.75}]}}
+    lines = table([result("one", kinds=kinds), result("two")], [Baseline("constant", "c", {})]).splitlines()
+    assert lines[3].split() == ["validation_cider_d", "0.500"] and "tau" not in "\n".join(lines)
+
+
+def test_remarks_on_training_data_have_a_footnote():
+    lines = table([result("one", remarks=["the weights of clap"]), result("two")]).splitlines()
+    assert lines[0].split() == ["one", "*", "two"] and lines[-1] == "* one: the weights of clap"
+
+
 def test_show_prints_the_footnote(tmp_path, capsys):
     path = tmp_path / "clotho" / "one" / "metrics.json"
     path.parent.mkdir(parents=True)

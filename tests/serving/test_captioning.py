@@ -8,7 +8,7 @@ import pytest
 from earwitness import serving
 from earwitness.audio.sound import AudioError
 from earwitness.cli.main import main
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features import workers
 from earwitness.serving import captioning, recordings
 from earwitness.serving.captioning import Captioned, FileCaptioner, expanded
@@ -80,6 +80,34 @@ def test_a_recording_that_changes_meanwhile_fails_alone(tones, model, monkeypatc
     monkeypatch.setattr(recordings.Features, "checked", changing)
     failed = [one for one in serving.caption([tones], model) if isinstance(one, AudioError)]
     assert [error.path.name for error in failed] == ["4.flac"] and "changed" in failed[0].reason
+
+
+def test_a_recording_that_cannot_be_decoded_any_more_is_left_out_alone(tones, model, monkeypatch):
+    load, path = workers.load, tones / "4.flac"
+
+    def failing(place, rate):
+        if place == path:
+            raise AudioError(place, "is odd")
+        return load(place, rate)
+
+    monkeypatch.setattr(workers, "load", failing)
+    failed = [one for one in serving.caption([tones], model) if isinstance(one, AudioError)]
+    assert [(error.path, error.reason) for error in failed] == [(path, "is odd")]
+    assert len(Namer.batches) == 1 and len(Namer.batches[0]) == 4
+
+
+@pytest.mark.parametrize("error", [MismatchError("front end"), RuntimeError("CUDA error: unspecified launch failure")])
+def test_what_fails_for_all_recordings_is_not_tried_for_each(tones, model, monkeypatch, error):
+    tried = []
+
+    def failing(self, clips):
+        tried.append(len(clips))
+        raise error
+
+    monkeypatch.setattr(Namer, "caption", failing)
+    with pytest.raises(type(error), match=str(error)):
+        list(serving.caption([tones], model))
+    assert tried == [5]
 
 
 def test_long_recordings_are_cut_where_that_is_asked_for(tones, limited, capsys):

@@ -14,10 +14,12 @@ from earwitness.features.external_options import ExternalOptions
 from earwitness.features.store import FeatureStore, write
 from earwitness.options import VocabularyOptions
 from earwitness.prediction.clips import Clips
-from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unpaired, frames_of, one_for_all
+from earwitness.systems.cl4ac.batches import Captions, TrainingBatches, draw_unpaired, one_for_all, padded_frames
 from earwitness.systems.cl4ac.network import Cl4ac, Encoder, Sizes, caption_loss, contrastive_loss, pooled
 from earwitness.systems.cl4ac.options import Cl4acOptions, LossOptions, OptimiserOptions
 from earwitness.systems.cl4ac.system import Cl4acCaptioner, Cl4acSystem
+from earwitness.text.options import WordPieceOptions, WordsOptions
+from earwitness.text.stage import prepare_words
 from earwitness.text.vocabulary import Vocabulary, padded
 from earwitness.training.sampler import EpochSampler
 from earwitness.training.schedules import Moment
@@ -356,6 +358,33 @@ def test_what_does_not_fit_is_known_before_training(changes, keys):
     imported = ExternalOptions(extractor="external", folder="x")
     found = options.misfits(lambda name: imported, lambda name: VocabularyOptions())
     assert [line.split(":")[0] for line in found] == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "keys"),
+    [
+        (WordsOptions(kind="words"), 64, []),
+        (WordsOptions(kind="words"), None, ["decoder.width"]),
+        (WordsOptions(kind="words"), 6, ["decoder.heads", "encoder.heads"]),
+        (WordPieceOptions(kind="wordpiece"), 64, ["text"]),
+    ],
+)
+def test_texts_without_word_vectors_need_a_width(settings, text, width, keys):
+    options = settings(encoder=FRAMES_OF, decoder={"width": width}, embedding={"init": "uniform"})
+    imported = ExternalOptions(extractor="external", folder="x")
+    found = options.misfits(lambda name: imported, lambda name: text)
+    assert [line.split(":")[0] for line in found] == keys
+
+
+def test_options_of_what_is_not_there_have_no_effect(settings):
+    contrastive, frames = (
+        {"pool": "eos", "share_encoder": False},
+        FRAMES_OF | {"layers": 0, "heads": 3, "feedforward": 9},
+    )
+    vain = settings(contrastive=contrastive, loss={"contrastive_weight": 0}, encoder=frames)
+    told = {"contrastive.pool", "contrastive.share_encoder", "encoder.heads", "encoder.feedforward"}
+    assert {key for key, _ in vain.without_effect()} == told
+    assert not list(settings(contrastive=contrastive, encoder=frames | {"layers": 1}).without_effect())
 
 
 # --- batches and unpaired captions -----------------------------------------------------------------------------------
@@ -760,12 +789,27 @@ def test_frames_of_any_length_are_captioned(settings, store_of, monkeypatch):
     assert [text for text, _ in model.caption(Clips(store.clip_ids, {"f": store}))] == [text for text, _ in captions]
 
 
+def test_a_vocabulary_without_word_vectors_will_do(settings, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("earwitness.systems.cl4ac.system.ptb_tokenize", lambda texts: list(texts))
+    prepare_words(WordsOptions(kind="words"), corpus["captions"].parent, {"vocabulary": tmp_path / "v.json"})
+    files = {name: path for name, path in corpus.items() if name != "word2vec"} | {"vocabulary": tmp_path / "v.json"}
+    options = settings(embedding={"init": "uniform"}, decoder={"width": 8})
+    assert set(options.training_inputs()) == set(files) - {"evaluation"}
+    task = Cl4acSystem(options, files, 0)
+    assert task.losses(task.batches[0, 0])["loss"].isfinite()
+    store = FeatureStore(files["evaluation"])
+    model = Cl4acCaptioner(options, task.description(), task.network.state_dict())
+    assert len(list(model.caption(Clips(store.clip_ids, {"f": store})))) == len(store.clip_ids)
+    with pytest.raises(EarwitnessError, match=r"decoder\.width.*v\.json"):
+        Cl4acSystem(settings(embedding={"init": "uniform"}), files, 0)
+
+
 def test_a_clip_without_frames_has_one_of_padding(tmp_path):
     write(tmp_path / "a.h5", [("a", np.zeros((0, 3))), ("b", np.ones((2, 3)))], 3, MADE_BY, fill=-1.0)
     store = FeatureStore(tmp_path / "a.h5")
-    frames, mask = frames_of(store, ["a", "b"], masked=True)
+    frames, mask = padded_frames(store, ["a", "b"], masked=True)
     assert mask.tolist() == [[True, False], [True, True]] and (frames[0] == -1).all()
-    frames, mask = frames_of(store, ["a"], masked=True)
+    frames, mask = padded_frames(store, ["a"], masked=True)
     assert frames.tolist() == [[[-1.0] * 3]] and mask.tolist() == [[True]]
 
 

@@ -392,6 +392,12 @@ def test_the_temperature_is_chosen_on_validation_and_recorded(trained, clap, mon
     assert load(folder).tau == wsac.TAUS[1]
 
 
+def test_a_temperature_that_was_not_chosen_yet_is_refused(trained):
+    folder = trained()
+    with pytest.raises(EarwitnessError, match=r"tau: validation.*a/captioning/prediction\.json"):
+        WsacSystem.load(options(inference="pd", tau="validation"), folder, {})
+
+
 def test_other_inferences_record_their_score_on_validation(trained, clap, monkeypatch):
     monkeypatch.setattr(wsac, "ptb_tokenize", lambda texts: list(texts))
     monkeypatch.setattr(wsac.CiderD, "score", lambda self, texts: np.full(len(texts), 0.3))
@@ -401,6 +407,26 @@ def test_other_inferences_record_their_score_on_validation(trained, clap, monkey
     predicted(folder, chosen, clap, **files, **{wsac.CAPTIONS: clap["files"]["captions"]})
     record = read_json(folder / "captioning" / "prediction.json")["chosen"]
     assert record.keys() == {"validation_cider_d", "front_end"} and record["validation_cider_d"] == pytest.approx(0.3)
+
+
+def test_validation_and_evaluation_vectors_of_two_front_ends_are_refused(trained, clap, tmp_path):
+    table = clips_of(clap["files"]["clips"], "validation", "the test")
+    made = provenance("clap_laion", seed=0, precision="bfloat16")
+    made["inputs"] = {"audio": audio_digest(table)}
+    write(tmp_path / "validation.h5", [(clip, np.ones((1, D)) / D**0.5) for clip in table["clip_id"]], D, made)
+    files = {wsac.VALIDATION: tmp_path / "validation.h5", wsac.CLIPS: clap["files"]["clips"]}
+    with pytest.raises(MismatchError, match=r"evaluation\.h5.*precision"):
+        predicted(trained(), options(tau="validation"), clap, **files, **{wsac.CAPTIONS: clap["files"]["captions"]})
+
+
+def test_one_validation_clip_chooses_nothing(trained, clap, tmp_path):
+    table = pd.read_csv(clap["files"]["clips"])
+    validation = table[table["split"] == "validation"]
+    write_table(tmp_path / "clips.csv", pd.concat([table[table["split"] != "validation"], validation[:1]]))
+    files = {wsac.VALIDATION: clap["features"]["validation"], wsac.CLIPS: tmp_path / "clips.csv"}
+    with pytest.raises(EarwitnessError, match=r"tau: validation.*clips\.csv"):
+        predicted(trained(), options(inference="pd", tau="validation"), clap, **files,
+                  **{wsac.CAPTIONS: clap["files"]["captions"]})  # fmt: skip
 
 
 def test_a_part_of_the_memory_is_drawn_by_its_seed(trained, clap):
@@ -462,3 +488,5 @@ def test_options_of_another_inference_have_no_effect():
     assert dict(options(tau=0.1, memory={"size": 5}).without_effect()).keys() == {"tau", "memory"}
     assert dict(options(inference="nnd", tau=0.1, memory={"size": 5}).without_effect()).keys() == {"tau"}
     assert not list(options(inference="pd", tau=0.1, memory={"size": 5}).without_effect())
+    assert dict(options(inference="pd", memory={"seed": 1}).without_effect()).keys() == {"memory.seed"}
+    assert dict(options(memory={"seed": 1}).without_effect()).keys() == {"memory"}

@@ -40,10 +40,12 @@ def test_texts_of_another_model_are_refused(files, tmp_path):
 
 def test_features_of_several_frames_are_refused(files, tmp_path):
     made = FeatureStore(files["mine"]).provenance
-    write(files["mine"], [("a", SOUNDS[:1]), ("b", SOUNDS)], 2, made)
     model = ZeroshotSystem.load(OPTIONS, tmp_path, files)
-    with pytest.raises(MismatchError, match=r"evaluation\.h5(.|\n)*- b$"):
+    write(files["mine"], [("a", SOUNDS[:1]), ("b", SOUNDS)], 2, made)
+    with pytest.raises(MismatchError, match=r"evaluation\.h5(.|\n)*- b: 2$"):
         model.embed_clips(Clips(["a", "b"], {"mine": FeatureStore(files["mine"])}))
+    with pytest.raises(MismatchError, match=r"evaluation\.h5(.|\n)*- b: 2$"):
+        ZeroshotSystem.load(OPTIONS, tmp_path, files)
 
 
 def test_without_files_it_says_what_it_needs(tmp_path):
@@ -58,5 +60,5 @@ def test_a_feature_and_a_text_of_two_backends_do_not_fit():
     texts = [
         validated("texts", content) for content in ({"kind": "sentence"}, {"kind": "retriever", "experiment": "e"})
     ]
-    found = [list(OPTIONS.misfits(lambda _: feature, lambda _, text=text: text)) for text in texts]
+    found = [list(OPTIONS.misfits(lambda *_: feature, lambda *_, text=text: text)) for text in texts]
     assert [len(lines) for lines in found] == [1, 0] and "'mine'" in found[0][0]

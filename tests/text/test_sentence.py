@@ -83,13 +83,41 @@ def test_another_model_is_refused_by_name(made, monkeypatch):
         encoder_of(other, {}, encoder.cache)
 
 
-def test_captions_that_are_cut_are_counted(made, monkeypatch, capsys, tmp_path):
-    network = sentences.loaded(sentences.find())
-    monkeypatch.setattr(type(network), "max_seq_length", property(lambda _: 9))
-    made("pooled")
+@pytest.mark.parametrize(("limit", "cut"), [(8, 1), (9, 0)])  # the longer one has 9
+def test_captions_that_are_cut_are_counted(made, monkeypatch, capsys, tmp_path, limit, cut):
+    monkeypatch.setattr(sentences.loaded(sentences.find()), "max_seq_length", limit)
+    encoder = made("pooled")
     with h5py.File(tmp_path / "vectors.h5") as file:
-        assert json.loads(file.attrs["counts"])["development"]["cut"] == 1
-    assert "9 tokens" in capsys.readouterr().err
+        assert json.loads(file.attrs["counts"])["development"]["cut"] == cut
+    assert ("8 tokens" in capsys.readouterr().err) == cut
+    live = encoder_of(encoder.description(), {})
+    live.encode(TEXTS["development"])
+    assert live.cut(TEXTS["development"]) == cut
+
+
+def test_a_run_that_was_stopped_is_taken_up(made, monkeypatch, tmp_path):
+    monkeypatch.setattr(frozen, "BLOCK", 1)
+    encode, encoded, left = frozen.encoded, [], [1]
+
+    def stopping(model, texts):
+        for number, *rest in encode(model, texts):
+            if not left.pop():
+                raise KeyboardInterrupt
+            encoded.append(texts[number])
+            yield number, *rest
+
+    monkeypatch.setattr(frozen, "encoded", stopping)
+    left[:] = [0, 1]
+    with pytest.raises(KeyboardInterrupt):
+        made()
+    assert not (tmp_path / "vectors.h5").exists()
+    left[:] = [1]
+    found = made().encode(TEXTS["development"])
+    assert sorted(encoded) == sorted(TEXTS["development"])  # each once
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    monkeypatch.undo()
+    for one, other in zip(found, made().encode(TEXTS["development"]), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_folder_that_is_no_model(made, tmp_path):

@@ -114,5 +114,8 @@ def test_a_tokenizer_may_keep_case(tmp_path):
     path = folder_of(tmp_path, [*SPECIAL, *LETTERS, "A"])
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
     vocabulary = WordPieces.of_file(path, ["A"], options())
+    found = options(tokenizer=str(tmp_path)).found()
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert found == {**options(tokenizer=str(tmp_path)).found(), "lowercase": "false"}
     assert vocabulary.encode("A a") == [2, len(vocabulary) - 1, 4, 3]
     assert vocabulary_of(vocabulary.content()).clean("A") == ["A"]

@@ -88,6 +88,16 @@ def test_a_run_is_whole(store, result):
     require_whole(store)
 
 
+def test_what_prediction_chose_is_logged(store, result):
+    content = read_json(result)
+    content["kinds"]["captioning"]["chosen"] = [{"validation_cider_d": 0.75, "tau": 0.02}]
+    write_json(result, content)
+    assert again(store, result)
+    parent, child = (runs_of(store)[0][name].data.metrics for name in ("cl4ac", "cl4ac seed 3"))
+    assert parent == METRICS | {"validation_cider_d": 0.75}
+    assert child == {"cider_d": 0.5, "loss": 2.0, "validation_cider_d": 0.75, "tau": 0.02}
+
+
 def kill_at(call, monkeypatch):
     """Die before the given call that writes to the store, counted from 0; returns the calls, as they are made."""
     from mlflow import MlflowClient

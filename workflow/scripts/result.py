@@ -24,6 +24,7 @@ if __name__ == "__main__":
             audit=Path(snakemake.input.leaks),
             trained_on=params.trained_on,
             untrained=params.untrained,
+            remarks=params.remarks,
             out=result,
         )
         print(f"\n{table([read_json(result)])}\n\n{result}\n", file=sys.stderr)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from earwitness.errors import MismatchError
+from earwitness.errors import MismatchError, listed
 
 if TYPE_CHECKING:
     from earwitness.features.store import FeatureStore
@@ -29,6 +29,8 @@ def untrained_state(seed: int) -> str:
 
 def require_same(store: FeatureStore, encoder: TextEncoder) -> None:
     """Raise MismatchError unless clips and texts were embedded by the two towers of one checkpoint.
+
+    Each clip must have one vector, of as many dimensions as those of texts.
 
     Args:
         store: the feature file of the clips; encoder: of the texts, with or without a file.
@@ -45,3 +47,11 @@ def require_same(store: FeatureStore, encoder: TextEncoder) -> None:
             "models cannot be compared. Take the feature and the text of one backend, both with the same `weights` "
             "(and `seed`)."
         )
+    if store.dimension != encoder.dimension:
+        raise MismatchError(
+            f"{store.path} has vectors of {store.dimension} dimensions, and those of texts have {encoder.dimension}."
+        )
+    if (several := store.lengths != 1).any():
+        clips = [f"{clip}: {store.length(clip)}" for clip, other in zip(store.clip_ids, several, strict=True) if other]
+        heading = f"{store.path} is no file of a CLAP, which has one vector for each clip; clips with another number:"
+        raise MismatchError(listed(heading, clips))

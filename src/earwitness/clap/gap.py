@@ -34,7 +34,7 @@ def make(features: Path, vectors: Path, captions: Path, out: Mapping[str, Path])
         out: paths of ``gap`` (HDF5) and ``report`` (JSON).
 
     Raises:
-        MismatchError: clips and texts are of two CLAPs.
+        MismatchError: clips and texts are of two CLAPs, or a clip has several vectors.
         EarwitnessError: there is no clip or no caption.
     """
     with FeatureStore(features) as store:
@@ -62,10 +62,10 @@ def read(path: Path, encoder: TextEncoder | None = None) -> np.ndarray:
     """The gap, float32 [D], to be added to vectors of texts.
 
     Args:
-        encoder: of the texts, whose CLAP the gap must be of; None: any.
+        encoder: of the texts, which must be that of the gap; None: any.
 
     Raises:
-        MismatchError: the gap is of another CLAP.
+        MismatchError: the gap is of another CLAP, or of texts that were otherwise prepared.
         EarwitnessError: the file is none of a gap.
     """
     try:
@@ -81,9 +81,9 @@ def read(path: Path, encoder: TextEncoder | None = None) -> np.ndarray:
 
 
 def _identity(encoder: TextEncoder) -> dict[str, str]:
-    """Backend and weights of a CLAP, by its encoder of texts (``require_same``)."""
-    state = str(encoder.description().get("state")).partition(".")[0]
-    return {"backend": str(encoder.description()["kind"]), "weights": state}
+    """Backend and state of a CLAP's encoder of texts, which has weights and tokenizer, and the form of its vectors."""
+    found, form = encoder.description(), getattr(getattr(encoder, "options", None), "form", "vectors")
+    return {"backend": str(found["kind"]), "state": str(found.get("state")), "form": form}
 
 
 def _mean(vectors_of: Callable[[Sequence[str]], np.ndarray], items: Sequence[str]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,10 +13,11 @@ from earwitness.extractors.options import PUBLIC, UNTRAINED
 from earwitness.extractors.published import PublishedWeights
 from earwitness.fetch.checkpoints import FOLDER
 from earwitness.files import digest, sha256
-from earwitness.options import FilePath, Seed, Tool
+from earwitness.options import FeatureOptions, FilePath, Seed, TextOptions, Tool, Use
 from earwitness.text.options import FrozenOptions
 
 SETTINGS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+TRAINED_ON = "were trained with clips of Clotho and AudioCaps, too"  # of both published files
 TOKENIZER_FILES = (*SETTINGS, "vocab.json", "merges.txt", "vocab.txt")
 
 
@@ -78,3 +79,38 @@ def existing_tokenizer(folder: Path, what: str, *sets: tuple[str, ...]) -> Path:
     wanted = ", or ".join(" and ".join(names) for names in sets)
     state = "is no folder" if not folder.is_dir() else "lacks its vocabulary"
     raise EarwitnessError(f"{folder}, the folder of the tokenizer of {what}, {state}. Put {wanted} of {what} there.")
+
+
+def misfits(
+    clap: str, uses: Iterable[Use], feature: Callable[..., FeatureOptions], text: Callable[..., TextOptions]
+) -> Iterator[str]:
+    """Lines for the uses of a CLAP, its gap included, that are not all of the CLAP that embeds an experiment's clips.
+
+    Args:
+        clap: the name of the feature and the text; uses: what the experiment reads.
+        feature, text: as of ``ExperimentOptions.misfits``.
+    """
+    audio = _made_by((options := feature(clap)).extractor, options)
+    found: dict[str, str] = {}
+    for use in uses:
+        if use.entry == clap and use.stage in ("features", "clap"):
+            options = feature(clap, use.dataset)
+            found[_of("feature", use)] = _made_by(options.extractor, options)
+        if use.entry == clap and use.stage in ("text", "clap"):
+            words = text(clap, use.dataset)
+            found[_of("text", use)] = _made_by(words.kind, words)
+    for what, made_by in found.items():
+        if made_by != audio:
+            advice = "; name its `dataset` in the feature and the text" if "/" in audio and "/" in made_by else ""
+            yield f"clap: {clap!r}: its feature is of {audio}, its {what} of {made_by}; all must be of one CLAP{advice}"
+
+
+def _of(kind: str, use: Use) -> str:
+    return f"{kind} on {use.dataset}" if use.dataset else kind
+
+
+def _made_by(kind: str, options: FeatureOptions | TextOptions) -> str:
+    """What tells a CLAP from others, as far as options do: files of weights are compared by their digests later."""
+    if uses := list(options.made_from().values()):
+        return f"{kind} ({Path(uses[0].path('')).parent})"
+    return f"{kind} (untrained, seed {getattr(options, 'seed', 0)})" if getattr(options, "untrained", False) else kind

@@ -12,7 +12,7 @@ RESULTS = Path("results")
 FILES = {"weights": "model.safetensors", "description": "model.json"}
 
 
-class OfRetriever(Options):
+class RetrieverOptions(Options):
     """Names a seed of a trained experiment whose model embeds clips and texts apart (a ``DualEncoder``)."""
 
     experiment: Name
@@ -32,10 +32,14 @@ class OfRetriever(Options):
     @property
     def folder(self) -> Path:
         """The model's folder, from the working directory; of options that name the data set."""
-        return RESULTS / str(self.dataset) / self.experiment / f"seed-{self.seed}"
+        return self.below(RESULTS)
+
+    def below(self, results: Path) -> Path:
+        """The model's folder in a folder of results; of options that name the data set."""
+        return results / str(self.dataset) / self.experiment / f"seed-{self.seed}"
 
 
-class RetrieverFeatureOptions(OfRetriever, FeatureOptions):
+class RetrieverFeatureOptions(RetrieverOptions, FeatureOptions):
     """One vector of length 1 for each clip, by the audio side of a trained retriever."""
 
     extractor: Literal["retriever"]
@@ -46,7 +50,7 @@ class RetrieverFeatureOptions(OfRetriever, FeatureOptions):
         return False
 
 
-class RetrieverTextOptions(OfRetriever, FrozenOptions):
+class RetrieverTextOptions(RetrieverOptions, FrozenOptions):
     """One vector of length 1 for each text, by the text side of a trained retriever."""
 
     MODEL = "earwitness.systems.retriever:RetrieverTexts"

@@ -111,6 +111,8 @@ class ClapText(FrozenModel):
             with torch.inference_mode():
                 vectors = self.tower(read["input_ids"].to(device), mask.to(device)).float().cpu().numpy()
             for number, vector, tokens in zip(batch, vectors, mask.sum(dim=1).tolist(), strict=True):
+                if tokens == self.longest:  # it may have more than were read
+                    tokens = len(self.tokenizer(self.prepared(texts[number]), verbose=False)["input_ids"])
                 yield number, vector[None], tokens
 
 

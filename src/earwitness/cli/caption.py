@@ -26,10 +26,10 @@ def add_commands(commands: Any) -> None:
     add_model(caption, "a trained captioning experiment (default: the only one)")
     what = "caption the beginning of recordings that are longer than the model reads, which fail otherwise"
     caption.add_argument("--cut", action="store_true", help=what)
-    what = "write file, seconds, caption and score there, and do not print them; .csv or .jsonl"
+    what = "write file, seconds, caption and score there once all are done, and do not print them; .csv or .jsonl"
     form = caption.add_mutually_exclusive_group()
     form.add_argument("--out", type=Path, metavar="TABLE", help=what)
-    form.add_argument("--json", action="store_true", help="print a JSON object for each recording")
+    form.add_argument("--json", action="store_true", help="print a JSON object for each recording as it is done")
     what = "processes that compute features (default: one for each core)"
     caption.add_argument("--cores", type=positive, metavar="N", default=0, help=what)
     caption.set_defaults(run=_caption)

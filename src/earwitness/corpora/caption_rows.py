@@ -115,18 +115,25 @@ def choose_columns(table: RecordTable, options: ColumnOptions, recordings: bool 
 
 
 def read_rows(
-    table: RecordTable, columns: Columns, split: str, root: Path | None = None, rows: CaptionRows | None = None
+    table: RecordTable,
+    columns: Columns,
+    split: str,
+    root: Path | None = None,
+    rows: CaptionRows | None = None,
+    called: str | None = None,
 ) -> CaptionRows:
     """All rows of the table, those of one name and split as one clip; what is wrong is added to the table's problems.
 
     ``split`` is that of a table without a column for it. Absolute paths below ``root`` are names from there.
-    ``rows`` are those of other tables, to which these are added.
+    ``rows`` are those of other tables, to which these are added. Clips without a name are called by the number of their
+    row and ``called``, by default the table's name.
     """
     rows = CaptionRows() if rows is None else rows
     refused, behind = defaultdict(list), 1 + len(columns.captions)
     for number, values in table.rows(columns.all()):
         split_name = _split_name(values[behind]) if columns.split else split
-        name = _name(table, number, f"{table.path.name}:{number}" if columns.name is None else values[0], root)
+        given = f"{called or table.path.name}:{number}" if columns.name is None else values[0]
+        name = _name(table, number, given, root)
         texts = _captions(table, number, name, values[1:behind])
         sources = _sources(table, number, columns, values[-len(columns.sources) :] if columns.sources else ())
         if split_name.casefold() not in SPLIT_NAMES:

@@ -85,9 +85,9 @@ class Run:
         return None if self.result is None else self.folder.parent / "corpus"
 
     def summary(self) -> dict[str, Any]:
-        """Name, number of seeds and clips, leaks and untrained features."""
+        """Name, number of seeds and clips, leaks, untrained features and remarks."""
         facts = {"name": self.name, "seeds": len(self.first.seeds), "clips": len(self.first.ids)}
-        return facts | {key: (self.result or {}).get(key, []) for key in ("leaks", "untrained")}
+        return facts | {key: (self.result or {}).get(key, []) for key in ("leaks", "untrained", "remarks")}
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ def compare(a: Path, b: Path, metric: str | None = None) -> dict[str, Any]:
         metric: the metric for ``moved``; None selects the first headline metric that both have.
 
     Returns:
-        A dictionary with ``runs`` (name, seeds, clips, leaks, untrained of each), ``kinds``, ``shared`` (number of
-        clips that both have), ``lists_differ``, ``references_differ`` (of shared clips), ``audio_differs`` (number of
-        shared clips with different recordings; None if the tables are missing), ``settings_differ`` (settings of
-        scoring that differ, as [a, b]), ``metrics`` and ``moved``.
+        A dictionary with ``runs`` (name, seeds, clips, leaks, untrained, remarks of each), ``kinds``, ``shared``
+        (number of clips that both have), ``lists_differ``, ``references_differ`` (of shared clips), ``audio_differs``
+        (number of shared clips with different recordings; None if the tables are missing), ``settings_differ``
+        (settings of scoring that differ, as [a, b]), ``metrics`` and ``moved``.
 
         ``metrics`` has, by name, ``a``, ``b``, ``difference`` (b - a), ``ci95`` of the difference and ``p_value`` over
         the shared clips (``earwitness.metrics.bootstrap.difference``), None with a ``reason`` where they cannot be

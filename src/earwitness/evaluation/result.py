@@ -60,11 +60,13 @@ def summarise_experiment(
     audit: Path,
     trained_on: Sequence[str],
     untrained: Sequence[str],
+    remarks: Sequence[str],
     out: Path,
 ) -> None:
     """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts, leaks.
 
-    ``metrics`` and ``counts`` merge all kinds of prediction; ``kinds`` lists those of each kind.
+    ``metrics`` and ``counts`` merge all kinds of prediction; ``kinds`` lists those of each kind, and as ``chosen`` the
+    numbers by seed that prediction chose or chose by.
 
     Args:
         options: the experiment's options that affect the scores.
@@ -73,6 +75,7 @@ def summarise_experiment(
         audit: the data set's ``leaks.json``.
         trained_on: the id lists of training data other than the data set's clips.
         untrained: features of extractors with random weights.
+        remarks: what else must be said of training data.
     """
     metrics: dict[str, Any] = {}
     counts: dict[str, Any] = {}
@@ -88,6 +91,9 @@ def summarise_experiment(
         metrics |= found
         counts = merged | counts
         of_kinds[kind] = {"metrics": list(found), "counts": merged}
+        chosen = [read_json(folder / kind / PREDICTION).get("chosen", {}) for folder in folders]
+        numbers = [{key: value for key, value in seed.items() if isinstance(value, int | float)} for seed in chosen]
+        of_kinds[kind] |= {"chosen": numbers} if any(numbers) else {}
     models = [read_json(folder / "model.json") for folder in folders if (folder / "model.json").is_file()]
     content = {
         "schema": SCHEMA,
@@ -100,6 +106,7 @@ def summarise_experiment(
         "counts": counts,
         "leaks": leaks.marks(leaks.read_audit(audit), trained_on, SPLIT),
         "untrained": list(untrained),
+        "remarks": list(remarks),
         "provenance": provenance("result")
         | {"commit": commit()}
         | _trained(models, folders, kinds[0])
@@ -119,6 +126,17 @@ def _trained(models: Sequence[Mapping[str, Any]], folders: Sequence[Path], kind:
         "checkpoints": models[0]["checkpoints"],
         "inputs": models[0]["provenance"]["inputs"],
     }
+
+
+def validation_of(result: Mapping[str, Any], kind: str | None = None) -> dict[str, float]:
+    """Means over seeds of metrics on validation clips that predictions recorded (``validation_*``); of all kinds."""
+    entries = [entry for name, entry in result.get("kinds", {}).items() if kind in (None, name)]
+    found: dict[str, list[float]] = {}
+    for seed in (seed for entry in entries for seed in entry.get("chosen", [])):
+        for name, value in seed.items():
+            if name.startswith("validation_"):
+                found.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def read_result(path: Path) -> dict[str, Any]:

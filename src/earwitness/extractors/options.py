@@ -28,6 +28,11 @@ class NetworkOptions(FeatureOptions):
         """Whether the weights are random."""
         return self.weights == UNTRAINED
 
+    @property
+    def note(self) -> str:
+        files = {path.name for path in self.checkpoints().values()}
+        return next((known.note for known in self.PUBLISHED.values() if known.note and known.file in files), "")
+
     def checkpoints(self) -> dict[str, Path]:
         """The files that the weights are read from, by the options that name them; none for untrained weights."""
         if self.untrained:

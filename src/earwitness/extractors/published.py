@@ -21,10 +21,12 @@ class PublishedWeights(Published):
     Attributes:
         key: the entry of the file that holds the weights; None where the file is the weights.
         marks: name and shape of entries that tell this file from all others, related networks included.
+        note: what results must say of its training, after "the weights of the features ..."; "" for nothing.
     """
 
     key: str | None = None
     marks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    note: str = ""
 
 
 def published() -> dict[str, PublishedWeights]:

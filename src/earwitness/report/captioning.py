@@ -11,6 +11,7 @@ import numpy as np
 
 from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.evaluation.interface import SPLIT
+from earwitness.evaluation.result import validation_of
 from earwitness.report import clips, plots
 from earwitness.report.interface import Experiment, KindPage
 
@@ -29,8 +30,13 @@ class CaptioningPage(KindPage):
         return SCORE
 
     def facts(self, experiment: Experiment) -> list[str]:
+        """Empty captions, and CIDEr-D on the validation clips where prediction recorded it."""
         empty = experiment.result["kinds"][self.kind.name]["counts"].get("captions_empty")
-        return [f"empty captions: {empty}"] if empty else []
+        facts = [f"empty captions: {empty}"] if empty else []
+        for name, value in validation_of(experiment.result, self.kind.name).items():
+            metric = self.kind.metric(name.removeprefix("validation_"))
+            facts.append(f"validation {metric.label}: {value:.{metric.digits}f}")
+        return facts
 
     def examples(self, found: list[Experiment], corpus: Path, root: Path) -> Mapping[str, Any]:
         """The clips from the best to the worst of the first experiment: some to play, then others to read."""

@@ -236,6 +236,7 @@ def _rows(
                 "facts": [*facts, *page.facts(experiment)],
                 "leaks": describe(experiment.result.get("leaks", []), SPLIT)[0],
                 "untrained": experiment.result.get("untrained", []),
+                "remarks": experiment.result.get("remarks", []),
                 "seeds": len(experiment.seeds),
                 "cells": cells,
             }

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.evaluation.interface import SPLIT, Baseline
-from earwitness.evaluation.result import read_baselines, read_result
+from earwitness.evaluation.result import read_baselines, read_result, validation_of
 from earwitness.evaluation.retrieval import several_relevant
 from earwitness.leaks.audit import describe
 from earwitness.registry import KINDS
 
-MARK = "*"  # of experiments that were trained on evaluation clips, or whose features have random weights
+MARK = "*"  # of experiments with footnotes on what they, or their features, were trained with
 
 
 def experiments_of(folder: Path) -> list[dict[str, Any]]:
@@ -28,18 +28,22 @@ def baselines_of(folder: Path) -> list[Baseline]:
 def table(results: Sequence[dict[str, Any]], baselines: Sequence[Baseline] = ()) -> str:
     """A table with metrics in rows, experiments and baselines in columns; a dash for values that are None.
 
+    The last rows are metrics on validation clips, where predictions recorded them.
+
     Below it are the reasons for missing values, and footnotes for marked experiments: those that were trained on
-    evaluation clips, or whose features have random weights.
+    evaluation clips, whose features have random weights, or whose training data must be told.
     """
     names = list(dict.fromkeys(name for result in results for name in result["metrics"]))
     columns = {
         _marked(result["experiment"], result): {name: entry["value"] for name, entry in result["metrics"].items()}
+        | validation_of(result)
         for result in results
     }
     for baseline in baselines:
         values = {name: entry["value"] for name, entry in baseline.metrics.items() if name in names}
         if values:
             columns[baseline.name] = values
+    names += dict.fromkeys(name for result in results for name in validation_of(result))
     rows = [["", *columns]]
     for name in names:
         rows.append([name, *(number(values[name]) if name in values else "" for values in columns.values())])
@@ -145,4 +149,4 @@ def _remarks(result: dict[str, Any]) -> tuple[list[str], list[str]]:
     """The reasons for marking a result, and what could not be checked."""
     leaked, unchecked = describe(result.get("leaks", []), SPLIT)
     untrained = [f"the extractor of the features {name} has random weights" for name in result.get("untrained", [])]
-    return [*leaked, *untrained], unchecked
+    return [*leaked, *untrained, *result.get("remarks", [])], unchecked

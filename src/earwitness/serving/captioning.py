@@ -20,7 +20,7 @@ from tqdm import tqdm
 from earwitness.audio.formats import EXTENSIONS
 from earwitness.audio.sound import AudioError
 from earwitness.corpora.paths import recordings_below
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.prediction.clips import Clips
 from earwitness.serving.models import load_captioner
 from earwitness.serving.recordings import Features, Recording, placed
@@ -58,7 +58,7 @@ class FileCaptioner:
 
     def __init__(self, model: Path, weights: Sequence[Path] = (), cut: bool = False, cores: int = 1):
         self.model = load_captioner(model)
-        self.features = Features(self.model.made_by, weights, cut)
+        self.features = Features(self.model.made_by, weights, cut, model)
         self.cores = cores
 
     def caption(self, paths: Sequence[Path]) -> Iterator[Captioned | AudioError]:
@@ -75,8 +75,8 @@ class FileCaptioner:
                     yield found
 
     def remarks(self) -> list[str]:
-        """The model's remarks on the recordings since this was last asked."""
-        return self.model.remarks()
+        """What the model, and retrievers that make its features, remark on the recordings since this was last asked."""
+        return [*self.features.remarks(), *self.model.remarks()]
 
     def _part(self, given: dict[Path, Path]) -> Iterator[Captioned | AudioError]:
         root = Path(next(iter(given)).anchor)
@@ -105,32 +105,34 @@ class FileCaptioner:
     ) -> Iterator[tuple[Recording, tuple[str, float] | str]]:
         """Each recording with its caption and score, or with why there is none, as they are done."""
         left = {recording.path: recording for recording in recordings}
-        if not left:
-            return
-        try:
-            with (
-                tempfile.TemporaryDirectory(prefix="earwitness-") as folder,
-                closing(self.features.blocks(root, recordings, Path(folder), self.cores)) as blocks,
-            ):
-                for part, clips in blocks:
-                    for recording, result in zip(part, self._of(clips), strict=True):
-                        del left[recording.path]
-                        yield recording, result
-            return
-        except (
-            EarwitnessError,
-            RuntimeError,
-        ) as error:  # torch raises the latter, such as for a clip that is too short
-            if len(left) == 1:
-                lines = (error.reason if isinstance(error, AudioError) else str(error)).splitlines() or [repr(error)]
-                yield next(iter(left.values())), f"the model failed: {lines[0]}"
-                return
+        while left:
+            try:
+                with (
+                    tempfile.TemporaryDirectory(prefix="earwitness-") as folder,
+                    closing(self.features.blocks(root, list(left.values()), Path(folder), self.cores)) as blocks,
+                ):
+                    for part, clips in blocks:
+                        for recording, result in zip(part, self._finite_captions(clips), strict=True):
+                            del left[recording.path]
+                            yield recording, result
+            except MismatchError:  # features that are not the model's: so are those of all recordings
+                raise
+            except AudioError as error:
+                failed = left.pop(str(Path(error.path).relative_to(root)))
+                yield failed, error.reason
+            except (EarwitnessError, RuntimeError) as error:  # torch raises the latter, such as for a clip too short
+                message = str(error)
+                if "CUDA error" in message and "out of memory" not in message:  # after it nothing runs on the GPU
+                    raise
+                if len(left) == 1:
+                    yield left.popitem()[1], f"the model failed: {(message.splitlines() or [repr(error)])[0]}"
+                break
         # Which one failed is not known, and others may be fine: each half is tried by itself.
         rest = list(left.values())
         for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
-            yield from self._captions(root, half)
+            yield from self._captions(root, half) if half else ()
 
-    def _of(self, clips: Clips) -> list[tuple[str, float]]:
+    def _finite_captions(self, clips: Clips) -> list[tuple[str, float]]:
         found = [(caption, float(score)) for caption, score in self.model.caption(clips)]
         name = f"{type(self.model).__name__}.caption"
         if len(found) != len(clips):

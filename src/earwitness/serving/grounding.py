@@ -71,7 +71,7 @@ class Locator:
 
     def __init__(self, model: Path, weights: Sequence[Path] = (), threshold: float | None = None):
         self.model = load_grounder(model)
-        self.features = Features(self.model.made_by, weights)
+        self.features = Features(self.model.made_by, weights, model=model)
         self.threshold = self.model.threshold if threshold is None else threshold
         self.median_filter = getattr(self.model, "median_filter", 1)
 

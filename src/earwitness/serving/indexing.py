@@ -41,7 +41,7 @@ class Indexed:
         counts: ``recordings`` in the index; of these ``new``, ``changed``, ``renamed`` (or copies: their content was
             known) and ``unchanged``; ``gone`` from it; ``unreadable``, which are left out.
         unreadable: which, and why.
-        remarks: of the model on the recordings that it embedded, such as how many were cut.
+        remarks: on the recordings that were embedded, such as how many were cut.
     """
 
     counts: dict[str, int]
@@ -139,7 +139,7 @@ def _update(
     if old is None or order != list(before.values()) or old.root != root or old.model != known:
         dimension = places[order[0].digest][0].embeddings.shape[1]
         write(out, order, dimension, _gathered(order, places, dimension), root, known, _made())
-    return Indexed(counts, unreadable, work.model.remarks() if unknown else [])
+    return Indexed(counts, unreadable, [*work.features.remarks(), *work.model.remarks()] if unknown else [])
 
 
 def _known(
@@ -233,7 +233,7 @@ class Work:
         if not paths:
             return
         self.model = load_dual_encoder(self.path)
-        self.features = Features(self.model.made_by, self.weights)
+        self.features = Features(self.model.made_by, self.weights, model=self.path)
         bar: Any = tqdm(desc="Checking audio", total=len(paths), unit="clip", mininterval=0.5, file=sys.stderr)
         with bar:
             for found in self.features.checked(self.root, paths, self.cores):

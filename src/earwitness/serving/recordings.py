@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from earwitness import registry
 from earwitness.audio.check import inspect
 from earwitness.audio.sound import AudioError
-from earwitness.clap.retriever import OfRetriever
+from earwitness.clap.retriever import RetrieverOptions
 from earwitness.corpora.caption_rows import problem_of_name
 from earwitness.errors import EarwitnessError, MismatchError, listed
 from earwitness.extractors.options import PUBLIC
@@ -38,7 +38,7 @@ from earwitness.options import FeatureOptions
 from earwitness.prediction.clips import Clips
 from earwitness.systems.retriever import TrainedRetriever, write_vectors
 
-OF = "+"  # between the names of a retriever's vectors and of a feature that it reads: in neither
+SEPARATOR = "+"  # between the names of a retriever's vectors and of a feature that it reads: in neither
 BLOCK = 32  # recordings whose features are on disk together, and that a model embeds at once
 
 
@@ -67,6 +67,8 @@ class Features:
         made_by: what made the features, by name (``Model.made_by``).
         weights: files of extractors' weights, where they are not in resources/checkpoints; found by their digests.
         cut: read the beginning of recordings that are longer than a feature allows, which are refused otherwise.
+        model: the model's folder; retrievers that made its features are looked for in the same folder of results,
+            and in ``results`` of the working directory.
 
     Attributes:
         seconds: how much of a recording is read at most.
@@ -74,9 +76,16 @@ class Features:
     Raises EarwitnessError for features that cannot be computed here; all of them are named.
     """
 
-    def __init__(self, made_by: Mapping[str, Mapping[str, Any]], weights: Sequence[Path] = (), cut: bool = False):
+    def __init__(
+        self,
+        made_by: Mapping[str, Mapping[str, Any]],
+        weights: Sequence[Path] = (),
+        cut: bool = False,
+        model: Path | None = None,
+    ):
         if not made_by:
-            raise EarwitnessError("The model does not say what made its features, so none can be computed for it.")
+            advice = "A model of CLAP vectors knows it from its first prediction: make its prediction.json first."
+            raise EarwitnessError(f"It is not known what made the features that the model reads. {advice}")
         if absent := [str(path) for path in weights if not path.is_file()]:
             raise EarwitnessError(listed("Files of weights do not exist:", absent))
         self.made_by, self.options, problems = dict(made_by), dict[str, FeatureOptions](), []
@@ -84,8 +93,8 @@ class Features:
         for name, front_end in made_by.items():
             try:
                 if front_end["made_by"] == "retriever":
-                    self.retrievers[name] = retriever = _retriever(front_end)
-                    read = {f"{name}{OF}{key}": value for key, value in retriever.model.made_by.items()}
+                    self.retrievers[name] = retriever = _retriever(front_end, model)
+                    read = {f"{name}{SEPARATOR}{key}": value for key, value in retriever.model.made_by.items()}
                     self.made_by |= read
                 else:
                     read = {name: front_end}
@@ -98,6 +107,10 @@ class Features:
         self.extractors = {name: extractor_of(options) for name, options in self.options.items()}
         self.seconds = min(getattr(options, "seconds", None) or math.inf for options in self.options.values())
         self._cut = cut
+
+    def remarks(self) -> list[str]:
+        """Remarks of the retrievers that make features, since this was last asked."""
+        return [f"{name}: {said}" for name, made in self.retrievers.items() for said in made.model.remarks()]
 
     def checked(self, root: Path, paths: Sequence[str], cores: int) -> Iterator[Recording | AudioError]:
         """Each recording, decoded once, or why it cannot be used, in order."""
@@ -153,11 +166,15 @@ class Features:
     def _embed(self, clips: Clips, place: Path) -> None:
         """Add the vectors that retrievers make of the features of clips."""
         for name, retriever in self.retrievers.items():
-            own = {key.partition(OF)[2]: store for key, store in clips.stores.items() if key.startswith(f"{name}{OF}")}
+            own = {
+                key.partition(SEPARATOR)[2]: store
+                for key, store in clips.stores.items()
+                if key.startswith(f"{name}{SEPARATOR}")
+            }
             out, front_end = place / f"{name}.h5", self.made_by[name]
             audio = next(iter(own.values())).provenance["inputs"]["audio"]
             made = {"schema": SCHEMA, **front_end, "inputs": {**front_end["inputs"], "audio": audio}}
-            write_vectors(out, retriever, Clips(clips.ids, own), made)
+            write_vectors(out, retriever.clips(Clips(clips.ids, own)), len(clips), made)
             clips.stores[name] = FeatureStore(out)
 
     def _shards(self, root: Path, parts: Sequence[Sequence[Recording]], folder: Path) -> Iterator[Shard]:
@@ -193,10 +210,12 @@ class Features:
             yield shard
 
 
-def _retriever(front_end: Mapping[str, Any]) -> TrainedRetriever:
+def _retriever(front_end: Mapping[str, Any], model: Path | None) -> TrainedRetriever:
     """The trained retriever that made vectors; EarwitnessError where it is not there, or another one is."""
-    settings = {key: value for key, value in front_end["settings"].items() if key in OfRetriever.model_fields}
-    retriever = TrainedRetriever(OfRetriever.model_validate(settings).folder)
+    settings = {key: value for key, value in front_end["settings"].items() if key in RetrieverOptions.model_fields}
+    options = RetrieverOptions.model_validate(settings)
+    beside = [options.below(folder) for folder in (model.resolve().parents[2:3] if model else ())]
+    retriever = TrainedRetriever(next((folder for folder in beside if folder.is_dir()), options.folder))
     if retriever.state != (wanted := front_end["inputs"]["weights"]):
         raise MismatchError(
             f"{retriever.folder} holds another model than made the vectors (state {retriever.state[:12]}, and "

@@ -80,7 +80,7 @@ class Searcher:
         """The embeddings of recordings, float32 [recordings, D]; all that cannot be read are named."""
         if not paths:
             raise EarwitnessError("There is no recording to search with.")
-        features = Features(self.model.made_by, self._weights)
+        features = Features(self.model.made_by, self._weights, model=self._folder)
         root = Path(paths[0].absolute().anchor)
         names = [str(placed(path).relative_to(root)) for path in paths]
         found = list(features.checked(root, list(dict.fromkeys(names)), 1))

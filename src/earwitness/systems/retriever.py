@@ -7,7 +7,7 @@ its weights and settings.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -41,7 +41,8 @@ class TrainedRetriever:
 
     def __init__(self, folder: Path):
         if missing := [name for name in FILES.values() if not (folder / name).is_file()]:
-            raise EarwitnessError(f"{folder} has no trained retriever: {' and '.join(missing)} is not there.")
+            here = "" if folder.is_absolute() else f" (the working directory is {Path.cwd()})"
+            raise EarwitnessError(f"{folder} has no trained retriever: {' and '.join(missing)} is not there{here}.")
         self.folder, self._content = folder, read_model(folder)
         self.state = digest({key: self._content[key] for key in ("system", "options", "network", "weights_sha256")})
 
@@ -121,14 +122,15 @@ def embed_clips(
         "untrained": any(store.provenance.get("untrained", False) for store in clips.stores.values()),
         "code": code_version(),
     }
-    write_vectors(out, retriever, clips, provenance)
+    vectors = retriever.clips(clips)
+    bar = tqdm(vectors, desc=f"Embedding {out.parent.name} {out.stem}", total=len(clips), unit="clip")
+    write_vectors(out, bar, len(clips), provenance)
     for remark in retriever.model.remarks():
         print(remark, file=sys.stderr)
 
 
-def write_vectors(out: Path, retriever: TrainedRetriever, clips: Clips, provenance: dict[str, Any]) -> None:
-    """Write the vectors of clips, of which there is at least one, as a feature file."""
-    bar = tqdm(retriever.clips(clips), desc=f"Embedding {out.parent.name} {out.stem}", total=len(clips), unit="clip")
-    vectors = iter(bar)
-    first = next(vectors)
-    write(out, chain([first], vectors), first[1].shape[1], provenance, total=len(clips))
+def write_vectors(out: Path, vectors: Iterable[tuple[str, np.ndarray]], clips: int, provenance: dict[str, Any]) -> None:
+    """Write the vectors of clips, as ``TrainedRetriever.clips`` gives them and of at least one, as a feature file."""
+    coming = iter(vectors)
+    first = next(coming)
+    write(out, chain([first], coming), first[1].shape[1], provenance, total=clips)

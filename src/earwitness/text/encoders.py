@@ -228,7 +228,7 @@ class CachedEncoder(TextEncoder):
         found = {}
         for number, vectors, tokens in encoded(self._model, texts):
             found[texts[number]] = vectors
-            self._cut |= {texts[number]} if tokens >= self.max_tokens > 0 else set()
+            self._cut |= {texts[number]} if tokens > self.max_tokens > 0 else set()
         return found
 
     def cut(self, texts: Sequence[str]) -> int:

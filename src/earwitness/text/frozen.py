@@ -6,10 +6,11 @@ in ``registry.TEXTS`` names ``prepare``.
 
 from __future__ import annotations
 
+import shutil
 import sys
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import numpy as np
 
 from earwitness import registry
 from earwitness.errors import EarwitnessError
-from earwitness.files import atomic_hdf5, provenance
+from earwitness.files import atomic, atomic_hdf5, digest, provenance
 from earwitness.text.encoders import text_digest, write_attributes
 from earwitness.text.options import FrozenOptions
 from earwitness.text.stage import phrase_texts, texts_by_split
+
+BLOCK = 1024  # texts whose vectors are on disk together: what a run that is stopped loses; whole batches of any model
 
 
 class FrozenModel(ABC):
@@ -43,10 +46,10 @@ class FrozenModel(ABC):
 
     @abstractmethod
     def encoded(self, texts: Sequence[str]) -> Iterator[tuple[int, np.ndarray, int]]:
-        """Number of each text, its vectors, float32 [n, D], and how many tokens of it were read.
+        """Number of each text, its vectors, float32 [n, D], and how many tokens it has.
 
-        In any order, the same for the same texts. ``earwitness.metrics.models.batches`` batches by length and shows
-        the progress.
+        The model reads the first ``max_tokens`` of these. In any order, the same for the same texts.
+        ``earwitness.metrics.models.batches`` batches by length and shows the progress.
         """
 
 
@@ -75,21 +78,23 @@ def prepare(options: FrozenOptions, corpus: Path, out: Mapping[str, Path]) -> No
     longest, storage = model.max_tokens, getattr(options, "storage", "float32")
     made_by = provenance("text", {"captions": corpus / "captions.csv"}, **options.settings("text"))
     made_by["inputs"]["model"] = model.state
-    numbers, offsets, dimension = list[int](), [0], 0
-    cut = set[str]()
-    # The number of all tokens is known in the end only, and HDF5 keeps in one piece what has a known size.
-    with atomic_hdf5(out["vectors"]) as file, tempfile.TemporaryFile(dir=out["vectors"].parent) as spool:
-        for number, vectors, tokens in encoded(model, texts):
-            dimension = vectors.shape[1]
-            numbers.append(number)
-            offsets.append(offsets[-1] + len(vectors))
-            if longest and tokens >= longest:
-                cut.add(texts[number])
-            spool.write(vectors.astype(storage).tobytes())
-        spool.flush()
-        shape = offsets[-1], dimension
-        file["vectors"] = np.memmap(spool, storage, "r", shape=shape)
-        file["offsets"] = np.array(offsets, dtype=np.int64)
+    parts = out["vectors"].with_name(f".{out['vectors'].name}.parts")
+    blocks = _blocks(model, texts, parts / digest([made_by, texts])[:16], storage)
+    numbers, lengths, tokens = (
+        np.concatenate([np.empty(0, dtype=np.int64), *(_read(block, name) for block in blocks)])
+        for name in ("numbers", "lengths", "tokens")
+    )
+    dimension = _read(blocks[0], "vectors").shape[1] if blocks else 0
+    cut = {texts[number] for number in numbers[tokens > longest]} if longest else set()
+    with atomic_hdf5(out["vectors"]) as file:
+        file["offsets"] = offsets = np.concatenate([[0], np.cumsum(lengths)])
+        # HDF5 keeps in one piece what has a known size.
+        vectors = file.create_dataset("vectors", (offsets[-1], dimension), storage)
+        start = 0
+        for block in blocks:
+            part = _read(block, "vectors")
+            vectors[start : start + len(part)] = part
+            start += len(part)
         file["digests"] = np.array([text_digest(texts[number]) for number in numbers], dtype="S32")
         counts: dict[str, Any] = {"distinct": len(texts)}
         for split, own in by_split.items():
@@ -97,5 +102,38 @@ def prepare(options: FrozenOptions, corpus: Path, out: Mapping[str, Path]) -> No
         contents = {"options": options.model_dump(mode="json"), "counts": counts, "provenance": made_by}
         sizes = {"dimension": dimension, "max_tokens": longest}
         write_attributes(file, options.kind, contents, label=model.label, state=model.state, **sizes)
+    shutil.rmtree(parts, ignore_errors=True)
     if cut:
-        print(f"Captions of {longest} tokens or more, of which the end is left out: {len(cut)}", file=sys.stderr)
+        print(f"Captions of more than {longest} tokens, of which the end is left out: {len(cut)}", file=sys.stderr)
+
+
+def _blocks(model: FrozenModel, texts: Sequence[str], folder: Path, storage: str) -> list[Path]:
+    """The vectors of texts in files of ``BLOCK`` texts, of which an earlier run that was stopped made the first ones.
+
+    Each has ``numbers``, ``lengths`` and ``tokens``, int64 [texts], and ``vectors`` [sum of lengths, D].
+    """
+    if folder.parent.is_dir():
+        for other in set(folder.parent.iterdir()) - {folder}:  # of other captions, or another model
+            shutil.rmtree(other)
+    blocks = sorted(folder.glob("*.npz"))
+    known = {number for block in blocks for number in _read(block, "numbers").tolist()}
+    left = [number for number in range(len(texts)) if number not in known]
+    coming = encoded(model, [texts[number] for number in left]) if left else iter(())
+    while some := list(islice(coming, BLOCK)):
+        numbers, vectors, tokens = zip(*some, strict=True)
+        path = folder / f"{len(blocks):08}.npz"
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                numbers=np.array([left[number] for number in numbers]),
+                lengths=np.array([len(one) for one in vectors]),
+                tokens=np.array(tokens),
+                vectors=np.concatenate(vectors).astype(storage),
+            )
+        blocks.append(path)
+    return blocks
+
+
+def _read(block: Path, name: str) -> np.ndarray:
+    with np.load(block) as file:
+        return file[name]

@@ -143,9 +143,11 @@ class WordPieceOptions(TextOptions):
         return self
 
     def found(self) -> dict[str, str]:
-        from earwitness.text.wordpiece import vocabulary_file
+        from earwitness.text.wordpiece import lowercase, vocabulary_file
 
         try:
-            return {"tokenizer": sha256(vocabulary_file(self.tokenizer))}
+            file = vocabulary_file(self.tokenizer)
+            # The usual case is not named, so that no text is made again for it.
+            return {"tokenizer": sha256(file)} | ({} if lowercase(file.parent) else {"lowercase": "false"})
         except EarwitnessError:
             return {"tokenizer": "none"}

@@ -34,7 +34,7 @@ class SentenceModel(FrozenModel):
         return int(sentences.loaded(self.folder).max_seq_length or 0)
 
     def encoded(self, texts: Sequence[str]) -> Iterator[tuple[int, np.ndarray, int]]:
-        network = sentences.loaded(self.folder)
+        network, longest = sentences.loaded(self.folder), self.max_tokens
         for batch in models.batches(texts, "Encoding captions", "caption"):
             some = [texts[number] for number in batch]
             found = network.encode(some, batch_size=len(some), output_value=None, show_progress_bar=False)
@@ -48,4 +48,7 @@ class SentenceModel(FrozenModel):
                     raise EarwitnessError(f"The sentence encoder in {self.folder} gives no vectors of tokens. {advice}")
                 else:
                     vectors = tokens[mask.bool()].float().cpu().numpy()
-                yield number, vectors, 0 if mask is None else int(mask.sum())
+                count = 0 if mask is None else int(mask.sum())
+                if count and count == longest:  # there may be more
+                    count = len(network.tokenizer(texts[number], verbose=False)["input_ids"])
+                yield number, vectors, count

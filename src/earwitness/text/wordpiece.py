@@ -38,7 +38,7 @@ class WordPieces(Vocabulary):
 
         Raises EarwitnessError for a file without word pieces, or without the special tokens.
         """
-        whole = cls(_tokens(path, options), 0, options, _lowercase(path.parent))
+        whole = cls(_tokens(path, options), 0, options, lowercase(path.parent))
         pieces = [whole.clean(caption) for caption in captions]
         tokens = whole.tokens
         if options.pieces == "seen":
@@ -137,6 +137,7 @@ def _tokens(path: Path, options: WordPieceOptions) -> tuple[str, ...]:
     return found
 
 
-def _lowercase(folder: Path) -> bool:
+def lowercase(folder: Path) -> bool:
+    """Whether a tokenizer puts texts into lower case: by tokenizer_config.json in its folder, and true without it."""
     path = folder / "tokenizer_config.json"
     return bool(read_json(path).get("do_lower_case", True)) if path.is_file() else True

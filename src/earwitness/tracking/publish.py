@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from earwitness import registry
 from earwitness.errors import EarwitnessError
-from earwitness.evaluation.result import kinds_of
+from earwitness.evaluation.result import kinds_of, validation_of
 from earwitness.files import digest, read_json, sha256, write_json
 from earwitness.systems.interface import PREDICTION
 from earwitness.tracking.store import artifacts_of, opened
@@ -163,7 +163,11 @@ def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], see
     start = _milliseconds(events[0]) if events else None
     run = _new_run(client, place, key, name, tags, start=start)
     _log_params(client, run, content["provenance"]["options"] | {"seed": seed})
-    _log_seed(client, run.info.run_id, folder, events, kinds_of(content))
+    number = content["seeds"].index(seed)
+    chosen: dict[str, float] = {}
+    for entry in content["kinds"].values():
+        chosen |= entry["chosen"][number] if "chosen" in entry else {}
+    _log_seed(client, run.info.run_id, folder, events, kinds_of(content), chosen)
     return run.info.run_id
 
 
@@ -194,28 +198,37 @@ def _find(client: Any, place: str, key: str) -> Any:
 
 
 def _metrics_of(content: dict[str, Any], when: int) -> list[Any]:
-    """The values of a result and the ends of their intervals, as MLflow's metrics at a time in ms."""
+    """The values of a result, of validation too, and the ends of intervals, as MLflow's metrics at a time in ms."""
     from mlflow.entities import Metric
 
     values: dict[str, float | None] = {}
     for name, metric in content["metrics"].items():
         ends = zip((f"{name}_ci95_low", f"{name}_ci95_high"), metric.get("ci95") or (), strict=False)
         values |= {name: metric["value"], **dict(ends)}
+    values |= validation_of(content)
     return [Metric(name, value, when, 0) for name, value in values.items() if value is not None]
 
 
-def _log_seed(client: Any, run_id: str, folder: Path, events: list[dict[str, Any]], kinds: Sequence[str]) -> None:
+def _log_seed(
+    client: Any,
+    run_id: str,
+    folder: Path,
+    events: list[dict[str, Any]],
+    kinds: Sequence[str],
+    chosen: Mapping[str, float],
+) -> None:
     from mlflow.entities import Metric
 
     end = _milliseconds(events[-1]) if events else None
-    points = []
+    now = end or int(time.time() * 1000)
+    points = [Metric(name, value, now, 0) for name, value in chosen.items()]
     for event in events:
         for name, value in event.get("metrics", {}).items():
             points.append(Metric(name, value, _milliseconds(event), event["step"]))
     for kind in reversed(kinds):  # the leading kind wins for names that several kinds have
         for name, metric in read_json(folder / kind / "metrics.json")["metrics"].items():
             if metric["value"] is not None:
-                points.append(Metric(name, metric["value"], end or int(time.time() * 1000), 0))
+                points.append(Metric(name, metric["value"], now, 0))
     for start in range(0, len(points), METRIC_BATCH):
         client.log_batch(run_id, metrics=points[start : start + METRIC_BATCH])
     for name in ("model.json", "events.jsonl"):

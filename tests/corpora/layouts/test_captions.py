@@ -84,6 +84,20 @@ def test_clips_of_several_tables(tmp_path):
     assert "two.csv" in told and "'train'" in told
 
 
+def test_tables_of_one_name_are_told_apart(tmp_path):
+    paths = {"development": tmp_path / "dev/captions.csv", "validation": tmp_path / "val/captions.csv"}
+    for path, texts in zip(paths.values(), (["rain", "a dog"], ["drops", "..."]), strict=True):
+        path.parent.mkdir()
+        path.write_text("caption,split,id_of_it\n" + "".join(f"{text},train,7\n" for text in texts), encoding="utf-8")
+    found = Captions(options(paths)).listing(tmp_path)
+    assert [clip.captions for clip in found.clips] == [("rain",), ("a dog",), ("drops",), ("...",)]
+    assert found.clips[2].clip_id == "train/validation-captions.csv:2"
+    names = ["development-captions.csv", "validation-captions.csv"]
+    assert list(found.notes["tables"]) == list(found.notes["ignored_columns"]) == names
+    (problem,) = found.problems
+    assert problem.startswith("validation-captions.csv, row 3") and "'...'" in problem
+
+
 def test_names_may_be_paths_of_another_machine(tmp_path):
     assert list(captions(listing(tmp_path, development={"t.csv": "file_name,caption\n/data/a.wav,rain\n"}))) == [
         "development/data/a.wav"

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from earwitness.clap.options import ClapTextOptions, existing_tokenizer
+from earwitness.clap.options import TRAINED_ON, ClapTextOptions, existing_tokenizer
 from earwitness.errors import EarwitnessError
 from earwitness.extractors.options import NetworkOptions
 from earwitness.extractors.published import PublishedWeights
@@ -28,6 +28,7 @@ PUBLISHED = {
             "module.audio_branch.patch_embed.proj.weight": (96, 1, 4, 4),
             "module.text_projection.0.weight": (512, 768),
         },
+        note=TRAINED_ON,
     )
 }
 

@@ -8,7 +8,6 @@ first to the last sample and half overlapping or more, and the mean of their vec
 from __future__ import annotations
 
 import copy
-from itertools import islice, product
 from typing import Any, Self
 
 import torch
@@ -18,6 +17,8 @@ from torch.nn import functional
 from earwitness.clap.laion import ClapLaionOptions
 from earwitness.clap.laion import weights as laion
 from earwitness.clap.laion.package import htsat
+from earwitness.clap.towers import projection
+from earwitness.clap.windows import embed_windows
 from earwitness.extractors.networks import NetworkExtractor
 
 SAMPLE_RATE = 48000  # Hz
@@ -34,19 +35,13 @@ class AudioTower(nn.Module):
     def __init__(self, name: str = "HTSAT-tiny"):
         super().__init__()
         self.audio_branch = htsat(name)
-        width = self.audio_branch.num_features
-        self.audio_projection = nn.Sequential(nn.Linear(width, DIMENSION), nn.ReLU(), nn.Linear(DIMENSION, DIMENSION))
+        self.audio_projection = projection(self.audio_branch.num_features, DIMENSION)
         self.precision = torch.float32  # of layers behind the front end
 
     def forward(self, waveform: Tensor) -> Tensor:
         """One vector for each clip, of any length: the mean of its windows', in batches of ``TOGETHER``."""
-        starts, together = window_starts(waveform.shape[1]), TOGETHER[waveform.device.type]
-        every, vectors = product(range(len(waveform)), starts), list[Tensor]()
-        while some := list(islice(every, together)):
-            windows = torch.stack([waveform[clip, start : start + WINDOW] for clip, start in some])
-            vectors.append(self.embed(filled(windows)))
-        mean = torch.cat(vectors).unflatten(0, (len(waveform), len(starts))).mean(dim=1)
-        return functional.normalize(mean, dim=-1)[:, None]
+        together = TOGETHER[waveform.device.type]
+        return embed_windows(waveform, WINDOW, together, lambda windows: self.embed(filled(windows)))[:, None]
 
     def embed(self, windows: Tensor) -> Tensor:
         """Windows [n, 480000] -> vectors of length 1 [n, 512]."""
@@ -71,16 +66,6 @@ class AudioTower(nn.Module):
         spectrogram.fft = spectrogram.is_fourier()
         tower.precision = dtype
         return tower
-
-
-def window_starts(samples: int) -> list[int]:
-    """First samples of the windows of a clip: equally spaced from its first to its last sample, at most 5 s apart.
-
-    >>> window_starts(48000), window_starts(18 * 48000)
-    ([0], [0, 192000, 384000])
-    """
-    steps = -(-max(0, samples - WINDOW) // (WINDOW // 2))
-    return [round(step * (samples - WINDOW) / steps) for step in range(steps + 1)] if steps else [0]
 
 
 def filled(windows: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def htsat(name: str) -> Any:
     """The package's HTS-AT without fusion, before its weights are filled; ``name`` is HTSAT-tiny or HTSAT-base.
 
     Its entries have the names of LAION's files below ``audio_branch.``. Raises EarwitnessError where the package is not
-    installed or is another version.
+    installed, or its model code cannot be used.
     """
     path = package_folder() / "clap_module" / "model_configs" / f"{name}.json"
     try:

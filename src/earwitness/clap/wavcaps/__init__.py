@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from earwitness.clap.options import ClapTextOptions, existing_tokenizer
+from earwitness.clap.options import TRAINED_ON, ClapTextOptions, existing_tokenizer
 from earwitness.errors import EarwitnessError
 from earwitness.extractors.options import NetworkOptions
 from earwitness.extractors.published import PublishedWeights
@@ -24,6 +24,7 @@ PUBLISHED = {
             "audio_encoder.audio_enc.conv_block6.conv2.weight": (2048, 2048, 3, 3),
             "text_proj.0.weight": (1024, 768),
         },
+        note=TRAINED_ON,
     )
 }
 

@@ -1,6 +1,8 @@
 """The audio tower of WavCaps' CLAP: PANNs' Cnn14 with its last pooling halved too, and a projection (arXiv 2303.17395).
 
-A clip is read whole, as WSAC does; WavCaps' own training took 30 s at random.
+A clip is read whole, as WSAC does; WavCaps' own training took 30 s at random. One of more than 5 minutes is read in
+windows of these, half overlapping or more, and the mean of their vectors is scaled to length 1: memory grows with what
+is read at once, about 2 GB for 5 minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from torch.nn import functional
 
 from earwitness.clap.towers import projection
 from earwitness.clap.wavcaps import weights as wavcaps
+from earwitness.clap.windows import embed_windows
 from earwitness.extractors.networks import NetworkExtractor
 from earwitness.extractors.panns import FRONT_END, LogMel, Spectrogram, Trunk, hasten
 from earwitness.extractors.panns_cnn14.network import CHANNELS
@@ -21,6 +24,7 @@ from earwitness.extractors.panns_cnn14.network import CHANNELS
 SAMPLE_RATE = FRONT_END.sample_rate
 DIMENSION = 1024
 MINIMUM = 63 * FRONT_END.hop  # samples: 64 frames of the spectrogram, which six poolings halve to one
+LONGEST = 300 * SAMPLE_RATE  # samples of a clip that is read whole
 HOP = 64 * FRONT_END.hop  # of a single frame
 
 
@@ -57,8 +61,13 @@ class AudioTower(nn.Module):
         self.audio_proj = projection(CHANNELS[-1], DIMENSION)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        vectors = self.audio_proj(self.audio_encoder["audio_enc"](waveform))
-        return functional.normalize(vectors, dim=-1)[:, None]
+        if waveform.shape[1] > LONGEST:
+            return embed_windows(waveform, LONGEST, 1, self.embed)[:, None]
+        return self.embed(waveform)[:, None]
+
+    def embed(self, waveform: Tensor) -> Tensor:
+        """Waveforms [clips, samples], each whole -> vectors of length 1 [clips, 1024]."""
+        return functional.normalize(self.audio_proj(self.audio_encoder["audio_enc"](waveform)), dim=-1)
 
     def fast(self, dtype: torch.dtype = torch.float32) -> Self:
         """A copy for inference alone, its convolutions in ``dtype``, as ``Panns.fast`` has them."""

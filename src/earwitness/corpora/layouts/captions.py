@@ -1,11 +1,13 @@
 """The captions layout: tables of captions (csv, json, jsonl) without recordings, for what learns from text alone.
 
 A row is a clip, or one more caption of it, as in the folder layout; where no column names recordings, each row is a
-clip. Json may also be a list of texts. A table's rows are of the split that its entry names, or its own column.
+clip. Json may also be a list of texts. A table's rows are of the split that its entry names, or its own column. Tables
+of one name, in several folders, are told apart by the entry's splits (``validation-captions.csv``).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -64,17 +66,20 @@ class Captions:
         tables = {split: Path(path).expanduser() for split, path in self.options.tables.items()}
         if absent := [f"{split}: {path}" for split, path in tables.items() if not path.is_file()]:
             raise CorpusError(listed("Tables of captions do not exist; correct the entry's `tables`:", absent))
-        digests = {path.name: sha256(path) for path in tables.values()}
+        several = Counter(path.name for path in tables.values())
+        prefix = {split: f"{split}-" if several[path.name] > 1 else "" for split, path in tables.items()}
+        names = {split: f"{prefix[split]}{path.name}" for split, path in tables.items()}
+        digests = {names[split]: sha256(path) for split, path in tables.items()}
         found = Listing([], notes={"tables": digests, "ignored_columns": {}}, recordings=False)
         rows = CaptionRows()
         for split, path in tables.items():
             table = RecordTable(path, texts="caption")
             columns = choose_columns(table, self.options.columns, recordings=False) if table.columns else None
             if columns is not None:
-                read_rows(table, columns, split, Path("/"), rows)  # recordings may have been anywhere
+                read_rows(table, columns, split, Path("/"), rows, names[split])  # recordings may have been anywhere
                 if ignored := [name for name in table.columns if name not in columns.all()]:
-                    found.notes["ignored_columns"][path.name] = ignored
-            found.problems += table.problems
+                    found.notes["ignored_columns"][names[split]] = ignored
+            found.problems += [f"{prefix[split]}{problem}" for problem in table.problems]  # which begin with its name
         found.clips = listed_clips(rows, {})
         return found
 

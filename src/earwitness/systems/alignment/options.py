@@ -18,6 +18,7 @@ from earwitness.options import (
     TextOptions,
     TrainingOptions,
     Use,
+    in_vain,
 )
 
 TEXT_INPUT = "text vectors"  # the name of the input with the vectors of captions and phrases
@@ -175,36 +176,14 @@ class AlignmentOptions(ExperimentOptions):
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another loss, schedule or encoder than the chosen one, that are not as by default."""
-        parts: list[tuple[str, Options, dict[str, bool], str]] = [
-            (
-                "loss.",
-                self.loss,
-                {
-                    "margin": self.loss.kind == "triplet",
-                    "negatives": self.loss.kind == "triplet",
-                    "temperature": self.loss.kind == "info_nce",
-                },
-                f"kind is {self.loss.kind}",
-            ),
-            (
-                "optim.",
-                self.optim,
-                dict.fromkeys(("factor", "patience", "threshold"), self.optim.schedule == "plateau")
-                | {"warmup_share": self.optim.schedule == "one_cycle"},
-                f"schedule is {self.optim.schedule}",
-            ),
-            ("crnn.", self.crnn, dict.fromkeys(CrnnOptions.model_fields, self.encoder == "crnn"), "encoder is linear"),
-            (
-                "",
-                self,
-                {"frame_norm": self.encoder == "linear", "mask_pads": self.encoder == "crnn"},
-                f"encoder is {self.encoder}",
-            ),
-        ]
-        for place, options, counts, why in parts:
-            for name, effective in counts.items():
-                if not effective and getattr(options, name) != type(options).model_fields[name].default:
-                    yield f"{place}{name}", f"the {why}"
+        loss, schedule, crnn = self.loss.kind, self.optim.schedule, self.encoder == "crnn"
+        losses = dict.fromkeys(("loss.margin", "loss.negatives"), loss == "triplet")
+        yield from in_vain(self, losses | {"loss.temperature": loss == "info_nce"}, f"the kind is {loss}")
+        rates = dict.fromkeys(("optim.factor", "optim.patience", "optim.threshold"), schedule == "plateau")
+        yield from in_vain(self, rates | {"optim.warmup_share": schedule == "one_cycle"}, f"the schedule is {schedule}")
+        encoder = dict.fromkeys((f"crnn.{name}" for name in CrnnOptions.model_fields), crnn)
+        encoder |= {"frame_norm": not crnn, "mask_pads": crnn}
+        yield from in_vain(self, encoder, f"the encoder is {self.encoder}")
 
     def training_inputs(self) -> dict[str, Use]:
         """Tables of the corpus, features of two splits, and the vectors of texts."""

@@ -20,6 +20,7 @@ from earwitness.options import (
     TextOptions,
     TrainingOptions,
     Use,
+    in_vain,
 )
 
 TEXT_FILE = "vectors.h5"
@@ -178,34 +179,17 @@ class AtrOptions(ExperimentOptions):
     def without_effect(self) -> Iterator[tuple[str, str]]:
         """Options of another loss, schedule or pooling."""
         loss, schedule = self.loss.kind, self.optim.schedule
-        parts: list[tuple[str, Options, dict[str, bool], str]] = [
-            (
-                "loss.",
-                self.loss,
-                {"margin": loss == "max_margin", "temperature": loss == "info_nce"},
-                f"kind is {loss}",
-            ),
-            (
-                "optim.",
-                self.optim,
-                {"decay": schedule == "step", "warmup": schedule == "noam", "warmup_share": schedule == "one_cycle"},
-                f"schedule is {schedule}",
-            ),
-        ]
+        losses = {"loss.margin": loss == "max_margin", "loss.temperature": loss == "info_nce"}
+        yield from in_vain(self, losses, f"the kind is {loss}")
+        schedules = {"decay": "step", "warmup": "noam", "warmup_share": "one_cycle"}
+        rates = {f"optim.{name}": schedule == its for name, its in schedules.items()}
+        yield from in_vain(self, rates, f"the schedule is {schedule}")
         used = {side: set(names) for side, names in self.poolings.items()}
         both = used["audio"] | used["text"]
-        pooling = f"pooling is {' and '.join(sorted(both))}"
-        clusters = {side: bool(names & {"netvlad", "netrvlad"}) for side, names in used.items()}
-        transformer = dict.fromkeys(TransformerOptions.model_fields, "transformer" in both)
-        parts += [
-            ("", self, {"lstm_hidden": "lstm" in both}, pooling),
-            ("clusters.", self.clusters, clusters, pooling),
-            ("transformer.", self.transformer, transformer, pooling),
-        ]
-        for place, options, counts, why in parts:
-            for name, effective in counts.items():
-                if not effective and getattr(options, name) != type(options).model_fields[name].default:
-                    yield f"{place}{name}", f"the {why}"
+        pooled = {"lstm_hidden": "lstm" in both}
+        pooled |= {f"clusters.{side}": bool(names & {"netvlad", "netrvlad"}) for side, names in used.items()}
+        pooled |= {f"transformer.{name}": "transformer" in both for name in TransformerOptions.model_fields}
+        yield from in_vain(self, pooled, f"the pooling is {' and '.join(sorted(both))}")
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Nothing: all features and all texts with vectors fit."""

@@ -38,7 +38,7 @@ class Batch(NamedTuple):
     mask: Tensor | None = None  # [clips, time], true where a frame is; None: clips of equal length
 
 
-def frames_of(store: FeatureStore, clip_ids: Sequence[str], masked: bool) -> tuple[Tensor, Tensor | None]:
+def padded_frames(store: FeatureStore, clip_ids: Sequence[str], masked: bool) -> tuple[Tensor, Tensor | None]:
     """The frames of clips, padded to the longest, and with ``masked`` where they are: [clips, time, D], [clips, time].
 
     A clip without frames has one of padding.
@@ -115,7 +115,7 @@ class TrainingBatches(Dataset):
             np.repeat(np.arange(len(chosen)), self.captions.count[chosen]) if self.grouped else np.arange(len(rows))
         )
         ids = [self.captions.ids[row] for row in rows]
-        frames, mask = frames_of(self.store, [self.captions.clip_ids[clip] for clip in clips], self.masked)
+        frames, mask = padded_frames(self.store, [self.captions.clip_ids[clip] for clip in clips], self.masked)
         # A batch of a single clip has no negatives to choose from, whatever the option.
         drawn = self.negatives in DRAWN or len(set(sources)) == 1
         unpaired = [self.captions.ids[row] for row in negatives[rows]] if negatives is not None and drawn else None

@@ -15,10 +15,12 @@ from pydantic import (
     model_validator,
 )
 
+from earwitness.expand import FIRST_KINDS
 from earwitness.extractors.options import NetworkOptions
 from earwitness.options import (
     POSITIONS,
     Changes,
+    CleaningOptions,
     DecodingOptions,
     ExperimentOptions,
     FeatureOptions,
@@ -29,6 +31,7 @@ from earwitness.options import (
     TrainingOptions,
     Use,
     VocabularyOptions,
+    in_vain,
 )
 
 HALVED = 16  # mel bands and frames of one value of the encoder, which halves both four times
@@ -76,7 +79,7 @@ class FramesOptions(Options):
 
 
 def _with_kind(encoder: Any) -> Any:
-    return {"kind": "cnn10", **encoder} if isinstance(encoder, dict) else encoder
+    return {"kind": FIRST_KINDS["encoder"], **encoder} if isinstance(encoder, dict) else encoder
 
 
 AnyEncoderOptions = Annotated[
@@ -87,7 +90,7 @@ AnyEncoderOptions = Annotated[
 class DecoderOptions(Options):
     """The Transformer decoder."""
 
-    width: PositiveInt | None = None  # null: the size of the word vectors
+    width: PositiveInt | None = None  # null: the size of the text's word vectors
     layers: PositiveInt = 2
     heads: PositiveInt = 4
     feedforward: PositiveInt = 2048
@@ -196,23 +199,31 @@ class Cl4acOptions(ExperimentOptions):
         return self
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
-        """Options of another schedule."""
+        """Options of another schedule, of a loss without weight, and of layers of which there are none."""
         schedule = self.optim.schedule
-        used = dict.fromkeys(("warmup_epochs", "decay_every", "decay"), schedule == "steps")
-        for name, effective in (used | {"warmup_share": schedule == "one_cycle"}).items():
-            if not effective and getattr(self.optim, name) != OptimiserOptions.model_fields[name].default:
-                yield f"optim.{name}", f"the schedule is {schedule}"
+        rates = dict.fromkeys(("optim.warmup_epochs", "optim.decay_every", "optim.decay"), schedule == "steps")
+        yield from in_vain(self, rates | {"optim.warmup_share": schedule == "one_cycle"}, f"the schedule is {schedule}")
+        weighed = bool(self.loss.contrastive_weight)
+        contrastive = dict.fromkeys((f"contrastive.{name}" for name in ContrastiveOptions.model_fields), weighed)
+        yield from in_vain(self, contrastive, "loss.contrastive_weight is 0")
+        if isinstance(self.encoder, FramesOptions):
+            sizes = ("encoder.heads", "encoder.feedforward", "encoder.pre_norm")
+            yield from in_vain(self, dict.fromkeys(sizes, self.encoder.layers > 0), "encoder.layers is 0")
 
     def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
         """Widths that do not fit together, and features that the encoder cannot read."""
         words, read = text(self.text), feature(self.feature)
-        if isinstance(words, VocabularyOptions):
-            size, place = words.word2vec.size, f"texts.{self.text}.word2vec.size"
-            width = self.decoder.width or size
+        if not isinstance(words, CleaningOptions):
+            yield f"text: {self.text!r} is of kind {words.kind}; `vocabulary` or `words` is needed"
+        size = words.word2vec.size if isinstance(words, VocabularyOptions) else None
+        width, place = self.decoder.width or size, f"texts.{self.text}.word2vec.size"
+        if width is None:
+            yield f"decoder.width: null, and the text {self.text!r} has no word vectors whose size it could be"
+        else:
             origin = (
                 f"decoder.width, {width}" if self.decoder.width else f"the size of the word vectors, {size} ({place})"
             )
-            if width != size and self.embedding.init == "word2vec":
+            if size not in (None, width) and self.embedding.init == "word2vec":
                 yield (
                     f"decoder.width: {width}, and `embedding.init: word2vec` takes word vectors of {size} values "
                     f"({place}); set `embedding: {{init: uniform}}`, or one as the other"
@@ -236,15 +247,17 @@ class Cl4acOptions(ExperimentOptions):
                 yield f"feature: a clip of {self.feature!r} has {count} {what}, and the encoder needs {HALVED}"
 
     def training_inputs(self) -> dict[str, Use]:
-        """Tables of the corpus, features of two splits, vocabulary and word vectors."""
-        return {
+        """Tables of the corpus, features of two splits, vocabulary, and word vectors where the embedding is of them."""
+        inputs = {
             "captions": Use("corpus", "", "captions.csv"),
             "clips": Use("corpus", "", "clips.csv"),
             "development": Use("features", self.feature, "development.h5"),
             "validation": Use("features", self.feature, "validation.h5"),
             "vocabulary": Use("text", self.text, "vocabulary.json"),
-            "word2vec": Use("text", self.text, "word2vec.bin"),
         }
+        if self.embedding.init == "word2vec":
+            inputs["word2vec"] = Use("text", self.text, "word2vec.bin")
+        return inputs
 
     def prediction_inputs(self) -> dict[str, Use]:
         """Features of the evaluation split."""

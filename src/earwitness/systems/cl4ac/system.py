@@ -21,10 +21,10 @@ from earwitness.metrics import spice
 from earwitness.metrics.captions import Tools
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
-from earwitness.options import DecodingOptions
+from earwitness.options import DecodingOptions, VocabularyOptions
 from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.prediction.decoding import Symbols, decode
-from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches, frames_of
+from earwitness.systems.cl4ac.batches import Batch, Captions, TrainingBatches, padded_frames
 from earwitness.systems.cl4ac.network import MATCHED, UNMATCHED, Cl4ac, Sizes, caption_loss, contrastive_loss
 from earwitness.systems.cl4ac.options import Cl4acOptions
 from earwitness.systems.interface import Captioner, System, read_model
@@ -63,6 +63,10 @@ class Cl4acSystem(System[Cl4acOptions]):
         }
         self.vocabulary = Vocabulary.read(files["vocabulary"], {"schema": SCHEMA, "inputs": made_from})
         vectors = word2vec.read(files["word2vec"], self.vocabulary) if options.embedding.init == "word2vec" else None
+        words = self.vocabulary.options
+        width = options.decoder.width or (words.word2vec.size if isinstance(words, VocabularyOptions) else None)
+        if width is None:
+            raise EarwitnessError(f"decoder.width: null, and {files['vocabulary']} is of a text without word vectors.")
         self.development = open_features(files["development"], clips["development"])
         self.validation = open_features(files["validation"], clips["validation"], self.development.front_end)
         self.masked = options.encoder.kind == "frames"
@@ -82,7 +86,6 @@ class Cl4acSystem(System[Cl4acOptions]):
         self.training_batches = len(self.batches)
         self._prepare_validation(captions["validation"])
         torch.manual_seed(seed)
-        width = options.decoder.width or self.vocabulary.options.word2vec.size
         self.sizes = Sizes(self.development.dimension, len(self.vocabulary), width)
         self.network = Cl4ac(options, self.sizes, None if vectors is None else torch.from_numpy(vectors))
 
@@ -176,7 +179,7 @@ class Cl4acSystem(System[Cl4acOptions]):
         def batch_of(clips: np.ndarray) -> Batch:
             rows = captions.of_clips(clips)
             ids = [captions.ids[row] for row in rows]
-            frames, mask = frames_of(self.validation, [captions.clip_ids[clip] for clip in clips], self.masked)
+            frames, mask = padded_frames(self.validation, [captions.clip_ids[clip] for clip in clips], self.masked)
             return Batch(
                 frames=frames,
                 clip_of_row=torch.from_numpy(captions.clip[rows] - clips[0]),
@@ -263,7 +266,7 @@ class Cl4acCaptioner(Captioner):
         if not self.masked:
             _require_one_length(store)
         for batch in clips.batches(CLIPS_AT_ONCE, FRAMES_AT_ONCE if self.masked else None):
-            frames, mask = frames_of(store, batch.ids, self.masked)
+            frames, mask = padded_frames(store, batch.ids, self.masked)
             mask = None if mask is None else mask.to(self.device)
             with torch.inference_mode():
                 memory = self.network.encode(frames.to(self.device), mask)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from earwitness.clap.options import misfits
 from earwitness.options import (
     POSITIONS,
     Changes,
@@ -24,8 +25,8 @@ from earwitness.options import (
     TextOptions,
     TrainingOptions,
     Use,
+    in_vain,
 )
-from earwitness.text.options import SentenceOptions, WordVectorsOptions
 
 # Inputs of prediction beside the clips' vectors; no feature can have such a name.
 VALIDATION, CLIPS, CAPTIONS = "validation vectors", "all clips", "all captions"
@@ -149,23 +150,20 @@ class WsacOptions(ExperimentOptions):
         return self.decoder.positions - self.prefix.length - 1
 
     def without_effect(self) -> Iterator[tuple[str, str]]:
-        """Options of another inference."""
-        uses = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
-        for name, used in uses.items():
-            if not used and getattr(self, name) != type(self).model_fields[name].default:
-                yield name, f"inference is {self.inference}"
+        """Options of another inference, and of a draw where none is made."""
+        used = {"memory": self.inference != "ad", "tau": self.inference == "pd" or self.tau == "validation"}
+        yield from in_vain(self, used, f"the inference is {self.inference}")
+        drawn = self.memory.size is not None or not used["memory"]  # an unused memory is told as a whole
+        yield from in_vain(self, {"memory.seed": drawn}, "memory.size is null: nothing is drawn")
 
-    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
-        """Texts with other than one vector for each caption, and captions longer than the decoder reads."""
+    def misfits(self, feature: Callable[..., FeatureOptions], text: Callable[..., TextOptions]) -> Iterator[str]:
+        """Features, texts and a gap that are not of one CLAP, and captions longer than the decoder reads."""
         if self.decode.max_words > self.most_words:
             yield (
                 f"decode.max_words: {self.decode.max_words}; `decoder.positions: {self.decoder.positions}` leave "
                 f"{self.most_words} for a caption"
             )
-        vectors = text(self.clap)
-        tokens = isinstance(vectors, SentenceOptions) and vectors.output == "tokens"
-        if tokens or isinstance(vectors, WordVectorsOptions):
-            yield f"clap: the text {self.clap!r} has vectors of words, and one vector of each caption is needed"
+        yield from misfits(self.clap, self.uses(), feature, text)
 
     def training_inputs(self) -> dict[str, Use]:
         """Captions, their CLAP vectors and their vocabulary: text alone; with a shift, also that one vector."""

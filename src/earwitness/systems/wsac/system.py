@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader
 
 from earwitness.clap import gap, require_same
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore
 from earwitness.files import SCHEMA, digest, sha256
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
-from earwitness.prediction.clips import Clips, require_dimension
+from earwitness.prediction.clips import Clips
 from earwitness.prediction.decoding import Symbols, decode
-from earwitness.systems.interface import Captioner, System, prediction_of, read_model
+from earwitness.systems.interface import PREDICTION, Captioner, System, prediction_of, read_model
 from earwitness.systems.wsac.batches import Batch, TrainingBatches, batch_of, caption_vectors, token_ids
 from earwitness.systems.wsac.network import Sizes, Wsac, bridged, caption_loss, nearest, projected
 from earwitness.systems.wsac.options import CAPTIONS, CLIPS, VALIDATION, WsacOptions
@@ -163,13 +163,17 @@ class WsacSystem(System[WsacOptions]):
         """The captioner of a seed's folder.
 
         With ``files``, a temperature of ``validation`` is chosen; without, it is the one that prediction chose, and
-        so is what made the clips' vectors.
+        so is what made the clips' vectors. Raises EarwitnessError where prediction has not chosen a temperature yet.
         """
         model = WsacCaptioner(options, read_model(folder)["network"], load_file(folder / "model.safetensors"))
         if VALIDATION in files:
             model.validate(files[VALIDATION], files[CLIPS], files[CAPTIONS])
         elif not files:
-            model.remember(prediction_of(folder).get("chosen", {}))
+            chosen = prediction_of(folder).get("chosen", {})
+            if "tau" not in chosen and (options.inference, options.tau) == ("pd", "validation"):
+                place = folder / "captioning" / PREDICTION
+                raise EarwitnessError(f"`tau: validation` is chosen by prediction: make {place} first.")
+            model.remember(chosen)
         return model
 
 
@@ -208,7 +212,7 @@ class WsacCaptioner(Captioner):
     def caption(self, clips: Clips) -> Iterator[tuple[str, float]]:
         """Caption and score (:func:`decode`) of each clip, in order."""
         store = clips.store(self.options.clap)
-        self._require_fit(store)
+        require_same(store, self.encoder)
         self.chosen = {**self.chosen, "front_end": store.front_end}
         for batch in clips.batches(CLIPS_AT_ONCE):
             yield from self.captions_of(vectors_of(store, batch.ids))
@@ -223,9 +227,8 @@ class WsacCaptioner(Captioner):
             case "pd":
                 audio = projected(audio, self.memory, self.tau)
         symbols = Symbols(self.vocabulary.sos, self.vocabulary.eos, self.forbidden)
-        longest = min(options.decode.max_words, options.most_words)
-        decoding = options.decode.model_copy(update={"max_words": longest})
-        found, scores = decode(self.network, audio, symbols, decoding, longest)
+        longest = options.decode.max_words
+        found, scores = decode(self.network, audio, symbols, options.decode, longest)
         if options.legacy_decoding:  # a published caption has up to `longest` tokens, start and end among them
             found = [[word for word in words[1 : longest - 1] if word < len(self.vocabulary)] for words in found]
         return [(self.vocabulary.decode(words), score) for words, score in zip(found, scores, strict=True)]
@@ -233,13 +236,20 @@ class WsacCaptioner(Captioner):
     def validate(self, features: Path, clips: Path, captions: Path) -> None:
         """CIDEr-D on the validation clips, for ``chosen``: of ``pd`` with each temperature, of which the best is taken.
 
+        Other clips must have the same front end then (``made_by``).
+
         Args:
             features: CLAP vectors of the validation clips; clips, captions: tables of their corpus.
         """
         table = clips_of(clips, "validation", "`tau: validation`")
+        if len(table) < 2:
+            raise EarwitnessError(
+                f"`tau: validation` needs CIDEr-D of at least two validation clips, and {clips} has one. Give a number."
+            )
         chosen = Clips.of(table, {self.options.clap: features})
         store = chosen.store(self.options.clap)
-        self._require_fit(store)
+        require_same(store, self.encoder)
+        self.made_by = {self.options.clap: store.front_end}
         tempered = self.options.inference == "pd"
         found: dict[float, list[str]] = {}
         taus = TAUS if tempered else (self.tau,)
@@ -260,17 +270,6 @@ class WsacCaptioner(Captioner):
             self.tau = chosen.get("tau", self.tau)
         if "front_end" in chosen:
             self.made_by = {self.options.clap: chosen["front_end"]}
-
-    def _require_fit(self, store: FeatureStore) -> None:
-        """Raise MismatchError for vectors of another CLAP, and for features with several frames of a clip."""
-        require_same(store, self.encoder)
-        require_dimension(store, self.options.clap, self.encoder.dimension)
-        if (several := store.lengths != 1).any():
-            clip = store.clip_ids[int(several.argmax())]
-            raise MismatchError(
-                f"{store.path} has {store.length(clip)} frames of {clip!r}, and a CLAP has one vector for each clip. "
-                "`clap` names a feature and a text of one CLAP."
-            )
 
 
 def texts_of(clips: Path, captions: Path, split: str, needed_for: str) -> list[str]:

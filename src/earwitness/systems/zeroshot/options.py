@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
+from earwitness.clap.options import misfits
 from earwitness.options import Changes, ExperimentOptions, FeatureOptions, Name, TextOptions, Use
 
 TEXTS = "text vectors"  # no feature can have this name
@@ -28,11 +29,6 @@ class ZeroshotOptions(ExperimentOptions):
         """The vectors of the evaluation split's clips, and those of captions."""
         return {self.clap: Use("features", self.clap, "evaluation.h5"), TEXTS: Use("text", self.clap, "vectors.h5")}
 
-    def misfits(self, feature: Callable[[str], FeatureOptions], text: Callable[[str], TextOptions]) -> Iterator[str]:
+    def misfits(self, feature: Callable[..., FeatureOptions], text: Callable[..., TextOptions]) -> Iterator[str]:
         """A feature and a text that are not of one CLAP."""
-        audio, words = feature(self.clap).extractor, text(self.clap).kind
-        if audio != words:
-            yield (
-                f"clap: {self.clap!r}: its feature is made by {audio!r} and its text by {words!r}; both must be of one "
-                "CLAP"
-            )
+        yield from misfits(self.clap, self.uses(), feature, text)

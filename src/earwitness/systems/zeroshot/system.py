@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from earwitness.clap import require_same
-from earwitness.errors import EarwitnessError, MismatchError, listed
+from earwitness.errors import EarwitnessError, listed
 from earwitness.features.store import FeatureStore
 from earwitness.prediction.clips import Clips
 from earwitness.systems.interface import DualEncoder, System
@@ -41,13 +41,10 @@ class Zeroshot(DualEncoder):
         self.cut = 0
 
     def embed_clips(self, clips: Clips) -> np.ndarray:
-        """Float32 [clips, D], of length 1. Raises MismatchError for features of several frames."""
+        """Float32 [clips, D], of length 1. Raises MismatchError for vectors of another CLAP."""
         store = clips.store(self.name)
-        vectors, lengths = store.batch(clips.ids)
-        if several := [clip for clip, length in zip(clips.ids, lengths, strict=True) if length != 1]:
-            heading = f"{store.path} is no file of a CLAP, which has one vector for each clip; it has others for:"
-            raise MismatchError(listed(heading, several))
-        return vectors[:, 0]
+        require_same(store, self.encoder)
+        return store.batch(clips.ids)[0][:, 0]
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Float32 [texts, D], of length 1."""
