@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from earwitness.nn.pooling import NetRvlad
+from earwitness.nn.pooling import Lstm, NetRvlad, mean_direction
 from earwitness.systems.atr.network import NORM_EPS, Atr
 from earwitness.systems.atr.options import AtrOptions
 
@@ -136,3 +137,14 @@ def epoch(
         loss.backward()
         optimiser.step()
     return float(loss.detach())
+
+
+class PackedLstm(Lstm):
+    """LSTM pooling over packed sequences, which leave out the steps of padding."""
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        packed = pack_padded_sequence(values, mask.sum(dim=1), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(
+            torch.nn.LSTM.forward(self, packed)[0], batch_first=True, total_length=values.shape[1]
+        )
+        return mean_direction(states, mask)

@@ -3,6 +3,8 @@
 yamnet     an epoch of NetRVLAD on 300 clips with features of YAMNet's size (20 x 1024, 84 % zeros)
 cnn14      the same on 256 clips with features of CNN14's size (31 x 2048; the published way pads to 90 frames), in
            float32 and in bfloat16 (``precision: bf16-mixed``; the published way has float32 alone)
+lstm       a step of LSTM pooling, forwards and backwards, on 128 clips of 20 to 62 frames x 1024, against packed
+           sequences
 memory     peak memory of a training with few clips and with four times as many, each in a process of its own (Linux)
 sweep      all combinations of six features and five poolings through Snakemake in one call, against a call for each,
            one after another; features, text and corpus are there before. Every experiment trains with one thread.
@@ -41,13 +43,14 @@ import pandas as pd
 import soundfile
 import torch
 import yaml
-from common import Row, Side, clocked, from_command_line, median
+from common import Row, Side, clocked, from_command_line, median, side_by_side
 from memory import peak_of
 
 from earwitness.config import validated
 from earwitness.corpora.tables import CAPTIONS, CLIPS, audio_digest, caption_id, write_table
 from earwitness.features.store import write
 from earwitness.files import provenance, read_json
+from earwitness.nn.pooling import Lstm
 from earwitness.options import SPLITS
 from earwitness.systems.atr.options import AtrOptions
 from earwitness.systems.atr.system import AtrSystem
@@ -57,8 +60,8 @@ from earwitness.text.word_vectors import prepare
 from earwitness.training.optimisers import Ranger
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("yamnet", "cnn14", "memory", "sweep")
-EXPECTED = {"yamnet": 1.2, "cnn14": 1.1, "cnn14, bf16-mixed": 1.1, "sweep": 1.2}
+PARTS = ("yamnet", "cnn14", "lstm", "memory", "sweep")
+EXPECTED = {"yamnet": 1.2, "cnn14": 1.1, "cnn14, bf16-mixed": 1.1, "lstm": 1.2, "sweep": 1.2}
 POOLINGS = ("mean", "max", "lstm", "netvlad", "netrvlad")
 FEATURES = {  # frames and dimensions of a clip of 10 s
     "lms": (31, 128),
@@ -285,6 +288,27 @@ def epochs(sizes: Sizes, part: str, precisions: Sequence[str], repetitions: int)
         return [bench.row(names[precision], precision, repetitions) for precision in precisions]
 
 
+def lstm(repetitions: int, batch: int = 128, least: int = 20, longest: int = 62, dimension: int = 1024) -> Row:
+    """A step of the pooling on padded sequences against one on packed ones, whose results must agree."""
+    torch.manual_seed(0)
+    ours, packed = Lstm(dimension, dimension), in_context.PackedLstm(dimension, dimension)
+    packed.load_state_dict(ours.state_dict())
+    values = torch.randn(batch, longest, dimension)
+    mask = torch.arange(longest) < torch.randint(least, longest + 1, (batch, 1))
+
+    def step(pooling: torch.nn.LSTM) -> torch.Tensor:
+        pooling.zero_grad()
+        pooled = pooling(values, mask)
+        pooled.square().cumsum(dim=1).sum().backward()
+        return pooled.detach()
+
+    row, one, other = side_by_side("lstm", lambda: step(ours), lambda: step(packed), repetitions)
+    torch.testing.assert_close(one, other)
+    for (name, parameter), of_packed in zip(ours.named_parameters(), packed.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, of_packed.grad, rtol=1e-3, atol=1e-4, msg=f"gradients of {name}")
+    return row
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
@@ -448,6 +472,10 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
             rows = epochs(sizes, part, precisions[part], chosen.repetitions)
             print(table(rows), flush=True)
             content[part] = [asdict(row) | {"ratio": asdict(row.ratio)} for row in rows]
+    if "lstm" in chosen.parts:
+        row = lstm(chosen.repetitions)
+        print(table([row]), flush=True)
+        content["lstm"] = asdict(row) | {"ratio": asdict(row.ratio)}
     if "memory" in chosen.parts:
         content["memory"] = found = peaks(YAMNET)
         figures = ", ".join(f"{clips} clips: {mb:.0f} MB" for clips, mb in found["mb"].items())
