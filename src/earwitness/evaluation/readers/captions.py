@@ -16,7 +16,6 @@ from earwitness.metrics import captions as metrics
 from earwitness.metrics import fluency, sentences, spice
 
 AGREEING = 0.05  # of the candidates' ids, below which two files are taken to be about different clips
-LISTED = 20  # clips of one file only, in a message
 SUBSET = "--subset ignores references without a candidate (they are counted)."
 # What the reasons of the metrics name, by the field that sets it.
 KEYS = {
@@ -170,7 +169,7 @@ def paired(
 
 
 def _strangers(candidates: Texts, references: Texts, matched: ids.Matched, left: Sequence[str]) -> list[str]:
-    """The clips that are in one of the files only, the first ``LISTED`` of each; ``left`` are the references'."""
+    """The clips that are in one of the files only; ``left`` are the references'."""
     where, other, theirs = candidates.path.name, references.path.name, references.by_clip()
     lost, meant = set(matched.lost), {there: one for one, there in matched.alike.items()}
     of_candidates = [
@@ -184,11 +183,7 @@ def _strangers(candidates: Texts, references: Texts, matched: ids.Matched, left:
         + (f" (did you mean {shown(meant[clip])}?)" if clip in meant else "")
         for clip in left
     ]
-    problems = []
-    for name, offenders in ((where, of_candidates), (other, of_references)):
-        more = len(offenders) - LISTED
-        problems += [*offenders[:LISTED], *([f"{name}: and {more} more such clips"] if more > 0 else [])]
-    return problems
+    return [*of_candidates, *of_references]
 
 
 def _other_clips(candidates: Texts, references: Texts, matched: ids.Matched, left: Sequence[str]) -> str:
