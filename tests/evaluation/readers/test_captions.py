@@ -111,7 +111,8 @@ def test_scores_and_files(write, score, tmp_path):
     assert [option for option in ("--spice-jars", "--spice-cache", "--spice-minutes") if option in keys] == [
         "--spice-jars"
     ]
-    assert "--sentence-model" in keys and "--fluency-model" in keys
+    assert "--sentence-model" in keys and "--fluency-model (fluency error detector)" in keys
+    assert "bootstrap" in metrics["vocab_ratio"]["ci95_reason"]
     settings = content["provenance"]["settings"]
     assert settings["tools"] == {"spice": "none", "similarity": "none", "fluency": "none"}
     assert content["provenance"]["inputs"].keys() == {"candidates", "references"}

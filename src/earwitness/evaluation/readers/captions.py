@@ -84,8 +84,8 @@ def score(files: CaptionFiles) -> Scored:
         notes.append(f"{empty} of {len(evaluation.ids)} captions have no words; they score 0 in metrics of words")
     reasons = [entry["reason"] for entry in evaluation.metrics.values() if entry["value"] is None]
     if named := {field: key for field, key in KEYS.items() if any(key in reason for reason in reasons)}:
-        options = ", ".join(f"{_option(field)} for {key}" for field, key in named.items())
-        notes.append(f"Configuration keys in these reasons are options of this command: {options}")
+        options = ", ".join(f"{_option(field)} ({key})" for field, key in named.items())
+        notes.append(f"Options for what these reasons name: {options}")
     return Scored(
         evaluation,
         "score captions",
