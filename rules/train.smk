@@ -14,6 +14,12 @@ def owner_of(wildcards):
     return f"results/{wildcards.dataset}/{owner}/seed-{wildcards.seed}" if shared else ""
 
 
+def announced(wildcards):
+    """What the job does, for its message."""
+    owner = CONFIG.trained_as(wildcards.dataset, wildcards.experiment)
+    return "Training" if owner == wildcards.experiment else f"Taking the training of {owner} for"
+
+
 def training_inputs(wildcards):
     """The inputs of training, or the model of the shared training."""
     if owner := owner_of(wildcards):
@@ -41,12 +47,13 @@ rule train:
         runtime=1440,
         loaders=lambda w: experiment(w).train.workers,  # changes no content
         tools=TOOLS_JSON,  # their places; the used content is identified by its digest
+        announced=announced,  # not a parameter, a change of which would train again
     params:
         options=lambda w: experiment(w).settings("weights"),
         checkpoints=found_for_training,
         owner=owner_of,
         work="results/.work",
     message:
-        "Training {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed} ({log})"
+        "{resources.announced} {wildcards.experiment} on {wildcards.dataset}, seed {wildcards.seed} ({log})"
     script:
         "../workflow/scripts/train.py"

@@ -321,6 +321,8 @@ class ExperimentOptions(Entry):
     KINDS: ClassVar[tuple[str, ...]]
     # True requires the field `train: TrainingOptions`; False: the system predicts without training.
     TRAINED: ClassVar[bool] = True
+    # What it learns from if not from clips and their captions; for the comparison page: "trained on {LEARNS_FROM}".
+    LEARNS_FROM: ClassVar[str] = ""
     if TYPE_CHECKING:  # a trained system has it
         train: TrainingOptions
 

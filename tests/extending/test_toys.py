@@ -98,6 +98,8 @@ def test_experiments_that_differ_in_prediction_share_a_training(run, tones):
     cosine, dot = (tones / f"toy-transfer-{name}/seed-0" for name in ("cosine", "dot"))
     for file in ("model.safetensors", "model.json", "events.jsonl"):
         assert (cosine / file).read_bytes() == (dot / file).read_bytes()
+    assert "Training toy-transfer-cosine on" in run[1] and "Training toy-transfer-dot on" not in run[1]
+    assert "of toy-transfer-cosine for toy-transfer-dot on" in run[1]
     assert (cosine / "model.safetensors").read_bytes() != (
         tones / "toy-retriever/seed-0/model.safetensors"
     ).read_bytes()

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -164,6 +165,20 @@ def test_page_is_self_contained_and_escapes_what_users_wrote(page):
     assert all(target.startswith("#") for target in targets)
     assert len(page.of("script")) == 1 and "<b>" not in page.text
     assert EVIL in unescape(page.text) and "A reference & more <b>0</b>." in unescape(page.text)
+
+
+@pytest.mark.parametrize(
+    ("system", "weights", "said"),
+    [
+        ("zeroshot", [], "by the CLAP clap-mini, without further training"),
+        ("wsac", ["x"], "trained on captions alone, by the CLAP clap-mini · mean of 2 seeds"),
+    ],
+)
+def test_the_clap_of_an_experiment_is_named(system, weights, said):
+    options = {"system": system, "clap": "clap-mini"}
+    made = {"weights_sha256": weights, "checkpoints": {}, "options": options}
+    experiment = Experiment("mine", Path("mine"), {"provenance": made, "seeds": [0, 1]})
+    assert " · ".join(comparison._facts(experiment)) == said
 
 
 def test_table_tells_values_intervals_seeds_and_the_best(page):

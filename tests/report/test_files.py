@@ -41,6 +41,13 @@ def test_plots_replace_those_of_another_page(tmp_path, loss):
     assert texts((tmp_path / "scores-captioning.svg").read_text(encoding="utf-8")).count(NAMES[0]) == 1
 
 
+def test_every_baseline_is_a_line_of_the_plot():
+    lines = {f"control {number}": number / 10 for number in range(1, 7)} | {"none": None}
+    svg = standalone(plots.score_plot([(0, "mine", 0.5, None)], lines, "mIoU", "scores-grounding"))
+    found = [text for text in texts(svg) if text and text.startswith(("control", "none"))]
+    assert found == [f"control {number} 0.{number}00" for number in range(1, 7)]
+
+
 def test_the_table_has_every_metric_with_interval_or_reason(tmp_path):
     metrics = {"cider_d": {"value": 0.1 + 0.2, "ci95": [0.25, 0.5]}, "spice": {"value": None, "reason": "no jars, yet"}}
     result = {"seeds": [0, 1], "kinds": {"captioning": {"metrics": list(metrics)}}, "metrics": metrics}

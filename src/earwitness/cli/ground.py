@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,22 +57,23 @@ def _ground(options: argparse.Namespace) -> int:
         if options.out is not None:
             _write(options.out / names[found.path], found, options.format)
         table = [["", "onset", "offset", "activation"]]
-        nothing = []
-        for phrase, events in found.events.items():
+        notes = []
+        for phrase in found.unknown:
+            events = found.events.get(phrase, [])
             table += [[phrase, f"{e.onset:.2f}", f"{e.offset:.2f}", f"{e.activation:.3f}"] for e in events]
             rows += [(found.path, phrase, e.onset, e.offset, round(e.activation, 6)) for e in events]
-            if not events:
+            said = [_unknown(found, phrase)] if found.unknown[phrase] else []
+            if not events and phrase in found.activations:
                 highest = f"its highest activation is {found.activations[phrase].max():.3f}"
-                nothing.append(f"{phrase}: nothing above the threshold {found.threshold:.3g}; {highest}")
+                said.insert(0, f"nothing above the threshold {found.threshold:.3g}; {highest}")
+            notes += [f"{phrase}: {'; '.join(said)}"] if said else []
         if options.json:
             content.append(_content(found))
         else:
             lines = aligned(table) if len(table) > 1 else []
-            print("\n".join([f"{found.path} ({found.seconds:.2f} s)", *lines, *nothing, ""]))
+            print("\n".join([f"{found.path} ({found.seconds:.2f} s)", *lines, *notes, ""]))
     if options.json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
-    if unknown := locator.unknown(phrases):
-        print(f"Words that the model does not know: {', '.join(map(repr, unknown))}", file=sys.stderr)
     if options.out is not None:
         from earwitness.corpora.tables import write_rows
 
@@ -127,8 +127,17 @@ def _names(files: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
+def _unknown(found: Any, phrase: str) -> str:
+    """What is said of the words of a phrase that the model does not know."""
+    if phrase not in found.activations:
+        return "the model knows none of its words"
+    return f"the model does not know {', '.join(map(repr, found.unknown[phrase]))}"
+
+
 def _write(path: Path, found: Any, form: str) -> None:
     """The label track and the picture of a recording, at ``path`` with their suffixes added."""
+    import numpy as np
+
     from earwitness.files import write_text
     from earwitness.report.pictures import Row, draw, spectrogram
 
@@ -136,8 +145,12 @@ def _write(path: Path, found: Any, form: str) -> None:
     lines = [f"{onset:.6f}\t{offset:.6f}\t{' '.join(phrase.split())}\n" for onset, offset, phrase in labels]
     write_text(path.with_name(f"{path.name}.txt"), "".join(lines))
     rows = [
-        Row(phrase, activation, [(e.onset, e.offset) for e in found.events[phrase]])
-        for phrase, activation in found.activations.items()
+        Row(
+            f"{phrase} ({_unknown(found, phrase)})" if found.unknown[phrase] else phrase,
+            found.activations.get(phrase, np.zeros(0)),
+            [(e.onset, e.offset) for e in found.events.get(phrase, [])],
+        )
+        for phrase in found.unknown
     ]
     picture = path.with_name(f"{path.name}.{form}")
     sound = spectrogram(found.path, found.seconds)
@@ -149,10 +162,14 @@ def _content(found: Any) -> dict[str, Any]:
     phrases = [
         {
             "phrase": phrase,
-            "highest": round(float(found.activations[phrase].max()), 6),
-            "events": [{"onset": e.onset, "offset": e.offset, "activation": round(e.activation, 6)} for e in events],
+            "unknown": words,
+            "highest": round(float(found.activations[phrase].max()), 6) if phrase in found.activations else None,
+            "events": [
+                {"onset": e.onset, "offset": e.offset, "activation": round(e.activation, 6)}
+                for e in found.events.get(phrase, [])
+            ],
         }
-        for phrase, events in found.events.items()
+        for phrase, words in found.unknown.items()
     ]
     facts = {"file": str(found.path), "seconds": round(found.seconds, 6), "threshold": found.threshold}
     return {**facts, "hop": found.hop, "phrases": phrases}

@@ -11,7 +11,9 @@ from earwitness.metrics.pairs import require_pairs
 
 NAMES = tuple(metric.name for metric in of_kind("captioning") if metric.name.startswith("vocab_"))
 NO_CANDIDATES = "no generated caption has a word"
-NO_INTERVAL = "clips drawn with replacement are fewer different ones, and so have fewer different words"
+NO_INTERVAL = (
+    "a bootstrap resample leaves out about a third of the clips, and with them words: the interval would be biased"
+)
 NO_REFERENCES = "no reference has a word"
 
 

@@ -270,15 +270,20 @@ def _number(value: float, metric: Metric) -> str:
 
 
 def _facts(experiment: Experiment) -> list[str]:
-    """Notes below an experiment's name: initial weights and number of seeds."""
+    """Notes below an experiment's name: initial weights, what it learnt from, its CLAP and number of seeds."""
     provenance = experiment.result["provenance"]
+    options = provenance["options"]
+    clap = f"by the CLAP {options['clap']}" if "clap" in options else ""
     if not provenance["weights_sha256"]:
-        return ["without training"]
+        return [f"{clap}, without further training" if clap else "without training"]
     started = [
-        f"{key.partition('.')[0]} from {Path(_option(provenance['options'], key)).name or 'checkpoint'} ({digest[:8]})"
+        f"{key.partition('.')[0]} from {Path(_option(options, key)).name or 'checkpoint'} ({digest[:8]})"
         for key, digest in provenance["checkpoints"].items()
     ]
-    facts = started or ["trained from scratch"]
+    system = registry.SYSTEMS.get(options.get("system", ""))
+    learnt = registry.load(system.options).LEARNS_FROM if system else ""
+    facts = started or [f"trained on {learnt}" if learnt else "trained from scratch"]
+    facts[-1] += f", {clap}" if clap else ""
     if (seeds := len(experiment.result["seeds"])) > 1:
         facts.append(f"mean of {seeds} seeds")
     return facts

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 COLOURS = 8  # number of colours for experiments in the style sheet
 INK, GRID = "#000001", "#000002"
+LINES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # of baselines; more of them begin anew
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names may contain dollar signs
@@ -89,7 +91,7 @@ def score_plot(
                 )
             axes.plot([value], [row], "o", color=_placeholder(number), markersize=8)
             axes.annotate(f"{value:.3f}", (value, row), (0, 8), textcoords="offset points", ha="center", fontsize=9)
-        for style, (name, value) in zip(("--", ":"), lines.items(), strict=False):
+        for style, (name, value) in zip(cycle(LINES), lines.items(), strict=False):
             if value is not None:
                 axes.axvline(value, color=INK, linestyle=style, linewidth=1.2, label=f"{name} {value:.3f}")
         axes.set_yticks(range(len(scores)), [name for _, name, _, _ in scores])

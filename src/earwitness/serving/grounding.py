@@ -48,8 +48,10 @@ class Grounded:
     Attributes:
         seconds: its length.
         hop: seconds from one frame to the next; threshold: frames with a higher activation are active.
-        activations: by phrase, smoothed as the model says, float32 [frames].
-        events: by phrase, in the order of time.
+        activations: by phrase, smoothed as the model says, float32 [frames]; without phrases of which the model knows
+            no word.
+        events: by phrase as in ``activations``, in the order of time.
+        unknown: by phrase, for all phrases, the words that the model does not know.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Grounded:
     threshold: float
     activations: dict[str, np.ndarray]
     events: dict[str, list[Event]]
+    unknown: dict[str, list[str]]
 
 
 class Locator:
@@ -75,23 +78,24 @@ class Locator:
         self.threshold = self.model.threshold if threshold is None else threshold
         self.median_filter = getattr(self.model, "median_filter", 1)
 
-    def unknown(self, phrases: Sequence[str]) -> list[str]:
-        """Words of the phrases that the model does not know.
+    def unknown(self, phrases: Sequence[str]) -> dict[str, list[str] | None]:
+        """By phrase, the words that the model does not know; None where it knows none.
 
-        Raises EarwitnessError that names all phrases that are empty, and those of which the model knows no word.
+        Raises EarwitnessError that names all phrases that are empty, or all phrases if the model knows no word of any.
         """
         unknown: Any = getattr(self.model, "unknown", lambda _: [])
         words = {phrase: unknown(phrase) if phrase.strip() else None for phrase in phrases}
+        bare = all(found is None for found in words.values())
         if bad := [
             repr(phrase) if phrase.strip() else f"{phrase!r}, which is empty"
-            for phrase in phrases
-            if words[phrase] is None
+            for phrase in words
+            if bare or not phrase.strip()
         ]:
             raise EarwitnessError(listed("The model knows no word of these phrases:", bad))
-        return list(dict.fromkeys(word for found in words.values() for word in found or ()))
+        return words
 
     def locate(self, paths: Sequence[Path], phrases: Sequence[str]) -> Iterator[Grounded]:
-        """The phrases in each of the recordings, one at a time.
+        """The phrases in each of the recordings, one at a time; those of which the model knows no word are left out.
 
         Raises EarwitnessError, before anything is computed, that names all recordings and phrases that cannot be used.
         """
@@ -99,9 +103,9 @@ class Locator:
             raise EarwitnessError("Give a list of phrases to locate.")
         if not paths:
             raise EarwitnessError("There is no recording to locate phrases in.")
-        problems, lengths = [], dict[Path, float]()
+        problems, lengths, unknown = [], dict[Path, float](), dict[str, list[str] | None]()
         try:
-            self.unknown(phrases)
+            unknown = self.unknown(phrases)
         except EarwitnessError as error:
             problems.append(str(error))
         bad: list[str] = []
@@ -119,11 +123,13 @@ class Locator:
             problems.append(listed("Recordings that phrases cannot be located in:", bad))
         if problems:
             raise EarwitnessError("\n".join(problems))
-        return self._located(lengths, list(dict.fromkeys(phrases)))
+        return self._located(lengths, unknown)
 
-    def _located(self, lengths: dict[Path, float], phrases: list[str]) -> Iterator[Grounded]:
+    def _located(self, lengths: dict[Path, float], unknown: dict[str, list[str] | None]) -> Iterator[Grounded]:
         bar = tqdm(desc="Locating", total=round(sum(lengths.values())), unit="s", mininterval=0.5, file=sys.stderr)
         options, hop = Options(), self.model.hop
+        phrases = [phrase for phrase, words in unknown.items() if words is not None]
+        words = {phrase: phrase.split() if found is None else found for phrase, found in unknown.items()}
         with bar:
             for path, seconds in lengths.items():
                 raw = self._activations(path, seconds, phrases, bar)
@@ -146,7 +152,7 @@ class Locator:
                         Event(onset, offset, float(values[first : max(first + 1, last)].mean()))
                         for (onset, offset), first, last in places
                     ]
-                yield Grounded(path, seconds, hop, self.threshold, activations, events)
+                yield Grounded(path, seconds, hop, self.threshold, activations, events, words)
 
     def _activations(self, path: Path, seconds: float, phrases: list[str], bar: tqdm) -> list[np.ndarray]:
         """The activation of each phrase in a recording, float32 [frames], joined from its pieces."""

@@ -61,15 +61,14 @@ def test_files_whose_clips_are_all_spelt_otherwise_get_a_hint(pair):
         pair("a,x\nb,y\n", "a.wav,1,\nb.wav,2,\n")
 
 
-def test_the_first_twenty_of_many_clips_are_listed(pair):
+def test_all_clips_of_one_file_only_are_listed(pair):
     both = range(30)
     candidates = "".join(f"{name},x\n" for name in [*both, *(f"c{n}" for n in range(25))])
     references = "".join(f"{name},x,\n" for name in [*both, *(f"r{n}" for n in range(25))])
     with pytest.raises(EarwitnessError) as caught:
         pair(candidates, references)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 43 and "'c19'" in lines[20] and "'r19'" in lines[41]
-    assert "c.csv: and 5 more" in lines[21] and "r.csv: and 5 more" in lines[42]
+    assert len(lines) == 51 and "'c24'" in lines[25] and "'r24'" in lines[50]
 
 
 @pytest.mark.parametrize("option", ["--spice-jars", "--sentence-model", "--fluency-model"])
@@ -112,7 +111,8 @@ def test_scores_and_files(write, score, tmp_path):
     assert [option for option in ("--spice-jars", "--spice-cache", "--spice-minutes") if option in keys] == [
         "--spice-jars"
     ]
-    assert "--sentence-model" in keys and "--fluency-model" in keys
+    assert "--sentence-model" in keys and "--fluency-model (fluency error detector)" in keys
+    assert "bootstrap" in metrics["vocab_ratio"]["ci95_reason"]
     settings = content["provenance"]["settings"]
     assert settings["tools"] == {"spice": "none", "similarity": "none", "fluency": "none"}
     assert content["provenance"]["inputs"].keys() == {"candidates", "references"}

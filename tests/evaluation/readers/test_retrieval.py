@@ -155,6 +155,16 @@ def test_complete_rankings_have_every_rank(scored, write):
     assert content["metrics"]["a2t_r1"]["value"] is None
 
 
+def test_lists_that_seem_complete_are_complete_with_all_clips_named(scored, write):
+    complete = {"a.wav#1": ["a.wav", "b.wav"], "b.wav#1": ["a.wav", "b.wav"]}
+    cut = {"a.wav#1": ["a.wav"], "b.wav#1": ["a.wav"]}
+    clips = "a.wav\nb.wav"
+    for lists, options, hinted in ((complete, (), 1), (complete, ("--clips", write("c.txt", clips)), 0), (cut, (), 0)):
+        content = scored("retrieval", write("r.json", lists), *options)
+        assert sum("--clips" in note for note in content["notes"]) == hinted
+        assert (content["metrics"]["t2a_medr"]["value"] is None) == (not options)
+
+
 def test_a_table_of_relevant_clips(scored, write, matrix):
     table = write("rel.csv", "query,clip_id\na.wav#1,a.wav\na.wav#1,b.wav\na.wav#2,b.wav\nb.wav#1,b.wav\nc.wav#1,\n")
     content = scored("retrieval", matrix("csv"), "--relevant", table)

@@ -16,7 +16,6 @@ from earwitness.metrics import captions as metrics
 from earwitness.metrics import fluency, sentences, spice
 
 AGREEING = 0.05  # of the candidates' ids, below which two files are taken to be about different clips
-LISTED = 20  # clips of one file only, in a message
 SUBSET = "--subset ignores references without a candidate (they are counted)."
 # What the reasons of the metrics name, by the field that sets it.
 KEYS = {
@@ -85,8 +84,8 @@ def score(files: CaptionFiles) -> Scored:
         notes.append(f"{empty} of {len(evaluation.ids)} captions have no words; they score 0 in metrics of words")
     reasons = [entry["reason"] for entry in evaluation.metrics.values() if entry["value"] is None]
     if named := {field: key for field, key in KEYS.items() if any(key in reason for reason in reasons)}:
-        options = ", ".join(f"{_option(field)} for {key}" for field, key in named.items())
-        notes.append(f"Configuration keys in these reasons are options of this command: {options}")
+        options = ", ".join(f"{_option(field)} ({key})" for field, key in named.items())
+        notes.append(f"Options for what these reasons name: {options}")
     return Scored(
         evaluation,
         "score captions",
@@ -170,7 +169,7 @@ def paired(
 
 
 def _strangers(candidates: Texts, references: Texts, matched: ids.Matched, left: Sequence[str]) -> list[str]:
-    """The clips that are in one of the files only, the first ``LISTED`` of each; ``left`` are the references'."""
+    """The clips that are in one of the files only; ``left`` are the references'."""
     where, other, theirs = candidates.path.name, references.path.name, references.by_clip()
     lost, meant = set(matched.lost), {there: one for one, there in matched.alike.items()}
     of_candidates = [
@@ -184,11 +183,7 @@ def _strangers(candidates: Texts, references: Texts, matched: ids.Matched, left:
         + (f" (did you mean {shown(meant[clip])}?)" if clip in meant else "")
         for clip in left
     ]
-    problems = []
-    for name, offenders in ((where, of_candidates), (other, of_references)):
-        more = len(offenders) - LISTED
-        problems += [*offenders[:LISTED], *([f"{name}: and {more} more such clips"] if more > 0 else [])]
-    return problems
+    return [*of_candidates, *of_references]
 
 
 def _other_clips(candidates: Texts, references: Texts, matched: ids.Matched, left: Sequence[str]) -> str:

@@ -261,7 +261,13 @@ def _score_lists(
     note = f"{shared} captions share their text with others: each is a query of its own, with the list of its text"
     counts = {"clips_matched_by_stem": matched.changed, "captions_left_out": left}
     counts["captions_not_in_relevant"] = lacking(names, relevant)
-    return evaluation, counts, [note] if shared else []
+    notes = [note] if shared else []
+    if clips is None and len(lists[0]) == len({*owners, *(clip for line in lists for clip in line)}):
+        notes.append(
+            f"Each list of {found.path.name} has all clips that are named: if there are no others, give their ids with "
+            "--clips FILE, and the lists are complete rankings"
+        )
+    return evaluation, counts, notes
 
 
 def _by_id(found: Ranked, clips: list[str] | None) -> list[Query]:

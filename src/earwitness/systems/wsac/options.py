@@ -109,6 +109,7 @@ class WsacOptions(ExperimentOptions):
     """An experiment with the system WSAC."""
 
     KINDS = ("captioning",)
+    LEARNS_FROM = "captions alone"
 
     system: Literal["wsac"]
     clap: Name = "clap"  # a feature and a text of this name
