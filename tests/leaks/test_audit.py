@@ -188,6 +188,18 @@ def test_clips_without_audio_have_names_and_sources_alone(tmp_path):
     assert pair["by"] == {} and set(pair["clips"].values()) == {0}
 
 
+def test_captions_that_name_no_recordings_are_not_taken_for_clean(tmp_path):
+    own = corpus(tmp_path / "own" / "corpus", {"evaluation/a.wav": "1" * 64})
+    rows = {"development/captions.csv:2": "", "development/captions.csv:3": ""}
+    bare = corpus(tmp_path / "bare" / "corpus", rows)
+    some = corpus(tmp_path / "some" / "corpus", {**rows, "development/a.wav": ""})
+    lists = {name: IdListOptions(dataset=name) for name in ("bare", "some")}
+    found = audited(own, {"bare": bare, "some": some}, **lists)
+    assert found["lists"]["bare"]["clips"] is None and "recordings" in found["lists"]["bare"]["reason"]
+    assert describe(marks(found, ["bare"], "evaluation"), "evaluation")[1]
+    assert found["lists"]["some"]["clips"] == 1 and "2 of its 3 entries" in summary(found)
+
+
 def test_lists_of_several_sources_in_json_are_looked_up(tmp_path):
     path = tmp_path / "blacklist.json"
     path.write_text('{"AudioSet": ["YAb1_-xyz012.wav"], "FreeSound": ["180913"]}', encoding="utf-8")

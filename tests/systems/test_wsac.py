@@ -469,6 +469,26 @@ def test_clips_of_another_clap_are_refused(trained, clap, tmp_path):
             predicted(folder, options(), clap | {"features": features})
 
 
+def test_vectors_that_are_damaged_are_refused(trained, clap, tmp_path):
+    table = clips_of(clap["files"]["clips"], "evaluation", "the test")
+    made = provenance("clap_laion", seed=0)
+    made["inputs"] = {**made["inputs"], "audio": audio_digest(table)}
+    vectors = [(clip, np.full((1, D), 3.0 if number == 1 else D**-0.5)) for number, clip in enumerate(table["clip_id"])]
+    write(tmp_path / "damaged.h5", vectors, D, made)
+    clap = clap | {"features": clap["features"] | {"evaluation": tmp_path / "damaged.h5"}}
+    with pytest.raises(EarwitnessError, match=rf"damaged\.h5.*\n  - {table['clip_id'].iloc[1]}: 8.49$"):
+        predicted(trained(), options(), clap)
+
+
+def test_scores_that_are_not_finite_are_refused(trained, clap, monkeypatch):
+    def broken(model, vectors):
+        return [("", float("nan")) for _ in vectors]
+
+    monkeypatch.setattr(WsacCaptioner, "captions_of", broken)
+    with pytest.raises(EarwitnessError, match=r"not finite.*\n  - evaluation/0: nan"):
+        predicted(trained(), options(), clap)
+
+
 # --- options ---------------------------------------------------------------------------------------------------------
 
 

@@ -132,7 +132,7 @@ def read_rows(
     refused, behind = defaultdict(list), 1 + len(columns.captions)
     for number, values in table.rows(columns.all()):
         split_name = _split_name(values[behind]) if columns.split else split
-        given = f"{called or table.path.name}:{number}" if columns.name is None else values[0]
+        given = row_name(called or table.path.name, number) if columns.name is None else values[0]
         name = _name(table, number, given, root)
         texts = _captions(table, number, name, values[1:behind])
         sources = _sources(table, number, columns, values[-len(columns.sources) :] if columns.sources else ())
@@ -160,6 +160,20 @@ def listed_clips(rows: CaptionRows, matches: Mapping[str, Match]) -> list[Listed
         split, sources = SPLIT_NAMES[clip_id.partition("/")[0].casefold()], tuple(rows.sources.get(clip_id, ()))
         clips.append(ListedClip(clip_id, split, path, tuple(texts), found_by, problem, sources))
     return clips
+
+
+def row_name(table: str, number: int | str) -> str:
+    """The name of a clip whose row names no recording."""
+    return f"{table}:{number}"
+
+
+def is_row(name: str) -> bool:
+    """Whether a clip's name is a ``row_name``.
+
+    >>> is_row("captions.csv:12"), is_row("12.wav")
+    (True, False)
+    """
+    return re.search(r"\.(csv|tsv|txt|jsonl?)(\.gz)?:\d+$", name, re.IGNORECASE) is not None
 
 
 def problem_of_name(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from earwitness.errors import counted
+from earwitness.errors import EarwitnessError, counted, listed
 from earwitness.evaluation.interface import SPLIT, Baseline, Kind
 from earwitness.options import SPLITS
 
@@ -28,7 +28,12 @@ class Captioning(Kind):
     curves = {"validation_cider_d": "CIDEr-D on validation"}
 
     def predict(self, model: Any, clips: Any, corpus: Path, folder: Path) -> None:
-        """Caption every clip with a ``Captioner``."""
+        """Caption every clip with a ``Captioner``.
+
+        Raises EarwitnessError where a score is not finite, as of features that are damaged.
+        """
+        import math
+
         import pandas as pd
         from tqdm import tqdm
 
@@ -36,6 +41,8 @@ class Captioning(Kind):
 
         captions = tqdm(model.caption(clips), total=len(clips), desc="Captioning", unit="clip", mininterval=1)
         rows = [(clip_id, *caption) for clip_id, caption in zip(clips.ids, captions, strict=True)]
+        if bad := [f"{clip}: {score}" for clip, _, score in rows if not math.isfinite(score)]:
+            raise EarwitnessError(listed("Captions have scores that are not finite; are features damaged?", bad))
         write_table(folder / "captions.csv", pd.DataFrame(rows, columns=PREDICTIONS))
 
     def score(self, folder: Path, corpus: Path, tools: Any, options: Mapping[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from earwitness.corpora import paths
+from earwitness.corpora.caption_rows import is_row
 from earwitness.corpora.ids import parts
 from earwitness.corpora.tables import SOURCES, read_table, write_rows
 from earwitness.errors import CorpusError, MismatchError
@@ -361,20 +362,24 @@ def _in_dataset(
     if corpus is None or not all((corpus / table).is_file() for table in ("clips.csv", "sources.csv")):
         raise CorpusError(f"the corpus of {name!r} is not made yet; make results/{name}/corpus/clips.csv first")
     hits = _Hits(audited)
-    clips, kinds = 0, set()
+    clips, nameless, kinds = 0, 0, set()
     for trait in _traits(corpus):
         if trait.split in splits:
             clips += trait.kind == "name"  # each clip has one
+            nameless += trait.kind == "name" and is_row(trait.id)
             kinds.add(trait.kind)
             hits.add(trait.kind, trait.id, trait.split)
     if not clips:
         there = ", ".join(dict.fromkeys(read_table(corpus / "clips.csv", ["split"])["split"])) or "no clips"
         raise CorpusError(f"the data set has no clips in {', '.join(splits)}; it has {there}")
+    if nameless == clips and kinds == {"name"}:
+        raise CorpusError("its captions do not say of which recordings they are; a column of names would")
     found = hits.clips()
     by_name = [clip_id for clip_id, one in found.items() if {kind for kind, _ in one.all_pairs()} == {"name"}]
     names = Counter(audited.splits[clip_id] for clip_id in by_name)
     more = {"clips_without_source": audited.without(kinds.intersection(FROM_SOURCES)), "name_only": names}
-    return {"entries": clips, "clips": len(found), "splits": _counted(audited, found, more)}, found
+    head = {"entries": clips, **({"entries_without_id": nameless} if nameless else {})}
+    return head | {"clips": len(found), "splits": _counted(audited, found, more)}, found
 
 
 def _one_renamed(name: str, other: str) -> bool:

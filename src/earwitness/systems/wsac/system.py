@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from earwitness.clap import gap, require_same
 from earwitness.corpora.tables import captions_by_clip, clips_of, read_table
-from earwitness.errors import EarwitnessError
+from earwitness.errors import EarwitnessError, listed
 from earwitness.features.store import FeatureStore
 from earwitness.files import SCHEMA, digest, sha256
 from earwitness.metrics.cider import CiderD
@@ -279,5 +279,11 @@ def texts_of(clips: Path, captions: Path, split: str, needed_for: str) -> list[s
 
 
 def vectors_of(store: FeatureStore, clip_ids: Sequence[str]) -> np.ndarray:
-    """The vectors of clips, float32 [clips, D]."""
-    return np.concatenate([store[clip_id] for clip_id in clip_ids])
+    """The vectors of clips, float32 [clips, D]; raises EarwitnessError for those whose length is not 1."""
+    vectors = np.concatenate([store[clip_id] for clip_id in clip_ids])
+    lengths = np.linalg.norm(vectors, axis=1)
+    if wrong := [
+        f"{clip}: {length:.3g}" for clip, length in zip(clip_ids, lengths, strict=True) if abs(length - 1) > 0.01
+    ]:
+        raise EarwitnessError(listed(f"{store.path} is damaged; vectors of a CLAP have length 1, and these:", wrong))
+    return vectors
