@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from earwitness.audio.sound import AudioError
 from earwitness.cli.main import main
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.features import workers
+from earwitness.files import write_json
 from earwitness.serving import captioning, recordings
 from earwitness.serving.captioning import Captioned, FileCaptioner, expanded
 from tests.serving.conftest import FRONT_END, write_model, write_tone
@@ -162,12 +164,18 @@ def test_the_command_writes_a_table(tones, model, tmp_path, capsys, ending):
 
 def test_what_cannot_be_done_is_said_before_anything_is_computed(tones, model, tmp_path, capsys):
     other = write_model(tmp_path / "results/tones/bands/seed-0")
+    zeroshot = tmp_path / "results/tones/zeroshot/seed-0"
+    record = {"system": "zeroshot", "options": {"system": "zeroshot"}, "provenance": {"inputs": {}}}
+    write_json(zeroshot / "retrieval/prediction.json", record)
     (tmp_path / "empty").mkdir()
     for words, wanted in (
         ([str(tones), "--out", "x.txt"], ("x.txt", ".csv", ".jsonl")),
         ([str(tones), "--out", str(tmp_path / "results")], ("results",)),
         ([str(tmp_path / "empty"), "none/*.wav"], ("empty", "none/*.wav")),
-        ([str(tones), "--model", str(other)], ("seed-0", "bands")),
+        ([str(tones), "--model", str(other)], ("seed-0", "bands", "retrieval", "captioning")),
+        ([str(tones), "--model", str(zeroshot)], ("seed-0", "zeroshot", "retrieval", "captioning")),
+        ([str(tones), "--model", str(tones / "2.wav")], ("2.wav", "is a file")),
+        ([str(tones), "--model", "long" * 99], ("longlong",)),
         ([str(tones), "--model", str(tmp_path / "none")], ("none",)),
         ([str(tones), "--model", "x", "--experiment", "namer"], ("--model",)),
         ([str(tones), "--experiment", "bands"], ("bands", "--experiment namer")),
@@ -190,3 +198,11 @@ def test_a_name_that_looks_like_a_pattern_may_be_a_file(tones):
     odd = (tones / "2.wav").rename(tones / "a[1].wav")
     found, empty = expanded([odd, tones / "b[1].wav"])
     assert found == [odd] and [error.path.name for error in empty] == ["b[1].wav"]
+
+
+def test_a_name_too_long_for_a_file_is_of_none(tones, model):
+    long = tones / f"{'long' * 99}.wav"
+    found, empty = expanded([long, f"{long}*"])
+    assert found == [long] and [error.path for error in empty] == [Path(f"{long}*")]
+    (failed,) = FileCaptioner(model).caption(found)
+    assert isinstance(failed, AudioError) and failed.path == long

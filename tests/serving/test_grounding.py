@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -165,6 +166,29 @@ def test_the_command_writes_events_labels_and_pictures(model, yard, tmp_path, ca
     assert str(yard) in capsys.readouterr().err
 
 
+def test_a_picture_shows_the_first_of_many_phrases_and_comes_last(model, yard, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ground, "DRAWN", 2)
+    out, words = tmp_path / "out", ["band 8", "band 4", "band 12", "band 5"]
+    assert main(["ground", str(yard), *words, "--out", str(out), "--format", "svg"]) == 0
+    assert "2 of 4" in capsys.readouterr().err
+    drawn = (out / "yard.svg").read_text()
+    assert "band 4 -->" in drawn and "band 12 -->" not in drawn
+    (out / "events.csv").unlink()
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("earwitness.report.pictures.draw", stopped)
+    assert main(["ground", str(yard), *words, "--out", str(out)]) == 130
+    assert len((out / "events.csv").read_text().splitlines()) == 3
+
+
+def test_a_name_that_is_not_utf8_is_refused(model, yard):
+    bad = yard.rename(os.fsdecode(bytes(yard.parent) + b"/bad\xff.wav"))
+    with pytest.raises(EarwitnessError, match=r"bad\udcff\.wav.*UTF-8"):
+        Locator(model).locate([bad], ["band 4"])
+
+
 def test_json(model, yard, capsys):
     assert main(["ground", str(yard), "band 4", "--json", "--threshold", "0.4"]) == 0
     (content,) = json.loads(capsys.readouterr().out)
@@ -186,7 +210,11 @@ def test_files_and_phrases_are_told_apart(tmp_path):
         ground.told_apart(["a.wav", "rain", "sounds/gone", "wind"])
     said = str(caught.value)
     assert "'rain'" in said and "./rain" in said and "sounds/gone" in said and "wind" not in said
-    for words, missing in ((["a.wav"], "phrase"), (["a dog"], "file")):
+    long = "a dog barking, " * 30
+    assert ground.told_apart(["a.wav", long, f"/{long}"])[1] == [long, f"/{long}"]
+    with pytest.raises(EarwitnessError, match=r"rain\\udcff"):
+        ground.told_apart(["a.wav", "rain\udcff"])
+    for words, missing in (([f"{'long' * 99}.wav"], "phrase"), (["a.wav"], "phrase"), (["a dog"], "file")):
         with pytest.raises(EarwitnessError, match=missing):
             ground.told_apart(words)
 
@@ -204,6 +232,7 @@ def test_models_are_found_by_their_kind(model, yard, tmp_path, capsys):
         (["--experiment", "othr"], ("othr", "--experiment other")),
         (["--model", str(results / "tones/bands/seed-0")], ("seed-0", "bands")),
         (["--model", str(tmp_path / "none")], ("none",)),
+        (["--model", str(yard)], ("yard.wav", "is a file")),
     ):
         assert main(["ground", str(yard), "band 4", *words]) == 1
         said = capsys.readouterr().err

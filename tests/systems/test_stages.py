@@ -191,6 +191,14 @@ def test_predictions_of_an_earlier_training_do_not_say_how_a_model_is_loaded(sta
     assert load(made["weights"].parent).options.decode.beam == 1
 
 
+@pytest.mark.parametrize("content", [[], {}, {"system": [], "options": {}, "provenance": {"inputs": {}}}])
+def test_what_is_no_record_of_a_prediction_is_named(tmp_path, content):
+    for kind in ("captioning", "retrieval"):
+        write_json(tmp_path / kind / "prediction.json", content)
+    with pytest.raises(EarwitnessError, match=r"(?s)captioning/prediction\.json.*retrieval/prediction\.json"):
+        load(tmp_path)
+
+
 def test_weights_that_are_absent_are_an_error_before_training(stages, tmp_path):
     with pytest.raises(EarwitnessError, match=r"encoder\.weights: .*absent\.pth"):
         stages.train("a", options(encoder={"channels": [2, 3, 4, 5], "weights": str(tmp_path / "absent.pth")}))

@@ -498,6 +498,8 @@ def test_scores_that_are_not_finite_are_refused(trained, clap, monkeypatch):
     ({"legacy_noise_gate": True}, "legacy_noise_gate"),
     ({"memory": {"size": 0}}, "memory.size"),
     ({"tau": 0.0}, "tau"),
+    ({"tau": 1e-5}, "tau"),
+    ({"noise": {"variance": 1e300}}, "noise.variance"),
 ])  # fmt: skip
 def test_options_that_cannot_work_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):

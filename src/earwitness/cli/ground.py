@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from earwitness.cli.models import add_model, model_folder
 from earwitness.errors import EarwitnessError, counted, listed
 
 FORMATS = ("png", "svg", "pdf")
+DRAWN = 20  # phrases in a picture, at most
 
 
 def add_commands(commands: Any) -> None:
@@ -25,7 +27,7 @@ def add_commands(commands: Any) -> None:
     add_model(ground, "a trained grounding experiment (default: the only one)")
     what = "find frames with a higher activation, from 0 to 1 (default: the model's, chosen on validation)"
     ground.add_argument("--threshold", type=_fraction, metavar="X", help=what)
-    what = "write events.csv, and for each recording an Audacity label track and a picture"
+    what = f"write events.csv, and for each recording an Audacity label track and a picture of up to {DRAWN} phrases"
     ground.add_argument("--out", type=Path, metavar="FOLDER", help=what)
     ground.add_argument("--json", action="store_true", help="print the events as JSON")
     ground.set_defaults(run=_ground)
@@ -44,6 +46,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _ground(options: argparse.Namespace) -> int:
+    from earwitness.corpora.tables import write_rows
     from earwitness.report.terminal import aligned
     from earwitness.serving.grounding import Locator
 
@@ -54,8 +57,6 @@ def _ground(options: argparse.Namespace) -> int:
     locator = Locator(model, options.weights, options.threshold)
     names, rows, content = _names(files), list[tuple](), list[dict[str, Any]]()
     for found in locator.locate(files, phrases):
-        if options.out is not None:
-            _write(options.out / names[found.path], found, options.format)
         table = [["", "onset", "offset", "activation"]]
         notes = []
         for phrase in found.unknown:
@@ -72,14 +73,15 @@ def _ground(options: argparse.Namespace) -> int:
         else:
             lines = aligned(table) if len(table) > 1 else []
             print("\n".join([f"{found.path} ({found.seconds:.2f} s)", *lines, *notes, ""]))
+        if options.out is not None:  # again with each recording, so that what takes long, the picture, comes last
+            write_rows(options.out / "events.csv", ["file", "phrase", "onset", "offset", "activation"], rows)
+            _write(options.out / names[found.path], found, options.format)
     if options.json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
-    if options.out is not None:
-        from earwitness.corpora.tables import write_rows
-
-        write_rows(options.out / "events.csv", ["file", "phrase", "onset", "offset", "activation"], rows)
-        if not options.json:
-            print(f"{options.out / 'events.csv'}, label tracks and pictures by {model}")
+    if options.out is not None and not options.json:
+        print(f"{options.out / 'events.csv'}, label tracks and pictures by {model}")
+    if options.out is not None and len(phrases) > DRAWN:
+        print(f"Pictures show the first {DRAWN} of {len(phrases)} phrases.", file=sys.stderr)
     return 0
 
 
@@ -95,21 +97,25 @@ def told_apart(words: Sequence[str], phrases: Sequence[str] = ()) -> tuple[list[
     ([PosixPath('yard.wav')], ['a dog barking', 'rain'])
     """
     from earwitness.audio.formats import EXTENSIONS
+    from earwitness.corpora.csv_reader import half_character
 
     files, found, unclear = list[Path](), list[str](), list[str]()
     for word in words:
         path, slash = Path(word), os.sep in word
-        if path.suffix.lower() in EXTENSIONS or (slash and path.exists()):
+        there = os.path.exists(word)  # noqa: PTH110 (Path's own fails for long words)
+        if path.suffix.lower() in EXTENSIONS or (slash and there):
             files.append(path)
         elif slash and not any(letter.isspace() for letter in word):
             unclear.append(f"{word!r}: there is no such file; give a phrase as `--phrase {word!r}`")
-        elif word and path.exists():
+        elif there:
             unclear.append(f"{word!r}: give the phrase as `--phrase {word!r}`, or the file as ./{word}")
         else:
             found.append(word)
     if unclear:
         raise EarwitnessError(listed("These may be meant as files or as phrases:", unclear))
     found += phrases
+    if bad := [repr(phrase) for phrase in found if half_character(phrase)]:
+        raise EarwitnessError(listed("These phrases are not UTF-8:", bad))
     example = '`earwitness ground yard.wav "a dog barking"`'
     if not files:
         raise EarwitnessError(f"Find {', '.join(map(repr, found))} in which recording? Give a file, as in {example}.")
@@ -135,7 +141,7 @@ def _unknown(found: Any, phrase: str) -> str:
 
 
 def _write(path: Path, found: Any, form: str) -> None:
-    """The label track and the picture of a recording, at ``path`` with their suffixes added."""
+    """The label track, then the picture of the first phrases, at ``path`` with their suffixes added."""
     import numpy as np
 
     from earwitness.files import write_text
@@ -150,7 +156,7 @@ def _write(path: Path, found: Any, form: str) -> None:
             found.activations.get(phrase, np.zeros(0)),
             [(e.onset, e.offset) for e in found.events.get(phrase, [])],
         )
-        for phrase in found.unknown
+        for phrase in list(found.unknown)[:DRAWN]
     ]
     picture = path.with_name(f"{path.name}.{form}")
     sound = spectrogram(found.path, found.seconds)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -153,14 +154,14 @@ def expanded(words: Iterable[str | Path]) -> tuple[list[Path], list[AudioError]]
     found, empty = list[Path](), list[AudioError]()
     for word in map(Path, words):
         matches = [word]
-        if not word.exists() and glob.has_magic(str(word)):
+        if not os.path.exists(word) and glob.has_magic(str(word)):  # noqa: PTH110 (Path's own fails for long names)
             there = sorted(map(Path, glob.iglob(str(word), recursive=True)))  # noqa: PTH207 (pathlib: none is absolute)
             matches = [path for path in there if path.is_dir() or path.suffix.lower() in EXTENSIONS]
         own = []
         for path in matches:
-            below = sorted(recordings_below(path)) if path.is_dir() else None
+            below = sorted(recordings_below(path)) if os.path.isdir(path) else None  # noqa: PTH112
             own += [path] if below is None else [path / name for name in below]
         if not own:
-            empty.append(AudioError(word, "holds no recording" if word.is_dir() else "no recording matches"))
+            empty.append(AudioError(word, "holds no recording" if os.path.isdir(word) else "no recording matches"))  # noqa: PTH112
         found += own
     return found, empty

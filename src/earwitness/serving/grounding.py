@@ -6,6 +6,7 @@ but for the activations themselves.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from earwitness.audio.check import inspect
 from earwitness.audio.decode import open_recording
 from earwitness.audio.sound import AudioError, mix
+from earwitness.corpora.caption_rows import problem_of_name
 from earwitness.errors import EarwitnessError, listed
 from earwitness.metrics.events import detect, smoothed
 from earwitness.metrics.grounding import Options
@@ -110,6 +112,9 @@ class Locator:
             problems.append(str(error))
         bad: list[str] = []
         for path in dict.fromkeys(paths):
+            if problem := problem_of_name(os.path.relpath(path, os.sep)):
+                bad.append(str(AudioError(path, problem)))
+                continue
             try:
                 lengths[path] = inspect(path).seconds
             except AudioError as error:

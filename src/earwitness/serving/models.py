@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def none_given(results: Path, kind: str = "retrieval") -> EarwitnessError:
 def trained(results: Path, kind: str = "retrieval") -> Iterator[Path]:
     """The seeds' folders of the trained experiments of a kind of prediction below ``results``."""
     for path in sorted(results.glob("*/*/seed-*/model.json")):
-        entry = registry.SYSTEMS.get(read_json(path).get("system"))
+        content = read_json(path)
+        entry = registry.SYSTEMS.get(str(content.get("system"))) if isinstance(content, dict) else None
         if entry and kind in registry.load(entry.options).KINDS and path.parent.name[5:].isdecimal():
             yield path.parent
 
@@ -64,11 +66,12 @@ def identity(folder: Path) -> dict[str, Any]:
 
     Raises EarwitnessError for a folder without a model.
     """
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path's own fails for long names)
+        problem = "is a file" if os.path.exists(folder) else "does not exist"  # noqa: PTH110
+        raise EarwitnessError(f"The model's folder {folder} {problem}; a folder is like results/mini/NAME/seed-0.")
     weights = folder / "model.safetensors"
     if (folder / "model.json").is_file() and not weights.is_file():
         raise EarwitnessError(f"{weights} does not exist; copy the whole folder of the seed.")
-    if not folder.is_dir():
-        raise EarwitnessError(f"The model's folder {folder} does not exist; it is like results/mini/NAME/seed-0.")
     options = options_of(folder)
     digest = weights_digest(folder) if weights.is_file() else None
     return {"system": options.system, "weights": digest, "settings": options.settings("prediction", "json")}
@@ -110,11 +113,16 @@ def load_captioner(folder: Path) -> Captioner:
 
 def _loaded(folder: Path, interface: Any, ability: str, kind: str) -> Any:
     identity(folder)  # says what is wrong with a folder without a model
+    options = options_of(folder)
+    if kind not in options.KINDS:
+        raise EarwitnessError(
+            f"{folder} cannot {ability}: the system {options.system} is for {' and '.join(options.KINDS)}. "
+            f"Give a {kind} experiment."
+        )
     model = load(folder)
     if not isinstance(model, interface):
-        system = options_of(folder).system
         raise EarwitnessError(
-            f"{folder} cannot {ability}: the model of the system {system} is no {interface.__name__} "
+            f"{folder} cannot {ability}: the model of the system {options.system} is no {interface.__name__} "
             f"({type(model).__name__}). Give a {kind} experiment."
         )
     return model

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from earwitness import registry
-from earwitness.errors import EarwitnessError, nearest
+from earwitness.errors import EarwitnessError, listed, nearest
 from earwitness.files import read_json, sha256
 
 if TYPE_CHECKING:
@@ -239,11 +239,23 @@ def options_of(folder: Path) -> ExperimentOptions:
 def prediction_of(folder: Path) -> dict[str, Any]:
     """The record of the first prediction (``prediction.json``) with the weights in a seed's folder; {} where none is.
 
-    Predictions of an earlier training say nothing of these weights.
+    Predictions of an earlier training say nothing of these weights. Raises EarwitnessError for files of another form.
     """
     weights = weights_digest(folder) if (folder / "model.json").is_file() else None
-    predictions = [read_json(path) for path in sorted(folder.glob(f"*/{PREDICTION}"))]
-    return next((entry for entry in predictions if entry["provenance"]["inputs"].get("weights") == weights), {})
+    predictions = {path: read_json(path) for path in sorted(folder.glob(f"*/{PREDICTION}"))}
+    bad = []
+    for path, entry in predictions.items():
+        match entry:
+            case {"system": str(), "options": dict(), "provenance": {"inputs": dict()}}:
+                pass
+            case _:
+                bad.append(str(path))
+    if bad:
+        heading = "Files are no record of a prediction, which has `system`, `options` and `provenance`:"
+        raise EarwitnessError(listed(heading, bad, "Remove them and run again."))
+    return next(
+        (entry for entry in predictions.values() if entry["provenance"]["inputs"].get("weights") == weights), {}
+    )
 
 
 def weights_digest(folder: Path) -> str:

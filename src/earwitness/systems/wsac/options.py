@@ -60,7 +60,7 @@ class NoiseOptions(Options):
     """Gaussian noise on the text vectors in training, which are unit vectors before and after."""
 
     # Per dimension; 0: none. The noise has a length of about the root of variance times dimensions, which is recorded.
-    variance: NonNegativeFloat = 0.0
+    variance: Annotated[NonNegativeFloat, Field(le=100)] = 0.0
 
 
 class ShiftOptions(Options):
@@ -130,7 +130,7 @@ class WsacOptions(ExperimentOptions):
     inference: Annotated[Literal["ad", "nnd", "pd"], Changes("prediction")] = "ad"
     memory: Annotated[MemoryOptions, Changes("prediction")] = MemoryOptions()
     # Validation: that of `TAUS` with the highest CIDEr-D on the validation clips. Other inferences record theirs alone.
-    tau: Annotated[PositiveFloat | Literal["validation"], Changes("prediction")] = 0.01
+    tau: Annotated[Annotated[float, Field(ge=1e-4)] | Literal["validation"], Changes("prediction")] = 0.01
     decode: Annotated[WsacDecodingOptions, Changes("prediction")] = WsacDecodingOptions()
     # true: the start is generated too, and the first and the last token are left out, whatever they are
     legacy_decoding: Annotated[bool, Changes("prediction")] = False
