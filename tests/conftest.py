@@ -1,5 +1,6 @@
 """Settings of the whole suite."""
 
+import errno
 import os
 import sys
 
@@ -16,6 +17,23 @@ def one_thread():
     yield
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """Makes folders such that they cannot be read, though root runs the tests."""
+
+    def lock(*folders):
+        refused, scandir = set(map(str, folders)), os.scandir
+
+        def scan(path="."):
+            if str(path) in refused:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", scan)
+
+    return lock
 
 
 LONGEST = ("tests/workflow/test_mini.py", "tests/workflow/", "tests/extending/")  # runs of the DAG, the longest first

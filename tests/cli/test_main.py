@@ -2,15 +2,17 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from importlib import import_module
 
 import pytest
 
 from earwitness import __version__
-from earwitness.cli import doctor, score
+from earwitness.cli import completion, doctor, score
 from earwitness.cli.main import main, parser
 from earwitness.doctor.asked import DEMO
 from earwitness.evaluation.readers.grounding import GroundingFiles
@@ -194,3 +196,46 @@ def test_choices_are_those_of_the_library(capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help(capsys, command):
     assert help_of(capsys, command).startswith(f"usage: earwitness {command} ")
+
+
+def run_signalled(number):
+    """The exit code of a command that a signal meets twice, the second time while it cleans up."""
+
+    def work(options):
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(completion, "_completion", work)
+        return main(["completion", "bash"])
+
+
+@pytest.fixture
+def handled(request):
+    """SIGTERM and SIGHUP handled as asked, whatever runs the tests."""
+    before = {number: signal.signal(number, request.param) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield request.param
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("handled", [signal.SIG_DFL], indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_a_command_as_ctrl_c_does(handled, number, capsys):
+    assert run_signalled(number) == 128 + number
+    assert capsys.readouterr().err.count("Interrupted") == 1
+    assert {signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)} == {handled}
+
+
+@pytest.mark.parametrize("handled", [signal.SIG_IGN, lambda *_: None], indirect=True)
+def test_signals_that_are_ignored_or_handled_stay_so(handled):
+    assert run_signalled(signal.SIGHUP) == 0
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == handled
+
+
+def test_commands_run_in_any_thread(capsys):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, ["completion", "bash"]).result() == 0

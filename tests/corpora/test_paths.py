@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from earwitness.corpora.layouts.folder import Folder, FolderOptions
 from earwitness.corpora.paths import BY_NAME, Match, found_by, from_root, match, recordings_below
+from earwitness.errors import CorpusError
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,16 @@ def test_absolute_paths_inside_a_folder(tmp_path, monkeypatch):
         assert from_root(f"{tmp_path}/data/sub/a.wav", root) == "sub/a.wav"
         for other in (f"{tmp_path}/data/../a.wav", f"{tmp_path}/a.wav", "sub/a.wav"):
             assert from_root(other, root) == other
+
+
+def test_folders_that_cannot_be_read_are_named(tmp_path, unreadable):
+    for name in ("a.wav", "locked/b.wav", "open/locked/c.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    unreadable(tmp_path / "locked", tmp_path / "open/locked")
+    refused = []
+    assert recordings_below(tmp_path, refused) == {"a.wav"}
+    assert [str(error.path) for error in refused] == [f"{tmp_path}/locked", f"{tmp_path}/open/locked"]
+    assert all("Permission denied" in error.reason for error in refused)
+    with pytest.raises(CorpusError, match=rf"(?s){tmp_path}/locked.*{tmp_path}/open/locked"):
+        Folder(FolderOptions(layout="folder", audio=str(tmp_path))).listing(tmp_path)

@@ -206,3 +206,44 @@ def test_a_name_too_long_for_a_file_is_of_none(tones, model):
     assert found == [long] and [error.path for error in empty] == [Path(f"{long}*")]
     (failed,) = FileCaptioner(model).caption(found)
     assert isinstance(failed, AudioError) and failed.path == long
+
+
+def test_folders_that_cannot_be_read_fail_by_themselves(tones, model, unreadable, capsys):
+    locked = tones / "below"
+    unreadable(locked)
+    assert main(["caption", str(tones)]) == 1
+    told = capsys.readouterr()
+    assert f"{locked}: " in told.err and "Permission denied" in told.err and "1 of 3" in told.err
+    assert [line.split("\t")[0] for line in told.out.splitlines()] == [str(tones / name) for name in NAMES[:2]]
+    found, failed = expanded([locked, tones, f"{tones}/be*"])
+    assert found == [tones / name for name in NAMES[:2]]
+    assert [(error.path, error.reason) for error in failed] == [(locked, "cannot be read (Permission denied)")]
+
+
+def test_patterns_reach_any_depth_but_not_behind_links(tones, tmp_path, unreadable):
+    (tones / "below/link").symlink_to(tones)
+    (tones / "below/.hidden").mkdir()
+    write_tone(tones / "below/.hidden/1.wav", 1)
+    wav = [tones / name for name in NAMES if name.endswith("wav")]
+    for pattern in ("**/*.wav", "**/**/*.wav", "../*/**/**/*.wav"):
+        found, failed = expanded([tones / pattern])
+        assert sorted(path.resolve() for path in found) == wav and not failed, pattern
+    assert expanded([f"{tones}/**/6.wav", f"{tones}/**/be*/**/6.wav"])[0] == [tones / "below/6.wav"] * 2
+    assert expanded([f"{tones}/**"])[0] == expanded([tones])[0]
+    assert [error.reason for error in expanded([f"{tones}/**/5.wav"])[1]] == ["no recording matches"]
+    unreadable(tones / "below")
+    found, failed = expanded([f"{tones}/**/*.wav"])
+    assert found == [tones / "2.wav"] and [error.path for error in failed] == [tones / "below"]
+
+
+def test_an_empty_word_is_not_the_working_folder(tones, model, monkeypatch, capsys):
+    monkeypatch.chdir(tones)
+    assert main(["caption", "2.wav", "", "--model", str(model)]) == 1
+    told = capsys.readouterr()
+    assert "2 is empty" in told.err and not told.out
+    with pytest.raises(EarwitnessError, match="1 is empty"):
+        list(serving.caption([""], model))
+    for words in (["caption", "2.wav", "--weights", ""], ["caption", "2.wav", "--model="], ["index", ""]):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert "empty" in capsys.readouterr().err

@@ -248,3 +248,13 @@ def test_one_process_at_a_time(tones, model, tmp_path):
 
     with hold(tmp_path / ".of.h5.parts/lock"), pytest.raises(EarwitnessError, match=r"of\.h5"):
         update(tones, model, tmp_path / "of.h5")
+
+
+def test_folders_that_cannot_be_read_are_named(tones, model, tmp_path, unreadable):
+    unreadable(tones / "below")
+    done = update(tones, model, tmp_path / "of.h5")
+    assert [row.path for row in Index(tmp_path / "of.h5").rows()] == NAMES[:2]
+    assert [str(error.path) for error in done.unreadable] == [str(tones / "below")] and done.counts["unreadable"] == 1
+    unreadable(tones)
+    with pytest.raises(EarwitnessError, match=f"{tones}: .*Permission denied"):
+        update(tones, model, tmp_path / "of.h5")

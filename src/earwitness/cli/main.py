@@ -6,8 +6,14 @@ that run them, so that ``--help`` and ``--version`` load none of it.
 
 from __future__ import annotations
 
+import argparse
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from earwitness.cli import caption, completion, doctor, ground, results, score, search, tracking
 from earwitness.cli.parser import Parser
@@ -26,8 +32,43 @@ def parser() -> Parser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; bad input is a plain message and exit code 1."""
+    """Run a subcommand; bad input is a plain message and exit code 1.
+
+    SIGTERM and SIGHUP interrupt it as Ctrl-C does, unless they are ignored (nohup) or handled by others.
+    """
     options = parser().parse_args(arguments)
+    with _interrupted_by_signals() as came:
+        code = _run(options)
+        return 128 + came[0] if came else code
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt at SIGTERM and SIGHUP; yields a list to which the number of the one that came is added.
+
+    By default they end the process on the spot, and leave partial files behind.
+    """
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        numbers = []
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: Any) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)  # a second one must not interrupt the cleaning up
+        came.append(number)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield came
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         code = options.run(options)
         sys.stdout.flush()
@@ -36,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted: no partial files were kept.", file=sys.stderr)
+        with suppress(OSError):  # of a terminal that is gone
+            print("\nInterrupted: no partial files were kept.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the program that reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -38,6 +38,11 @@ class Parser(argparse.ArgumentParser):
         hint = nearest(word.split("=")[0], options) if word.startswith("--") else ""
         return f" ({hint})" if hint.startswith("did you mean") else ""
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if action.type is Path and not arg_string:  # it would be the working folder
+            raise argparse.ArgumentError(action, "the name is empty; is a variable not set? The working folder is `.`")
+        return super()._get_value(action, arg_string)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             hint = nearest(str(value), map(str, action.choices))

@@ -14,10 +14,14 @@ from functools import cache
 from html import unescape
 from itertools import combinations
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from earwitness.audio.formats import EXTENSIONS
 from earwitness.corpora.state import files_below
+from earwitness.errors import CorpusError, listed
+
+if TYPE_CHECKING:  # layouts read this module whenever the configuration is checked, and numpy is not needed for that
+    from earwitness.audio.sound import AudioError
 
 BY_NAME = "name"
 SEPARATOR = "separator"  # of folders, as Windows has it
@@ -59,16 +63,30 @@ _ALWAYS = tuple(renaming for renaming in RENAMINGS if renaming != "folder")
 _OF_IDS = ("unicode form", "blank", "letter case", "extension", "folder")
 
 
-def recordings_below(folder: Path) -> set[str]:
+def recordings_below(folder: Path, refused: list[AudioError] | None = None) -> set[str]:
     """Paths of all recordings below a folder, relative to it, as the disk has them; none when it is absent.
 
     Formats that cannot be read are included, so that a row that refers to one gets a message that says so.
+
+    Folders that cannot be read are added to ``refused``, with the reason; without it CorpusError lists them.
     """
-    return {
+    from earwitness.audio.sound import AudioError
+
+    errors: list[OSError] = []
+    found = {
         path
-        for path, entry in files_below(folder)
+        for path, entry in files_below(folder, errors.append)
         if _KNOWN_EXTENSION.search(entry.name) and not entry.name.startswith("._")
     }
+    unread = [AudioError(Path(error.filename), f"cannot be read ({error.strerror})") for error in errors]
+    unread.sort(key=str)
+    if refused is not None:
+        refused += unread
+    elif unread:
+        heading = f"Not all folders below {folder} can be read:"
+        advice = "Permit their reading (chmod), or move them elsewhere."
+        raise CorpusError(listed(heading, list(map(str, unread)), advice))
+    return found
 
 
 def candidates(

@@ -4,37 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from earwitness.audio.formats import is_audio
 
 Walked = tuple[str, os.DirEntry]
 
 
-def files_below(folder: str | os.PathLike) -> Iterator[Walked]:
+def files_below(folder: str | os.PathLike, refused: Callable[[OSError], Any] | None = None) -> Iterator[Walked]:
     """The files in a folder and below it, as path from the folder and entry; none when it is absent.
 
-    Links are followed, but not back into a folder that is being walked; hidden folders and those that may not be read
-    are passed over.
+    Links are followed, but not back into a folder that is being walked; hidden folders and ``lost+found`` are passed
+    over. ``refused`` is called with the error of each folder that cannot be read, the first one included.
     """
-    return _walk(os.fspath(folder), "", ())
+    return _walk(os.fspath(folder), "", (), refused)
 
 
-def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Walked]:
+def _walk(
+    folder: str, prefix: str, above: tuple[tuple[int, int], ...], refused: Callable[[OSError], Any] | None
+) -> Iterator[Walked]:
     try:
         here = Path(folder).stat()
         if (identity := (here.st_dev, here.st_ino)) in above:
             return
-        entries = os.scandir(folder)
-    except OSError:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not _is_folder(entry):
+                    yield prefix + entry.name, entry
+                elif not is_passed_over(entry.name):
+                    yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, identity), refused)
+    except (FileNotFoundError, NotADirectoryError):  # absent, or removed meanwhile
         return
-    with entries:
-        for entry in entries:
-            if not _is_folder(entry):
-                yield prefix + entry.name, entry
-            elif not entry.name.startswith("."):
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, identity))
+    except OSError as error:
+        if refused is not None:
+            refused(error)
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a folder of this name is of the system, or hidden, and holds nobody's recordings."""
+    return name.startswith(".") or name == "lost+found"
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

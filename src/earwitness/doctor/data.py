@@ -86,7 +86,7 @@ def _undecodable(dataset: Dataset) -> Iterator[Finding]:
     """Recordings that need a package that is not installed."""
     if dataset.synthesised or not dataset.options.RECORDINGS or find_spec("av") is not None:
         return
-    if count := sum(FORMATS.get(Path(path).suffix.lower()) == "MP4" for path in recordings_below(dataset.root)):
+    if count := sum(FORMATS.get(Path(path).suffix.lower()) == "MP4" for path in recordings_below(dataset.root, [])):
         what = f"{dataset.name}: the package av is missing, and {count} recordings (m4a, mp4) need it"
         yield Finding(FAIL, what, "Run `make install`, or convert them to flac")
 

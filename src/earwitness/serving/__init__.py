@@ -57,10 +57,11 @@ def caption(
         cut: caption the beginning of recordings that are longer than the model reads.
 
     Yields an AudioError, with ``path`` and ``reason``, in place of the caption of a recording that cannot be captioned,
-    first those of folders and patterns without any. Each call loads the model; a ``captioning.FileCaptioner`` keeps it.
+    first those of folders and patterns without any, and of folders that cannot be read. Each call loads the model; a
+    ``captioning.FileCaptioner`` keeps it. Raises EarwitnessError for an empty path.
     """
     from earwitness.serving.captioning import FileCaptioner, expanded
 
-    found, empty = expanded([Path(path) for path in paths])
+    found, empty = expanded(paths)
     yield from empty
     yield from FileCaptioner(Path(model), cut=cut).caption(found)

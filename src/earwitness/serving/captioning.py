@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from tqdm import tqdm
 from earwitness.audio.formats import EXTENSIONS
 from earwitness.audio.sound import AudioError
 from earwitness.corpora.paths import recordings_below
+from earwitness.corpora.state import is_passed_over
 from earwitness.errors import EarwitnessError, MismatchError
 from earwitness.prediction.clips import Clips
 from earwitness.serving.models import load_captioner
 from earwitness.serving.recordings import Features, Recording, placed
 
 PART = 256  # recordings, for each core, that are checked before their features are computed
+RECURSIVE = "**"  # in patterns
 ROUNDING = 0.01  # seconds by which a recording may be longer than what is read, and not be called cut
 
 
@@ -143,25 +146,58 @@ class FileCaptioner:
         return found
 
 
-def expanded(words: Iterable[str | Path]) -> tuple[list[Path], list[AudioError]]:
+def expanded(words: Iterable[str | os.PathLike]) -> tuple[list[Path], list[AudioError]]:
     """The recordings that files, folders (at any depth) and patterns such as ``sounds/*.wav`` stand for, in order.
 
-    Folders and patterns without a recording come beside, with that as the reason. A file need not exist.
+    Folders and patterns without a recording come beside, with that as the reason, and folders that cannot be read. A
+    file need not exist. ``**`` stands for folders at any depth, but for none behind a link, as a shell has it. Raises
+    EarwitnessError for an empty word.
 
     >>> expanded(["a.wav"])
     ([PosixPath('a.wav')], [])
     """
-    found, empty = list[Path](), list[AudioError]()
-    for word in map(Path, words):
-        matches = [word]
-        if not os.path.exists(word) and glob.has_magic(str(word)):  # noqa: PTH110 (Path's own fails for long names)
-            there = sorted(map(Path, glob.iglob(str(word), recursive=True)))  # noqa: PTH207 (pathlib: none is absolute)
-            matches = [path for path in there if path.is_dir() or path.suffix.lower() in EXTENSIONS]
-        own = []
+    names = [os.fspath(word) for word in words]
+    if "" in names:  # it would stand for the working folder
+        what = f"The name of recording or folder {names.index('') + 1} is empty; is a variable not set?"
+        raise EarwitnessError(f"{what} The working folder is `.`.")
+    found, failed = list[Path](), dict[str, AudioError]()
+    for word in map(Path, names):
+        matches, own, refused = [word], list[Path](), list[AudioError]()
+        if not os.path.lexists(word) and glob.has_magic(str(word)):
+            there = sorted(set(_matches(word, refused)))
+            matches = [path for path in there if _is_folder(path) or path.suffix.lower() in EXTENSIONS]
         for path in matches:
-            below = sorted(recordings_below(path)) if os.path.isdir(path) else None  # noqa: PTH112
-            own += [path] if below is None else [path / name for name in below]
-        if not own:
-            empty.append(AudioError(word, "holds no recording" if os.path.isdir(word) else "no recording matches"))  # noqa: PTH112
+            own += [path / name for name in sorted(recordings_below(path, refused))] if _is_folder(path) else [path]
+        if not own and not refused:
+            refused.append(AudioError(word, "holds no recording" if _is_folder(word) else "no recording matches"))
         found += own
-    return found, empty
+        failed |= {str(error): error for error in refused}
+    return found, list(failed.values())
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 (pathlib's raises an error inside a folder that cannot be read)
+
+
+def _matches(pattern: Path, refused: list[AudioError]) -> Iterator[Path]:
+    """What a pattern matches, as of ``glob``, but never behind links for ``**``.
+
+    Folders that cannot be read are added to ``refused``, where ``**`` leads into them.
+    """
+    parts = pattern.parts
+    if RECURSIVE not in parts:
+        yield from map(Path, glob.iglob(str(pattern)))  # noqa: PTH207 (pathlib: no pattern is absolute)
+        return
+    place = parts.index(RECURSIVE)
+    rest = tuple(dropwhile(RECURSIVE.__eq__, parts[place:]))
+
+    def refuse(error: OSError) -> None:
+        refused.append(AudioError(Path(error.filename), f"cannot be read ({error.strerror})"))
+
+    for top in filter(_is_folder, _matches(Path(*parts[:place]), refused)):
+        if not rest:  # all that is below
+            yield top
+            continue
+        for folder, below, _ in os.walk(top, onerror=refuse):
+            below[:] = [name for name in below if not is_passed_over(name)]
+            yield from _matches(Path(glob.escape(folder), *rest), refused)

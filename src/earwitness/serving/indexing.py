@@ -67,13 +67,16 @@ def update(folder: Path, model: Path, out: Path, weights: Sequence[Path] = (), c
         raise EarwitnessError(f"{out} is a folder; give the name of a file for the index.")
     known = {"folder": str(model.resolve()), **identity(model)}
     old = _old(out, root, model)
-    found = _states(root)
+    unreadable: list[AudioError] = []
+    found = _states(root, unreadable)
+    if not found and unreadable:
+        raise EarwitnessError(listed(f"{folder} holds no recording that can be read:", list(map(str, unreadable))))
     if not found:
         raise EarwitnessError(f"{folder} holds no recording, nor does a folder below it.")
     parts = out.absolute().with_name(f".{out.name}.parts")
     try:
         with hold(parts / "lock", f"Another process is at work on {out}; wait for it."):
-            done = _update(root, found, known, model, out, old, parts, weights, cores)
+            done = _update(root, found, unreadable, known, model, out, old, parts, weights, cores)
             shutil.rmtree(parts)
             return done
     except PermissionError as error:
@@ -94,10 +97,13 @@ def _old(out: Path, root: Path, model: Path) -> Index | None:
     return old
 
 
-def _states(root: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change (ns) of all recordings; a link that leads nowhere is none."""
+def _states(root: Path, unreadable: list[AudioError]) -> dict[str, tuple[int, int]]:
+    """Size and time of change (ns) of all recordings; a link that leads nowhere is none.
+
+    Folders that cannot be read are added to ``unreadable``.
+    """
     found = {}
-    for path in sorted(recordings_below(root)):
+    for path in sorted(recordings_below(root, unreadable)):
         with suppress(OSError):
             now = (root / path).stat()
             found[path] = (now.st_size, now.st_mtime_ns)
@@ -107,6 +113,7 @@ def _states(root: Path) -> dict[str, tuple[int, int]]:
 def _update(
     root: Path,
     found: Mapping[str, tuple[int, int]],
+    unreadable: list[AudioError],
     known: Mapping[str, Any],
     model: Path,
     out: Path,
@@ -119,7 +126,6 @@ def _update(
     shutil.rmtree(features, ignore_errors=True)
     before = {row.path: row for row in old.rows()} if old else {}
     rows, places = _known([*([old] if old else []), *_left(parts, known)], root, found)
-    unreadable: list[AudioError] = []
     work = Work(root, features, model, weights, cores)
     new = [path for path in found if path not in rows]
     for recording in work.checked(new):
