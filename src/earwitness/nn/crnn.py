@@ -149,21 +149,9 @@ def normalised(norm: nn.BatchNorm2d, x: Tensor, here: Tensor) -> Tensor:
     if not norm.training:
         return norm(x) * here[:, None, :, None]
     rows = x.permute(0, 2, 3, 1)[here]  # [frames, F, C], as they lie in memory
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
-    momentum = norm.momentum or 0.0
-    rows = functional.batch_norm(
-        # Not by transposing, of which torch 2.13.0 has wrong gradients on a CPU
-        # (findings/torch-batch-norm-before-a-sequence.sh).
-        rows[:, :, None].permute(0, 3, 1, 2),
-        norm.running_mean,
-        norm.running_var,
-        norm.weight,
-        norm.bias,
-        True,
-        momentum,
-        norm.eps,
-    )
+    # Not by transposing, of which torch 2.13.0 has wrong gradients on a CPU
+    # (findings/torch-batch-norm-before-a-sequence.sh).
+    rows = norm(rows[:, :, None].permute(0, 3, 1, 2))
     result = torch.zeros_like(x).permute(0, 2, 3, 1)
     result[here] = rows.permute(0, 2, 3, 1)[:, :, 0].to(result.dtype)
     return result.permute(0, 3, 1, 2)

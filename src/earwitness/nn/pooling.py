@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.errors import EarwitnessError
+from earwitness.nn.parallel import sharers
 
 EPS = 1e-8  # keeps vectors of length 0 from dividing by it
 SHORTEST = 1e-12  # vectors of clusters that are no longer count as empty
@@ -123,7 +124,7 @@ class NetRvlad(nn.Module):
             flat = self.batch_norm(logits.flatten(0, 1)).softmax(dim=-1)
             return flat.view_as(logits)[..., : self.kept]
         present = logits[mask]
-        if self.training and len(present) == 1:
+        if self.training and len(present) == 1 and sharers() == 1:
             raise EarwitnessError(
                 "A training batch has 1 frame or word in all: batch normalisation needs at least two. A larger batch "
                 "usually helps."

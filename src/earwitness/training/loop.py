@@ -3,7 +3,8 @@
 All randomness of a step depends on (seed, epoch, step), the order of examples on (seed, epoch), and the learning rate
 on epoch, step and validation history: a training resumed at an epoch boundary gives the same weights, bit for bit, as
 an uninterrupted one. Schedule, selection of the epoch and stop rule use the history of validation metrics, which is in
-the checkpoint. The work folder holds ``last.ckpt`` (to resume from), ``best.safetensors`` (the selected epoch) and
+the checkpoint. Of several processes that train together (``train.devices``), each has its own dropout; the first one
+alone writes files. The work folder holds ``last.ckpt`` (to resume from), ``best.safetensors`` (the selected epoch) and
 ``events.jsonl``.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -26,9 +28,11 @@ from tqdm import tqdm
 
 from earwitness.errors import EarwitnessError, report_full_disk
 from earwitness.files import atomic
+from earwitness.nn.parallel import average_gradients, from_first, processes, rank, synchronise
 from earwitness.options import TrainingOptions
 from earwitness.systems.interface import System
 from earwitness.training.events import EventLog
+from earwitness.training.processes import agreed, collected
 from earwitness.training.schedules import Moment
 
 EVENTS_EVERY = 10  # steps
@@ -63,8 +67,9 @@ def train(system: System, options: TrainingOptions, seed: int, work: Path, name:
 
 def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback], name: str) -> Trainer:
     return Trainer(
-        accelerator="auto",
-        devices=options.devices if torch.cuda.is_available() else 1,
+        accelerator="auto" if processes() == 1 or torch.cuda.is_available() else "cpu",
+        devices=1 if processes() == 1 or not torch.cuda.is_available() else [rank()],
+        plugins=[LightningEnvironment()],  # whatever started this process, as Slurm does, starts no others
         precision=options.precision,
         max_epochs=options.epochs,
         gradient_clip_val=options.gradient_clip,
@@ -122,11 +127,15 @@ class Loop(LightningModule):
         checkpoint["state_dict"] |= {f"network.{name}": self.network.get_buffer(name) for name in self.system.fixed}
 
     def on_train_start(self) -> None:
-        if self.trainer.is_global_zero:
+        if processes() > 1:
+            synchronise(self.network)
+            for parameter in self.network.parameters():
+                parameter.data.copy_(from_first(parameter))
+        if rank() == 0:
             self.events.cut_back(self.global_step)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, rank()))
         groups = self.trainer.optimizers[0].param_groups
         rates = self.rates(self.global_step)
         if len(rates) not in (1, len(groups)):
@@ -149,11 +158,15 @@ class Loop(LightningModule):
                 f"The loss became {losses['loss'].item()} in epoch {self.current_epoch + 1}, step {batch_idx + 1}. "
                 "A smaller learning rate usually helps."
             )
-        if self.trainer.is_global_zero and self.global_step % EVENTS_EVERY == 0:
+        if rank() == 0 and self.global_step % EVENTS_EVERY == 0:
             values = {name: value.item() for name, value in losses.items()}
             # Steps are counted from 1, so that a checkpoint after n steps covers exactly the events up to n.
             self.events.metrics(self.global_step + 1, self.current_epoch, **values)
         return losses["loss"]
+
+    def on_after_backward(self) -> None:
+        if processes() > 1:
+            average_gradients(self.network.parameters())
 
     def configure_gradient_clipping(
         self,
@@ -166,12 +179,13 @@ class Loop(LightningModule):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.outputs.append(self.system.validation_step(batch))
+        if batch_idx % processes() == rank():
+            self.outputs.append(self.system.validation_step(batch))
 
     def on_validation_epoch_end(self) -> None:
-        outputs, self.outputs = self.outputs, []
-        metrics = self.system.validation_metrics(outputs)
-        self.progress.validated = {name: float(value) for name, value in metrics.items()}
+        outputs, self.outputs = collected(self.outputs), []
+        metrics = {} if outputs is None else self.system.validation_metrics(outputs)
+        self.progress.validated = agreed({name: float(value) for name, value in metrics.items()})
 
 
 def step_seed(*numbers: int) -> int:
@@ -227,20 +241,22 @@ class Checkpoints(Callback):
         return {"epoch": best, "metric": self.choice.metric, "value": value}
 
     def on_train_epoch_end(self, trainer: Trainer, loop: Any) -> None:
-        if trainer.is_global_zero:
+        if rank() == 0:
             rate = loop.rates(loop.global_step - 1)[0]
             loop.events.metrics(loop.global_step, trainer.current_epoch, learning_rate=rate, **self.validated)
         self.history.append(self.validated)
         self.validated = {}
-        if self.choice.best(self.history) == self.epoch and trainer.is_global_zero:
+        trainer.should_stop = trainer.should_stop or self._stops()
+        if rank():
+            return
+        if self.choice.best(self.history) == self.epoch:
             self.best = {
                 name: tensor.detach().cpu().clone().contiguous()
                 for name, tensor in loop.network.state_dict().items()
                 if name not in self.fixed
             }
-        trainer.should_stop = trainer.should_stop or self._stops()
         due = self.cost < SLOW or time.monotonic() - self.written > SHARE * self.cost or self.finished()
-        if trainer.strategy.broadcast(due):  # all processes that train together do the same
+        if due:
             began = time.monotonic()
             self._write(trainer)
             self.written = time.monotonic()
@@ -257,11 +273,9 @@ class Checkpoints(Callback):
         with report_full_disk(self.work / "last.ckpt"):
             try:
                 trainer.save_checkpoint(following)
-                if trainer.is_global_zero:
-                    os.replace(following, self.work / "last.ckpt")
+                os.replace(following, self.work / "last.ckpt")
             finally:
-                if trainer.is_global_zero:
-                    following.unlink(missing_ok=True)
+                following.unlink(missing_ok=True)
 
     def _stops(self) -> bool:
         return self.stop is not None and bool(self.history) and self.stop.now(self.history, self.choice)
@@ -282,7 +296,7 @@ class Progress(Callback):
             desc=self.name,
             unit="step",
             mininterval=0.5 if sys.stderr.isatty() else 10,
-            disable=not trainer.is_global_zero,
+            disable=rank() > 0,
         )
         self.figures: dict[str, str] = {}
 

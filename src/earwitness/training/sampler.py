@@ -1,18 +1,17 @@
-"""The order of batches in an epoch, independent of the number of worker processes."""
+"""The order of batches in an epoch, independent of the number of processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch.utils.data import Sampler
 
 
 class EpochSampler(Sampler):
-    """Yields (epoch, index of the batch), distributed among processes that train together.
+    """Yields (epoch, index of the batch), in every process that trains.
 
     A data set indexed by this pair can derive all randomness from (seed, epoch): an epoch is then the same for any
-    number of worker processes, and after a resume.
+    number of processes that load batches or train, and after a resume.
     """
 
     def __init__(self, batches: int):
@@ -23,16 +22,7 @@ class EpochSampler(Sampler):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.batches // _world()[1])
+        return self.batches
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        rank, world = _world()
-        # Every process takes the same number of steps; the first batches are repeated if needed.
-        return iter((self.epoch, (rank + world * step) % self.batches) for step in range(len(self)))
-
-
-def _world() -> tuple[int, int]:
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
+        return iter((self.epoch, number) for number in range(self.batches))

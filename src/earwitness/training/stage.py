@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,12 @@ from safetensors.torch import load_file
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
 from earwitness.lock import hold
 from earwitness.metrics.captions import Tools
+from earwitness.nn.parallel import processes, rank
 from earwitness.options import ExperimentOptions
 from earwitness.systems.interface import MODEL_FILES, MODEL_SCHEMA, System, read_model, system_class
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
+from earwitness.training.processes import together
 
 
 def train_model(
@@ -40,16 +40,12 @@ def train_model(
         files: the files of ``options.training_inputs()`` by name.
         out: paths of ``weights``, ``description`` (model.json) and ``events``.
         work_root: the parent of the work folder, which is named by the run key and kept after a failure.
-        threads: number of CPU threads; it affects the last digits of results.
+        threads: number of CPU threads, of all processes together; it affects the last digits of results.
         tools: the jars and models of validation metrics.
 
     Raises EarwitnessError if another process is training the same, or inputs do not fit.
     """
     tools = tools or Tools()
-    # Lightning's hints on workers and devices address authors of training loops, not users.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning.*")
-    torch.set_num_threads(threads)
     content = {
         "rule": "train",
         "dataset": dataset,
@@ -64,17 +60,41 @@ def train_model(
     run_key = digest({**content, "code": code_version()})
     work = work_root / run_key[:16]
     work.mkdir(parents=True, exist_ok=True)
-    with _locked(work):
-        system = system_class(options.system)(options, files, seed, tools)
-        events = EventLog(work / "events.jsonl")
-        if not any("params" in event for event in read_events(events.path)):
-            events.cut_back(0)  # a kill may have left an incomplete line
-            events.append(params=content)
-        chosen = train(system, options.train, seed, work, f"{experiment} seed {seed}")
-        if _is_first_process():
-            _write(work, content, run_key, system, chosen, files, out)
-            (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
-            shutil.rmtree(work)
+    # After Snakemake was killed, its training process may still be running.
+    busy = (
+        f"Another process is already training this in {work}. Wait for it or stop it, and run the same command again: "
+        "the training resumes where it stopped."
+    )
+    with hold(work / "lock", busy):
+        system, chosen = together(
+            options.train.devices, _trained, options, dict(files), seed, tools, threads, work, content
+        )
+        torch.set_num_threads(threads)
+        _write(work, content, run_key, system, chosen, files, out)
+        (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
+        shutil.rmtree(work)
+
+
+def _trained(
+    options: ExperimentOptions,
+    files: Mapping[str, Path],
+    seed: int,
+    tools: Tools,
+    threads: int,
+    work: Path,
+    content: dict[str, Any],
+) -> tuple[System, dict[str, Any]]:
+    """The system after training, and the selected epoch: in each of the processes that train together."""
+    # Lightning's hints on workers and devices address authors of training loops, not users.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    torch.set_num_threads(max(1, threads // processes()))
+    system = system_class(options.system)(options, files, seed, tools)
+    events = EventLog(work / "events.jsonl")
+    if rank() == 0 and not any("params" in event for event in read_events(events.path)):
+        events.cut_back(0)  # a kill may have left an incomplete line
+        events.append(params=content)
+    return system, train(system, options.train, seed, work, f"{content['experiment']} seed {seed}")
 
 
 def _write(
@@ -122,22 +142,3 @@ def share_training(owner: Path, out: Mapping[str, Path]) -> None:
     for name, file in MODEL_FILES.items():
         with atomic(out[name]) as temporary:
             shutil.copyfile(owner / file, temporary)
-
-
-@contextmanager
-def _locked(work: Path) -> Iterator[None]:
-    """Lock the work folder: after Snakemake was killed, its training process may still be running."""
-    if not _is_first_process():
-        yield
-        return
-    busy = (
-        f"Another process is already training this in {work}. Wait for it or stop it, and run the same command again: "
-        "the training resumes where it stopped."
-    )
-    with hold(work / "lock", busy):
-        yield
-
-
-def _is_first_process() -> bool:
-    """Whether this is the only process, or the first of several that train together."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"

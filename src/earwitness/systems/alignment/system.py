@@ -24,6 +24,7 @@ from earwitness.features.store import FeatureStore
 from earwitness.metrics.operating_point import NothingActive, frames_of, select
 from earwitness.nn.alignment import EPS, pooled_words
 from earwitness.nn.losses import info_nce, max_margin, triplet
+from earwitness.nn.parallel import gathered, share, summed
 from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.systems.alignment.batches import VALIDATION, Batch, Pairs
 from earwitness.systems.alignment.network import ELEMENTS, TABLE, Alignment
@@ -129,13 +130,14 @@ class AlignmentSystem(System[AlignmentOptions]):
         return DataLoader(self.pairs, batch_size=None, sampler=sampler, num_workers=self.options.train.workers)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss over the scores of a batch's pairs with each other."""
+        """The loss over the scores of a batch's pairs with each other. A process scores its clips with all texts."""
         network, options = self.network, self.options.loss
+        mine = share(len(batch.frames))
         audio, texts = (
-            network.embed_audio(batch.frames, batch.lengths),
+            network.embed_audio(batch.frames[mine], batch.lengths[mine]),
             network.embed_texts(batch.words, batch.word_mask),
         )
-        frames = torch.arange(audio.shape[1], device=audio.device) < batch.lengths[:, None]
+        frames = torch.arange(audio.shape[1], device=audio.device) < batch.lengths[mine, None]
         clips, words = batch.clip_of_pair, batch.word_mask
         with torch.autocast(audio.device.type, enabled=False):
             if options.kind == "triplet" and options.negatives == "random":
@@ -143,10 +145,14 @@ class AlignmentSystem(System[AlignmentOptions]):
                 by_clip, by_text = batch.impostors.T
                 chosen = torch.cat([clips, clips[by_clip], clips])
                 asked = torch.cat([every, every, by_text])
-                scores = network.scores_of_pairs(audio[chosen], frames[chosen], texts[asked], words[asked])
+                here = (chosen >= mine.start) & (chosen < mine.stop)
+                rows, asked = chosen[here] - mine.start, asked[here]
+                scores = network.scores_of_pairs(audio[rows], frames[rows], texts[asked], words[asked])
+                scores = summed(scores.new_zeros(len(chosen)).masked_scatter(here, scores))
                 right, other_clip, other_text = scores.chunk(3)
                 return {"loss": triplet(right, other_clip, other_text, options.margin)}
-            similarity = network.scores(audio, frames, texts, words)[:, clips]  # [pairs, pairs]
+            scores = network.scores(audio, frames, texts, words)  # [pairs, clips]
+            similarity = gathered(scores.T, len(batch.frames)).T[:, clips]  # [pairs, pairs]
             if options.kind == "info_nce":
                 return {"loss": info_nce(similarity * network.scale, batch.negatives)}
             hardest = options.negatives == "hardest"

@@ -17,6 +17,7 @@ from earwitness.corpora.tables import captions_by_clip, clips_of
 from earwitness.errors import EarwitnessError
 from earwitness.metrics import retrieval
 from earwitness.nn.losses import info_nce, max_margin
+from earwitness.nn.parallel import gathered, own
 from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.systems.atr.batches import Batch, Lengths, Tally, TrainingBatches, batch_of, fitted
 from earwitness.systems.atr.network import TABLE, Atr
@@ -185,8 +186,9 @@ class AtrSystem(System[AtrOptions]):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The loss over the similarities [clips, clips] of a batch, those of a clip's captions averaged."""
-        clips = self.network.embed_clips(batch.frames, batch.masks)
-        texts = self.network.embed_texts(batch.words, batch.word_mask)
+        frames, masks = [own(part) for part in batch.frames], [own(part) for part in batch.masks]
+        clips = gathered(self.network.embed_clips(frames, masks), len(batch.masks[0]))
+        texts = gathered(self.network.embed_texts(own(batch.words), own(batch.word_mask)), len(batch.words))
         return {"loss": self._loss(clips, texts, batch.clip_of_caption)}
 
     def _loss(self, clips: Tensor, texts: Tensor, owners: Tensor) -> Tensor:

@@ -37,6 +37,26 @@ class Batch(NamedTuple):
     )
     mask: Tensor | None = None  # [clips, time], true where a frame is; None: clips of equal length
 
+    def rows(self, clips: slice) -> Tensor:
+        """Which rows are of consecutive clips, [rows]."""
+        return (self.clip_of_row >= clips.start) & (self.clip_of_row < clips.stop)
+
+    def of_clips(self, clips: slice) -> Batch:
+        """Consecutive clips of the batch and their rows."""
+        if (clips.start, clips.stop) == (0, len(self.frames)):
+            return self
+        rows = self.rows(clips)
+        return Batch(
+            self.frames[clips],
+            self.clip_of_row[rows] - clips.start,
+            self.ids[rows],
+            self.words[rows],
+            None if self.negative_ids is None else self.negative_ids[rows],
+            None if self.negative_words is None else self.negative_words[rows],
+            self.source[rows],
+            None if self.mask is None else self.mask[clips],
+        )
+
 
 def padded_frames(store: FeatureStore, clip_ids: Sequence[str], masked: bool) -> tuple[Tensor, Tensor | None]:
     """The frames of clips, padded to the longest, and with ``masked`` where they are: [clips, time, D], [clips, time].

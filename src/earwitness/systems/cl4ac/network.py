@@ -103,6 +103,8 @@ class FrameEncoder(nn.Module):
 
         Memory is not defined where the mask is false.
         """
+        if not len(frames):  # of several processes this one has no clip of the batch; torch's layers need one
+            return self.forward(frames.new_zeros(1, *frames.shape[1:]))[:0]
         options = self.options
         x = unit_frames(frames, options.norm)
         if options.norm != "none":

@@ -21,6 +21,7 @@ from earwitness.metrics import spice
 from earwitness.metrics.captions import Tools
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
+from earwitness.nn.parallel import averaged, from_first, share
 from earwitness.options import DecodingOptions, VocabularyOptions
 from earwitness.prediction.clips import Clips, open_features, require_dimension
 from earwitness.prediction.decoding import Symbols, decode
@@ -121,16 +122,18 @@ class Cl4acSystem(System[Cl4acOptions]):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of one step: ``loss`` is minimised, the others are its parts.
 
-        The encoder runs once for both captions of a clip, and the decoder once on both captions.
+        The encoder runs once for both captions of a clip, and the decoder once on both captions. A process has some of
+        the clips, with their captions.
         """
-        loss = self.options.loss
+        loss, whole = self.options.loss, batch
+        batch = whole.of_clips(share(len(whole.frames)))
         memory, mask = self.network.encode(batch.frames, batch.mask), batch.mask
         inputs, targets = batch.ids[:, :-1], batch.ids[:, 1:]
         if not loss.contrastive_weight:
             hidden = self.network.hidden(inputs, memory, batch.clip_of_row, mask)
-            caption = caption_loss(self.network.word_head(hidden), targets, batch.words, loss)
+            caption = self._caption_loss(hidden, targets, batch.words)
             return {"loss": caption, "loss_caption": caption.detach()}
-        negative_ids, negative_words = self._negatives(batch, memory)
+        negative_ids, negative_words = self._negatives(batch, memory, whole)
         clips = batch.clip_of_row
         if not self.options.contrastive.share_encoder:
             memory = torch.cat([memory, self.network.encode(batch.frames, mask)])
@@ -140,35 +143,42 @@ class Cl4acSystem(System[Cl4acOptions]):
             torch.cat([inputs, negative_ids[:, :-1]]), memory, torch.cat([clips, clips + offset]), mask
         )
         paired, unpaired = both.chunk(2)
-        caption = caption_loss(self.network.word_head(paired), targets, batch.words, loss)
+        caption = self._caption_loss(paired, targets, batch.words)
         matched = self.network.match_logits(paired, batch.words)
         unmatched = self.network.match_logits(unpaired, negative_words)
-        contrastive = contrastive_loss(matched, unmatched)
+        contrastive = averaged(contrastive_loss(matched, unmatched), len(matched))
         total = caption + loss.contrastive_weight * contrastive
         return {"loss": total, "loss_caption": caption.detach(), "loss_contrastive": contrastive.detach()}
 
-    def _negatives(self, batch: Batch, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Unpaired captions: those in the batch, or chosen among the batch's captions of other clips."""
+    def _caption_loss(self, hidden: Tensor, targets: Tensor, words: Tensor) -> Tensor:
+        """The mean over the positions of all processes that count."""
+        options = self.options.loss
+        loss = caption_loss(self.network.word_head(hidden), targets, words, options)
+        return averaged(loss, (words + 1).sum() if options.mask_padding else targets.numel())
+
+    def _negatives(self, batch: Batch, memory: Tensor, whole: Batch) -> tuple[Tensor, Tensor]:
+        """Unpaired captions: those in the batch, or chosen among the whole batch's captions of other clips."""
         if batch.negative_ids is not None and batch.negative_words is not None:
             return batch.negative_ids, batch.negative_words
-        others = batch.source[:, None] != batch.source  # [rows, rows]
+        others = batch.source[:, None] != whole.source  # [rows, rows of all]
         if self.options.contrastive.negatives == "hardest":
-            scores = self._match_scores(batch, memory).masked_fill(~others, -torch.inf)
+            scores = self._match_scores(batch, memory, whole).masked_fill(~others, -torch.inf)
             chosen = scores.argmax(dim=1)
         else:
-            chosen = torch.multinomial(others.float(), 1)[:, 0]
-        return batch.ids[chosen], batch.words[chosen]
+            every = whole.source[:, None] != whole.source
+            chosen = from_first(torch.multinomial(every.float(), 1)[:, 0])[whole.rows(share(len(whole.frames)))]
+        return whole.ids[chosen], whole.words[chosen]
 
     @torch.no_grad()
-    def _match_scores(self, batch: Batch, memory: Tensor) -> Tensor:
-        """Log-probability [rows, rows] that each caption (column) matches the audio of each row."""
-        clips, rows = len(memory), len(batch.ids)
-        scores = []
+    def _match_scores(self, batch: Batch, memory: Tensor, whole: Batch) -> Tensor:
+        """Log-probability [rows, rows of all] that each caption (column) matches the audio of each row."""
+        clips, rows = len(memory), len(whole.ids)
+        scores = [memory.new_empty(0, rows)]
         for clip in range(clips):
             one_clip = batch.clip_of_row.new_full((rows,), clip)
-            hidden = self.network.hidden(batch.ids[:, :-1], memory, one_clip, batch.mask)
-            scores.append(self.network.match_logits(hidden, batch.words).log_softmax(dim=-1)[:, MATCHED])
-        return torch.stack(scores)[batch.clip_of_row]
+            hidden = self.network.hidden(whole.ids[:, :-1], memory, one_clip, batch.mask)
+            scores.append(self.network.match_logits(hidden, whole.words).log_softmax(dim=-1)[None, :, MATCHED])
+        return torch.cat(scores)[batch.clip_of_row]
 
     # --- validation ---------------------------------------------------------------------------------------------
 

@@ -89,6 +89,8 @@ class Wsac(nn.Module):
 
         The state at position ``prefix - 1 + i`` predicts token i, so that of the prefix's end the start token.
         """
+        if not len(ids):  # of several processes this one has no caption of the batch; GPT-2 needs one
+            return self.forward(vectors.new_zeros(1, vectors.shape[1]), ids.new_zeros(1, ids.shape[1]))[:0]
         embedded = torch.cat([self.prefix(vectors), self.transformer.wte(ids)], dim=1)
         return self.transformer(inputs_embeds=embedded, use_cache=False)[0]
 

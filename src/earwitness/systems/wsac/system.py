@@ -20,6 +20,7 @@ from earwitness.features.store import FeatureStore
 from earwitness.files import SCHEMA, digest, sha256
 from earwitness.metrics.cider import CiderD
 from earwitness.metrics.java import ptb_tokenize
+from earwitness.nn.parallel import averaged, from_first, own
 from earwitness.prediction.clips import Clips
 from earwitness.prediction.decoding import Symbols, decode
 from earwitness.systems.interface import PREDICTION, Captioner, System, prediction_of, read_model
@@ -108,7 +109,9 @@ class WsacSystem(System[WsacOptions]):
         options = self.options
         shift = None if self.shift is None else self.shift.to(batch.vectors.device)
         vectors, norm = bridged(batch.vectors, options.noise.variance, shift, options.legacy_noise_gate)
-        loss, accuracy = self._loss(vectors, batch, options.loss.label_smoothing)
+        mine = Batch(own(from_first(vectors)), own(batch.ids), own(batch.lengths))
+        figures = self._loss(mine.vectors, mine, options.loss.label_smoothing)
+        loss, accuracy = (averaged(figure, mine.lengths.sum()) for figure in figures)
         return {"loss": loss, "token_accuracy": accuracy, "noise_norm": norm}
 
     def _loss(self, vectors: Tensor, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,152 @@
+"""Two processes that share every batch train as one does: losses, weights, and after a kill."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from earwitness import registry
+from earwitness.clap import gap
+from earwitness.corpora.tables import audio_digest, captions_by_clip, clips_of, read_table
+from earwitness.features.store import FeatureStore, write
+from earwitness.files import atomic_hdf5, provenance, sha256
+from earwitness.metrics.captions import Tools
+from earwitness.nn.parallel import rank
+from earwitness.systems.interface import System, system_class
+from earwitness.text.encoders import text_digest, write_attributes
+from earwitness.text.options import WordsOptions, WordVectorsOptions
+from earwitness.text.stage import prepare_words
+from earwitness.text.word_vectors import prepare
+from earwitness.training import loop
+from earwitness.training.events import read_events
+from earwitness.training.processes import together
+
+OFF = Tools(spice="off", similarity="off", fluency="off")
+CL4AC = {
+    "system": "cl4ac",
+    "feature": "f",
+    "text": "t",
+    "encoder": {"channels": [2, 3, 3, 3], "dropout": 0.0},
+    "decoder": {"heads": 2, "feedforward": 8, "layers": 1, "dropout": 0.0},
+    "train": {"batching": "grouped", "batch_size": 3, "epochs": 2},
+}
+FRAMES = CL4AC | {
+    "encoder": {"kind": "frames", "heads": 2, "feedforward": 8, "layers": 1, "dropout": 0.0, "frame_dropout": 0.0}
+}
+ATR = {
+    "system": "atr",
+    "features": ["f", "g"],
+    "text": "t",
+    "pooling": ["netvlad", "lstm"],
+    "clusters": {"audio": 3, "text": 4},
+    "lstm_hidden": 8,
+    "joint": 8,
+    "train": {"batch_size": 3, "epochs": 2},
+}
+ALIGNMENT = {
+    "system": "alignment",
+    "feature": "g64",
+    "text": "t",
+    "crnn": {"channels": [2, 3, 3, 3, 3], "dropout": 0.0},
+    "train": {"batch_size": 5, "epochs": 2, "stop": None},
+}
+WSAC = {
+    "system": "wsac",
+    "text": "words",
+    "clap": "c",
+    "length": 8,
+    "decoder": {"layers": 1, "heads": 2, "width": 16, "positions": 24, "dropout": 0.0},
+    "optim": {"lr": 0.01, "warmup": 2},
+    "train": {"batch_size": 5, "epochs": 2},
+}
+CASES = {
+    "cl4ac": CL4AC,
+    "cl4ac in_batch": CL4AC | {"contrastive": {"negatives": "in_batch", "share_encoder": False}},
+    "cl4ac frames": FRAMES | {"contrastive": {"negatives": "hardest"}},
+    "atr": ATR,
+    "atr info_nce": ATR | {"loss": {"kind": "info_nce", "captions": "draw"}, "mix": 0.5, "optim": {"kind": "adamw"}},
+    "alignment": ALIGNMENT,
+    "alignment info_nce": ALIGNMENT | {"loss": {"kind": "info_nce"}, "joint": 6},
+    "alignment published": ALIGNMENT | {"mask_pads": False, "loss": {"negatives": "all"}},
+    "wsac": WSAC,
+    "wsac bf16": WSAC | {"train": WSAC["train"] | {"precision": "bf16-mixed"}},
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(corpus, tmp_path_factory):
+    """The inputs of training of each case: features ``f``, of clips of equal length, ``g`` and ``g64``, of others."""
+    folder, tables = tmp_path_factory.mktemp("inputs"), corpus["captions"].parent
+    settings = WordVectorsOptions.model_validate({"kind": "word_vectors", "word2vec": {"size": 12, "passes": 2}})
+    prepare(settings, tables, {"vectors": folder / "words.h5"})
+    prepare_words(WordsOptions(kind="words"), tables, {"vocabulary": folder / "words.json"})
+    texts = sorted(set(read_table(corpus["captions"], ["text"])["text"]))
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(len(texts), 8))
+    with atomic_hdf5(folder / "clap.h5") as file:
+        file["vectors"] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        file["offsets"] = np.arange(len(texts) + 1)
+        file["digests"] = np.array([text_digest(text) for text in texts], dtype="S32")
+        contents = {"options": {"kind": "clap_laion", "weights": "untrained"}, "counts": {}, "provenance": provenance("text")}
+        write_attributes(file, "clap_laion", contents, label="tiny", state="untrained", dimension=8, max_tokens=77)
+    found = {"f": corpus}
+    for name, size in (("g", 5), ("g64", 64)):
+        found[name] = {split: folder / f"{name}-{split}.h5" for split in ("development", "validation")}
+        for split, path in found[name].items():
+            made = FeatureStore(corpus[split]).provenance | {"hop": 0.02}
+            ids = clips_of(corpus["clips"], split, "the test")["clip_id"]
+            write(path, [(i, rng.normal(size=(30 + 5 * n, size))) for n, i in enumerate(ids)], size, made)
+    common = {name: tables / f"{name}.csv" for name in ("captions", "clips", "phrases", "events")}
+    atr = {f"{name} {split}": found[name][split] for name in ("f", "g") for split in found["g"]}
+    files = {
+        "cl4ac": corpus,
+        "atr": common | atr | {"text vectors": folder / "words.h5"},
+        "alignment": common | found["g64"] | {"text vectors": folder / "words.h5"},
+        "wsac": common | {"vectors": folder / "clap.h5", "vocabulary": folder / "words.json"},
+    }
+    made = {}
+    for name, content in CASES.items():
+        options = registry.load(registry.SYSTEMS[content["system"]].options).model_validate(content)
+        made[name] = options, {key: files[options.system][key] for key in options.training_inputs()}
+    return made
+
+
+def train_all(inputs, folder):
+    """Train each case; the record of every step and the weights."""
+    torch.set_num_threads(1)
+    loop.EVENTS_EVERY = 1
+    for name, (options, files) in inputs.items():
+        loop.train(system_class(options.system)(options, files, 0, OFF), options.train, 0, folder / name)
+
+
+@pytest.fixture(scope="module")
+def trained(inputs, tmp_path_factory):
+    """The folders of all cases, trained by one process and by two."""
+    folders = {count: tmp_path_factory.mktemp(f"by-{count}") for count in (1, 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "EVENTS_EVERY", 1)
+        for count, folder in folders.items():
+            together(count, train_all, inputs, folder)
+    return folders
+
+
+def records(folder):
+    return [event["metrics"] for event in read_events(folder / "events.jsonl")]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_have_the_losses_of_one(trained, name):
+    one, two = (records(trained[count] / name) for count in (1, 2))
+    assert len(one) == len(two) > 4
+    for step, (expected, found) in enumerate(zip(one, two, strict=True)):
+        print(step, expected, found)
+        assert found == pytest.approx(expected, rel=1e-2 if "bf16" in name else 1e-5, abs=1e-6), step
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_have_the_weights_of_one(trained, name):
+    one, two = (load_file(trained[count] / name / "best.safetensors") for count in (1, 2))
+    assert one.keys() == two.keys()
+    for key, expected in one.items():
+        diff = (two[key].double() - expected.double()).abs().max()
+        print(key, float(diff), float(expected.double().abs().max()))
