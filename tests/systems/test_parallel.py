@@ -6,13 +6,11 @@ import torch
 from safetensors.torch import load_file
 
 from earwitness import registry
-from earwitness.clap import gap
-from earwitness.corpora.tables import audio_digest, captions_by_clip, clips_of, read_table
+from earwitness.corpora.tables import clips_of, read_table
 from earwitness.features.store import FeatureStore, write
-from earwitness.files import atomic_hdf5, provenance, sha256
+from earwitness.files import atomic_hdf5, provenance
 from earwitness.metrics.captions import Tools
-from earwitness.nn.parallel import rank
-from earwitness.systems.interface import System, system_class
+from earwitness.systems.interface import system_class
 from earwitness.text.encoders import text_digest, write_attributes
 from earwitness.text.options import WordsOptions, WordVectorsOptions
 from earwitness.text.stage import prepare_words
@@ -59,17 +57,25 @@ WSAC = {
     "optim": {"lr": 0.01, "warmup": 2},
     "train": {"batch_size": 5, "epochs": 2},
 }
+INFO_NCE = ATR | {
+    "loss": {"kind": "info_nce", "captions": "draw"},
+    "mix": 0.5,
+    "optim": {"kind": "adamw", "eps": 0.1},  # or biases before batch normalisation follow rounding
+}
 CASES = {
     "cl4ac": CL4AC,
     "cl4ac in_batch": CL4AC | {"contrastive": {"negatives": "in_batch", "share_encoder": False}},
     "cl4ac frames": FRAMES | {"contrastive": {"negatives": "hardest"}},
     "atr": ATR,
-    "atr info_nce": ATR | {"loss": {"kind": "info_nce", "captions": "draw"}, "mix": 0.5, "optim": {"kind": "adamw"}},
+    "atr info_nce": INFO_NCE,
     "alignment": ALIGNMENT,
     "alignment info_nce": ALIGNMENT | {"loss": {"kind": "info_nce"}, "joint": 6},
     "alignment published": ALIGNMENT | {"mask_pads": False, "loss": {"negatives": "all"}},
     "wsac": WSAC,
-    "wsac bf16": WSAC | {"train": WSAC["train"] | {"precision": "bf16-mixed"}},
+}
+CASES |= {
+    f"{case['system']} bf16": case | {"train": case["train"] | {"precision": "bf16-mixed"}}
+    for case in (CL4AC, ATR, ALIGNMENT, WSAC)
 }
 
 
@@ -87,7 +93,8 @@ def inputs(corpus, tmp_path_factory):
         file["vectors"] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
         file["offsets"] = np.arange(len(texts) + 1)
         file["digests"] = np.array([text_digest(text) for text in texts], dtype="S32")
-        contents = {"options": {"kind": "clap_laion", "weights": "untrained"}, "counts": {}, "provenance": provenance("text")}
+        of_text = {"kind": "clap_laion", "weights": "untrained"}
+        contents = {"options": of_text, "counts": {}, "provenance": provenance("text")}
         write_attributes(file, "clap_laion", contents, label="tiny", state="untrained", dimension=8, max_tokens=77)
     found = {"f": corpus}
     for name, size in (("g", 5), ("g64", 64)):
@@ -136,17 +143,18 @@ def records(folder):
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_have_the_losses_of_one(trained, name):
+    """In training and, with what was learnt, in validation, which two processes share too."""
     one, two = (records(trained[count] / name) for count in (1, 2))
     assert len(one) == len(two) > 4
-    for step, (expected, found) in enumerate(zip(one, two, strict=True)):
-        print(step, expected, found)
-        assert found == pytest.approx(expected, rel=1e-2 if "bf16" in name else 1e-5, abs=1e-6), step
+    for expected, found in zip(one, two, strict=True):
+        assert found == pytest.approx(expected, rel=0.02 if "bf16" in name else 1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if "bf16" not in name])
 def test_two_processes_have_the_weights_of_one(trained, name):
+    """But for those on which the loss does not depend, such as biases of keys: the optimiser follows their rounding."""
     one, two = (load_file(trained[count] / name / "best.safetensors") for count in (1, 2))
     assert one.keys() == two.keys()
-    for key, expected in one.items():
-        diff = (two[key].double() - expected.double()).abs().max()
-        print(key, float(diff), float(expected.double().abs().max()))
+    alike = torch.cat([torch.isclose(two[key], one[key], rtol=1e-4, atol=1e-6).flatten() for key in one])
+    print(alike.float().mean())
+    assert alike.float().mean() > 0.98

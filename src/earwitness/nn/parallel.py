@@ -121,7 +121,7 @@ def synchronise(network: nn.Module) -> None:
     """From here on, batch normalisation uses the statistics of all processes, on any device."""
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = MethodType(_normalised, module)
+            module.forward = MethodType(_normalised, module)  # type: ignore[method-assign]
 
 
 def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
