@@ -1,5 +1,7 @@
 """Two processes that share every batch train as one does: losses, weights, and after a kill."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +9,19 @@ from safetensors.torch import load_file
 
 from earwitness import registry
 from earwitness.corpora.tables import clips_of, read_table
+from earwitness.errors import EarwitnessError
 from earwitness.features.store import FeatureStore, write
 from earwitness.files import atomic_hdf5, provenance
 from earwitness.metrics.captions import Tools
-from earwitness.systems.interface import system_class
+from earwitness.systems.interface import MODEL_FILES, system_class
 from earwitness.text.encoders import text_digest, write_attributes
 from earwitness.text.options import WordsOptions, WordVectorsOptions
 from earwitness.text.stage import prepare_words
 from earwitness.text.word_vectors import prepare
 from earwitness.training import loop
-from earwitness.training.events import read_events
+from earwitness.training.events import EventLog, read_events
 from earwitness.training.processes import together
+from earwitness.training.stage import train_model
 
 OFF = Tools(spice="off", similarity="off", fluency="off")
 CL4AC = {
@@ -138,7 +142,7 @@ def trained(inputs, tmp_path_factory):
 
 
 def records(folder):
-    return [event["metrics"] for event in read_events(folder / "events.jsonl")]
+    return [event["metrics"] for event in read_events(folder / "events.jsonl") if "metrics" in event]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -156,5 +160,28 @@ def test_two_processes_have_the_weights_of_one(trained, name):
     one, two = (load_file(trained[count] / name / "best.safetensors") for count in (1, 2))
     assert one.keys() == two.keys()
     alike = torch.cat([torch.isclose(two[key], one[key], rtol=1e-4, atol=1e-6).flatten() for key in one])
-    print(alike.float().mean())
     assert alike.float().mean() > 0.98
+
+
+def test_a_training_whose_second_process_was_killed_goes_on_to_the_same_bytes(trained, inputs, tmp_path, monkeypatch):
+    options, files = inputs["cl4ac"]
+    train = options.train.model_copy(update={"devices": 2})
+    out = {kind: tmp_path / file for kind, file in MODEL_FILES.items()}
+    given = ("d", "cl4ac", options.model_copy(update={"train": train}), 0, files, out, tmp_path / "work", 1, OFF)
+    write = EventLog.metrics
+
+    def killing(events, step, epoch, **values):
+        write(events, step, epoch, **values)
+        if step == 5:  # of the second epoch
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    monkeypatch.setattr(loop, "EVENTS_EVERY", 1)
+    monkeypatch.setattr(EventLog, "metrics", killing)
+    with pytest.raises(EarwitnessError, match="SIGKILL"):
+        train_model(*given)
+    assert list(tmp_path.glob("work/*/last.ckpt")) and not out["weights"].exists()
+    monkeypatch.setattr(EventLog, "metrics", write)
+    train_model(*given)
+    assert out["weights"].read_bytes() == (trained[2] / "cl4ac" / "best.safetensors").read_bytes()
+    assert records(tmp_path) == records(trained[2] / "cl4ac")

@@ -97,7 +97,7 @@ def _join(store: distributed.Store, number: int, count: int) -> None:
 
 def _member(number: int, count: int, port: int, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
     """Another process than the first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all, and the first may be waiting for this one
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()  # type: ignore[union-attr]
     store = distributed.TCPStore(HOST, port, is_master=False, timeout=TIMEOUT)
