@@ -417,11 +417,11 @@ class DecodingOptions(Options):
 class TrainingOptions(Options):
     """Options of the training loop; a system adds its schedule and how it selects an epoch."""
 
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = 16  # of all processes together
     epochs: PositiveInt = 30
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    devices: PositiveInt = 1
-    threads: PositiveInt = 8  # on a CPU, limited by --cores; the number affects the last digits of results
+    devices: PositiveInt = 1  # number of processes that share every batch: one for each GPU; without GPUs, on the CPU
+    threads: PositiveInt = 8  # on a CPU, of all processes, limited by --cores; affects the last digits of results
     workers: Annotated[NonNegativeInt, Changes("nothing")] = 0  # number of processes that load batches
     gradient_clip: PositiveFloat | None = None  # maximum norm of the gradient; null: no clipping
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from earwitness.files import sha256
+from earwitness.files import read_json, sha256
 from earwitness.training.events import read_events
 
 TARGET = "results/tiny/cl4ac/seed-0/model.safetensors"
@@ -81,3 +81,13 @@ def test_killed_process_group_resumes_after_unlock(tiny_ready, tiny_config, tmp_
     workflow.run("--unlock", configfile=tiny_config)
     workflow.run(TARGET, configfile=tiny_config)
     assert sha256(workflow / TARGET) == undisturbed
+
+
+def test_two_processes_train_together(tiny_ready, tiny_config, tmp_path):
+    """The second one starts from the script that Snakemake makes of the rule's."""
+    workflow, two = tiny_ready.copy(tmp_path / "run"), tmp_path / "two.yaml"
+    text = tiny_config.read_text(encoding="utf-8")
+    two.write_text(text.replace("epochs: 12, threads: 1", "epochs: 1, threads: 2, devices: 2"), encoding="utf-8")
+    workflow.run(TARGET, configfile=two)
+    assert read_json(workflow / TARGET.replace(".safetensors", ".json"))["options"]["train"]["devices"] == 2
+    assert not list((workflow / "results/.work").iterdir())

@@ -122,13 +122,13 @@ def check_devices(asked: Asked) -> Iterator[Finding]:
 
 
 def _misfits(train: TrainingOptions, devices: int, cores: int, bf16: bool) -> Iterator[Finding]:
-    """What an experiment asks for and this machine does not have; without CUDA, training uses only the CPU."""
+    """What an experiment asks for and this machine does not have; without CUDA, its processes share the CPU."""
     if train.devices > devices > 0:
         advice = f"Set it to {devices} at most, or check CUDA_VISIBLE_DEVICES"
         yield Finding(FAIL, f"train.devices is {train.devices}, CUDA devices here: {devices}", advice)
     if train.devices > 1 and not devices:
-        advice = "Batches are then those of one device, and results differ"
-        yield Finding(NOTE, f"train.devices is {train.devices}, but without CUDA one process trains on the CPU", advice)
+        what = f"train.devices is {train.devices}, but without CUDA that many processes share the CPU's cores"
+        yield Finding(NOTE, what, "One process is faster there, and has the same losses but for rounding and dropout")
     if train.precision == "bf16-mixed" and not bf16:
         advice = "Set it to 32-true"
         yield Finding(NOTE, "train.precision is bf16-mixed, which is only emulated here, and slow", advice)

@@ -45,7 +45,8 @@ def share(rows: int) -> slice:
     >>> share(3)
     slice(0, 3, None)
     """
-    count, number = (sharers(), rank()) if sharers() > 1 else (1, 0)
+    count = sharers()
+    number = rank() if count > 1 else 0
     return slice(rows * number // count, rows * (number + 1) // count)
 
 

@@ -84,7 +84,10 @@ class System(ABC, Generic[OptionsT]):
         raise NotImplementedError
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Losses of one step, scalars: ``loss`` is minimised, the others are only recorded."""
+        """Losses of one step, scalars: ``loss`` is minimised, the others are only recorded.
+
+        Of several processes, each is given the whole batch, and must give the same loss (``earwitness.nn.parallel``).
+        """
         raise NotImplementedError
 
     def validation_loader(self) -> DataLoader | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -50,11 +51,14 @@ def together(count: int, function: Callable[..., Result], *arguments: Any) -> Re
             f"train.devices is {count}, and {gpus} GPUs are here. Set it to {gpus} at most, or check "
             "CUDA_VISIBLE_DEVICES; with none visible, the processes train on the CPU."
         )
-    store = distributed.TCPStore(HOST, 0, is_master=True, timeout=TIMEOUT, wait_for_workers=False)
+    server = socket.create_server((HOST, 0))  # or torch would listen to the whole network
+    port = server.getsockname()[1]
+    store = distributed.TCPStore(
+        HOST, port, is_master=True, timeout=TIMEOUT, wait_for_workers=False, master_listen_fd=server.detach()
+    )
     context = multiprocessing.get_context("spawn")
     others: list[BaseProcess] = [
-        context.Process(target=_member, args=(number, count, store.port, function, arguments))
-        for number in range(1, count)
+        context.Process(target=_member, args=(number, count, port, function, arguments)) for number in range(1, count)
     ]
     ended = threading.Event()
     try:
@@ -88,15 +92,16 @@ def together(count: int, function: Callable[..., Result], *arguments: Any) -> Re
 
 
 def _join(store: distributed.Store, number: int, count: int) -> None:
-    backend = "gloo"
+    settings: dict[str, Any] = {"backend": "gloo"}
     if torch.cuda.is_available():
-        torch.cuda.set_device(number)
-        backend = "nccl"
-    distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=TIMEOUT)
+        device = torch.device("cuda", number)
+        torch.cuda.set_device(device)
+        settings = {"backend": "nccl", "device_id": device}
+    distributed.init_process_group(store=store, rank=number, world_size=count, timeout=TIMEOUT, **settings)
 
 
 def _member(number: int, count: int, port: int, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    """Another process than the first."""
+    """What another process than the first does."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all, and the first may be waiting for this one
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()  # type: ignore[union-attr]

@@ -133,7 +133,7 @@ class Cl4acSystem(System[Cl4acOptions]):
             hidden = self.network.hidden(inputs, memory, batch.clip_of_row, mask)
             caption = self._caption_loss(hidden, targets, batch.words)
             return {"loss": caption, "loss_caption": caption.detach()}
-        negative_ids, negative_words = self._negatives(batch, memory, whole)
+        negative_ids, negative_words = self._negatives(whole, memory)
         clips = batch.clip_of_row
         if not self.options.contrastive.share_encoder:
             memory = torch.cat([memory, self.network.encode(batch.frames, mask)])
@@ -156,17 +156,18 @@ class Cl4acSystem(System[Cl4acOptions]):
         loss = caption_loss(self.network.word_head(hidden), targets, words, options)
         return averaged(loss, (words + 1).sum() if options.mask_padding else targets.numel())
 
-    def _negatives(self, batch: Batch, memory: Tensor, whole: Batch) -> tuple[Tensor, Tensor]:
-        """Unpaired captions: those in the batch, or chosen among the whole batch's captions of other clips."""
+    def _negatives(self, whole: Batch, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Unpaired captions of this process's rows: those in the batch, or chosen among all captions of other clips."""
+        clips = share(len(whole.frames))
+        batch = whole.of_clips(clips)
         if batch.negative_ids is not None and batch.negative_words is not None:
             return batch.negative_ids, batch.negative_words
-        others = batch.source[:, None] != whole.source  # [rows, rows of all]
+        others = whole.source[:, None] != whole.source  # [rows of all, rows of all]
         if self.options.contrastive.negatives == "hardest":
-            scores = self._match_scores(batch, memory, whole).masked_fill(~others, -torch.inf)
+            scores = self._match_scores(batch, memory, whole).masked_fill(~others[whole.rows(clips)], -torch.inf)
             chosen = scores.argmax(dim=1)
         else:
-            every = whole.source[:, None] != whole.source
-            chosen = from_first(torch.multinomial(every.float(), 1)[:, 0])[whole.rows(share(len(whole.frames)))]
+            chosen = from_first(torch.multinomial(others.float(), 1)[:, 0])[whole.rows(clips)]
         return whole.ids[chosen], whole.words[chosen]
 
     @torch.no_grad()
