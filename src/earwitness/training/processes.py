@@ -56,9 +56,10 @@ def together(count: int, function: Callable[..., Result], *arguments: Any) -> Re
     store = distributed.TCPStore(
         HOST, port, is_master=True, timeout=TIMEOUT, wait_for_workers=False, master_listen_fd=server.detach()
     )
-    context = multiprocessing.get_context("spawn")
+    context, method = multiprocessing.get_context("spawn"), multiprocessing.get_start_method(allow_none=True)
     others: list[BaseProcess] = [
-        context.Process(target=_member, args=(number, count, port, function, arguments)) for number in range(1, count)
+        context.Process(target=_member, args=(number, count, port, method, function, arguments))
+        for number in range(1, count)
     ]
     ended = threading.Event()
     try:
@@ -100,9 +101,12 @@ def _join(store: distributed.Store, number: int, count: int) -> None:
     distributed.init_process_group(store=store, rank=number, world_size=count, timeout=TIMEOUT, **settings)
 
 
-def _member(number: int, count: int, port: int, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+def _member(
+    number: int, count: int, port: int, method: str | None, function: Callable[..., Any], arguments: Sequence[Any]
+) -> None:
     """What another process than the first does."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all, and the first may be waiting for this one
+    multiprocessing.set_start_method(method, force=True)  # its processes that load batches start as the first one's
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()  # type: ignore[union-attr]
     store = distributed.TCPStore(HOST, port, is_master=False, timeout=TIMEOUT)
