@@ -174,3 +174,28 @@ def test_seeds_that_scored_other_clips_are_refused():
         bootstrap.summarise([first, replace(second, ids=second.ids[::-1])])
     with pytest.raises(MismatchError, match=r"seed number 2 .*\['other'\]"):
         bootstrap.summarise([first, replace(second, ids=["clip 0", "other"])])
+
+
+def test_several_systems_are_compared_as_each_by_itself():
+    generator = np.random.default_rng(5)
+    a = [mean_of(generator.normal(size=30)) for _ in range(2)]
+    others = [[mean_of(generator.normal(size=30) + shift)] for shift in (0.0, 0.5)]
+    assert bootstrap.differences(a, others) == [bootstrap.difference(a, b) for b in others]
+    first, second = ([Median(generator.normal(size=30), np.arange(30), 30)] for _ in range(2))
+    assert bootstrap.differences(first, [second, first]) == [bootstrap.difference(first, b) for b in (second, first)]
+    undefined = [mean_of(np.full(30, np.nan))]
+    found = bootstrap.differences(a, [undefined, others[1]])
+    assert found[0]["reason"] and found[0]["p_value"] is None and found[1] == bootstrap.difference(a, others[1])
+
+
+def test_holm_is_that_of_other_programs():
+    """As R's ``p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")``, and a case with equal values."""
+    np.testing.assert_allclose(bootstrap.holm([0.01, 0.02, 0.03, 0.04, 0.05]), [0.05, 0.08, 0.09, 0.09, 0.09])
+    np.testing.assert_allclose(bootstrap.holm([0.5, 0.01, 0.5, 0.01, 0.9]), [1, 0.05, 1, 0.05, 1])
+    assert bootstrap.holm([0.03]) == [0.03] and bootstrap.holm([]) == []
+
+
+def test_holm_finds_nothing_too_often_where_there_is_nothing():
+    generator = np.random.default_rng(6)
+    wrong = sum(min(bootstrap.holm(generator.random(20).tolist())) < 0.05 for _ in range(2000))
+    assert 0.035 < wrong / 2000 < 0.065
