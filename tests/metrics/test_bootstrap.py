@@ -199,3 +199,12 @@ def test_holm_finds_nothing_too_often_where_there_is_nothing():
     generator = np.random.default_rng(6)
     wrong = sum(min(bootstrap.holm(generator.random(20).tolist())) < 0.05 for _ in range(2000))
     assert 0.035 < wrong / 2000 < 0.065
+
+
+def test_p_values_of_equals_are_uniform():
+    from scipy.stats import kstest
+
+    generator = np.random.default_rng(7)
+    pairs = [[[mean_of(generator.gamma(2.0, size=16))] for _ in range(2)] for _ in range(80)]
+    p_values = [bootstrap.differences(a, [b], permutations=500)[0]["p_value"] for a, b in pairs]
+    assert kstest(p_values, "uniform").pvalue > 0.05

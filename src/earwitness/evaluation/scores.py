@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -130,8 +130,11 @@ def _write_statistics(path: Path, evaluation: Evaluation) -> None:
                     group.attrs[entry.name] = value
 
 
-def read_scores(folder: Path) -> Scores:
+def read_scores(folder: Path, metrics: Collection[str] | None = None) -> Scores:
     """Read the files of ``write_scores``; without ``statistics.h5`` only means of clip values can be resampled.
+
+    Args:
+        metrics: those whose statistics are read; None reads all.
 
     Raises EarwitnessError for a missing or damaged file, and MismatchError if the files do not belong together.
     """
@@ -144,14 +147,14 @@ def read_scores(folder: Path) -> Scores:
             f"{' and '.join(others)} in {folder} {'do' if len(others) > 1 else 'does'} not belong to the metrics.json "
             "there. Remove these files and score again."
         )
-    metrics, path = content["metrics"], folder / "statistics.h5"
+    values, path = content["metrics"], folder / "statistics.h5"
     scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists())
-    statistics = _read_statistics(path, scores.ids) if path.exists() else scores.statistics
+    statistics = _read_statistics(path, scores.ids, metrics) if path.exists() else scores.statistics
     made_by = content.get("provenance") or {}
     return replace(
         scores,
-        metrics=metrics,
-        by_clip={name: values for name, values in scores.by_clip.items() if name in metrics},
+        metrics=values,
+        by_clip={name: by_clip for name, by_clip in scores.by_clip.items() if name in values},
         statistics=statistics,
         references=made_by.get("inputs", {}).get("references"),
         settings=made_by.get("settings", {}),
@@ -223,8 +226,8 @@ def _numbers(cells: pd.Series) -> tuple[np.ndarray | None, list[tuple[int, str]]
     return values, [(int(row) + 2, cells.iloc[row]) for row in np.flatnonzero(bad)]
 
 
-def _read_statistics(path: Path, clips: list[str]) -> dict[str, Statistic]:
-    """The statistics by metric. Raises MismatchError if they are of other clips."""
+def _read_statistics(path: Path, clips: list[str], metrics: Collection[str] | None) -> dict[str, Statistic]:
+    """The statistics by metric, of some of them or all. Raises MismatchError if they are of other clips."""
     import h5py
 
     try:
@@ -232,7 +235,8 @@ def _read_statistics(path: Path, clips: list[str]) -> dict[str, Statistic]:
             require_match(path, json.loads(file.attrs["provenance"]), {"schema": SCHEMA, "made_by": MADE_BY})
             if list(file["clip_ids"].asstr()[:]) != clips:
                 raise MismatchError(f"{path} and scores.csv there have different clips. Remove both and run again.")
-            return {name: _statistic(group) for name, group in file.items() if name != "clip_ids"}
+            wanted = [name for name in file if name != "clip_ids" and (metrics is None or name in metrics)]
+            return {name: _statistic(file[name]) for name in wanted}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EarwitnessError(f"{path} cannot be read: {error}. Remove it and run again.") from error
 
