@@ -92,7 +92,7 @@ def test_a_permutation_swaps_whole_clips():
 def test_p_values_are_uniform_without_a_difference_and_small_with_one():
     generator = np.random.default_rng(5)
     told = []
-    for _ in range(300):
+    for _ in range(150):
         a, b = generator.normal(size=(2, 40))
         differences = bootstrap.permuted([mean_of(a)], [mean_of(b)], permutations=200)
         told.append(bootstrap.p_value(float(np.mean(b - a)), differences))
@@ -176,16 +176,25 @@ def test_seeds_that_scored_other_clips_are_refused():
         bootstrap.summarise([first, replace(second, ids=["clip 0", "other"])])
 
 
-def test_several_systems_are_compared_as_each_by_itself():
+@pytest.mark.parametrize("kind", ["means", "f1", "medians"])
+def test_several_systems_are_compared_as_each_by_itself(kind):
     generator = np.random.default_rng(5)
-    a = [mean_of(generator.normal(size=30)) for _ in range(2)]
-    others = [[mean_of(generator.normal(size=30) + shift)] for shift in (0.0, 0.5)]
-    assert bootstrap.differences(a, others) == [bootstrap.difference(a, b) for b in others]
-    first, second = ([Median(generator.normal(size=30), np.arange(30), 30)] for _ in range(2))
-    assert bootstrap.differences(first, [second, first]) == [bootstrap.difference(first, b) for b in (second, first)]
-    undefined = [mean_of(np.full(30, np.nan))]
-    found = bootstrap.differences(a, [undefined, others[1]])
-    assert found[0]["reason"] and found[0]["p_value"] is None and found[1] == bootstrap.difference(a, others[1])
+
+    def system(seeds):
+        if kind == "medians":
+            return [Median(generator.normal(size=30), np.arange(30), 30) for _ in range(seeds)]
+        if kind == "means":
+            return [mean_of(generator.normal(size=30)) for _ in range(seeds)]
+        return [Sums("f1", generator.integers(1, 9, size=(30, 3)).astype(float)) for _ in range(seeds)]
+
+    a, *others = (system(seeds) for seeds in (2, 1, 3, 2))
+    for found, b in zip(bootstrap.differences(a, others), others, strict=True):
+        alone = bootstrap.difference(a, b)
+        assert found["difference"] == alone["difference"] and found["p_value"] == alone["p_value"]
+        np.testing.assert_allclose(found["ci95"], alone["ci95"], rtol=0, atol=1e-12)
+    without = [mean_of(np.full(30, np.nan))]
+    first, second = bootstrap.differences(a, [without, others[0]]) if kind == "means" else ({"reason": "x"}, None)
+    assert first["reason"] and (second is None or second == bootstrap.difference(a, others[0]))
 
 
 def test_holm_is_that_of_other_programs():
@@ -204,7 +213,10 @@ def test_holm_finds_nothing_too_often_where_there_is_nothing():
 def test_p_values_of_equals_are_uniform():
     from scipy.stats import kstest
 
-    generator = np.random.default_rng(7)
-    pairs = [[[mean_of(generator.gamma(2.0, size=16))] for _ in range(2)] for _ in range(80)]
-    p_values = [bootstrap.differences(a, [b], permutations=500)[0]["p_value"] for a, b in pairs]
+    generator = np.random.default_rng(0)
+    p_values = []
+    for _ in range(150):
+        a, b = ([mean_of(generator.gamma(2.0, size=16))] for _ in range(2))
+        observed = bootstrap.value(b) - bootstrap.value(a)
+        p_values.append(bootstrap.p_value(observed, bootstrap.permuted(a, b, permutations=300)))
     assert kstest(p_values, "uniform").pvalue > 0.05

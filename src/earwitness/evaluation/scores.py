@@ -134,7 +134,7 @@ def read_scores(folder: Path, metrics: Collection[str] | None = None) -> Scores:
     """Read the files of ``write_scores``; without ``statistics.h5`` only means of clip values can be resampled.
 
     Args:
-        metrics: those whose statistics are read; None reads all.
+        metrics: those whose scores by clip and statistics are read; None reads all.
 
     Raises EarwitnessError for a missing or damaged file, and MismatchError if the files do not belong together.
     """
@@ -148,7 +148,7 @@ def read_scores(folder: Path, metrics: Collection[str] | None = None) -> Scores:
             "there. Remove these files and score again."
         )
     values, path = content["metrics"], folder / "statistics.h5"
-    scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists())
+    scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists(), metrics=metrics)
     statistics = _read_statistics(path, scores.ids, metrics) if path.exists() else scores.statistics
     made_by = content.get("provenance") or {}
     return replace(
@@ -161,7 +161,7 @@ def read_scores(folder: Path, metrics: Collection[str] | None = None) -> Scores:
     )
 
 
-def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
+def read_table_of_scores(path: Path, numbers_needed: bool = True, metrics: Collection[str] | None = None) -> Scores:
     """Read any table with one row per clip and columns of numbers.
 
     The clip ids are in a column with a usual name (``CLIP_COLUMNS``), else in the first one. Each column of numbers is
@@ -183,7 +183,8 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
     offenders = [f"clip {clip!r} has {number} rows" for clip, number in Counter(ids).items() if number > 1]
     if offenders:
         raise EarwitnessError(listed(f"{path} needs one row for each clip:", offenders))
-    columns = {name: _numbers(table[name]) for name in table.columns if name not in (clips, CAPTION)}
+    wanted = [name for name in table.columns if metrics is None or name in metrics]
+    columns = {name: _numbers(table[name]) for name in wanted if name not in (clips, CAPTION)}
     offenders = [f"row {row}, {name}: {cell!r}" for name, (_, bad) in columns.items() for row, cell in bad]
     if offenders:
         raise EarwitnessError(listed(f"{path} has cells that are not finite numbers:", offenders))
@@ -191,12 +192,12 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
     if not by_clip and numbers_needed:
         raise EarwitnessError(f"{path} has no column of numbers: {', '.join(table.columns)}.")
     means = {name: values for name, values in by_clip.items() if catalogue.find(name).is_mean}
-    metrics = {
+    values_of = {
         name: {"value": float(np.nanmean(values))} if name in means else {"value": None, "reason": NOT_A_MEAN}
         for name, values in by_clip.items()
     }
     captions = dict(zip(ids, table[CAPTION], strict=True)) if CAPTION in table else {}
-    return Scores(metrics, by_clip, {name: mean_of(values) for name, values in means.items()}, ids, captions)
+    return Scores(values_of, by_clip, {name: mean_of(values) for name, values in means.items()}, ids, captions)
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -8,12 +8,13 @@ give the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError, MismatchError, joined
+from earwitness.metrics.formulas import FORMULAS
 from earwitness.metrics.statistics import Statistic, Sums
 
 BLOCK = 1 << 20  # weights held at a time (8 MB)
@@ -63,12 +64,9 @@ def resampled(seeds: Sequence[Statistic], seed: int = 0, resamples: int = RESAMP
 
 def _resampled_each(systems: Sequence[Sequence[Statistic]], seed: int, resamples: int) -> list[np.ndarray]:
     """As ``resampled`` of each of several systems with equally many clips, whose draws are made once."""
-    systems = [_averaged_first(seeds) for seeds in systems]
-    values: list[list[np.ndarray]] = [[] for _ in systems]
-    for weights in _draws(systems[0][0].clips, seed, resamples):
-        for of_system, seeds in zip(values, systems, strict=True):
-            of_system.append(_over_seeds(seeds, weights))
-    return [np.concatenate(of_system) for of_system in values]
+    compute = _values_each([_averaged_first(seeds) for seeds in systems])
+    drawn = [compute(weights) for weights in _draws(systems[0][0].clips, seed, resamples)]
+    return [np.concatenate(values) for values in zip(*drawn, strict=True)]
 
 
 def permuted(
@@ -92,16 +90,14 @@ def _permuted_each(
 ) -> list[np.ndarray]:
     """As ``permuted`` of one system and each of several others, with the same clips swapped for all."""
     a, others = _averaged_first(a), [_averaged_first(b) for b in others]
-    swapped_a = [[first.joined(second) for first in a for second in b] for b in others]
-    swapped_b = [[second.joined(first) for first in a for second in b] for b in others]
-    generator = np.random.default_rng([seed, 1])
-    differences: list[list[np.ndarray]] = [[] for _ in others]
+    of_a = _values_each([[first.joined(second) for first in a for second in b] for b in others])
+    of_b = _values_each([[second.joined(first) for first in a for second in b] for b in others])
+    generator, swapped = np.random.default_rng([seed, 1]), []
     for rows in _rows(a[0].clips, permutations):
         swap = generator.integers(2, size=(rows, a[0].clips)).astype(float)
         weights = np.concatenate([1 - swap, swap], axis=1)
-        for found, of_a, of_b in zip(differences, swapped_a, swapped_b, strict=True):
-            found.append(_over_seeds(of_b, weights) - _over_seeds(of_a, weights))
-    return [np.concatenate(found) for found in differences]
+        swapped.append([b - a for a, b in zip(of_a(weights), of_b(weights), strict=True)])
+    return [np.concatenate(found) for found in zip(*swapped, strict=True)]
 
 
 def interval(values: np.ndarray) -> list[float]:
@@ -253,6 +249,26 @@ def _interval(name: str, per_seed: Sequence[Scores]) -> dict:
 
 def _over_seeds(seeds: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
     return np.mean([statistic.values(weights) for statistic in seeds], axis=0)
+
+
+def _values_each(systems: Sequence[Sequence[Statistic]]) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A function of weights [resamples, clips] that gives the metric of each system, averaged over its seeds.
+
+    Sums of several systems are taken together: one product of matrices reads the weights once.
+    """
+    every = [statistic for seeds in systems for statistic in seeds]
+    sums = [statistic for statistic in every if isinstance(statistic, Sums)]
+    alike = len({(statistic.formula, statistic.columns.shape) for statistic in sums}) == 1
+    if len(systems) == 1 or len(sums) < len(every) or not alike:
+        return lambda weights: [_over_seeds(seeds, weights) for seeds in systems]
+    formula, columns = FORMULAS[sums[0].formula], np.concatenate([statistic.columns for statistic in sums], axis=1)
+    ends = np.cumsum([len(seeds) for seeds in systems])[:-1]
+
+    def values(weights: np.ndarray) -> list[np.ndarray]:
+        of_each = np.split(weights @ columns, len(sums), axis=1)
+        return [np.mean(found, axis=0) for found in np.split(np.stack([formula(each) for each in of_each]), ends)]
+
+    return values
 
 
 def _averaged_first(seeds: Sequence[Statistic]) -> Sequence[Statistic]:
