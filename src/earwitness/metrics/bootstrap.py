@@ -254,12 +254,12 @@ def _over_seeds(seeds: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
 def _values_each(systems: Sequence[Sequence[Statistic]]) -> Callable[[np.ndarray], list[np.ndarray]]:
     """A function of weights [resamples, clips] that gives the metric of each system, averaged over its seeds.
 
-    Sums of several systems are taken together: one product of matrices reads the weights once.
+    Sums of more than two systems are taken together: one product of matrices reads the weights once.
     """
     every = [statistic for seeds in systems for statistic in seeds]
     sums = [statistic for statistic in every if isinstance(statistic, Sums)]
     alike = len({(statistic.formula, statistic.columns.shape) for statistic in sums}) == 1
-    if len(systems) == 1 or len(sums) < len(every) or not alike:
+    if len(systems) < 3 or len(sums) < len(every) or not alike:
         return lambda weights: [_over_seeds(seeds, weights) for seeds in systems]
     formula, columns = FORMULAS[sums[0].formula], np.concatenate([statistic.columns for statistic in sums], axis=1)
     ends = np.cumsum([len(seeds) for seeds in systems])[:-1]
