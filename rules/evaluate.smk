@@ -160,6 +160,7 @@ rule result:
         trained_on=lambda w: CONFIG.trained_on(w.dataset, w.experiment),
         untrained=lambda w: CONFIG.untrained(w.dataset, w.experiment),
         remarks=lambda w: CONFIG.remarks(w.dataset, w.experiment),
+        sweep=lambda w: CONFIG.sweep_of(w.experiment),
         seeds=lambda w: experiment(w).seeds,
         folders=seed_folders,
         uri=store_uri(CONFIG.tracking.uri),

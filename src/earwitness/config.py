@@ -202,9 +202,9 @@ class Config:
     def study(self, dataset: str, sweep: str) -> dict[str, Any]:
         """A sweep on one data set, as ``evaluation.study`` reads it.
 
-        Returns ``baseline``, the experiment that the others are compared with; ``axes``, the dotted keys of the options
-        that the sweep varies; and ``experiments``: of each, a baseline from elsewhere first, by key the ``label`` and
-        ``value`` of these options on the data set, without those that its system has not.
+        Returns ``baseline``, the experiment that the others are compared with; the ``members`` of the sweep; ``axes``,
+        the dotted keys of the options that it varies; and ``experiments``: of each, a baseline from elsewhere first, by
+        key the ``label`` and ``value`` of these options on the data set, without those that its system has not.
         """
         baseline, members = self._expanded.baselines[sweep], self._expanded.sweeps[sweep]
         axes = list(dict.fromkeys(key for member in members for key in self._expanded.labels[member]))
@@ -217,7 +217,7 @@ class Config:
                 with suppress(KeyError, TypeError):
                     value = reduce(getitem, key.split("."), options)
                     settings[name][key] = {"label": labels.get(key, label_of(value)), "value": value}
-        return {"baseline": baseline, "axes": axes, "experiments": settings}
+        return {"baseline": baseline, "members": members, "axes": axes, "experiments": settings}
 
     def sweep_of(self, experiment: str) -> str | None:
         """The sweep that an experiment is a member of."""

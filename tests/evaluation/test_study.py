@@ -42,7 +42,7 @@ def write_experiment(folder, per_seed, ids=None, references="x", settings=None, 
 
 def made(results, experiments, baseline="a", **more):
     settings = {name: {"pooling": {"label": name, "value": name}} for name in experiments}
-    return study(results, "grid", baseline, ["pooling"], settings, **more)
+    return study(results, "grid", baseline, [*experiments], ["pooling"], settings, **more)
 
 
 def entries(content, metric="cider_d"):

@@ -208,14 +208,3 @@ def test_holm_finds_nothing_too_often_where_there_is_nothing():
     generator = np.random.default_rng(6)
     wrong = sum(min(bootstrap.holm(generator.random(20).tolist())) < 0.05 for _ in range(2000))
     assert 0.035 < wrong / 2000 < 0.065
-
-
-def test_p_values_of_equals_are_uniform():
-    generator = np.random.default_rng(0)
-    p_values = []
-    for _ in range(150):
-        a, b = ([mean_of(generator.gamma(2.0, size=16))] for _ in range(2))
-        observed = bootstrap.value(b) - bootstrap.value(a)
-        p_values.append(bootstrap.p_value(observed, bootstrap.permuted(a, b, permutations=300)))
-    distance = np.abs(np.sort(p_values) - (np.arange(150) + 0.5) / 150).max()
-    assert distance < 1.36 / np.sqrt(150)  # the limit of Kolmogorov and Smirnov's test at 5 %

@@ -29,6 +29,7 @@ def study(
     results: Path,
     name: str,
     baseline: str,
+    members: Sequence[str],
     axes: Sequence[str],
     experiments: Mapping[str, Mapping[str, Mapping[str, Any]]],
     metrics: Sequence[str] | None = None,
@@ -38,7 +39,7 @@ def study(
     Args:
         results: the folder ``results/{dataset}``, with a ``metrics.json`` and the scores of all seeds of each.
         name: of the sweep.
-        baseline: one of the experiments.
+        baseline: one of the experiments; members: all of them but a baseline from elsewhere.
         axes, experiments: the options that the sweep varies, and for each experiment their label and value, as
             ``Config.study`` returns them.
         metrics: None: the headline metrics of each kind of prediction.
@@ -46,8 +47,8 @@ def study(
     Returns:
         A dictionary with ``study``, ``dataset``, ``baseline``, ``axes``, ``metrics`` (name -> kind of prediction),
         ``comparisons`` (metric -> number of p-values it was corrected for) and ``experiments``: of each ``name``,
-        ``settings``, ``seeds``, ``leaks``, ``untrained``, ``remarks``, ``settings_differ`` (settings of scoring other
-        than the baseline's, as [baseline, its own]) and ``metrics``. An entry of these has
+        ``member`` (of the sweep), ``settings``, ``seeds``, ``leaks``, ``untrained``, ``remarks``, ``settings_differ``
+        (settings of scoring other than the baseline's, as [baseline, its own]) and ``metrics``. An entry of these has
 
         - ``value`` (mean over seeds), ``ci95`` (over clips), ``per_seed``, ``sd_over_seeds`` (of a sample; None for one
           seed) and ``clips``, or value None with a ``reason``;
@@ -87,6 +88,7 @@ def study(
         "experiments": [
             {
                 "name": experiment,
+                "member": experiment in members,
                 "settings": settings,
                 "seeds": found[experiment]["seeds"],
                 **{key: found[experiment].get(key, []) for key in ("leaks", "untrained", "remarks")},

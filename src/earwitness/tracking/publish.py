@@ -114,7 +114,8 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
     key = digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
     run = _find(client, place, key)
     if run is None:
-        run = _new_run(client, place, key, content["experiment"], {"earwitness.system": content["system"]})
+        tags = {f"earwitness.{name}": content[name] for name in ("system", "study") if name in content}
+        run = _new_run(client, place, key, content["experiment"], tags)
     run_id, made = run.info.run_id, sha256(result)
     _log_params(client, run, made_by["options"])
     if run.data.tags.get(RESULT) != made:
