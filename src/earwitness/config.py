@@ -339,9 +339,7 @@ class Config:
             kind, known = named[below]
             problems.append(f"{kind} {name!r}: {nearest(name, known)}")
         elif name and below in self.sweeps:
-            problems.append(
-                f"{below!r} is a sweep, a study of {', '.join(self._expanded.sweeps[below])}; {STUDY_FILES}"
-            )
+            problems.append(f"{below!r} is a sweep of {len(self._expanded.sweeps[below])} experiments; {STUDY_FILES}")
         elif below and name and below not in (*RESERVED, *self.experiments):
             problems.append(f"experiment {below!r}: {nearest(below, self.experiments)}")
         if not problems:
