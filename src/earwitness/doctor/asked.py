@@ -184,7 +184,7 @@ def _add(asked: Asked, target: str) -> None:
         ):
             features, texts, stages = [clap], [clap], {"features", "text"}
             splits = {"development": f"clap/{clap}/gap.h5"}
-        case ["results", dataset, "studies", name] if found := [
+        case ["results", dataset, "studies", name] if sweeps := [
             sweep for sweep in config.sweeps if name.removeprefix(sweep) in ("", ".html", ".csv", ".json")
         ]:
             experiments = list(config.study(dataset, sweeps[0])["experiments"])
