@@ -21,7 +21,8 @@ class EarwitnessModel(PythonModel):
         artifacts = {name: Path(path) for name, path in context.artifacts.items()}
         weights = sorted(artifacts["weights"].iterdir()) if "weights" in artifacts else []
         index = artifacts["index"] / "index.h5" if "index" in artifacts else None
-        self.served = Served(artifacts["results"] / context.model_config["model"], index, weights)
+        config = context.model_config
+        self.served = Served(artifacts["results"] / config["model"], index, weights, config["batch"])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

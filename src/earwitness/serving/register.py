@@ -25,7 +25,7 @@ from earwitness.clap.retriever import FILES
 from earwitness.errors import EarwitnessError
 from earwitness.files import code_version, digest, read_json, sha256
 from earwitness.serving.models import identity
-from earwitness.serving.recordings import Features, retriever_options
+from earwitness.serving.recordings import BLOCK, Features, retriever_options
 from earwitness.serving.served import INPUTS, OUTPUTS, PARAMETERS, Served
 from earwitness.systems.interface import PREDICTION, options_of
 from earwitness.tracking.publish import publish
@@ -83,13 +83,13 @@ def register(
         target = "/".join((experiment / "metrics.json").parts[-4:])
         raise EarwitnessError(f"{experiment} has no metrics.json, whose run the model belongs to: make {target} first.")
     served = Served(folder, index, weights)
-    example = _example(served, experiment.parent / "corpus")
+    example = example_of(served, experiment.parent / "corpus")
     served.answer([example])  # what cannot be answered here cannot be elsewhere
     from mlflow.exceptions import MlflowException
 
     try:
         with tempfile.TemporaryDirectory(prefix="earwitness-") as scratch:
-            staged = _staged(Path(scratch), folder, served.features, index)
+            artifacts = staged(Path(scratch), folder, served.features, index)
             files = {
                 str(path.relative_to(scratch)): sha256(path) for path in Path(scratch).rglob("*.*") if path.is_file()
             }
@@ -99,7 +99,7 @@ def register(
                 for there in client.search_model_versions(f"name = '{name}'"):
                     if there.tags.get(KEY) == key:
                         return Registered(name, str(there.version), str(there.run_id), True)
-                model = _logged(client, run, name, staged, folder, served, example)
+                model = _logged(client, run, name, folder, served, artifacts, example)
                 try:
                     client.create_registered_model(name)
                 except MlflowException as error:
@@ -145,9 +145,9 @@ def _run_of(uri: str, folder: Path) -> str:
         return str(read_json(record)["runs"][str(number)])
 
 
-def _staged(scratch: Path, folder: Path, features: Features | None, index: Path | None) -> dict[str, Path]:
+def staged(scratch: Path, folder: Path, features: Features | None, index: Path | None) -> dict[str, Path]:
     """The artifacts of a version by name: copies of the model's folder, and of what else it needs, as below results."""
-    place = scratch / "results" / model_place(folder)
+    place = scratch / "results" / _place(folder)
     files = {place / name: folder / name for name in FILES.values()}
     files |= {place / path.relative_to(folder): path for path in folder.glob(f"*/{PREDICTION}")}
     if features is not None:
@@ -165,50 +165,71 @@ def _staged(scratch: Path, folder: Path, features: Features | None, index: Path 
     return {path.name: path for path in sorted(scratch.iterdir())}
 
 
-def model_place(folder: Path) -> str:
+def _place(folder: Path) -> str:
     """Where a seed's folder lies below its results: ``{dataset}/{experiment}/seed-{n}``."""
     return "/".join(folder.resolve().parts[-3:])
+
+
+def save(
+    out: Path,
+    folder: Path,
+    served: Served,
+    artifacts: Mapping[str, Path],
+    example: Mapping[str, str],
+    model: Any = None,
+) -> None:
+    """Write a folder that ``mlflow models serve -m`` takes.
+
+    Args:
+        folder: the seed's folder; served: its model.
+        artifacts: as of ``staged``.
+        example: a row of a request.
+        model: MLflow's Model, where it belongs to a run.
+    """
+    import pandas as pd
+    from mlflow.pyfunc import save_model
+
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    save_model(
+        path=str(out),
+        python_model=str(CODE),
+        artifacts={name: str(path) for name, path in artifacts.items()},
+        model_config={"model": _place(folder), "batch": BLOCK},
+        code_paths=[str(CODE.parents[1])],
+        pip_requirements=requirements(),
+        signature=_signature(served),
+        input_example=pd.DataFrame([example]),
+        mlflow_model=model,
+    )
+    for cache in out.rglob("__pycache__"):
+        shutil.rmtree(cache)
 
 
 def _logged(
     client: Any,
     run: str,
     name: str,
-    artifacts: Mapping[str, Path],
     folder: Path,
     served: Served,
+    artifacts: Mapping[str, Path],
     example: Mapping[str, str],
 ) -> Any:
     """Log a model in a run; MLflow's LoggedModel."""
-    import pandas as pd
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
-    from mlflow.pyfunc import save_model
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     experiment = client.get_run(run).info.experiment_id
-    model = client.create_logged_model(experiment, name, source_run_id=run, model_type="earwitness")
+    logged = client.create_logged_model(experiment, name, source_run_id=run, model_type="earwitness")
     with tempfile.TemporaryDirectory(prefix="earwitness-") as scratch:
-        save_model(
-            path=f"{scratch}/model",
-            python_model=str(CODE),
-            artifacts={name: str(path) for name, path in artifacts.items()},
-            model_config={"model": model_place(folder)},
-            code_paths=[str(CODE.parents[1])],
-            pip_requirements=requirements(),
-            signature=_signature(served),
-            input_example=pd.DataFrame([example]),
-            mlflow_model=Model(run_id=run, model_id=model.model_id, artifact_path=model.artifact_location),
-        )
-        for cache in Path(scratch).rglob("__pycache__"):
-            shutil.rmtree(cache)
-        client.log_model_artifacts(model.model_id, f"{scratch}/model")
-    client.finalize_logged_model(model.model_id, "READY")
-    client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
-    return model
+        model = Model(run_id=run, model_id=logged.model_id, artifact_path=logged.artifact_location)
+        save(Path(scratch) / "model", folder, served, artifacts, example, model)
+        client.log_model_artifacts(logged.model_id, f"{scratch}/model")
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
+    return logged
 
 
-def _example(served: Served, corpus: Path) -> dict[str, str]:
+def example_of(served: Served, corpus: Path) -> dict[str, str]:
     """A row that the model can answer: one second of a tone, and the first caption of the corpus."""
     columns = INPUTS[served.tasks[-1]]
     example = {}
@@ -239,16 +260,12 @@ def _signature(served: Served) -> Any:
     inputs = dict.fromkeys(column for task in served.tasks for column in INPUTS[task])
     outputs = dict.fromkeys([column for task in served.tasks for column in OUTPUTS[task]] + ["error"])
     parameters = {name: value for task in served.tasks for name, value in PARAMETERS[task].items()}
+    needed = [column for column in inputs if all(column in INPUTS[task] for task in served.tasks)]
+    params = [
+        ParamSpec(key, yes if isinstance(value, bool) else DataType.long, value) for key, value in parameters.items()
+    ]
     return ModelSignature(
-        # A lacking column is an error of ours, which says what the model takes.
-        inputs=Schema([ColSpec(text, name, required=False) for name in inputs]),
+        inputs=Schema([ColSpec(text, name, required=name in needed) for name in inputs]),
         outputs=Schema([ColSpec(kinds.get(name, number), name, required=False) for name in outputs]),
-        params=ParamSchema(
-            [
-                ParamSpec(name, yes if isinstance(value, bool) else DataType.long, value)
-                for name, value in parameters.items()
-            ]
-        )
-        if parameters
-        else None,
+        params=ParamSchema(params) if params else None,
     )

@@ -71,6 +71,7 @@ class Served:
         model: a seed's folder.
         index: an index by that model, for a retriever; None: it compares a recording and a query that are given.
         weights: files of extractors' weights, where they are not in resources/checkpoints.
+        most: rows that are answered together, at most.
 
     Attributes:
         tasks: what it can do, in the order in which ``INPUTS`` has them.
@@ -79,7 +80,7 @@ class Served:
     Raises EarwitnessError for a folder without a model, or whose features cannot be computed here.
     """
 
-    def __init__(self, model: Path, index: Path | None = None, weights: Sequence[Path] = ()):
+    def __init__(self, model: Path, index: Path | None = None, weights: Sequence[Path] = (), most: int = BLOCK):
         kinds = options_of(model).KINDS
         if index is not None and "retrieval" not in kinds:
             raise EarwitnessError(f"{model} cannot search an index: its system is for {' and '.join(kinds)}.")
@@ -102,7 +103,7 @@ class Served:
             self._features = self.features = Features(self._retriever.made_by, weights, cut=True, model=model)
             self._handlers[SIMILARITY] = self._compare
         self.tasks = [task for task in INPUTS if task in self._handlers]
-        self._batches = Batches[Request, Answer](self._together, BLOCK)
+        self._batches = Batches[Request, Answer](self._together, most)
 
     def answer(self, rows: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None) -> list[dict]:
         """The reply to each row, as JSON content: the columns of ``OUTPUTS`` of all tasks, and ``error``.
@@ -121,7 +122,7 @@ class Served:
             raise EarwitnessError(f"top is {chosen['top']}; at least one result is needed.")
         parsed = [self._parsed(row, chosen) for row in rows]
         if not parsed:
-            raise EarwitnessError(f"There is no row. {self._advice()}")
+            raise EarwitnessError(f"The request has no row with a known column; {self._advice()}.")
         found = iter(self._batches([request for request in parsed if isinstance(request, Request)]))
         answers = [next(found) if isinstance(one, Request) else one for one in parsed]
         if all(isinstance(answer, str) for answer in answers):
@@ -132,10 +133,13 @@ class Served:
 
     def _parsed(self, row: Mapping[str, Any], parameters: Mapping[str, Any]) -> Request | str:
         """What a row asks for, or why that is not known."""
-        given = {name: value for name in ("audio", "query", "phrase") if isinstance(value := row.get(name), str)}
+        columns = ("audio", "query", "phrase")
+        given = {name: row[name] for name in columns if row.get(name) is not None and row[name] == row[name]}  # NaN
+        if wrong := [name for name, value in given.items() if not isinstance(value, str)]:
+            return f"the {wrong[0]} is {given[wrong[0]]!r}, which is no text"
         task = next((task for task in self.tasks if set(INPUTS[task]) == set(given)), None)
         if task is None:
-            return f"it has {' and '.join(map(repr, given)) or 'no known column'}; {self._advice()}"
+            return f"it has {' and '.join(given) or 'no known column'}; {self._advice()}"
         text = given.get("query", given.get("phrase", ""))
         if task != CAPTION and not text.strip():
             return f"the {INPUTS[task][-1]} is empty"
@@ -200,7 +204,7 @@ class Served:
         answers: list[Answer] = []
         for request in requests:
             one = checked[request.name]
-            answers.append(one.reason if isinstance(one, AudioError) else _unknown(request.text))
+            answers.append(f"the recording {one.reason}" if isinstance(one, AudioError) else _unknown(request.text))
         good = [
             place
             for place, request in enumerate(requests)
@@ -284,7 +288,7 @@ def _apart(function: Callable[[Sequence[Request]], list[Answer]], requests: Sequ
 
 def _captioned(found: Captioned | AudioError) -> Answer:
     if isinstance(found, AudioError):
-        return found.reason
+        return f"the recording {found.reason}"
     return {"caption": found.caption, "score": found.score, "seconds": found.seconds, "cut": found.cut}
 
 
