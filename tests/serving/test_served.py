@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,6 +166,21 @@ def test_phrases_are_located(posted, tmp_path):
     assert Locator.longest <= 201
 
 
+def test_a_version_has_the_files_that_its_features_were_made_of(model, tmp_path):
+    other = write_model(tmp_path / "elsewhere/seed-4", scale=2.0)
+    (tmp_path / "cnn.pth").write_bytes(b"weights")
+    features = SimpleNamespace(
+        retrievers={"clap": SimpleNamespace(folder=other)},
+        made_by={"clap": {"settings": {"experiment": "dual", "dataset": "big", "seed": 4, "other": 1}}},
+        options={"cnn": SimpleNamespace(checkpoints=lambda: {"weights": tmp_path / "cnn.pth"}), "mel": object()},
+    )
+    found = staged(tmp_path / "version", model, features, tmp_path / "cnn.pth")
+    assert sorted(found) == ["index", "results", "weights"] and (found["weights"] / "cnn.pth").is_file()
+    names = ["model.json", "model.safetensors"]
+    for place in ("tones/bands/seed-0", "big/dual/seed-4"):
+        assert sorted(path.name for path in (found["results"] / place).iterdir()) == names
+
+
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """The folder of an experiment whose one seed is an untrained CL4AC of a few channels."""
@@ -193,7 +210,23 @@ def published(monkeypatch):
     monkeypatch.setattr(registering, "publish", publish)
 
 
-def test_a_server_answers_all_clients(trained, published, store, tmp_path, capsys):  # noqa: F811
+def run_examples(url, sound, caption, folder, capsys, monkeypatch):
+    """Those of docs/serving.md."""
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8").replace("http://127.0.0.1:5001", url)
+    (folder / "yard.wav").write_bytes(sound)
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+    (code,) = re.findall("^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "docs/serving.md", "exec"), {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == caption and "base64" in second
+    (command,) = re.findall("^```bash\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    if shutil.which("curl"):
+        done = subprocess.run(["sh", "-c", command], capture_output=True, check=True)
+        assert json.loads(done.stdout)["predictions"][0]["caption"] == caption
+
+
+def test_a_server_answers_all_clients(trained, published, store, tmp_path, capsys, monkeypatch):  # noqa: F811
     command = ["register", str(trained), "--uri", store]
     assert main(command) == 0 and main(command) == 0
     said = capsys.readouterr().out.splitlines()
@@ -231,6 +264,7 @@ def test_a_server_answers_all_clients(trained, published, store, tmp_path, capsy
         assert {reply.status_code for reply in replies} == {200}
         found = [reply.json()["predictions"][0]["caption"] for reply in replies]
         assert found == [wanted[number % 6] for number in range(48)]
+        run_examples(url, base64.b64decode(sounds[0]), wanted[0], tmp_path, capsys, monkeypatch)
         refused = requests.post(f"{url}/invocations", json={"dataframe_records": [{"audio": "§"}]}, timeout=60)
         assert refused.status_code == 400 and "row 1" in refused.json()["message"]
     finally:

@@ -146,7 +146,7 @@ class Served:
         audio, name = b"", ""
         if "audio" in given:
             try:  # lines are what the program base64 writes
-                audio = base64.b64decode("".join(given["audio"].split()), validate=True)
+                audio = base64.b64decode("".join(given["audio"].splitlines()), validate=True)
             except (binascii.Error, ValueError) as error:
                 return f"the audio is not valid base64 ({error}); send the bytes of a file"
             if not audio:
