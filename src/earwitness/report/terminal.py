@@ -111,7 +111,10 @@ def study(content: dict[str, Any]) -> str:
         reasons = ((e["name"], entry.get("reason") or entry.get("difference_reason")) for e, entry in entries)
         lines += [f"{metric} of {line}" for line in grouped((name, reason) for name, reason in reasons if reason)]
     lines.append("Intervals and p-values reflect the choice of clips, not of training seeds.")
-    return "\n".join([*lines, *(line for e in content["experiments"] for line in _warnings(e["name"], e))])
+    remarks = [(e["name"], *_remarks(e)) for e in content["experiments"]]  # a sweep shares most of them
+    lines += [f"{MARK} {line}" for line in grouped((name, line) for name, marked, _ in remarks for line in marked)]
+    lines += grouped((name, line) for name, _, unchecked in remarks for line in unchecked)
+    return "\n".join(lines)
 
 
 def _moved(moved: dict[str, Any]) -> list[str]:
