@@ -35,7 +35,7 @@ def rules() -> set[str]:
 
 
 def test_profiles_are_those_that_the_documentation_has():
-    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     assert set(CLUSTERS) == set(re.findall(r"\(\.\./profiles/([\w-]+)/config\.yaml\)", text))
 
 
