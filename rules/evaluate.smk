@@ -49,7 +49,7 @@ for kind, entry in KINDS.items():
             "../envs/earwitness.yaml"
         threads: lambda w: experiment(w).threads
         resources:
-            mem_mb=8000,
+            mem_mb=memory(8000),
             runtime=120,
         params:
             options=lambda w: experiment(w).settings("prediction"),
@@ -89,7 +89,7 @@ for kind, entry in KINDS.items():
         conda:
             "../envs/earwitness.yaml"
         resources:
-            mem_mb=8000,
+            mem_mb=memory(8000),
             runtime=60 + ceil(CONFIG.spice.minutes if entry.uses_tools else 0),
             tools=TOOLS_JSON,  # their places; the content is identified by the digests
         params:
@@ -116,7 +116,7 @@ rule baselines:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=60,
     message:
         "Scoring the baselines of {wildcards.kind} on {wildcards.dataset} ({log})"
@@ -134,6 +134,10 @@ def seed_files(wildcards):
             *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES, *KINDS[kind].score_files)),
         ]
     return [f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names]
+
+
+localrules:
+    result,  # it publishes, and several machines must not write one SQLite file
 
 
 rule result:

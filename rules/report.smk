@@ -28,6 +28,10 @@ def files_of_other(wildcards):
     return [*(str(folders[name] / file) for file in SCORE_FILES), *tables]
 
 
+localrules:
+    other,  # it publishes
+
+
 rule other:
     input:
         files_of_other,
@@ -94,7 +98,7 @@ rule comparison:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         root=audio_root,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -45,7 +47,8 @@ def train(system: System, options: TrainingOptions, seed: int, work: Path, name:
         ``{"epoch": the selected epoch, from 0, "metric": the name of its metric, "value": its validation value}``; the
         last two are None without validation. The selected weights are in ``work/best.safetensors``.
 
-    Raises EarwitnessError if the loss is not finite, or validation never gives a number.
+    Raises EarwitnessError if the loss is not finite, or validation never gives a number; SystemExit with code 143 when
+    SIGTERM, with which clusters preempt jobs, ended the training after a step.
     """
     work.mkdir(parents=True, exist_ok=True)
     progress = Checkpoints(system, work, options.epochs)
@@ -54,10 +57,13 @@ def train(system: System, options: TrainingOptions, seed: int, work: Path, name:
         progress.load_state_dict(_callback_state(last))
         print(f"{name}: resuming after epoch {progress.epoch + 1}", file=sys.stderr)
     if not progress.finished():
-        loop = Loop(system, options, seed, work, progress)
-        _trainer(options, work, [progress], name).fit(
-            loop, ckpt_path=last if last.exists() else None, weights_only=True
-        )
+        loop, trainer = Loop(system, options, seed, work, progress), _trainer(options, work, [progress], name)
+        try:
+            trainer.fit(loop, ckpt_path=last if last.exists() else None, weights_only=True)
+        except (Exception, SystemExit):
+            if trainer.received_sigterm:  # Lightning ends with the step, as if all were well: with exit code 0
+                sys.exit(128 + signal.SIGTERM)
+            raise
     return progress.chosen()
 
 
@@ -65,6 +71,8 @@ def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback], na
     return Trainer(
         accelerator="auto",
         devices=options.devices if torch.cuda.is_available() else 1,
+        # Slurm's would expect a task of the job for each device, and write checkpoints within an epoch on SIGUSR1.
+        plugins=[LightningEnvironment()],
         precision=options.precision,
         max_epochs=options.epochs,
         gradient_clip_val=options.gradient_clip,
