@@ -458,3 +458,5 @@ class TrackingOptions(Options):
     """The MLflow store; the environment variable MLFLOW_TRACKING_URI overrides ``uri``."""
 
     uri: FilePath = "sqlite:///results/mlflow.db"
+    # Show trainings while they run; auto: in servers, and in SQLite unless another machine of a cluster trains.
+    live: Annotated[Literal["auto"] | bool, Changes("nothing")] = "auto"

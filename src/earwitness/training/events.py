@@ -16,14 +16,15 @@ from earwitness.files import write_text
 class EventLog:
     """Appends events to a file; after a kill, at most the last line is incomplete.
 
-    Events: ``{"params": {...}}``, ``{"step": n, "epoch": n, "metrics": {...}}``.
+    Events: ``{"params": {...}}``, ``{"step": n, "epoch": n, "metrics": {...}}``, and ``started`` and ``ended`` of each
+    process (`earwitness.training.machine`).
     """
 
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def cut_back(self, step: int) -> None:
+    def cut_back(self, step: float) -> None:
         """Remove events after ``step``, which a resumed training repeats."""
         kept = [event for event in read_events(self.path) if event.get("step", 0) <= step]
         write_text(self.path, "".join(_line(event) for event in kept))
