@@ -6,8 +6,8 @@ import pytest
 
 from earwitness.errors import EarwitnessError
 from earwitness.training import machine
-from earwitness.training.events import EventLog, read_events
-from earwitness.training.machine import Energy, environment, recorded, summary
+from earwitness.training.events import EventLog, read_events, summary
+from earwitness.training.machine import Energy, environment, recorded
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def _publish_all(options: argparse.Namespace, again: bool) -> int:
         if before["published"] and not done:  # to another store
             write_json(record, before)
     outcomes += [_publish_training(options, training) for training in trainings]
+    pages = {record.parents[1] for record in results if (record.parents[1] / "plots").is_dir()}
+    outcomes += [_publish_plots(options, folder) for folder in sorted(pages)]
     if not any(outcome is not None for outcome in outcomes):
         print(f"All results in {options.results} are published already.", file=sys.stderr)
     return 1 if False in outcomes else 0
@@ -75,14 +78,28 @@ def _publish_training(options: argparse.Namespace, record: Path) -> bool | None:
     from earwitness.lock import is_held
     from earwitness.tracking.live import publish_training
 
+    alive = is_held(record.with_name("lock"))
+    return _attempt(record.parent, lambda: publish_training(_uri(options), record, alive), "published as {}")
+
+
+def _publish_plots(options: argparse.Namespace, folder: Path) -> bool | None:
+    """Whether the plots of a data set's page could be added to its runs; None where they have them."""
+    from earwitness.tracking.publish import publish_plots
+
+    return _attempt(folder / "plots", lambda: publish_plots(_uri(options), folder), "added to the runs")
+
+
+def _attempt(what: Path, publish: Callable[[], Any], done: str) -> bool | None:
+    """Publish and say so; None where there was nothing to publish."""
     try:
-        status = publish_training(_uri(options), record, alive=is_held(record.with_name("lock")))
+        found = publish()
     except Exception as error:  # a store may be of any kind
-        print(f"{record.parent}: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{what}: {type(error).__name__}: {error}", file=sys.stderr)
         return False
-    if status:
-        print(f"{record.parent}: published as {status}", file=sys.stderr)
-    return True if status else None
+    if not found:
+        return None
+    print(f"{what}: {done.format(found)}", file=sys.stderr)
+    return True
 
 
 def _uri(options: argparse.Namespace) -> str:

@@ -23,7 +23,7 @@ from earwitness.tracking.store import SQLITE, opened
 from earwitness.training.events import read_events
 
 AFTER, EVERY, LAST = 10.0, 10.0, 10.0  # seconds: before the first logging, between two, and for the last one
-SHARE, LONGEST = 50, 300.0  # logging takes a fiftieth of a core at most; but is tried again after seconds
+SHARE, LONGEST = 100, 300.0  # logging takes a hundredth of a core at most; but is tried again after seconds
 
 
 def is_live(setting: Literal["auto"] | bool, uri: str, remote: bool) -> bool:

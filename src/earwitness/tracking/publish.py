@@ -33,6 +33,7 @@ from earwitness.training.events import read_events
 
 RESULT = "earwitness.result_sha256"
 BEGUN = "earwitness.result_begun"  # the digest of the result that is being logged, and the time of its metrics
+PLOTS = "earwitness.plots_sha256"
 PARENT = "mlflow.parentRunId"
 ELSEWHERE = "earwitness.made_elsewhere"
 
@@ -69,6 +70,30 @@ def publish_other(uri: str, dataset: str, name: str, folder: Path, out: Path) ->
         record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
     return record["published"]
+
+
+def publish_plots(uri: str, folder: Path) -> bool:
+    """Add the plots of a data set's page to the runs of its experiments; returns whether any of them lacked these.
+
+    Args:
+        folder: the folder ``results/{dataset}``, with ``plots``.
+
+    Raises what the store raises.
+    """
+    plots = sorted((folder / "plots").glob("*.svg"))
+    made, added = digest({path.name: sha256(path) for path in plots}), False
+    with opened(uri, folder / "plots") as client:
+        for result in sorted(folder.glob("*/metrics.json")):
+            content = read_json(result)
+            place = client.get_experiment_by_name(content["dataset"])
+            for run in find(client, place.experiment_id, KEY, _parent_key(content)) if place else ():
+                if run.data.tags.get(PLOTS) == made:
+                    continue
+                for path in plots:
+                    client.log_artifact(run.info.run_id, str(path), "plots")
+                client.set_tag(run.info.run_id, PLOTS, made)
+                added = True
+    return added
 
 
 def runs_pages(uri: str, beside: Path) -> dict[str, str]:
@@ -118,13 +143,12 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
     Each step can be repeated, so that a run that a kill left is completed: MLflow stores a metric with the same name,
     value and time once.
     """
-    made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
-    key = digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
+    key = _parent_key(content)
     run = next(iter(find(client, place, KEY, key)), None)
     if run is None:
         run = new_run(client, place, content["experiment"], {KEY: key, "earwitness.system": content["system"]})
     run_id, made = run.info.run_id, sha256(result)
-    log_params(client, run, made_by["options"])
+    log_params(client, run, content["provenance"]["options"])
     if run.data.tags.get(RESULT) != made:
         begun, _, when = run.data.tags.get(BEGUN, "").partition(" ")
         if begun != made:
@@ -137,6 +161,11 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
     elif run.info.status != "FINISHED":
         client.set_terminated(run_id)
     return run_id
+
+
+def _parent_key(content: Mapping[str, Any]) -> str:
+    made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
+    return digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
 
 
 def _other_run(client: Any, place: str, dataset: str, name: str, folder: Path) -> str:

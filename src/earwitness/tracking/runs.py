@@ -9,7 +9,7 @@ from typing import Any
 
 from earwitness.files import digest
 from earwitness.tracking.store import artifacts_of
-from earwitness.training.machine import NO_END, summary
+from earwitness.training.events import NO_END, summary
 
 KEY = "earwitness.run_key"
 TRAINING = "earwitness.training_key"

@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import distributions
 from pathlib import Path
@@ -26,19 +26,18 @@ import torch
 
 from earwitness.errors import EarwitnessError
 from earwitness.files import commit
-from earwitness.training.events import EventLog, read_events
+from earwitness.training.events import NO_END, EventLog, read_events, unended
 
 RAPL = Path("/sys/class/powercap")  # counters of processors, which mostly root alone can read
 SAMPLED = 60.0  # seconds; RAPL's counters start again after some ten minutes of full load at the earliest
 SIGNAL = "Stopped by Ctrl-C or a signal."
-NO_END = "The process ended without a trace: it was killed, or its machine stopped."
 
 
 @contextmanager
 def recorded(log: EventLog, run_key: str) -> Iterator[None]:
     """Record the start of a process that trains, and its end: FINISHED, FAILED (an error) or KILLED (a signal)."""
     log.cut_back(math.inf)  # a kill may have left an incomplete line
-    if last := _unended(events := list(read_events(log.path))):
+    if last := unended(events := list(read_events(log.path))):
         seconds = round(events[-1]["time"] - last["time"], 3)
         log.append(time=events[-1]["time"], ended={"status": "KILLED", "message": NO_END, "seconds": seconds})
     began, energy = time.monotonic(), Energy()
@@ -59,33 +58,6 @@ def recorded(log: EventLog, run_key: str) -> Iterator[None]:
                 end("FAILED", str(error) if isinstance(error, EarwitnessError) else f"{type(error).__name__}: {error}")
         raise
     end("FINISHED")
-
-
-def summary(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all processes of a training took together.
-
-    Returns:
-        ``status`` (RUNNING while the last process has no end), ``message``, ``processes`` (how many), and sums of
-        ``seconds`` and ``energy_joules``, the largest ``peak_memory_bytes`` and ``peak_gpu_memory_bytes``; None where
-        none of them is known.
-    """
-    events = list(events)
-    ended = [event["ended"] for event in events if "ended" in event]
-    last: Mapping[str, Any] = {"status": "RUNNING"} if _unended(events) or not ended else ended[-1]
-
-    def over(name: str, join: Callable[[list[float]], float]) -> float | None:
-        known = [end[name] for end in ended if end.get(name) is not None]
-        return join(known) if known else None
-
-    return {
-        "status": last["status"],
-        "message": last.get("message"),
-        "processes": sum("started" in event for event in events),
-        "seconds": over("seconds", sum),
-        "energy_joules": over("energy_joules", sum),
-        "peak_memory_bytes": over("peak_memory_bytes", max),
-        "peak_gpu_memory_bytes": over("peak_gpu_memory_bytes", max),
-    }
 
 
 def environment() -> dict[str, Any]:
@@ -138,12 +110,6 @@ class Energy:
                     now = read()
                     self.joules[name] += (now - self.last[name]) % whole
                     self.last[name] = now
-
-
-def _unended(events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The last start of a process, if no end follows it."""
-    marks = [event for event in events if "started" in event or "ended" in event]
-    return marks[-1] if marks and "started" in marks[-1] else None
 
 
 def _peaks() -> dict[str, int | None]:
