@@ -114,7 +114,7 @@ def run(work: Path, epochs: int, width: int, uri: str | None) -> Side:
         fit()
     else:
         log.append(params=params)
-        with live.shown(uri, log.path), recorded(log, digest(str(work))):
+        with live.shown(uri, live.AFTER, log.path), recorded(log, digest(str(work))):
             fit()
     return Side(time.perf_counter() - wall, time.process_time() - cpu, children() - beside)
 

@@ -12,7 +12,7 @@ from earwitness.cli.main import main
 from earwitness.files import read_json, write_json
 from earwitness.lock import hold
 from earwitness.tracking import live
-from earwitness.tracking.live import follow, is_live, publish_training, shown
+from earwitness.tracking.live import AFTER, SOON, follow, live_after, publish_training, shown
 from earwitness.tracking.publish import publish
 from earwitness.training.events import EventLog, read_events
 from tests.tracking.test_publish import OPTIONS, result_in
@@ -63,16 +63,16 @@ def steps_of(store, run):
 @pytest.mark.parametrize(
     ("setting", "uri", "remote", "expected"),
     [
-        ("auto", "sqlite:///results/mlflow.db", False, True),
-        ("auto", "sqlite:///results/mlflow.db", True, False),
-        ("auto", "https://host/", True, True),
-        ("auto", "postgresql://host/runs", False, False),
-        (True, "sqlite:///results/mlflow.db", True, True),
-        (False, "https://host/", False, False),
+        ("auto", "sqlite:///results/mlflow.db", False, AFTER),
+        ("auto", "sqlite:///results/mlflow.db", True, None),
+        ("auto", "https://host/", True, AFTER),
+        ("auto", "postgresql://host/runs", False, None),
+        (True, "sqlite:///results/mlflow.db", True, SOON),
+        (False, "https://host/", False, None),
     ],
 )
 def test_where_trainings_are_live(setting, uri, remote, expected):
-    assert is_live(setting, uri, remote) is expected
+    assert live_after(setting, uri, remote) == expected
 
 
 def test_a_run_has_what_is_known_of_its_training(store, tmp_path):
@@ -166,7 +166,7 @@ def test_another_scoring_of_a_training_is_another_run(store, tmp_path):
 
 def test_a_server_that_is_down_fails_no_training(store, tmp_path, capsys, monkeypatch):
     log = training_in(tmp_path / "work")
-    with shown("http://127.0.0.1:9", log.path):
+    with shown("http://127.0.0.1:9", 60.0, log.path):
         follow("http://127.0.0.1:9", log.path, parent=-1, pipe=os.pipe()[0])
     assert "127.0.0.1" in capsys.readouterr().err
     log.append(ended=ENDED)
@@ -174,10 +174,9 @@ def test_a_server_that_is_down_fails_no_training(store, tmp_path, capsys, monkey
 
 
 def test_the_process_beside_a_training(store, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(live, "AFTER", 0.0)
     monkeypatch.setattr(live, "LAST", 120.0)
     log = training_in(tmp_path / "work")
-    with shown(store, log.path):
+    with shown(store, 0.0, log.path):
         steps(log, 1, 5)
         log.append(ended={"status": "FAILED", "message": "The loss became nan.", "seconds": 1.0})
     (run,) = runs(store)
@@ -187,7 +186,7 @@ def test_the_process_beside_a_training(store, tmp_path, monkeypatch, capfd):
 
 def test_a_short_training_starts_no_process(tmp_path, monkeypatch):
     monkeypatch.setattr(live.subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
-    with shown("sqlite:///none.db", tmp_path / "events.jsonl"):
+    with shown("sqlite:///none.db", 5.0, tmp_path / "events.jsonl"):
         pass
 
 

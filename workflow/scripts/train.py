@@ -9,7 +9,7 @@ from _stage import stage
 from earwitness.config import validated
 from earwitness.metrics.captions import Tools
 from earwitness.options import TrackingOptions
-from earwitness.tracking.live import is_live, shown
+from earwitness.tracking.live import live_after, shown
 from earwitness.tracking.store import store_uri
 from earwitness.training.stage import share_training, train_model
 
@@ -20,7 +20,7 @@ if __name__ == "__main__":
         out = {name: Path(path) for name, path in snakemake.output.items()}
         tracking = TrackingOptions.model_validate(snakemake.config.get("tracking") or {})
         uri = store_uri(tracking.uri)
-        live = is_live(tracking.live, uri, snakemake.resources.machine == "cluster")
+        after = live_after(tracking.live, uri, snakemake.resources.machine == "cluster")
         if snakemake.params.owner:
             share_training(Path(snakemake.params.owner), out)
         else:
@@ -34,5 +34,5 @@ if __name__ == "__main__":
                 work_root=Path(snakemake.params.work),
                 threads=snakemake.threads,
                 tools=Tools(**json.loads(snakemake.resources.tools)),
-                watch=partial(shown, uri) if live else nullcontext,
+                watch=nullcontext if after is None else partial(shown, uri, after),
             )

@@ -22,27 +22,30 @@ from earwitness.tracking.runs import TrainingRun
 from earwitness.tracking.store import SQLITE, opened
 from earwitness.training.events import read_events
 
-AFTER, EVERY, LAST = 10.0, 10.0, 10.0  # seconds: before the first logging, between two, and for the last one
+# Seconds before the process beside a training starts; loading MLflow takes it three, a fiftieth of the first.
+AFTER, SOON = 150.0, 5.0
+EVERY, LAST = 10.0, 10.0  # seconds between two loggings, and for the last one
 SHARE, LONGEST = 100, 300.0  # logging takes a hundredth of a core at most; but is tried again after seconds
 
 
-def is_live(setting: Literal["auto"] | bool, uri: str, remote: bool) -> bool:
-    """Whether to show trainings while they run.
+def live_after(setting: Literal["auto"] | bool, uri: str, remote: bool) -> float | None:
+    """The seconds after which a training is shown while it runs; None: it is not.
 
-    ``auto``: in a tracking server; in an SQLite store too, unless the job runs on another machine of a cluster
-    (``remote``), whose shared disks may have no locks.
+    ``auto``: trainings of some minutes, in a tracking server; in an SQLite store too, unless the job runs on another
+    machine of a cluster (``remote``), whose shared disks may have no locks.
     """
     if isinstance(setting, bool):
-        return setting
-    return uri.startswith(("http://", "https://")) or (uri.startswith(SQLITE) and not remote)
+        return SOON if setting else None
+    fit = uri.startswith(("http://", "https://")) or (uri.startswith(SQLITE) and not remote)
+    return AFTER if fit else None
 
 
 @contextmanager
-def shown(uri: str, record: Path) -> Iterator[None]:
-    """Show a training in the store while this is active, if it takes longer than some seconds.
+def shown(uri: str, after: float, record: Path) -> Iterator[None]:
+    """Show a training in the store while this is active.
 
     Args:
-        record: its ``events.jsonl``.
+        after: the seconds of it that are waited before; record: its ``events.jsonl``.
     """
     started: list[subprocess.Popen] = []
     complaint = record.with_name("live.txt")
@@ -62,7 +65,7 @@ def shown(uri: str, record: Path) -> Iterator[None]:
                 )
             )
 
-    timer = Timer(AFTER, start)
+    timer = Timer(after, start)
     timer.daemon = True
     timer.start()
     try:
