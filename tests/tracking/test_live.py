@@ -14,6 +14,8 @@ from earwitness.lock import hold
 from earwitness.tracking import live
 from earwitness.tracking.live import AFTER, SOON, follow, live_after, publish_training, shown
 from earwitness.tracking.publish import publish
+from earwitness.tracking.runs import TrainingRun
+from earwitness.tracking.store import opened
 from earwitness.training.events import EventLog, read_events
 from tests.tracking.test_publish import OPTIONS, result_in
 from tests.tracking.test_store import in_processes
@@ -21,7 +23,7 @@ from tests.tracking.test_store import in_processes
 STARTED = {
     "run_key": "key",
     "host": "far",
-    "system": "Linux",
+    "platform": "Linux",
     "cpu": "a processor",
     "gpus": ["a card"],
     "commit": "abc-dirty",
@@ -133,7 +135,10 @@ def test_a_killed_training_is_seen_resumes_and_is_scored_as_one_run(store, tmp_p
     log.cut_back(4)  # the checkpoint's step
     log.append(started=STARTED)
     steps(log, 5, 12)
-    assert publish_training(store, log.path, alive=True) == "RUNNING"
+    with opened(store, log.path) as client:
+        events = list(read_events(log.path))
+        resumed = TrainingRun.of(client, store, events)
+        assert [resumed.log(client, events, alive=True) for _ in range(2)] == ["RUNNING"] * 2
     log.append(ended=ENDED)
     (result.with_name("seed-3") / "events.jsonl").write_bytes(log.path.read_bytes())
     for _ in range(2):

@@ -36,6 +36,7 @@ class TrainingRun:
     def __init__(self, client: Any, run: Any):
         self.run_id: str = run.info.run_id
         self._run, self._status, self._described = run, run.info.status, 0
+        self._told = MESSAGE in run.data.tags
         self._known = {
             (name, point.step) for name in run.data.metrics for point in client.get_metric_history(self.run_id, name)
         }
@@ -65,8 +66,9 @@ class TrainingRun:
         status, message = found["status"], found["message"]
         if message:
             client.set_tag(self.run_id, MESSAGE, message[:TAG_LENGTH])
-        elif MESSAGE in self._run.data.tags:
+        elif self._told:
             client.delete_tag(self.run_id, MESSAGE)
+        self._told = bool(message)
         if status != self._status:
             if status == "RUNNING":
                 client.update_run(self.run_id, status)
@@ -110,7 +112,7 @@ class TrainingRun:
         if not (starts := [event["started"] for event in events if "started" in event]):
             return
         last = starts[-1]
-        tags = {f"earwitness.{key}": last[key] for key in ("host", "system", "cpu", "python")}
+        tags = {f"earwitness.{key}": last[key] for key in ("host", "platform", "cpu", "python")}
         tags |= {"earwitness.gpus": ", ".join(last["gpus"]), "earwitness.processes": len(starts)}
         tags |= (
             {"earwitness.commit": last["commit"], "mlflow.source.git.commit": last["commit"]} if last["commit"] else {}

@@ -61,10 +61,10 @@ def recorded(log: EventLog, run_key: str) -> Iterator[None]:
 
 
 def environment() -> dict[str, Any]:
-    """Host (its name alone), system, processor, GPUs, commit, Python, and the versions of installed packages."""
+    """Host (its name alone), platform, processor, GPUs, commit, Python, and the versions of installed packages."""
     return {
         "host": socket.gethostname(),
-        "system": platform.platform(),
+        "platform": platform.platform(),
         "cpu": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
