@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from earwitness.options import ExperimentOptions
 from earwitness.systems.interface import MODEL_FILES, MODEL_SCHEMA, System, read_model, system_class
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
+from earwitness.training.machine import recorded
 
 
 def train_model(
@@ -33,6 +34,7 @@ def train_model(
     work_root: Path,
     threads: int,
     tools: Tools | None = None,
+    watch: Callable[[Path], AbstractContextManager] = nullcontext,
 ) -> None:
     """Train one experiment with one seed; a killed training resumes where it stopped.
 
@@ -42,6 +44,7 @@ def train_model(
         work_root: the parent of the work folder, which is named by the run key and kept after a failure.
         threads: number of CPU threads; it affects the last digits of results.
         tools: the jars and models of validation metrics.
+        watch: given the record of events, what is active while the training runs.
 
     Raises EarwitnessError if another process is training the same, or inputs do not fit.
     """
@@ -65,16 +68,23 @@ def train_model(
     work = work_root / run_key[:16]
     work.mkdir(parents=True, exist_ok=True)
     with _locked(work):
-        system = system_class(options.system)(options, files, seed, tools)
+        if not _is_first_process():
+            system = system_class(options.system)(options, files, seed, tools)
+            train(system, options.train, seed, work, f"{experiment} seed {seed}")
+            return
         events = EventLog(work / "events.jsonl")
         if not any("params" in event for event in read_events(events.path)):
             events.cut_back(0)  # a kill may have left an incomplete line
             events.append(params=content)
-        chosen = train(system, options.train, seed, work, f"{experiment} seed {seed}")
-        if _is_first_process():
-            _write(work, content, run_key, system, chosen, files, out)
-            (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
-            shutil.rmtree(work)
+        with watch(events.path):
+            with recorded(events, run_key):
+                system = system_class(options.system)(options, files, seed, tools)
+                chosen = train(system, options.train, seed, work, f"{experiment} seed {seed}")
+                _write(work, content, run_key, system, chosen, files, out)
+            with atomic(out["events"]) as temporary:
+                shutil.copyfile(events.path, temporary)
+        (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
+        shutil.rmtree(work)
 
 
 def _write(
@@ -86,7 +96,7 @@ def _write(
     files: Mapping[str, Path],
     out: Mapping[str, Path],
 ) -> None:
-    """Write the outputs, with the operating point of the selected weights."""
+    """Write weights and description, with the operating point of the selected weights."""
     system.network.load_state_dict(load_file(work / "best.safetensors"))
     system.network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     with torch.no_grad():
@@ -106,9 +116,8 @@ def _write(
             "train", files, **{key: content[key] for key in ("dataset", "experiment", "seed", "threads")}
         ),
     }
-    for name, source in (("weights", "best.safetensors"), ("events", "events.jsonl")):
-        with atomic(out[name]) as temporary:
-            shutil.copyfile(work / source, temporary)
+    with atomic(out["weights"]) as temporary:
+        shutil.copyfile(work / "best.safetensors", temporary)
     write_json(out["description"], description)
 
 
