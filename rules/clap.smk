@@ -18,7 +18,7 @@ rule gap:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=60,
     message:
         "Measuring the gap between clips and captions of {wildcards.dataset} by {wildcards.clap} ({log})"

@@ -93,6 +93,11 @@ def seed_folders(wildcards):
     return [f"{folder}/seed-{seed}" for seed in experiment(wildcards).seeds]
 
 
+def memory(mb):
+    """A job's memory in MB: more for every attempt, where failed jobs are tried again (`retries`, on a cluster)."""
+    return lambda wildcards, attempt: mb * attempt
+
+
 def shown(path, caption, subcategory, **labels):
     """An output that `snakemake --report` contains, under its data set."""
     return report(path, caption=f"report/{caption}.rst", category="{dataset}", subcategory=subcategory, labels=labels)

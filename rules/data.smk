@@ -85,7 +85,7 @@ rule corpus:
         "../envs/earwitness.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=120,
     params:
         options=lambda w: CONFIG.datasets[w.dataset].settings("corpus"),
@@ -116,7 +116,7 @@ rule relevant:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=30,
     message:
         "Reading which clips of {wildcards.dataset} are relevant to its captions ({log})"
@@ -137,7 +137,7 @@ rule loudness:
         "../envs/earwitness.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=120,
     params:
         root=audio_root,

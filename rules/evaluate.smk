@@ -49,7 +49,7 @@ for kind, entry in KINDS.items():
             "../envs/earwitness.yaml"
         threads: lambda w: experiment(w).threads
         resources:
-            mem_mb=8000,
+            mem_mb=memory(8000),
             runtime=120,
         params:
             options=lambda w: experiment(w).settings("prediction"),
@@ -89,7 +89,7 @@ for kind, entry in KINDS.items():
         conda:
             "../envs/earwitness.yaml"
         resources:
-            mem_mb=8000,
+            mem_mb=memory(8000),
             runtime=60 + ceil(CONFIG.spice.minutes if entry.uses_tools else 0),
             tools=TOOLS_JSON,  # their places; the content is identified by the digests
         params:
@@ -116,7 +116,7 @@ rule baselines:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=60,
     message:
         "Scoring the baselines of {wildcards.kind} on {wildcards.dataset} ({log})"
@@ -134,6 +134,10 @@ def seed_files(wildcards):
             *(f"{kind}/{name}" for name in (PREDICTION, *SCORE_FILES, *KINDS[kind].score_files)),
         ]
     return [f"{folder}/{name}" for folder in seed_folders(wildcards) for name in names]
+
+
+localrules:
+    result,  # it publishes, and several machines must not write one SQLite file
 
 
 rule result:
@@ -160,6 +164,7 @@ rule result:
         trained_on=lambda w: CONFIG.trained_on(w.dataset, w.experiment),
         untrained=lambda w: CONFIG.untrained(w.dataset, w.experiment),
         remarks=lambda w: CONFIG.remarks(w.dataset, w.experiment),
+        sweep=lambda w: CONFIG.sweep_of(w.experiment),
         seeds=lambda w: experiment(w).seeds,
         folders=seed_folders,
         uri=store_uri(CONFIG.tracking.uri),

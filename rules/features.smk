@@ -73,7 +73,8 @@ rule features:
         "../envs/earwitness.yaml"
     threads: 8
     resources:
-        mem_mb=16000,  # limits the number of processes
+        mem_mb=memory(16000),  # limits the number of processes
+        attempt=lambda w, attempt: attempt,  # by which the script divides: a retry gives each process more memory
         runtime=240,
         clips_per_shard=lambda w: CONFIG.feature(w.dataset, w.feature).clips_per_shard,  # changes no content
     params:
@@ -101,7 +102,7 @@ rule import_features:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=120,
         folder=lambda w: CONFIG.feature(w.dataset, w.feature).folder,  # the content matters, not the place
     params:
@@ -141,7 +142,7 @@ rule embed_clips:
         "../envs/earwitness.yaml"
     threads: 8
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=120,
     params:
         options=lambda w: CONFIG.feature(w.dataset, w.feature).settings("frames"),

@@ -57,7 +57,7 @@ rule leaks:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         lists=lambda w: {name: CONFIG.id_lists[name].model_dump() for name in CONFIG.audited(w.dataset)},

@@ -28,6 +28,10 @@ def files_of_other(wildcards):
     return [*(str(folders[name] / file) for file in SCORE_FILES), *tables]
 
 
+localrules:
+    other,  # it publishes
+
+
 rule other:
     input:
         files_of_other,
@@ -68,6 +72,7 @@ def page_inputs(wildcards):
     tables = dict.fromkeys(["clips.csv", "captions.csv", "report.json"])
     tables |= dict.fromkeys(table for kind in kinds for table in (*KINDS[kind].tables, *KINDS[kind].scored_with))
     paths += files_of_others(wildcards.dataset)
+    paths += [f"{folder}/studies/{sweep}.html" for sweep in CONFIG.studies_of(wildcards.dataset)]
     return [*paths, *(f"{folder}/corpus/{table}" for table in tables)]
 
 
@@ -93,14 +98,55 @@ rule comparison:
     conda:
         "../envs/earwitness.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         root=audio_root,
         experiments=lambda w: CONFIG.experiments_of(w.dataset),
         others=lambda w: {name: str(folder) for name, folder in CONFIG.others_of(w.dataset).items()},
         published=lambda w: sha256(PUBLISHED),
+        studies=lambda w: {name: CONFIG.study(w.dataset, name)["members"] for name in CONFIG.studies_of(w.dataset)},
     message:
         "Comparing the experiments on {wildcards.dataset} ({log})"
     script:
         "../workflow/scripts/comparison.py"
+
+
+def study_inputs(wildcards):
+    """Results and scores of the experiments of a sweep and of its baseline, all seeds."""
+    paths = []
+    for name in CONFIG.study(wildcards.dataset, wildcards.sweep)["experiments"]:
+        plain(CONFIG.refuse_misfits, wildcards.dataset, name)
+        options, folder = CONFIG.experiment(wildcards.dataset, name), f"results/{wildcards.dataset}/{name}"
+        scores = [
+            f"seed-{seed}/{kind}/{file}" for seed in options.seeds for kind in options.KINDS for file in SCORE_FILES
+        ]
+        paths += [f"{folder}/{file}" for file in ("metrics.json", *scores)]
+    return paths
+
+
+rule study:
+    input:
+        study_inputs,
+    output:
+        shown("results/{dataset}/studies/{sweep}.html", "study", "studies", sweep="{sweep}", content="page"),
+        shown("results/{dataset}/studies/{sweep}.csv", "study", "studies", sweep="{sweep}", content="all numbers"),
+        "results/{dataset}/studies/{sweep}.json",
+        directory("results/{dataset}/studies/{sweep}"),
+    log:
+        "logs/{dataset}/studies/{sweep}.log",
+    benchmark:
+        "logs/{dataset}/studies/{sweep}.tsv"
+    wildcard_constraints:
+        sweep="|".join(map(re.escape, CONFIG.sweeps)) or "(?!)",
+    conda:
+        "../envs/earwitness.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        study=lambda w: CONFIG.study(w.dataset, w.sweep),
+    message:
+        "Comparing the experiments of {wildcards.sweep} on {wildcards.dataset} ({log})"
+    script:
+        "../workflow/scripts/study.py"

@@ -41,7 +41,7 @@ for kind, entry in registry.TEXTS.items():
             "../envs/earwitness.yaml"
         threads: 8 if hasattr(registry.load(entry.options), "MODEL") else 1
         resources:
-            mem_mb=4000,
+            mem_mb=memory(4000),
             runtime=60,
         params:
             options=lambda w: CONFIG.text(w.dataset, w.text).settings("text"),

@@ -3,6 +3,10 @@
 from earwitness.tracking.store import next_attempt
 
 
+localrules:
+    tracking_store,  # several machines must not write one SQLite file
+
+
 rule tracking_store:
     output:
         "results/mlflow-store.json",

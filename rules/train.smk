@@ -43,10 +43,12 @@ rule train:
         "../envs/earwitness.yaml"
     threads: lambda w: 1 if owner_of(w) else experiment(w).threads
     resources:
-        mem_mb=16000,
+        mem_mb=memory(16000),
         runtime=1440,
         loaders=lambda w: experiment(w).train.workers,  # changes no content
         tools=TOOLS_JSON,  # their places; the used content is identified by its digest
+        # For tracking; a text, since Snakemake hands numbers to the other machine as limits.
+        machine="cluster" if workflow.remote_exec else "local",
         announced=announced,  # not a parameter, a change of which would train again
     params:
         options=lambda w: experiment(w).settings("weights"),

@@ -352,3 +352,13 @@ def test_losses_and_captions_of_wsac_that_differ_are_found(wsac):
     for compared in (lambda: bench.epoch(1), lambda: bench.decoding(1, 3)):
         with pytest.raises(AssertionError):
             compared()
+
+
+def test_tracking_changes_no_training(module, monkeypatch, capsys):
+    benchmark = module("tracking")
+    monkeypatch.setattr(benchmark, "STEPS", 20)
+    monkeypatch.setattr(benchmark, "prepare_store", lambda *_: True)
+    chosen = benchmark.arguments(["--seconds", "0", "--repetitions", "1", "--threads", str(torch.get_num_threads())])
+    content = benchmark.measure(chosen, width=8)  # raises when weights differ
+    assert [len(sides) for sides in content["sides"].values()] == [1, 1] and content["epochs"] == 1
+    assert "share of tracking" in capsys.readouterr().out

@@ -606,6 +606,66 @@ def test_one_line_says_what_to_write(changes, line):
     assert re.match(line, found)
 
 
+GRID = {"extends": "atr", "pooling": {"sweep": ["mean", "max"]}, "optim": {"lr": {"sweep": [1e-4, 1e-3]}}}
+
+
+def test_a_study_has_what_its_members_differ_in():
+    config = Config(retrievers(grid=GRID | {"baseline": "atr"}, some={"extends": "atr", "sweep": [{"joint": 8}]}))
+    assert config.sweeps == ["grid", "some"] and config.sweep_of("grid-max-0.001") == "grid" != config.sweep_of("atr")
+    study = config.study("mini", "grid")
+    assert study["baseline"] == "atr" and study["axes"] == ["pooling", "optim.lr"]
+    assert list(study["experiments"]) == [
+        "atr",
+        *(f"grid-{p}-{lr}" for p in ("mean", "max") for lr in ("0.0001", "0.001")),
+    ]
+    assert study["experiments"]["grid-max-0.001"] == {
+        "pooling": {"label": "max", "value": "max"},
+        "optim.lr": {"label": "0.001", "value": 0.001},
+    }
+    assert study["experiments"]["atr"]["pooling"] == {"label": "netrvlad", "value": "netrvlad"}  # its system's default
+
+
+def test_the_page_shows_the_studies_of_which_it_has_all_experiments():
+    content = retrievers(grid=GRID, other=GRID | {"baseline": "atr"})
+    content["datasets"]["mini"]["experiments"] = ["grid", "other"]
+    assert Config(content).studies_of("mini") == ["grid"] and Config(content).studies_of("clotho") == []
+    content["datasets"]["mini"]["experiments"] = ["other", "atr"]
+    assert Config(content).studies_of("mini") == ["other"]
+
+
+def test_mistakes_in_values_that_are_swept_have_the_place_of_the_option():
+    (found,) = problems_of(retrievers(grid={"extends": "atr", "pooling": {"sweep": ["vlad"]}}))
+    assert found.startswith("experiments.grid.pooling: 'vlad'; ")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("results/mini/studies/gird.html", ["'gird'", "did you mean 'grid'?"]),
+        ("results/minni/studies/atr.json", ["'minni'", "study 'atr'", "valid names: grid"]),
+        ("results/mini/studies/grid.pdf", ["no rule", "{dataset}/studies/{sweep}.html"]),
+        ("results/mini/grid/metrics.json", ["'grid' is a sweep", "grid-max-0.001", "{dataset}/studies/{sweep}.html"]),
+    ],
+)
+def test_a_study_that_is_not_there_is_answered_with_those_there_are(target, words):
+    with pytest.raises(ConfigError) as caught:
+        Config(retrievers(grid=GRID)).refuse_target(target)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_the_schema_takes_sweeps_in_all_their_forms():
+    from jsonschema import Draft202012Validator
+
+    check = Draft202012Validator(schema())
+    atr = {"system": "atr", "features": ["logmel-cl4ac"], "text": "words"}
+    nested = {**atr, "optim": {"lr": {"sweep": [1e-4, 1e-3]}}, "baseline": 0.001}
+    by_label = {**atr, "pooling": {"sweep": {"a": "max", "b": "mean"}}}
+    good = [GRID, nested, by_label, {**atr, "sweep": [{"pooling": "max"}]}, {**atr, "sweep": {"pooling": ["max"]}}]
+    bad = [{**atr, "poling": "max"}, {**atr, "sweep": []}, {**atr, "sweep": ["max"]}, {**atr, "optim": {"lrr": 1}}]
+    assert [entry for entry in good if not check.is_valid(retrievers(x=entry))] == []
+    assert [entry for entry in bad if check.is_valid(retrievers(x=entry))] == []
+
+
 def with_claps(**changes):
     """Entries with a CLAP that the experiment ``found`` trains, and another experiment that reads it."""
     of = {"experiment": "found"}

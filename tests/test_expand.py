@@ -37,6 +37,73 @@ def test_lists_and_truth_values_are_labels_too():
     assert found.sweeps["a"] == ["a-x-true", "a-x-false", "a-x_y-true", "a-x_y-false"]
 
 
+def test_values_in_the_place_of_an_option_are_the_same_as_under_sweep():
+    margins, poolings = {"narrow": 0.1, "wide": 0.9}, ["mean", "max"]
+    in_place = {"extends": "a", "pooling": {"sweep": poolings}, "loss": {"margin": {"sweep": margins}}}
+    under = {"extends": "a", "sweep": {"pooling": poolings, "loss.margin": margins}}
+    one, other = (expand({"a": BASE, "grid": entry}) for entry in (in_place, under))
+    assert one == other and len(one.sweeps["grid"]) == 4
+    assert one.labels["grid-max-narrow"] == {"pooling": "max", "loss.margin": "narrow"}
+
+
+def test_names_have_the_labels_in_the_order_of_the_entry():
+    entry = {
+        **BASE,
+        "loss": {"margin": {"sweep": [1, 2]}, "hard": True},
+        "sweep": {"pooling": ["max"]},
+        "size": {"sweep": [8]},
+    }
+    found = expand({"a": entry})
+    assert found.sweeps["a"] == ["a-1-max-8", "a-2-max-8"]
+    assert found.entries["a-2-max-8"] == {
+        "system": "s",
+        "pooling": "max",
+        "loss": {"margin": 2, "hard": True},
+        "size": 8,
+    }
+
+
+def test_a_list_has_the_combinations_themselves():
+    written = [{"pooling": "mean", "loss.margin": 0.1}, {"label": "wide", "pooling": "max", "loss": {"margin": 0.9}}]
+    found = expand({"a": BASE, "some": {"extends": "a", "sweep": [*written, {"pooling": "max"}]}})
+    assert found.sweeps == {"some": ["some-mean-0.1", "some-wide", "some-max"]}
+    assert found.entries["some-wide"] == {"system": "s", "pooling": "max", "loss": {"margin": 0.9, "hard": False}}
+    assert found.labels["some-wide"] == {"pooling": "max", "loss.margin": "0.9"}
+    crossed = expand({"a": {**BASE, "size": {"sweep": [8, 9]}, "sweep": written}})
+    assert crossed.sweeps["a"] == ["a-8-mean-0.1", "a-8-wide", "a-9-mean-0.1", "a-9-wide"]
+
+
+def test_the_encoder_of_another_kind_keeps_the_sizes_that_are_varied_with_it():
+    base = {"system": "s", "encoder": {"kind": "cnn10", "channels": [1]}}
+    found = expand({"a": {**base, "sweep": {"encoder.layers": [1, 2], "encoder.kind": ["frames"]}}})
+    assert found.entries["a-2-frames"]["encoder"] == {"kind": "frames", "layers": 2}
+
+
+@pytest.mark.parametrize(
+    ("written", "baseline"),
+    [
+        (None, "x-mean"),
+        ("max", "x-max"),
+        ("x-max", "x-max"),
+        ("a", "a"),
+        ("later-3", "later-3"),
+        (0.5, None),
+        ("later", None),
+    ],
+)
+def test_the_baseline_of_a_sweep(written, baseline):
+    entry = {"extends": "a", "sweep": {"pooling": ["mean", "max"]}} | ({} if written is None else {"baseline": written})
+    found = expand({"a": BASE, "x": entry, "later": {"extends": "a", "size": {"sweep": [3]}}})
+    assert found.baselines.get("x") == baseline and "baseline" not in found.entries["x-mean"]
+    places = [problem.split(": ")[:2] for problem in found.problems]
+    assert [place for place, _ in places] == [] if baseline else ["experiments.x.baseline"]
+    assert all(repr(written) in value for _, value in places)
+
+
+def test_only_a_sweep_has_a_baseline():
+    assert expand({"a": BASE, "x": {"extends": "a", "baseline": "a"}}).entries["x"]["baseline"] == "a"
+
+
 def test_two_experiments_of_one_name_are_refused():
     ambiguous = {"p": {"b": 1, "b-c": 2}, "q": {"c-d": 1, "d": 2}}
     found = expand({"a": {**BASE, "sweep": ambiguous}, "a-b": {**BASE, "sweep": {"p": {"d": 1}}}})
@@ -57,11 +124,28 @@ def test_two_experiments_of_one_name_are_refused():
         ({"extends": "a", "sweep": {"pooling": ["max", "MAX"]}}, "experiments.x.sweep.pooling", "label"),
         ({"extends": "a", "sweep": {"weights": ["a/b.pth"]}}, "experiments.x.sweep.weights", "'a/b.pth'"),
         ({"extends": "a", "sweep": {"pooling": ["taken"]}}, "experiments.x.sweep", "'x-taken'"),
+        ({"extends": "a", "pooling": {"sweep": "max"}}, "experiments.x.pooling.sweep", "'max'"),
+        ({"extends": "a", "loss": {"margin": {"sweep": []}}}, "experiments.x.loss.margin.sweep", "[]"),
+        ({"extends": "a", "loss": {"sweep": [1], "hard": True}}, "experiments.x.loss.sweep", "'hard'"),
+        (
+            {"extends": "a", "pooling": {"sweep": ["b"]}, "sweep": {"pooling": ["c"]}},
+            "experiments.x.sweep.pooling",
+            "twice",
+        ),
+        ({"extends": "a", "sweep": {"pooling": {"sweep": ["max"]}}}, "experiments.x.sweep.pooling", "'sweep'"),
+        ({"extends": {"sweep": ["a", "y"]}}, "experiments.x.extends", "sweep"),
+        ({"extends": "inner"}, "experiments.x.extends", "'inner'"),
+        ({"extends": "a", "sweep": []}, "experiments.x.sweep", "[]"),
+        ({"extends": "a", "sweep": ["max"]}, "experiments.x.sweep, number 1", "'max'"),
+        ({"extends": "a", "sweep": [{"label": "b"}]}, "experiments.x.sweep, number 1", "'b'"),
+        ({"extends": "a", "sweep": [{"size": 1}, {"width": 1}]}, "experiments.x.sweep, number 2", "'1'"),
+        ({"extends": "a", "sweep": [{"size": 1}, {"loss": {}}]}, "experiments.x.sweep, number 2", "'{}'"),
     ],
 )
 def test_what_cannot_be_resolved_is_named_by_place_and_value(entry, place, value):
     grid = {"extends": "a", "sweep": {"pooling": ["max"]}}
-    found = expand({"x": entry, "a": BASE, "y": {"extends": "x"}, "grid": grid, "x-taken": BASE})
+    inner = {**BASE, "loss": {"margin": {"sweep": [1]}}}
+    found = expand({"x": entry, "a": BASE, "y": {"extends": "x"}, "grid": grid, "inner": inner, "x-taken": BASE})
     assert any(line.startswith(f"{place}: ") and value in line for line in found.problems), found.problems
     assert "x" not in found.entries
 

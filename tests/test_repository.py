@@ -51,7 +51,7 @@ def test_every_rule_has_a_script_a_log_and_an_environment():
             name = rule.split(":")[0]
             if name == "not_configured":
                 continue
-            for directive in ("script:", "log:", "conda:", "resources:"):
+            for directive in ("script:", "log:", "conda:", "resources:", "mem_mb=", "runtime="):
                 assert directive in rule, f"{path.name}: rule {name} lacks {directive}"
             script = re.search(r'"\.\./(workflow/scripts/\w+\.py)"', rule)
             assert script and (ROOT / script[1]).exists(), name

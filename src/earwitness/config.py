@@ -13,7 +13,8 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -21,7 +22,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from earwitness import registry
 from earwitness.errors import ConfigError, listed, nearest
-from earwitness.expand import expand, merge
+from earwitness.expand import expand, label_of, merge
 from earwitness.options import (
     SPLITS,
     CheckpointsOptions,
@@ -42,9 +43,10 @@ from earwitness.options import (
 )
 
 FILES = "results are called {dataset}/{experiment}/metrics.json and {dataset}/comparison.html"
+STUDY_FILES = "studies are called {dataset}/studies/{sweep}.html"
 FEATURE_FILES = f"features are called {{dataset}}/features/{{feature}}/{{{','.join(SPLITS)}}}.h5"
 # Other folders beside those of experiments.
-RESERVED = ("audio", "baselines", "corpus", "features", "others", "text", "plots", "clap")
+RESERVED = ("audio", "baselines", "corpus", "features", "others", "text", "plots", "clap", "studies")
 
 
 @cache
@@ -68,11 +70,17 @@ def model() -> type[Options]:
 def schema() -> dict[str, Any]:
     """JSON schema of the configuration as it is written, for editors; ``config/schema.json`` holds it."""
     content = model().model_json_schema()
+    some_sweep = {"not": {"additionalProperties": {"not": {"$ref": "#/$defs/WithSweep"}}}}
+    content["$defs"]["WithSweep"] = {"type": "object", "anyOf": [{"required": ["sweep"]}, some_sweep]}
     written = {
         "type": "object",
         "description": "An experiment that varies another one (extends), or several of them (sweep).",
-        "properties": {"extends": {"type": "string"}, "sweep": {"type": "object"}},
-        "anyOf": [{"required": ["extends"]}, {"required": ["sweep"]}],
+        "properties": {
+            "extends": {"type": "string"},
+            "sweep": {"type": ["object", "array"], "items": {"type": "object"}, "minItems": 1, "minProperties": 1},
+            "baseline": {"type": ["string", "number", "boolean"]},
+        },
+        "anyOf": [{"required": ["extends"]}, {"$ref": "#/$defs/WithSweep"}],
     }
     experiments = content["properties"]["experiments"]
     known = experiments.pop("patternProperties", None) or {"": experiments.pop("additionalProperties")}
@@ -92,7 +100,7 @@ class Config:
 
     Attributes: ``datasets``, ``features``, ``texts``, ``experiments`` and ``id_lists`` (name -> options),
     ``checkpoints``, ``sentence_models``, ``spice``, ``tracking``. In ``experiments``, ``extends`` and ``sweep`` are
-    resolved.
+    resolved; ``sweeps`` has the names of the latter.
 
     Raises ConfigError that lists all problems.
     """
@@ -114,6 +122,7 @@ class Config:
         self.features: dict[str, FeatureOptions] = validated.features
         self.texts: dict[str, TextOptions] = validated.texts
         self.experiments: dict[str, ExperimentOptions] = validated.experiments
+        self.sweeps = list(self._expanded.sweeps)
         self.id_lists: dict[str, IdListOptions] = validated.id_lists
         self.checkpoints: CheckpointsOptions = validated.checkpoints
         self.sentence_models: SentenceModelsOptions = validated.sentence_models
@@ -184,6 +193,36 @@ class Config:
             return [name for name in self.experiments if not self._expanded.depth[name]]
         members = (self._expanded.sweeps.get(name, [name]) for name in chosen)
         return list(dict.fromkeys(name for names in members for name in names))
+
+    def studies_of(self, dataset: str) -> list[str]:
+        """The sweeps that a data set's comparison page shows whole, their baselines too."""
+        shown = self.experiments_of(dataset)
+        return [name for name in self.sweeps if {*self.study(dataset, name)["experiments"]} <= {*shown}]
+
+    def study(self, dataset: str, sweep: str) -> dict[str, Any]:
+        """A sweep on one data set, as ``evaluation.study`` reads it.
+
+        Returns ``baseline``, the experiment that the others are compared with; the ``members`` of the sweep; ``axes``,
+        the dotted keys of the options that it varies; and ``experiments``: of each, a baseline from elsewhere first, by
+        key the ``label`` and ``value`` of these options on the data set, without those that its system has not.
+        """
+        baseline, members = self._expanded.baselines[sweep], self._expanded.sweeps[sweep]
+        axes = list(dict.fromkeys(key for member in members for key in self._expanded.labels[member]))
+        settings: dict[str, dict[str, dict[str, Any]]] = {}
+        for name in dict.fromkeys([*([] if baseline in members else [baseline]), *members]):
+            options = self.experiment(dataset, name).model_dump(mode="json")
+            labels = self._expanded.labels[name] if name in members else {}
+            settings[name] = {}
+            for key in axes:
+                with suppress(KeyError, TypeError):
+                    value = reduce(getitem, key.split("."), options)
+                    settings[name][key] = {"label": labels.get(key, label_of(value)), "value": value}
+        return {"baseline": baseline, "members": members, "axes": axes, "experiments": settings}
+
+    def sweep_of(self, experiment: str) -> str | None:
+        """The sweep that an experiment is a member of."""
+        origin = self._expanded.origin[experiment]
+        return origin if origin in self._expanded.sweeps else None
 
     def others_of(self, dataset: str) -> dict[str, Path]:
         """The folders of scores made elsewhere that a data set's comparison page shows, by name."""
@@ -292,13 +331,20 @@ class Config:
             "features": ("feature", self.features),
             "text": ("text", self.texts),
         }
-        if below in named and name not in named[below][1]:
+        if below == "studies" and (asked := name.rpartition(".")[0] or name) not in self.sweeps:
+            problems.append(
+                f"study {asked!r}: {nearest(asked, self.sweeps)} (a study is of an experiment with a `sweep`)"
+            )
+        elif below in named and name not in named[below][1]:
             kind, known = named[below]
             problems.append(f"{kind} {name!r}: {nearest(name, known)}")
+        elif name and below in self.sweeps:
+            problems.append(f"{below!r} is a sweep of {len(self._expanded.sweeps[below])} experiments; {STUDY_FILES}")
         elif below and name and below not in (*RESERVED, *self.experiments):
             problems.append(f"experiment {below!r}: {nearest(below, self.experiments)}")
         if not problems:
-            problems.append(f"no rule makes this file; {FEATURE_FILES if below == 'features' else FILES}")
+            files = {"features": FEATURE_FILES, "studies": STUDY_FILES}.get(below, FILES)
+            problems.append(f"no rule makes this file; {files}")
         known = f"Data sets: {', '.join(self.datasets)}. Experiments: {', '.join(self.experiments)}."
         raise ConfigError(listed(f"{target} is not configured:", problems, known))
 

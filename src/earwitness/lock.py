@@ -27,6 +27,16 @@ def hold(path: Path, busy: str | None = None) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file ``path``."""
+    with suppress(FileNotFoundError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _acquire(path: Path, busy: str | None) -> int | None:
     """A descriptor that holds the lock; None when its last holder removed the file in the meantime."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -458,3 +458,5 @@ class TrackingOptions(Options):
     """The MLflow store; the environment variable MLFLOW_TRACKING_URI overrides ``uri``."""
 
     uri: FilePath = "sqlite:///results/mlflow.db"
+    # Show trainings while they run; auto: those of minutes, in servers, and in SQLite but from nodes of a cluster.
+    live: Annotated[Literal["auto"] | bool, Changes("nothing")] = "auto"

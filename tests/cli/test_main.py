@@ -24,12 +24,24 @@ from earwitness.features.external_options import KEY_KINDS
 LOADED = {"earwitness", "earwitness.errors", "earwitness.cli", "earwitness.cli.tracking"}
 LOADED |= {
     f"earwitness.cli.{name}"
-    for name in ("main", "parser", "models", "caption", "completion", "doctor", "ground", "results", "score", "search")
+    for name in (
+        "main",
+        "parser",
+        "models",
+        "caption",
+        "completion",
+        "doctor",
+        "ground",
+        "register",
+        "results",
+        "score",
+        "search",
+    )
 }
 
 
 COMMANDS = ["show", "compare", "corpus", "cite", "export", "doctor", "score", "index", "search", "ground"]
-COMMANDS += ["pictures", "caption", "publish", "ui", "completion"]
+COMMANDS += ["pictures", "caption", "publish", "ui", "register", "completion"]
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -13,6 +13,7 @@ OUTPUTS = ("model.safetensors", "model.json", "events.jsonl")  # of a training
 TRAINING = {"features", "text", "train"}
 SCORES = TRAINING | {"predict", "score"}
 EXPERIMENT = SCORES | {"leaks"}
+GRID = {"extends": "small", "decode": {"beam": {"sweep": [1, 2]}}, "baseline": "other"}
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,13 @@ def test_what_a_target_takes(repository, target, stages, features, experiments):
     need = repository.ask(target).needs["own"]
     assert need.stages == stages | {"corpus"}
     assert (list(need.features), list(need.experiments)) == (features, experiments)
+
+
+def test_a_study_takes_what_its_experiments_take(repository):
+    repository.entries["experiments"]["grid"] = GRID
+    for name in ("grid", "grid.html", "grid.csv", "grid.json"):
+        need = repository.ask(f"results/own/studies/{name}").needs["own"]
+        assert need.stages == EXPERIMENT | {"corpus"} and list(need.experiments) == ["other", "grid-1", "grid-2"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,7 @@ def made_by_rules():
     of_kind = [*names["SCORE_FILES"], "prediction.json"]
     paths |= {f"{seed}/{name}" for name in (*OUTPUTS, *kind.files, *(f"captioning/{name}" for name in of_kind))}
     filled = {"dataset": "mini", "feature": "mel", "split": "evaluation", "text": "words", "kind": "captioning"}
-    filled |= {"other": "theirs", "clap": "mel"}
+    filled |= {"other": "theirs", "clap": "mel", "sweep": "grid"}
     return sorted({path.format(**filled, experiment="small", seed=0) for path in paths})
 
 
@@ -73,6 +81,7 @@ def made_by_rules():
 def test_what_rules_make_is_taken(repository, target):
     repository.entries["datasets"]["mini"]["others"] = {"theirs": "scores/theirs"}
     repository.entries["texts"]["mel"] = {"kind": "word_vectors"}
+    repository.entries["experiments"]["grid"] = GRID
     assert "corpus" in repository.ask(target).needs["mini"].stages
 
 

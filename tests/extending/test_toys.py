@@ -151,6 +151,19 @@ def test_page_has_a_section_for_each_kind(run, tones):
             assert baseline["label"] in table
 
 
+def test_the_sweep_on_the_page_is_a_study(run, tones):
+    page = (run[0] / PAGE).read_text(encoding="utf-8")
+    assert page.count('<a href="studies/toy-transfer.html">') == 2
+    found = read(tones / "studies/toy-transfer.json")
+    cosine, dot = found["experiments"]
+    assert (found["baseline"], found["axes"]) == ("toy-transfer-cosine", ["similarity"])
+    assert dot["settings"] == {"similarity": {"label": "dot", "value": "dot"}}
+    values = [one["metrics"]["t2a_map10"]["value"] for one in (cosine, dot)]
+    assert dot["metrics"]["t2a_map10"]["difference"] == pytest.approx(values[1] - values[0])
+    study = (tones / "studies/toy-transfer.html").read_text(encoding="utf-8")
+    assert "toy-transfer-dot" in study and list((tones / "studies/toy-transfer").glob("*.svg"))
+
+
 def test_mlflow_has_a_run_for_each_experiment_and_seed(run, tones, monkeypatch):
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
@@ -167,6 +180,8 @@ def test_mlflow_has_a_run_for_each_experiment_and_seed(run, tones, monkeypatch):
             assert runs[f"{experiment} seed 0"].metrics[METRICS[kind]] == value
         parent = read(tones / experiment / "tracking.json")["runs"]["parent"]
         assert runs[f"{experiment} seed 0"].tags["mlflow.parentRunId"] == parent
+    members = client.search_runs([place], filter_string="tags.\"earwitness.study\" = 'toy-transfer'")
+    assert {run.info.run_name for run in members} == {"toy-transfer-cosine", "toy-transfer-dot"}
 
 
 def test_second_run_does_nothing(run):

@@ -92,7 +92,7 @@ def test_a_permutation_swaps_whole_clips():
 def test_p_values_are_uniform_without_a_difference_and_small_with_one():
     generator = np.random.default_rng(5)
     told = []
-    for _ in range(300):
+    for _ in range(150):
         a, b = generator.normal(size=(2, 40))
         differences = bootstrap.permuted([mean_of(a)], [mean_of(b)], permutations=200)
         told.append(bootstrap.p_value(float(np.mean(b - a)), differences))
@@ -174,3 +174,37 @@ def test_seeds_that_scored_other_clips_are_refused():
         bootstrap.summarise([first, replace(second, ids=second.ids[::-1])])
     with pytest.raises(MismatchError, match=r"seed number 2 .*\['other'\]"):
         bootstrap.summarise([first, replace(second, ids=["clip 0", "other"])])
+
+
+@pytest.mark.parametrize("kind", ["means", "f1", "medians"])
+def test_several_systems_are_compared_as_each_by_itself(kind):
+    generator = np.random.default_rng(5)
+
+    def system(seeds):
+        if kind == "medians":
+            return [Median(generator.normal(size=30), np.arange(30), 30) for _ in range(seeds)]
+        if kind == "means":
+            return [mean_of(generator.normal(size=30)) for _ in range(seeds)]
+        return [Sums("f1", generator.integers(1, 9, size=(30, 3)).astype(float)) for _ in range(seeds)]
+
+    a, *others = (system(seeds) for seeds in (2, 1, 3, 2))
+    for found, b in zip(bootstrap.differences(a, others), others, strict=True):
+        alone = bootstrap.difference(a, b)
+        assert found["difference"] == alone["difference"] and found["p_value"] == alone["p_value"]
+        np.testing.assert_allclose(found["ci95"], alone["ci95"], rtol=0, atol=1e-12)
+    without = [mean_of(np.full(30, np.nan))]
+    first, second = bootstrap.differences(a, [without, others[0]]) if kind == "means" else ({"reason": "x"}, None)
+    assert first["reason"] and (second is None or second == bootstrap.difference(a, others[0]))
+
+
+def test_holm_is_that_of_other_programs():
+    """As R's ``p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")``, and a case with equal values."""
+    np.testing.assert_allclose(bootstrap.holm([0.01, 0.02, 0.03, 0.04, 0.05]), [0.05, 0.08, 0.09, 0.09, 0.09])
+    np.testing.assert_allclose(bootstrap.holm([0.5, 0.01, 0.5, 0.01, 0.9]), [1, 0.05, 1, 0.05, 1])
+    assert bootstrap.holm([0.03]) == [0.03] and bootstrap.holm([]) == []
+
+
+def test_holm_finds_nothing_too_often_where_there_is_nothing():
+    generator = np.random.default_rng(6)
+    wrong = sum(min(bootstrap.holm(generator.random(20).tolist())) < 0.05 for _ in range(2000))
+    assert 0.035 < wrong / 2000 < 0.065

@@ -89,3 +89,21 @@ def test_publish_says_when_there_is_nothing_to_publish(projects, capsys):
     for said in ("mini/cl4ac: published", "published already"):
         assert main(["--results", "../there/results", "publish"]) == 0
         assert said in capsys.readouterr().err
+
+
+def test_publish_adds_the_plots_of_the_page_once(projects, capsys):
+    from mlflow import MlflowClient
+
+    plots = projects / "there/results/mini/plots"
+    plots.mkdir()
+    (plots / "loss.svg").write_text("<svg/>")
+    for said in ("mini/plots: added", "published already"):
+        assert main(["--results", "../there/results", "publish"]) == 0
+        assert said in capsys.readouterr().err
+    client = MlflowClient(f"sqlite:///{projects}/there/results/mlflow.db")
+    place = client.get_experiment_by_name("mini").experiment_id
+    found = {
+        run.info.run_name: [file.path for file in client.list_artifacts(run.info.run_id, "plots")]
+        for run in client.search_runs([place])
+    }
+    assert found == {"cl4ac": ["plots/loss.svg"], "cl4ac seed 3": []}

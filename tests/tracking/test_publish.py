@@ -15,7 +15,7 @@ from earwitness.tracking.publish import publish, publish_other
 OPTIONS = {"system": "cl4ac", "decode": {"beam": 1}, "train": {"epochs": 3, "devices": None}, "lists": [1, 2]}
 PARAMS = {"system": "cl4ac", "decode.beam": "1", "train.epochs": "3", "train.devices": "None", "lists": "[1, 2]"}
 METRICS = {"cider_d": 0.5, "cider_d_ci95_low": 0.4, "cider_d_ci95_high": 0.6, "bleu_1": 0.25}
-WRITES = ("create_experiment", "create_run", "log_batch", "set_tag", "set_terminated")
+WRITES = ("create_experiment", "create_run", "update_run", "log_batch", "log_inputs", "set_tag", "set_terminated")
 
 
 class Killed(BaseException):
@@ -134,7 +134,7 @@ def test_a_kill_between_any_two_writes_is_made_good(made, result, tmp_path, monk
         assert again(store, result), read_json(result.with_name("tracking.json"))
         require_whole(store)
     parent = ["create_run", "log_batch", "set_tag", "log_batch", "set_tag", "set_terminated"]
-    assert written == ["create_experiment", *parent, "create_run", "log_batch", "log_batch", "set_terminated"]
+    assert written == ["create_experiment", *parent, "create_run", *["log_batch"] * 3, "set_terminated"]
 
 
 def test_parameters_that_an_earlier_version_left_out_are_added(store, result):

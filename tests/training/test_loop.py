@@ -1,6 +1,8 @@
 """The training loop on a toy system: bit-identical after kills, no duplicate events, schedules, choices, stop rules."""
 
 import math
+import os
+import signal
 from errno import ENOSPC
 
 import numpy as np
@@ -184,6 +186,38 @@ def test_a_killed_training_gives_the_same_weights_bit_for_bit(tmp_path, undistur
     assert weights(tmp_path) == undisturbed[1]
     assert events(tmp_path) == undisturbed[2]
     assert resumed.step == EPOCHS * STEPS - (kill_at - 1) // STEPS * STEPS
+
+
+@pytest.mark.parametrize("slurm", [False, True])
+def test_on_sigterm_a_training_ends_with_a_failure_and_resumes(tmp_path, monkeypatch, undisturbed, slurm):
+    """As a scheduler preempts jobs. Slurm's variables change nothing: here they are those of a job with two tasks."""
+    if slurm:
+        for name, value in {
+            "JOB_ID": 7,
+            "JOB_NAME": "train",
+            "NTASKS": 2,
+            "PROCID": 0,
+            "LOCALID": 0,
+            "NODEID": 0,
+        }.items():
+            monkeypatch.setenv(f"SLURM_{name}", str(value))
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
+
+    class Preempted(Toy):
+        def losses(self, batch):
+            if self.step == 7:
+                assert signal.getsignal(signal.SIGUSR1) == before[1]
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().losses(batch)
+
+    with pytest.raises(SystemExit) as ended:
+        train(Preempted(), options(), 0, tmp_path)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before[0]
+    resumed = Toy()
+    assert train(resumed, options(), 0, tmp_path) == undisturbed[0]
+    assert weights(tmp_path) == undisturbed[1] and events(tmp_path) == undisturbed[2]
+    assert resumed.step == (EPOCHS - 1) * STEPS
 
 
 def test_a_training_killed_twice_gives_the_same_weights(tmp_path, undisturbed):

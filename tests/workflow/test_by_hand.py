@@ -50,6 +50,7 @@ MOCKED = {
     "import_features": {"dataset": "mini", "feature": "yamnet", "split": "development"},
     "embed_clips": {"dataset": "mini", "feature": "clap-mini", "split": "development"},
     "gap": {"dataset": "mini", "clap": "clap-mini"},
+    "study": {"dataset": "mini", "sweep": "atr-grid"},
 }
 # Several runs in one process, which imports what they need once.
 DRIVER = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -67,6 +68,10 @@ def stage(script: dict) -> Iterator:
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         sys.exit(130)
+    except SystemExit as error:
+        if error.code == 128 + signal.SIGTERM:
+            print(INTERRUPTED, file=sys.stderr)
+        raise
     except Exception:
         traceback.print_exc(file=sys.stderr)  # into the log, since there may be no terminal on a cluster
         sys.exit(1)

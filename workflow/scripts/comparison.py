@@ -9,4 +9,4 @@ if __name__ == "__main__":
     with stage(globals()) as snakemake:
         page, params = Path(snakemake.output[0]), snakemake.params
         others = {name: Path(folder) for name, folder in params.others.items()}
-        write_comparison(page.parent, params.experiments, Path(params.root), page, others)
+        write_comparison(page.parent, params.experiments, Path(params.root), page, others, params.studies)

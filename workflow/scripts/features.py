@@ -11,4 +11,5 @@ if __name__ == "__main__":
         resources = snakemake.resources
         options = validated("features", {**snakemake.params.options, "clips_per_shard": resources.clips_per_shard})
         clips, root, out = (Path(p) for p in (snakemake.input.clips, snakemake.params.root, snakemake.output[0]))
-        extract(options, clips, snakemake.wildcards.split, root, out, snakemake.threads, resources.mem_mb)
+        memory = resources.mem_mb / resources.attempt
+        extract(options, clips, snakemake.wildcards.split, root, out, snakemake.threads, memory)

@@ -26,6 +26,7 @@ if __name__ == "__main__":
             untrained=params.untrained,
             remarks=params.remarks,
             out=result,
+            study=params.sweep,
         )
         print(f"\n{table([read_json(result)])}\n\n{result}\n", file=sys.stderr)
         if not publish(params.uri, result, folders, tracking):

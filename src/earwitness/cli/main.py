@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from earwitness.cli import caption, completion, doctor, ground, results, score, search, tracking
+from earwitness.cli import caption, completion, doctor, ground, register, results, score, search, tracking
 from earwitness.cli.parser import Parser
 from earwitness.errors import EarwitnessError
 
@@ -26,7 +26,7 @@ def parser() -> Parser:
         prog="earwitness", description="Inspect, score and compare results; search, ground and caption recordings."
     )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for module in (results, doctor, score, search, ground, caption, tracking, completion):
+    for module in (results, doctor, score, search, ground, caption, tracking, register, completion):
         module.add_commands(commands)
     return made
 

@@ -13,8 +13,9 @@ from earwitness.errors import EarwitnessError, nearest, sentence
 
 def add_commands(commands: Any) -> None:
     """Add these to what ``ArgumentParser.add_subparsers`` returned."""
-    show = commands.add_parser("show", help="print the metrics of a data set's experiments")
-    show.add_argument("dataset", nargs="?", metavar="DATASET", help="its name (default: the only one with results)")
+    show = commands.add_parser("show", help="print the metrics of a data set's experiments, or a study")
+    what = "its name (default: the only one with results), or a study: results/{dataset}/studies/{sweep}.json"
+    show.add_argument("dataset", nargs="?", metavar="DATASET", help=what)
     show.set_defaults(run=_show)
 
     compare = commands.add_parser("compare", help="compare two experiments on the clips that both were scored on")
@@ -46,13 +47,25 @@ def add_commands(commands: Any) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from earwitness.report.terminal import baselines_of, experiments_of, table
+    from earwitness.report.terminal import baselines_of, experiments_of, study, table
 
+    if (path := Path(options.dataset or "")).parent.name == "studies":
+        from earwitness.evaluation.study import read_study
+
+        path = path.with_name(f"{path.stem if path.suffix in ('.json', '.html', '.csv') else path.name}.json")
+        if not path.is_file():
+            there = nearest(str(path), map(str, options.results.glob("*/studies/*.json")))
+            make = f"`snakemake --cores all {path.with_suffix('')}.html` makes it"
+            raise EarwitnessError(f"{path} does not exist; {sentence(there)} {make}.")
+        print(study(read_study(path)))
+        return 0
     made = {path.parent.parent for path in options.results.glob("*/*/metrics.json")}
     folder = _of_dataset(options, made, "comparison.html", "show")
     found = experiments_of(folder)
     print(table(found, baselines_of(folder)))
     page = folder / "comparison.html"
+    if studies := sorted(map(str, folder.glob("studies/*.json"))):
+        print(f"\nStudies, for `earwitness show`: {', '.join(studies)}")
     if page.exists():
         print(f"\nThe page with plots and clips to listen to: {page}")
     return 0

@@ -184,6 +184,11 @@ def _add(asked: Asked, target: str) -> None:
         ):
             features, texts, stages = [clap], [clap], {"features", "text"}
             splits = {"development": f"clap/{clap}/gap.h5"}
+        case ["results", dataset, "studies", name] if sweeps := [
+            sweep for sweep in config.sweeps if name.removeprefix(sweep) in ("", ".html", ".csv", ".json")
+        ]:
+            experiments = list(config.study(dataset, sweeps[0])["experiments"])
+            stages = {"leaks"}.union(*(_stages(config.experiment(dataset, one)) for one in experiments))
         case ["results", dataset, experiment, "metrics.json" | "tracking.json"] if experiment in config.experiments:
             experiments, stages = [experiment], _stages(config.experiment(dataset, experiment)) | {"leaks"}
         case ["results", dataset, experiment, seed, *below] if (

@@ -7,7 +7,7 @@ model was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -182,8 +182,11 @@ def paired_difference(metric: str, a: Seeds, b: Seeds) -> dict[str, Any] | None:
     return None if first is None or second is None else bootstrap.difference(first, second)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, metrics: Collection[str] | None = None) -> Run:
     """Read an experiment with its seeds, a folder of scores, or a table of scores.
+
+    Args:
+        metrics: of an experiment, those whose statistics are read; None reads all.
 
     Raises EarwitnessError for missing or invalid files, and MismatchError for seeds of different clips.
     """
@@ -200,7 +203,7 @@ def read_run(path: Path) -> Run:
     ]
     if missing := [str(file) for file in files if not file.is_file()]:
         raise EarwitnessError(listed(f"{folder} lacks files of its seeds:", missing, "Make the result again."))
-    kinds = {kind: Seeds([read_scores(below) for below in several]) for kind, several in folders.items()}
+    kinds = {kind: Seeds([read_scores(below, metrics) for below in several]) for kind, several in folders.items()}
     if any(scores.ids != scored.ids for scored in kinds.values() for scores in scored.seeds):
         raise MismatchError(f"The seeds in {folder} were scored on different clips; make its metrics.json again.")
     return Run(f"{result['dataset']}/{result['experiment']}", folder, kinds, result)

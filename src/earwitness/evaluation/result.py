@@ -62,6 +62,7 @@ def summarise_experiment(
     untrained: Sequence[str],
     remarks: Sequence[str],
     out: Path,
+    study: str | None = None,
 ) -> None:
     """Write an experiment's ``metrics.json``: means over seeds, 95 % intervals over clips, counts, leaks.
 
@@ -76,6 +77,7 @@ def summarise_experiment(
         trained_on: the id lists of training data other than the data set's clips.
         untrained: features of extractors with random weights.
         remarks: what else must be said of training data.
+        study: the sweep that it is a member of; stands in the result of members alone.
     """
     metrics: dict[str, Any] = {}
     counts: dict[str, Any] = {}
@@ -100,6 +102,7 @@ def summarise_experiment(
         "dataset": dataset,
         "experiment": experiment,
         "system": options["system"],
+        **({"study": study} if study else {}),
         "seeds": list(seeds),
         "kinds": of_kinds,
         "metrics": metrics,

@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -130,8 +130,11 @@ def _write_statistics(path: Path, evaluation: Evaluation) -> None:
                     group.attrs[entry.name] = value
 
 
-def read_scores(folder: Path) -> Scores:
+def read_scores(folder: Path, metrics: Collection[str] | None = None) -> Scores:
     """Read the files of ``write_scores``; without ``statistics.h5`` only means of clip values can be resampled.
+
+    Args:
+        metrics: those whose scores by clip and statistics are read; None reads all.
 
     Raises EarwitnessError for a missing or damaged file, and MismatchError if the files do not belong together.
     """
@@ -144,21 +147,21 @@ def read_scores(folder: Path) -> Scores:
             f"{' and '.join(others)} in {folder} {'do' if len(others) > 1 else 'does'} not belong to the metrics.json "
             "there. Remove these files and score again."
         )
-    metrics, path = content["metrics"], folder / "statistics.h5"
-    scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists())
-    statistics = _read_statistics(path, scores.ids) if path.exists() else scores.statistics
+    values, path = content["metrics"], folder / "statistics.h5"
+    scores = read_table_of_scores(folder / "scores.csv", numbers_needed=not path.exists(), metrics=metrics)
+    statistics = _read_statistics(path, scores.ids, metrics) if path.exists() else scores.statistics
     made_by = content.get("provenance") or {}
     return replace(
         scores,
-        metrics=metrics,
-        by_clip={name: values for name, values in scores.by_clip.items() if name in metrics},
+        metrics=values,
+        by_clip={name: by_clip for name, by_clip in scores.by_clip.items() if name in values},
         statistics=statistics,
         references=made_by.get("inputs", {}).get("references"),
         settings=made_by.get("settings", {}),
     )
 
 
-def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
+def read_table_of_scores(path: Path, numbers_needed: bool = True, metrics: Collection[str] | None = None) -> Scores:
     """Read any table with one row per clip and columns of numbers.
 
     The clip ids are in a column with a usual name (``CLIP_COLUMNS``), else in the first one. Each column of numbers is
@@ -180,7 +183,8 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
     offenders = [f"clip {clip!r} has {number} rows" for clip, number in Counter(ids).items() if number > 1]
     if offenders:
         raise EarwitnessError(listed(f"{path} needs one row for each clip:", offenders))
-    columns = {name: _numbers(table[name]) for name in table.columns if name not in (clips, CAPTION)}
+    wanted = [name for name in table.columns if metrics is None or name in metrics]
+    columns = {name: _numbers(table[name]) for name in wanted if name not in (clips, CAPTION)}
     offenders = [f"row {row}, {name}: {cell!r}" for name, (_, bad) in columns.items() for row, cell in bad]
     if offenders:
         raise EarwitnessError(listed(f"{path} has cells that are not finite numbers:", offenders))
@@ -188,12 +192,12 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True) -> Scores:
     if not by_clip and numbers_needed:
         raise EarwitnessError(f"{path} has no column of numbers: {', '.join(table.columns)}.")
     means = {name: values for name, values in by_clip.items() if catalogue.find(name).is_mean}
-    metrics = {
+    values_of = {
         name: {"value": float(np.nanmean(values))} if name in means else {"value": None, "reason": NOT_A_MEAN}
         for name, values in by_clip.items()
     }
     captions = dict(zip(ids, table[CAPTION], strict=True)) if CAPTION in table else {}
-    return Scores(metrics, by_clip, {name: mean_of(values) for name, values in means.items()}, ids, captions)
+    return Scores(values_of, by_clip, {name: mean_of(values) for name, values in means.items()}, ids, captions)
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -223,8 +227,8 @@ def _numbers(cells: pd.Series) -> tuple[np.ndarray | None, list[tuple[int, str]]
     return values, [(int(row) + 2, cells.iloc[row]) for row in np.flatnonzero(bad)]
 
 
-def _read_statistics(path: Path, clips: list[str]) -> dict[str, Statistic]:
-    """The statistics by metric. Raises MismatchError if they are of other clips."""
+def _read_statistics(path: Path, clips: list[str], metrics: Collection[str] | None) -> dict[str, Statistic]:
+    """The statistics by metric, of some of them or all. Raises MismatchError if they are of other clips."""
     import h5py
 
     try:
@@ -232,7 +236,8 @@ def _read_statistics(path: Path, clips: list[str]) -> dict[str, Statistic]:
             require_match(path, json.loads(file.attrs["provenance"]), {"schema": SCHEMA, "made_by": MADE_BY})
             if list(file["clip_ids"].asstr()[:]) != clips:
                 raise MismatchError(f"{path} and scores.csv there have different clips. Remove both and run again.")
-            return {name: _statistic(group) for name, group in file.items() if name != "clip_ids"}
+            wanted = [name for name in file if name != "clip_ids" and (metrics is None or name in metrics)]
+            return {name: _statistic(file[name]) for name in wanted}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EarwitnessError(f"{path} cannot be read: {error}. Remove it and run again.") from error
 

@@ -8,12 +8,13 @@ give the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from earwitness.errors import EarwitnessError, MismatchError, joined
+from earwitness.metrics.formulas import FORMULAS
 from earwitness.metrics.statistics import Statistic, Sums
 
 BLOCK = 1 << 20  # weights held at a time (8 MB)
@@ -58,8 +59,14 @@ def resampled(seeds: Sequence[Statistic], seed: int = 0, resamples: int = RESAMP
     >>> resampled([mean_of(np.array([1.0, 2.0, 6.0]))], resamples=100).shape
     (100,)
     """
-    seeds = _averaged_first(seeds)
-    return np.concatenate([_over_seeds(seeds, weights) for weights in _draws(seeds[0].clips, seed, resamples)])
+    return _resampled_each([seeds], seed, resamples)[0]
+
+
+def _resampled_each(systems: Sequence[Sequence[Statistic]], seed: int, resamples: int) -> list[np.ndarray]:
+    """As ``resampled`` of each of several systems with equally many clips, whose draws are made once."""
+    compute = _values_each([_averaged_first(seeds) for seeds in systems])
+    drawn = [compute(weights) for weights in _draws(systems[0][0].clips, seed, resamples)]
+    return [np.concatenate(values) for values in zip(*drawn, strict=True)]
 
 
 def permuted(
@@ -75,15 +82,22 @@ def permuted(
     >>> sorted(set(permuted([a], [b]).tolist()))
     [-1.5, -0.5, 0.5, 1.5]
     """
-    a, b = _averaged_first(a), _averaged_first(b)
-    swapped_a = [first.joined(second) for first in a for second in b]
-    swapped_b = [second.joined(first) for first in a for second in b]
-    generator, differences = np.random.default_rng([seed, 1]), []
+    return _permuted_each(a, [b], seed, permutations)[0]
+
+
+def _permuted_each(
+    a: Sequence[Statistic], others: Sequence[Sequence[Statistic]], seed: int, permutations: int
+) -> list[np.ndarray]:
+    """As ``permuted`` of one system and each of several others, with the same clips swapped for all."""
+    a, others = _averaged_first(a), [_averaged_first(b) for b in others]
+    of_a = _values_each([[first.joined(second) for first in a for second in b] for b in others])
+    of_b = _values_each([[second.joined(first) for first in a for second in b] for b in others])
+    generator, swapped = np.random.default_rng([seed, 1]), []
     for rows in _rows(a[0].clips, permutations):
         swap = generator.integers(2, size=(rows, a[0].clips)).astype(float)
         weights = np.concatenate([1 - swap, swap], axis=1)
-        differences.append(_over_seeds(swapped_b, weights) - _over_seeds(swapped_a, weights))
-    return np.concatenate(differences)
+        swapped.append([b - a for a, b in zip(of_a(weights), of_b(weights), strict=True)])
+    return [np.concatenate(found) for found in zip(*swapped, strict=True)]
 
 
 def interval(values: np.ndarray) -> list[float]:
@@ -126,21 +140,65 @@ def difference(a: Sequence[Statistic], b: Sequence[Statistic], seed: int = 0) ->
     >>> found["difference"], [round(limit, 3) for limit in found["ci95"]], round(found["p_value"], 2)
     (1.0, [1.0, 1.0], 0.27)
     """
+    return differences(a, [b], seed)[0]
+
+
+def differences(
+    a: Sequence[Statistic], others: Sequence[Sequence[Statistic]], seed: int = 0, permutations: int = RESAMPLES
+) -> list[dict[str, Any]]:
+    """As ``difference`` of one system and each of several others on the same clips, whose draws are made once.
+
+    More ``permutations`` give smaller p-values; the smallest one is 1 / (1 + permutations).
+
+    >>> from earwitness.metrics.statistics import mean_of
+    >>> a, b = mean_of(np.array([1.0, 2.0, 3.0])), mean_of(np.array([2.0, 3.0, 4.0]))
+    >>> [found["difference"] for found in differences([a], [[a], [b]])]
+    [0.0, 1.0]
+    """
+    found = [_values(a, b) for b in others]
+    tested = [number for number, entry in enumerate(found) if "reason" not in entry]
+    if not tested:
+        return found
+    first, *drawn = _resampled_each([a, *(others[number] for number in tested)], seed, RESAMPLES)
+    swapped = _permuted_each(a, [others[number] for number in tested], seed, permutations)
+    for number, draws, permuted_ in zip(tested, drawn, swapped, strict=True):
+        entry = found[number]
+        try:
+            entry["ci95"] = interval(draws - first)
+        except EarwitnessError as error:
+            entry["reason"] = str(error)
+        else:
+            entry["p_value"] = p_value(entry["difference"], permuted_)
+    return found
+
+
+def _values(a: Sequence[Statistic], b: Sequence[Statistic]) -> dict[str, Any]:
+    """The values of two systems and their difference; with a reason where no test is possible."""
     values = {"a": value(a), "b": value(b)}
     if not np.isfinite(list(values.values())).all():
         missing = [name.upper() for name, found in values.items() if not np.isfinite(found)]
         reason = f"it has no value on these clips for {' and '.join(missing)}"
         known = {name: found if np.isfinite(found) else None for name, found in values.items()}
         return known | {"difference": None, "ci95": None, "p_value": None, "reason": reason}
-    observed = values["b"] - values["a"]
-    found: dict[str, Any] = values | {"difference": observed, "ci95": None, "p_value": None}
-    if a[0].clips == 1:
-        return found | {"reason": "there is only one clip"}
-    try:
-        found["ci95"] = interval(resampled(b, seed) - resampled(a, seed))
-    except EarwitnessError as error:
-        return found | {"reason": str(error)}
-    return found | {"p_value": p_value(observed, permuted(a, b, seed))}
+    found = values | {"difference": values["b"] - values["a"], "ci95": None, "p_value": None}
+    return found | ({"reason": "there is only one clip"} if a[0].clips == 1 else {})
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for the number of comparisons after Holm (1979), in the given order.
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none is below that of a smaller one, or above 1.
+    The chance of one or more false discoveries among all of those below a level is at most this level, whatever the
+    comparisons have in common.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
+    [0.03, 0.06, 0.06, 0.02]
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(np.asarray(p_values, dtype=float)[order] * factors), 1.0)
+    return [float(p) for p in corrected]
 
 
 def summarise(per_seed: Sequence[Scores]) -> dict[str, dict]:
@@ -191,6 +249,26 @@ def _interval(name: str, per_seed: Sequence[Scores]) -> dict:
 
 def _over_seeds(seeds: Sequence[Statistic], weights: np.ndarray) -> np.ndarray:
     return np.mean([statistic.values(weights) for statistic in seeds], axis=0)
+
+
+def _values_each(systems: Sequence[Sequence[Statistic]]) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A function of weights [resamples, clips] that gives the metric of each system, averaged over its seeds.
+
+    Sums of more than two systems are taken together: one product of matrices reads the weights once.
+    """
+    every = [statistic for seeds in systems for statistic in seeds]
+    sums = [statistic for statistic in every if isinstance(statistic, Sums)]
+    alike = len({(statistic.formula, statistic.columns.shape) for statistic in sums}) == 1
+    if len(systems) < 3 or len(sums) < len(every) or not alike:
+        return lambda weights: [_over_seeds(seeds, weights) for seeds in systems]
+    formula, columns = FORMULAS[sums[0].formula], np.concatenate([statistic.columns for statistic in sums], axis=1)
+    ends = np.cumsum([len(seeds) for seeds in systems])[:-1]
+
+    def values(weights: np.ndarray) -> list[np.ndarray]:
+        of_each = np.split(weights @ columns, len(sums), axis=1)
+        return [np.mean(found, axis=0) for found in np.split(np.stack([formula(each) for each in of_each]), ends)]
+
+    return values
 
 
 def _averaged_first(seeds: Sequence[Statistic]) -> Sequence[Statistic]:

@@ -51,7 +51,12 @@ class Cell:
 
 
 def write_comparison(
-    results: Path, experiments: Sequence[str], root: Path, out: Path, others: Mapping[str, Path] | None = None
+    results: Path,
+    experiments: Sequence[str],
+    root: Path,
+    out: Path,
+    others: Mapping[str, Path] | None = None,
+    studies: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write the page that compares a data set's experiments with each other, with baselines and published figures.
 
@@ -63,6 +68,7 @@ def write_comparison(
             select the clips to play.
         root: the folder that the paths in ``corpus/clips.csv`` are relative to.
         others: folders of ``earwitness score`` by name, shown below the experiments as made elsewhere.
+        studies: members of sweeps by name, which link to the pages of their studies.
 
     Raises EarwitnessError if a file is missing, and MismatchError if a result is of another data set or other clips.
     """
@@ -88,6 +94,7 @@ def write_comparison(
         "settings": settings_of(found),
         "sections": [_section(kind, found, results, root, report, curves) for kind in kinds],
         "loss_plot": plots.curve_plot("loss", "Loss over epochs", {loss: "-", "validation_loss": "--"}, seeds),
+        "studies": {member: name for name, members in (studies or {}).items() for member in members},
         "unchecked": _unchecked(found),
         "clear": CLEAR,
     }

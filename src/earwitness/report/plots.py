@@ -21,6 +21,7 @@ from earwitness.training.events import read_events
 if TYPE_CHECKING:
     import numpy as np
 
+PLACES = 8  # ticks at the values of an option; of more values some have none
 COLOURS = 8  # number of colours for experiments in the style sheet
 INK, GRID = "#000001", "#000002"
 LINES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # of baselines; more of them begin anew
@@ -131,6 +132,86 @@ def curve_plot(key: str, title: str, parts: Mapping[str, str], seeds: Sequence[S
                     )
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # it is a MaxNLocator
+    return drawn.svg
+
+
+def axis_plot(
+    key: str,
+    title: str,
+    lines: Mapping[str, Sequence[tuple[float, float, Sequence[float] | None]]],
+    labels: tuple[str, str],
+    level: tuple[str, float] | None = None,
+) -> str:
+    """A metric over a numeric option, with a dot and an interval at each value. Returns the SVG element.
+
+    Args:
+        key: unique on the page.
+        lines: (value of the option, metric, 95 % interval) by name; a single line needs none.
+        labels: what the option and the metric are; level: name and value of the baseline, a horizontal line.
+
+    The option has a logarithmic axis where its values are positive and a factor of ten or more apart.
+    """
+    places = sorted({x for points in lines.values() for x, _, _ in points})
+    with _figure(key, (5.4, 3.2 + 0.18 * len(lines) * (len(lines) > 1)), title) as drawn:
+        figure, axes = drawn.figure, drawn.axes
+        if places[0] > 0 and places[-1] >= 10 * places[0]:
+            axes.set_xscale("log")
+        for number, (name, points) in enumerate(lines.items()):
+            x, y, intervals = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+            axes.plot(x, y, "o-", color=_placeholder(number), linewidth=1.6, markersize=5, label=name)
+            for place, interval in zip(x, intervals, strict=True):
+                if interval:
+                    axes.plot([place, place], interval, color=_placeholder(number), linewidth=2, alpha=0.4)
+        if level:
+            axes.axhline(level[1], color=INK, linestyle=LINES[0], linewidth=1.2, label=f"{level[0]} {level[1]:.3f}")
+        if len(places) <= PLACES:
+            axes.set_xticks(places, [f"{place:g}" for place in places])
+            axes.set_xticks([], minor=True)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        if len(lines) > 1 or level:
+            handles, names = axes.get_legend_handles_labels()
+            named = [entry for entry in zip(handles, names, strict=True) if entry[1]]
+            figure.legend(*zip(*named, strict=True), loc="outside lower center", fontsize=9, ncols=2)
+    return drawn.svg
+
+
+def grid_plot(
+    key: str,
+    title: str,
+    values: Mapping[tuple[str, str], str],
+    shades: Mapping[tuple[str, str], float],
+    labels: tuple[str, str],
+) -> str:
+    """A table in colour: rows and columns by the labels of two options. Returns the SVG element.
+
+    Args:
+        key: unique on the page.
+        values: the text of each cell by (row, column), in their order; shades: 0 to 1 for the colour, of some cells.
+        labels: what rows and columns are.
+    """
+    rows, columns = (list(dict.fromkeys(cell[place] for cell in values)) for place in (0, 1))
+    from matplotlib.patches import Rectangle
+
+    with _figure(key, (max(3.6, 1.6 + 0.8 * len(columns)), 1.2 + 0.4 * len(rows)), title) as drawn:
+        axes = drawn.axes
+        for (row, column), text in values.items():
+            x, y = columns.index(column), rows.index(row)
+            alpha = 0.08 + 0.52 * shades.get((row, column), 0)  # text stays readable in light and in dark
+            axes.add_patch(
+                Rectangle((x - 0.49, y - 0.48), 0.98, 0.96, facecolor=_placeholder(0), alpha=alpha, linewidth=0)
+            )
+            axes.text(x, y, text, ha="center", va="center", fontsize=9)
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.tick_params(length=0)
+        axes.grid(False)
+        axes.set_ylabel(labels[0])
+        axes.set_xlabel(labels[1])
+        for side in axes.spines.values():
+            side.set_visible(False)
     return drawn.svg
 
 

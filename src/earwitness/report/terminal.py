@@ -83,6 +83,40 @@ def comparison(content: dict[str, Any]) -> str:
     return "\n".join([*lines, *(line for letter, run in runs.items() for line in _warnings(letter, run))])
 
 
+def study(content: dict[str, Any]) -> str:
+    """A study (``evaluation.study``) as tables, one for each metric: experiments in rows, a dash for what is missing.
+
+    Marks and footnotes are as in ``table``.
+    """
+    lines = [f"{content['study']} on {content['dataset']}, compared with {content['baseline']}"]
+    headings = ["score", "95 % interval", "sd over seeds", "difference", "95 % interval", "p", "p corrected"]
+    for metric, compared in content["comparisons"].items():
+        rows = [[metric, *content["axes"], *headings, "seeds", "clips"]]
+        entries = [(experiment, experiment["metrics"][metric]) for experiment in content["experiments"]]
+        for experiment, entry in entries:
+            options = [experiment["settings"].get(axis, {}).get("label", "") for axis in content["axes"]]
+            score = [number(entry["value"]), " to ".join(map(number, entry["ci95"] or [])) or "-"]
+            score += ["-" if entry["sd_over_seeds"] is None else f"{entry['sd_over_seeds']:.4f}"]
+            score += [
+                _difference(entry["difference"]),
+                " to ".join(map(_difference, entry["difference_ci95"] or [])) or "-",
+            ]
+            score += ["-" if entry[key] is None else f"{entry[key]:.4f}" for key in ("p_value", "p_corrected")]
+            counts = [str(len(experiment["seeds"])), str(entry["clips"])]
+            rows.append([_marked(experiment["name"], experiment), *options, *score, *counts])
+        if any(entry["value"] is not None for _, entry in entries):
+            lines += ["", *aligned(rows)]
+        if compared > 1:
+            lines.append(f"p corrected after Holm for the {compared} comparisons in {metric}")
+        reasons = ((e["name"], entry.get("reason") or entry.get("difference_reason")) for e, entry in entries)
+        lines += [f"{metric} of {line}" for line in grouped((name, reason) for name, reason in reasons if reason)]
+    lines.append("Intervals and p-values reflect the choice of clips, not of training seeds.")
+    remarks = [(e["name"], *_remarks(e)) for e in content["experiments"]]  # a sweep shares most of them
+    lines += [f"{MARK} {line}" for line in grouped((name, line) for name, marked, _ in remarks for line in marked)]
+    lines += grouped((name, line) for name, _, unchecked in remarks for line in unchecked)
+    return "\n".join(lines)
+
+
 def _moved(moved: dict[str, Any]) -> list[str]:
     """The clips with the largest differences, with both captions."""
     lines = [f"\nClips with the largest differences in {moved['metric']}:"] if moved["clips"] else []

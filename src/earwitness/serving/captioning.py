@@ -58,12 +58,15 @@ class FileCaptioner:
         weights: files of extractors' weights, where they are not in resources/checkpoints.
         cut: caption the beginning of recordings that are longer than the model reads, which fail otherwise.
         cores: processes that compute features, where there are enough recordings.
+        progress: show a progress bar.
     """
 
-    def __init__(self, model: Path, weights: Sequence[Path] = (), cut: bool = False, cores: int = 1):
+    def __init__(
+        self, model: Path, weights: Sequence[Path] = (), cut: bool = False, cores: int = 1, progress: bool = True
+    ):
         self.model = load_captioner(model)
         self.features = Features(self.model.made_by, weights, cut, model)
-        self.cores = cores
+        self.cores, self.progress = cores, progress
 
     def caption(self, paths: Sequence[Path]) -> Iterator[Captioned | AudioError]:
         """Each recording's caption, or why it has none, in order; a recording under several paths comes once."""
@@ -71,7 +74,8 @@ class FileCaptioner:
         for path in paths:
             given.setdefault(placed(path), path)
         places = list(given)
-        bar: Any = tqdm(desc="Captioning", total=len(places), unit="clip", mininterval=0.5, file=sys.stderr)
+        shown: Any = {"mininterval": 0.5, "file": sys.stderr, "disable": not self.progress}
+        bar: Any = tqdm(desc="Captioning", total=len(places), unit="clip", **shown)
         with bar:
             for start in range(0, len(places), size := PART * self.cores):
                 for found in self._part({place: given[place] for place in places[start : start + size]}):

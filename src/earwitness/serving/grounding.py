@@ -72,13 +72,16 @@ class Locator:
         model: a seed's folder.
         weights: files of extractors' weights, where they are not in resources/checkpoints.
         threshold: in place of the model's.
+        progress: show a progress bar.
     """
 
-    def __init__(self, model: Path, weights: Sequence[Path] = (), threshold: float | None = None):
+    def __init__(
+        self, model: Path, weights: Sequence[Path] = (), threshold: float | None = None, progress: bool = True
+    ):
         self.model = load_grounder(model)
         self.features = Features(self.model.made_by, weights, model=model)
         self.threshold = self.model.threshold if threshold is None else threshold
-        self.median_filter = getattr(self.model, "median_filter", 1)
+        self.median_filter, self.progress = getattr(self.model, "median_filter", 1), progress
 
     def unknown(self, phrases: Sequence[str]) -> dict[str, list[str] | None]:
         """By phrase, the words that the model does not know; None where it knows none.
@@ -131,7 +134,8 @@ class Locator:
         return self._located(lengths, unknown)
 
     def _located(self, lengths: dict[Path, float], unknown: dict[str, list[str] | None]) -> Iterator[Grounded]:
-        bar = tqdm(desc="Locating", total=round(sum(lengths.values())), unit="s", mininterval=0.5, file=sys.stderr)
+        shown: Any = {"mininterval": 0.5, "file": sys.stderr, "disable": not self.progress}
+        bar = tqdm(desc="Locating", total=round(sum(lengths.values())), unit="s", **shown)
         options, hop = Options(), self.model.hop
         phrases = [phrase for phrase, words in unknown.items() if words is not None]
         words = {phrase: phrase.split() if found is None else found for phrase, found in unknown.items()}

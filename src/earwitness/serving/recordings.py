@@ -212,8 +212,7 @@ class Features:
 
 def _retriever(front_end: Mapping[str, Any], model: Path | None) -> TrainedRetriever:
     """The trained retriever that made vectors; EarwitnessError where it is not there, or another one is."""
-    settings = {key: value for key, value in front_end["settings"].items() if key in RetrieverOptions.model_fields}
-    options = RetrieverOptions.model_validate(settings)
+    options = retriever_options(front_end)
     beside = [options.below(folder) for folder in (model.resolve().parents[2:3] if model else ())]
     retriever = TrainedRetriever(next((folder for folder in beside if folder.is_dir()), options.folder))
     if retriever.state != (wanted := front_end["inputs"]["weights"]):
@@ -222,6 +221,12 @@ def _retriever(front_end: Mapping[str, Any], model: Path | None) -> TrainedRetri
             f"{wanted[:12]} is needed): it was trained again"
         )
     return retriever
+
+
+def retriever_options(front_end: Mapping[str, Any]) -> RetrieverOptions:
+    """Which trained retriever made vectors; as of ``FeatureStore.front_end``."""
+    settings = {key: value for key, value in front_end["settings"].items() if key in RetrieverOptions.model_fields}
+    return RetrieverOptions.model_validate(settings)
 
 
 def feature_options(front_end: Mapping[str, Any], weights: Sequence[Path] = ()) -> FeatureOptions:

@@ -6,8 +6,6 @@ result: the failure is recorded, and ``earwitness publish`` tries again.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,27 @@ from earwitness.errors import EarwitnessError
 from earwitness.evaluation.result import kinds_of, validation_of
 from earwitness.files import digest, read_json, sha256, write_json
 from earwitness.systems.interface import PREDICTION
-from earwitness.tracking.store import artifacts_of, opened
+from earwitness.tracking.runs import (
+    KEY,
+    TRAINING,
+    TrainingRun,
+    find,
+    log_inputs,
+    log_params,
+    milliseconds,
+    new_run,
+    now,
+    place_of,
+    training_key,
+)
+from earwitness.tracking.store import opened
 from earwitness.training.events import read_events
 
-KEY = "earwitness.run_key"
 RESULT = "earwitness.result_sha256"
 BEGUN = "earwitness.result_begun"  # the digest of the result that is being logged, and the time of its metrics
+PLOTS = "earwitness.plots_sha256"
 PARENT = "mlflow.parentRunId"
 ELSEWHERE = "earwitness.made_elsewhere"
-METRIC_BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one call
-PARAM_LENGTH = 500
 
 
 def publish(uri: str, result: Path, folders: Sequence[Path], out: Path) -> bool:
@@ -55,12 +64,36 @@ def publish_other(uri: str, dataset: str, name: str, folder: Path, out: Path) ->
     record: dict[str, Any] = {"folder": str(folder.resolve()), "uri_scheme": uri.split(":", 1)[0]}
     try:
         with opened(uri, out) as client:
-            run_id = _other_run(client, _experiment(client, uri, dataset), dataset, name, folder)
+            run_id = _other_run(client, place_of(client, uri, dataset), dataset, name, folder)
         record |= {"published": True, "runs": {"other": run_id}}
     except Exception as error:  # tracking never fails a result
         record |= {"published": False, "reason": f"{type(error).__name__}: {error}"}
     write_json(out, record)
     return record["published"]
+
+
+def publish_plots(uri: str, folder: Path) -> bool:
+    """Add the plots of a data set's page to the runs of its experiments; returns whether any of them lacked these.
+
+    Args:
+        folder: the folder ``results/{dataset}``, with ``plots``.
+
+    Raises what the store raises.
+    """
+    plots = sorted((folder / "plots").glob("*.svg"))
+    made, added = digest({path.name: sha256(path) for path in plots}), False
+    with opened(uri, folder / "plots") as client:
+        for result in sorted(folder.glob("*/metrics.json")):
+            content = read_json(result)
+            place = client.get_experiment_by_name(content["dataset"])
+            for run in find(client, place.experiment_id, KEY, _parent_key(content)) if place else ():
+                if run.data.tags.get(PLOTS) == made:
+                    continue
+                for path in plots:
+                    client.log_artifact(run.info.run_id, str(path), "plots")
+                client.set_tag(run.info.run_id, PLOTS, made)
+                added = True
+    return added
 
 
 def runs_pages(uri: str, beside: Path) -> dict[str, str]:
@@ -95,7 +128,7 @@ def run_key(content: dict[str, Any], folder: Path) -> str:
 
 def _publish(client: Any, uri: str, result: Path, folders: Sequence[Path]) -> dict[str, str]:
     content = read_json(result)
-    place = _experiment(client, uri, content["dataset"])
+    place = place_of(client, uri, content["dataset"])
     parent = _parent_run(client, place, content, result)
     seeds = zip(content["seeds"], folders, strict=True)
     return {
@@ -110,17 +143,17 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
     Each step can be repeated, so that a run that a kill left is completed: MLflow stores a metric with the same name,
     value and time once.
     """
-    made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
-    key = digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
-    run = _find(client, place, key)
+    key = _parent_key(content)
+    run = next(iter(find(client, place, KEY, key)), None)
     if run is None:
-        run = _new_run(client, place, key, content["experiment"], {"earwitness.system": content["system"]})
+        tags = {f"earwitness.{name}": content[name] for name in ("system", "study") if name in content}
+        run = new_run(client, place, content["experiment"], {KEY: key, **tags})
     run_id, made = run.info.run_id, sha256(result)
-    _log_params(client, run, made_by["options"])
+    log_params(client, run, content["provenance"]["options"])
     if run.data.tags.get(RESULT) != made:
         begun, _, when = run.data.tags.get(BEGUN, "").partition(" ")
         if begun != made:
-            when = str(int(time.time() * 1000))
+            when = str(now())
             client.set_tag(run_id, BEGUN, f"{made} {when}")
         client.log_artifact(run_id, str(result))
         client.log_batch(run_id, metrics=_metrics_of(content, int(when)))
@@ -131,70 +164,60 @@ def _parent_run(client: Any, place: str, content: dict[str, Any], result: Path) 
     return run_id
 
 
+def _parent_key(content: Mapping[str, Any]) -> str:
+    made_by = {key: content["provenance"][key] for key in ("options", "inputs")}
+    return digest({"dataset": content["dataset"], "experiment": content["experiment"], **made_by})
+
+
 def _other_run(client: Any, place: str, dataset: str, name: str, folder: Path) -> str:
     """The run of scores made elsewhere; other scores are another run. A run that a kill left is completed."""
-    from mlflow.entities import RunTag
-
     content, made = read_json(folder / "metrics.json"), sha256(folder / "metrics.json")
     key = digest({"dataset": dataset, "other": name, "result": made})
-    run = _find(client, place, key) or _new_run(client, place, key, name, {ELSEWHERE: "true"})
+    run = next(iter(find(client, place, KEY, key)), None)
+    run = run or new_run(client, place, name, {KEY: key, ELSEWHERE: "true"})
     run_id = run.info.run_id
     if run.data.tags.get(RESULT) != made:
         for file in ("metrics.json", "scores.csv"):
             client.log_artifact(run_id, str(folder / file))
-        client.log_batch(run_id, metrics=_metrics_of(content, run.info.start_time), tags=[RunTag(RESULT, made)])
+        client.log_batch(run_id, metrics=_metrics_of(content, run.info.start_time), tags=[_tag(RESULT, made)])
     if run.info.status != "FINISHED":
         client.set_terminated(run_id)
     return run_id
 
 
 def _seed_run(client: Any, place: str, parent: str, content: dict[str, Any], seed: int, folder: Path) -> str:
-    """The run of one seed under its parent; an unfinished one of an earlier attempt is replaced."""
+    """The run of one seed under its parent: that which showed its training, if there is one; a new one by default."""
     key = run_key(content, folder)
-    found = _find(client, place, key)
-    if found is not None and found.info.status == "FINISHED":
-        client.set_tag(found.info.run_id, PARENT, parent)
-        return found.info.run_id
-    if found is not None:
-        client.delete_run(found.info.run_id)
+    run = next(iter(find(client, place, KEY, key)), None)
+    if run is not None and run.info.status == "FINISHED":
+        client.set_tag(run.info.run_id, PARENT, parent)
+        return run.info.run_id
     events = list(read_events(folder / "events.jsonl"))
-    tags = {PARENT: parent, "earwitness.seed": str(seed)}
-    name = f"{content['experiment']} seed {seed}"
-    start = _milliseconds(events[0]) if events else None
-    run = _new_run(client, place, key, name, tags, start=start)
-    _log_params(client, run, content["provenance"]["options"] | {"seed": seed})
+    tags = {KEY: key, PARENT: parent, "earwitness.seed": str(seed)}
+    if (folder / "model.json").is_file():
+        model = read_json(folder / "model.json")["run_key"]
+        tags[TRAINING] = training_key(content["dataset"], content["experiment"], model)
+        if run is None:
+            run = next((one for one in find(client, place, TRAINING, tags[TRAINING]) if KEY not in one.data.tags), None)
+    if run is None:
+        start = milliseconds(events[0]) if events else None
+        run = new_run(client, place, f"{content['experiment']} seed {seed}", tags, start)
+    elif KEY not in run.data.tags:
+        client.update_run(run.info.run_id, "RUNNING")
+        client.log_batch(run.info.run_id, tags=[_tag(*tag) for tag in tags.items()])
+    log_params(client, run, content["provenance"]["options"] | {"seed": seed})
     number = content["seeds"].index(seed)
     chosen: dict[str, float] = {}
     for entry in content["kinds"].values():
         chosen |= entry["chosen"][number] if "chosen" in entry else {}
-    _log_seed(client, run.info.run_id, folder, events, kinds_of(content), chosen)
+    _log_seed(client, client.get_run(run.info.run_id), folder, events, content, chosen)
     return run.info.run_id
 
 
-def _experiment(client: Any, uri: str, dataset: str) -> str:
-    """The id of a data set's MLflow experiment, created if needed."""
-    from mlflow.exceptions import MlflowException
+def _tag(name: str, value: str) -> Any:
+    from mlflow.entities import RunTag
 
-    # Makes MLflow show runs and curves by default, not traces of language models.
-    kind = {"mlflow.experimentKind": "custom_model_development"}
-    found = client.get_experiment_by_name(dataset)
-    if found is None:
-        try:
-            return client.create_experiment(dataset, artifacts_of(uri), tags=kind)
-        except MlflowException:  # another job created it in between
-            found = client.get_experiment_by_name(dataset)
-            if found is None:
-                raise
-    return found.experiment_id
-
-
-def _new_run(client: Any, place: str, key: str, name: str, tags: dict[str, str], start: int | None = None) -> Any:
-    return client.create_run(place, start_time=start, run_name=name, tags={KEY: key, **tags})
-
-
-def _find(client: Any, place: str, key: str) -> Any:
-    runs = client.search_runs([place], filter_string=f"tags.`{KEY}` = '{key}'", max_results=1)
-    return runs[0] if runs else None
+    return RunTag(name, value)
 
 
 def _metrics_of(content: dict[str, Any], when: int) -> list[Any]:
@@ -211,26 +234,25 @@ def _metrics_of(content: dict[str, Any], when: int) -> list[Any]:
 
 def _log_seed(
     client: Any,
-    run_id: str,
+    run: Any,
     folder: Path,
     events: list[dict[str, Any]],
-    kinds: Sequence[str],
+    content: dict[str, Any],
     chosen: Mapping[str, float],
 ) -> None:
-    from mlflow.entities import Metric
-
-    end = _milliseconds(events[-1]) if events else None
-    now = end or int(time.time() * 1000)
-    points = [Metric(name, value, now, 0) for name, value in chosen.items()]
-    for event in events:
-        for name, value in event.get("metrics", {}).items():
-            points.append(Metric(name, value, _milliseconds(event), event["step"]))
+    run_id, kinds = run.info.run_id, kinds_of(content)
+    end = milliseconds(events[-1]) if events else run.info.start_time
+    training = TrainingRun(client, run)
+    if events:
+        training.add(client, events)
+    scored = {kind: read_json(folder / kind / "metrics.json") for kind in kinds}
+    values = dict(chosen)
     for kind in reversed(kinds):  # the leading kind wins for names that several kinds have
-        for name, metric in read_json(folder / kind / "metrics.json")["metrics"].items():
-            if metric["value"] is not None:
-                points.append(Metric(name, metric["value"], now, 0))
-    for start in range(0, len(points), METRIC_BATCH):
-        client.log_batch(run_id, metrics=points[start : start + METRIC_BATCH])
+        metrics = scored[kind]["metrics"]
+        values |= {name: metric["value"] for name, metric in metrics.items() if metric["value"] is not None}
+    training.points(client, [(name, value, end, 0) for name, value in values.items()])
+    log_inputs(client, run_id, {(content["dataset"], "evaluation"): _evaluated_on(scored)})
+    client.log_dict(run_id, content["provenance"]["options"], "options.yaml")
     for name in ("model.json", "events.jsonl"):
         if (folder / name).is_file():
             client.log_artifact(run_id, str(folder / name))
@@ -239,29 +261,15 @@ def _log_seed(
             client.log_artifact(run_id, str(folder / name))
         for name in ("metrics.json", "scores.csv", *registry.kind(kind).score_files, PREDICTION):
             client.log_artifact(run_id, str(folder / kind / name), kind)
-    client.set_terminated(run_id, end_time=end)
+    client.set_terminated(run_id, end_time=end if events else None)
 
 
-def _milliseconds(event: dict[str, Any]) -> int:
-    """The time of an event in MLflow's unit."""
-    return round(event["time"] * 1000)
-
-
-def _log_params(client: Any, run: Any, params: dict[str, Any]) -> None:
-    """Log the parameters that a run lacks; those of a run never change."""
-    from mlflow.entities import Param
-
-    lacking = [Param(name, str(value)[:PARAM_LENGTH]) for name, value in _flat(params) if name not in run.data.params]
-    for start in range(0, len(lacking), PARAM_BATCH):
-        client.log_batch(run.info.run_id, params=lacking[start : start + PARAM_BATCH])
-
-
-def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested settings as dotted names, lists as JSON."""
-    pairs: list[tuple[str, Any]] = []
-    for name, value in content.items():
-        if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{name}.")
-        else:
-            pairs.append((prefix + name, json.dumps(value) if isinstance(value, list) else value))
-    return pairs
+def _evaluated_on(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Digests of what predictions were held against: the ids of the clips, and the references of each kind."""
+    found: dict[str, str] = {}
+    for kind, content in scored.items():
+        if (ids := content.get("counts", {}).get("ids_sha256")) is not None:
+            found["clip ids"] = ids
+        if (references := content.get("provenance", {}).get("inputs", {}).get("references")) is not None:
+            found[f"references of {kind}"] = references
+    return found

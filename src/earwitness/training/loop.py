@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def train(system: System, options: TrainingOptions, seed: int, work: Path, name:
         ``{"epoch": the selected epoch, from 0, "metric": the name of its metric, "value": its validation value}``; the
         last two are None without validation. The selected weights are in ``work/best.safetensors``.
 
-    Raises EarwitnessError if the loss is not finite, or validation never gives a number.
+    Raises EarwitnessError if the loss is not finite, or validation never gives a number; SystemExit with code 143 when
+    SIGTERM, with which clusters preempt jobs, ended the training after a step.
     """
     work.mkdir(parents=True, exist_ok=True)
     progress = Checkpoints(system, work, options.epochs)
@@ -58,10 +60,13 @@ def train(system: System, options: TrainingOptions, seed: int, work: Path, name:
         progress.load_state_dict(_callback_state(last))
         print(f"{name}: resuming after epoch {progress.epoch + 1}", file=sys.stderr)
     if not progress.finished():
-        loop = Loop(system, options, seed, work, progress)
-        _trainer(options, work, [progress], name).fit(
-            loop, ckpt_path=last if last.exists() else None, weights_only=True
-        )
+        loop, trainer = Loop(system, options, seed, work, progress), _trainer(options, work, [progress], name)
+        try:
+            trainer.fit(loop, ckpt_path=last if last.exists() else None, weights_only=True)
+        except (Exception, SystemExit):
+            if trainer.received_sigterm:  # Lightning ends with the step, as if all were well: with exit code 0
+                sys.exit(128 + signal.SIGTERM)
+            raise
     return progress.chosen()
 
 
@@ -69,7 +74,8 @@ def _trainer(options: TrainingOptions, work: Path, callbacks: list[Callback], na
     return Trainer(
         accelerator="auto" if processes() == 1 or torch.cuda.is_available() else "cpu",
         devices=1 if processes() == 1 or not torch.cuda.is_available() else [rank()],
-        plugins=[LightningEnvironment()],  # whatever started this process, as Slurm does, starts no others
+        # Slurm's would expect a task of the job for each device, and write checkpoints within an epoch on SIGUSR1.
+        plugins=[LightningEnvironment()],
         precision=options.precision,
         max_epochs=options.epochs,
         gradient_clip_val=options.gradient_clip,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from safetensors.torch import load_file
 from earwitness.files import atomic, checkpoint_digests, code_version, digest, provenance, sha256, write_json
 from earwitness.lock import hold
 from earwitness.metrics.captions import Tools
-from earwitness.nn.parallel import processes, rank
+from earwitness.nn.parallel import processes
 from earwitness.options import ExperimentOptions
 from earwitness.systems.interface import MODEL_FILES, MODEL_SCHEMA, System, read_model, system_class
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
+from earwitness.training.machine import recorded
 from earwitness.training.processes import together
 
 
@@ -33,6 +35,7 @@ def train_model(
     work_root: Path,
     threads: int,
     tools: Tools | None = None,
+    watch: Callable[[Path], AbstractContextManager] = nullcontext,
 ) -> None:
     """Train one experiment with one seed; a killed training resumes where it stopped.
 
@@ -42,6 +45,7 @@ def train_model(
         work_root: the parent of the work folder, which is named by the run key and kept after a failure.
         threads: number of CPU threads, of all processes together; it affects the last digits of results.
         tools: the jars and models of validation metrics.
+        watch: given the record of events, what is active while the training runs.
 
     Raises EarwitnessError if another process is training the same, or inputs do not fit.
     """
@@ -66,11 +70,19 @@ def train_model(
         "the training resumes where it stopped."
     )
     with hold(work / "lock", busy):
-        system, chosen = together(
-            options.train.devices, _trained, options, dict(files), seed, tools, threads, work, content
-        )
-        torch.set_num_threads(threads)
-        _write(work, content, run_key, system, chosen, files, out)
+        events = EventLog(work / "events.jsonl")
+        if not any("params" in event for event in read_events(events.path)):
+            events.cut_back(0)  # a kill may have left an incomplete line
+            events.append(params=content)
+        with watch(events.path):
+            with recorded(events, run_key):
+                system, chosen = together(
+                    options.train.devices, _trained, options, dict(files), seed, tools, threads, work, experiment
+                )
+                torch.set_num_threads(threads)
+                _write(work, content, run_key, system, chosen, files, out)
+            with atomic(out["events"]) as temporary:
+                shutil.copyfile(events.path, temporary)
         (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
         shutil.rmtree(work)
 
@@ -82,7 +94,7 @@ def _trained(
     tools: Tools,
     threads: int,
     work: Path,
-    content: dict[str, Any],
+    experiment: str,
 ) -> tuple[System, dict[str, Any]]:
     """The system after training, and the selected epoch: in each of the processes that train together."""
     # Lightning's hints on workers and devices address authors of training loops, not users.
@@ -90,11 +102,7 @@ def _trained(
     warnings.filterwarnings("ignore", module="lightning.*")
     torch.set_num_threads(max(1, threads // processes()))
     system = system_class(options.system)(options, files, seed, tools)
-    events = EventLog(work / "events.jsonl")
-    if rank() == 0 and not any("params" in event for event in read_events(events.path)):
-        events.cut_back(0)  # a kill may have left an incomplete line
-        events.append(params=content)
-    return system, train(system, options.train, seed, work, f"{content['experiment']} seed {seed}")
+    return system, train(system, options.train, seed, work, f"{experiment} seed {seed}")
 
 
 def _write(
@@ -106,7 +114,7 @@ def _write(
     files: Mapping[str, Path],
     out: Mapping[str, Path],
 ) -> None:
-    """Write the outputs, with the operating point of the selected weights."""
+    """Write weights and description, with the operating point of the selected weights."""
     system.network.load_state_dict(load_file(work / "best.safetensors"))
     system.network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     with torch.no_grad():
@@ -126,9 +134,8 @@ def _write(
             "train", files, **{key: content[key] for key in ("dataset", "experiment", "seed", "threads")}
         ),
     }
-    for name, source in (("weights", "best.safetensors"), ("events", "events.jsonl")):
-        with atomic(out[name]) as temporary:
-            shutil.copyfile(work / source, temporary)
+    with atomic(out["weights"]) as temporary:
+        shutil.copyfile(work / "best.safetensors", temporary)
     write_json(out["description"], description)
 
 

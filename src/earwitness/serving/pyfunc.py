@@ -1,0 +1,39 @@
+"""The code of a registered model, which MLflow runs to load it (models from code: nothing is pickled)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel
+
+
+class EarwitnessModel(PythonModel):
+    """A ``serving.served.Served`` of the artifacts that ``serving.register`` logged."""
+
+    def load_context(self, context: Any) -> None:
+        from earwitness.serving.served import Served
+
+        artifacts = {name: Path(path) for name, path in context.artifacts.items()}
+        weights = sorted(artifacts["weights"].iterdir()) if "weights" in artifacts else []
+        index = artifacts["index"] / "index.h5" if "index" in artifacts else None
+        config = context.model_config
+        self.served = Served(artifacts["results"] / config["model"], index, weights, config["batch"])
+
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """As of ``Served.answer``; bad input is MLflow's error of status 400."""
+        from earwitness.errors import EarwitnessError
+
+        try:
+            return self.served.answer(model_input.to_dict("records"), params)
+        except EarwitnessError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+
+
+set_model(EarwitnessModel())
