@@ -117,6 +117,7 @@ def _member(
         function(*arguments)
     except BaseException:
         store.set(f"error {number}", traceback.format_exc())
+        store.get(f"error {number}")  # it has arrived
         os._exit(1)
 
 
