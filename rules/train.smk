@@ -43,7 +43,7 @@ rule train:
         "../envs/earwitness.yaml"
     threads: lambda w: 1 if owner_of(w) else experiment(w).threads
     resources:
-        mem_mb=memory(16000),
+        mem_mb=lambda w, attempt: (8000 + 8000 * experiment(w).train.devices) * attempt,
         runtime=1440,
         loaders=lambda w: experiment(w).train.workers,  # changes no content
         tools=TOOLS_JSON,  # their places; the used content is identified by its digest
