@@ -7,7 +7,8 @@ lstm       a step of LSTM pooling, forwards and backwards, on 128 clips of 20 to
            sequences
 memory     peak memory of a training with few clips and with four times as many, each in a process of its own (Linux)
 sweep      all combinations of six features and five poolings through Snakemake in one call, against a call for each,
-           one after another; features, text and corpus are there before. Every experiment trains with one thread.
+           one after another; features, text and corpus are there before. Every experiment trains with one thread. It
+           says how busy the one call keeps the cores.
 
 A clip has five captions of 8 to 18 words. Both sides of an epoch train the same network from the same weights. Before
 anything is timed it is checked that losses and gradients agree where both have the published conventions, and that
@@ -25,6 +26,7 @@ import csv
 import io
 import itertools
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -75,6 +77,7 @@ SWEPT = {"development": 300, "validation": 60, "evaluation": 100}  # clips, as t
 FOLDERS = {"development": "train", "validation": "val", "evaluation": "test"}  # of external features
 CAPTIONS_OF_A_CLIP = 5
 LIMIT = 1.1
+BUSY = 0.85
 
 
 @dataclass(frozen=True)
@@ -391,35 +394,42 @@ class Sweep:
                     for name in names:
                         file[name] = random_frames(*FEATURES[feature], 0.5, rng)
 
-    def run(self, folder: Path, *targets: str) -> float:
-        """Make targets in a copy of the folder; the seconds of the call."""
+    def run(self, folder: Path, *targets: str) -> Side:
+        """Make targets in a copy of the folder; the seconds of the call, and of the processor in all its jobs."""
         command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(ROOT / "Snakefile")]
         command += ["--directory", str(folder), "--cores", str(self.cores), "--configfile", str(self.config)]
         inherited = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-        began = time.perf_counter()
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, cwd=ROOT, env=inherited, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError((done.stdout + done.stderr)[-6000:])
-        return time.perf_counter() - began
+        wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        return Side(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def sweep(features: Sequence[str], poolings: Sequence[str], cores: int, epochs: int | None = None) -> dict[str, Any]:
-    """Seconds of one call and of the calls one after another, and of the jobs of the latter by their rule."""
+def sweep(
+    features: Sequence[str], poolings: Sequence[str], cores: int, epochs: int | None = None, calls_too: bool = True
+) -> dict[str, Any]:
+    """Seconds of one call, and the share of the cores' time that its jobs used; where ``calls_too``, also of the calls
+    one after another; and seconds of the jobs by rule."""
     with tempfile.TemporaryDirectory(prefix="earwitness-") as place:
         (first := Path(place) / "one").mkdir()
         of = Sweep(first, features, poolings, cores, epochs)
         second = Path(place) / "calls"
         shutil.copytree(first, second, symlinks=True)
         one = of.run(first, *of.results)
+        found = {"one": one.wall, "busy": one.cpu / one.wall / cores, "experiments": len(of.results)}
+        if not calls_too:
+            return found | {"jobs": jobs(first)}
         calls = {}
         for target in of.results:
-            calls[Path(target).parent.name] = of.run(second, target)
+            calls[Path(target).parent.name] = of.run(second, target).wall
             print(f"{target}: {calls[Path(target).parent.name]:.1f} s", file=sys.stderr, flush=True)
         for target in of.results:
             metrics = [read_json(folder / target)["metrics"] for folder in (first, second)]
             if metrics[0] != metrics[1]:
                 raise AssertionError(f"{target} differs: {metrics}")
-        return {"one": one, "calls": calls, "ratio": sum(calls.values()) / one, "jobs": jobs(second)}
+        return found | {"calls": calls, "ratio": sum(calls.values()) / one.wall, "jobs": jobs(second)}
 
 
 def jobs(folder: Path) -> dict[str, dict[str, float]]:
@@ -454,6 +464,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cores", type=int, default=2, help="sweep: cores of Snakemake (default: 2)")
     parser.add_argument("--features", nargs="+", choices=FEATURES, default=list(FEATURES), help="sweep: these alone")
     parser.add_argument("--poolings", nargs="+", choices=POOLINGS, default=list(POOLINGS), help="sweep: these alone")
+    parser.add_argument("--epochs", type=int, help="sweep: of each training (default: those of atr)")
+    parser.add_argument("--one-call", action="store_true", help="sweep: leave out the calls one after another")
     parser.add_argument("--quick", action="store_true", help="one repetition; sweep: lms, mean and max, two epochs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     return parser.parse_args()
@@ -482,14 +494,20 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         growth = f"{found['kb_a_clip']:.1f} KB for each clip more, whose frames have {found['clip_kb']:.0f} KB"
         print(f"training, {figures}; ratio {found['ratio']:.2f} (below {LIMIT}), {growth}", flush=True)
     if "sweep" in chosen.parts:
-        content["sweep"] = found = sweep(chosen.features, chosen.poolings, chosen.cores, 2 if chosen.quick else None)
-        calls = found["calls"].values()
-        print(
-            f"sweep of {len(calls)} experiments on {chosen.cores} cores, one call: {found['one']:.0f} s; one call after"
+        epochs_ = 2 if chosen.quick else chosen.epochs
+        content["sweep"] = found = sweep(
+            chosen.features, chosen.poolings, chosen.cores, epochs_, calls_too=not chosen.one_call
         )
         print(
-            f"another: {sum(calls):.0f} s; ratio {found['ratio']:.2f} (at least {EXPECTED['sweep']}). Its jobs, mean:"
+            f"sweep of {found['experiments']} experiments on {chosen.cores} cores, one call: {found['one']:.0f} s, of "
+            f"whose cores {found['busy']:.0%} is used (at least {BUSY:.0%})"
         )
+        if "calls" in found:
+            print(
+                f"one call after another: {sum(found['calls'].values()):.0f} s; ratio {found['ratio']:.2f} (at least "
+                f"{EXPECTED['sweep']})"
+            )
+        print("jobs, mean:")
         for rule, seconds in found["jobs"].items():
             print(f"    {rule:<20} {seconds['wall']:>6.1f} s, {seconds['cpu']:>6.1f} s of the processor")
     return content
