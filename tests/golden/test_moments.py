@@ -88,7 +88,9 @@ def test_ill_formed_input(content):
     empty = cases["one_query_with_empty_list"]
     with pytest.raises(EarwitnessError, match="'b'"):
         evaluated(empty)
-    assert evaluated(empty, "default").metrics["map_avg"] == evaluated(empty, "default").metrics["r1_50"] == {"value": 0.5}
+    assert (
+        evaluated(empty, "default").metrics["map_avg"] == evaluated(empty, "default").metrics["r1_50"] == {"value": 0.5}
+    )
     without = cases["windows_without_score"]
     for protocol in moments.PROTOCOLS:
         assert moments.lighthouse(evaluated(without, protocol))["R1"] == without["R1"]

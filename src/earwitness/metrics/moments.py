@@ -152,9 +152,11 @@ def average_precision(predictions: Sequence, references: Sequence) -> np.ndarray
     >>> average_precision([(0, 10), (50, 60), (20, 28)], [(0, 10), (20, 30)])[[0, 6, 7]].round(3).tolist()
     [0.833, 0.833, 0.5]
     """
-    times, true = (np.asarray(given, dtype=float).reshape(-1, 2) for given in (predictions, references))
-    ordered = _Ordered(times[:PREDICTIONS], np.zeros(len(times[:PREDICTIONS]), dtype=np.int64), np.zeros((0, 2)), true)
-    return _average_precision(ordered, np.array([len(true)]), true)[0]
+    times, windows = (np.asarray(given, dtype=float).reshape(-1, 2) for given in (predictions, references))
+    sizes, times = np.array([len(windows)]), times[:PREDICTIONS]
+    ordered = _Ordered(times, np.zeros(len(times), dtype=np.int64), times[:0])
+    near = _near(ordered, _Flat(windows, None, sizes))
+    return _average_precision(ordered, near, np.ones(len(windows), dtype=bool), sizes)[0]
 
 
 def evaluate(
@@ -295,14 +297,13 @@ class _Ordered(NamedTuple):
     times: np.ndarray  # float64 [predictions, 2]
     query: np.ndarray  # int64 [predictions]
     first: np.ndarray  # float64 [queries, 2] what R1 takes, NaN without any
-    true: np.ndarray  # float64 [windows, 2] of all lengths
 
 
 def _range_of(name: str) -> str:
     return name.split("_")[2] if name.count("_") == 2 else "full"
 
 
-def _ordered(found: _Flat, true: _Flat, protocol: str) -> _Ordered:
+def _ordered(found: _Flat, protocol: str) -> _Ordered:
     """The predictions in the order in which a protocol takes them."""
     query, place = found.query, found.place
     scores = -place.astype(float) if found.scores is None else found.scores
@@ -315,20 +316,20 @@ def _ordered(found: _Flat, true: _Flat, protocol: str) -> _Ordered:
         rows = np.lexsort((-scores, query))  # stable; the places by query stay those of ``place``
         first[query[place == 0]] = found.times[rows[place == 0]]
         rows = rows[place < PREDICTIONS]
-    return _Ordered(found.times[rows], query[rows], first, true.times)
+    return _Ordered(found.times[rows], query[rows], first)
 
 
 def _ranges(found: _Flat, true: _Flat, protocol: str, lengths: Sequence[str]) -> dict[str, Range]:
     """The scores by range of lengths."""
-    ordered, query, seconds = _ordered(found, true, protocol), true.query, np.diff(true.times, axis=1)[:, 0]
-    ranges = {}
+    ordered, query, seconds = _ordered(found, protocol), true.query, true.times[:, 1] - true.times[:, 0]
+    near, ranges = _near(ordered, true), {}
     for length in lengths:
         low, high = RANGES[length]
         inside = (seconds > low) & (seconds <= high)
         sizes = np.bincount(query[inside], minlength=len(true.sizes))
         rows = np.flatnonzero(sizes)
         hull, window = _first(ordered.first, sizes, true.times[inside])
-        precision = _average_precision(ordered, sizes, true.times[inside])
+        precision = _average_precision(ordered, near, inside, sizes)
         ranges[length] = Range(rows, hull[rows], window[rows], precision[rows])
     return ranges
 
@@ -352,43 +353,68 @@ def _first(first: np.ndarray, sizes: np.ndarray, windows: np.ndarray) -> tuple[n
     return np.divide(both, hull, out=np.zeros_like(both), where=(hull != 0) & ~np.isnan(hull)), best
 
 
-def _average_precision(ordered: _Ordered, sizes: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """Average precision of every query, float64 [queries, thresholds], NaN for those without a window.
+class _Near(NamedTuple):
+    """Pairs of prediction and window whose IoU reaches the least threshold, or is 0/0, which counts as a hit.
 
-    Only pairs of prediction and window that overlap enough for the least threshold are looked at, in the order in which
-    the evaluator tries them: by rank, then by falling IoU, the later of equal windows first. Of all queries those of
-    the same rank and choice are handled at once, for all thresholds.
+    In the order in which the evaluator tries them: by prediction, by falling IoU, the later of equal windows first.
     """
-    rank = np.arange(len(ordered.query)) - np.searchsorted(ordered.query, ordered.query)
-    number = sizes[ordered.query]
+
+    prediction: np.ndarray  # int64 [pairs] index in ``_Ordered``
+    window: np.ndarray  # int64 [pairs] index among the windows of all queries
+    fits: np.ndarray  # bool [pairs, thresholds]
+
+
+def _near(ordered: _Ordered, true: _Flat) -> _Near:
+    """All such pairs, whatever the windows' lengths."""
+    number = true.sizes[ordered.query]
     prediction = np.repeat(np.arange(len(ordered.times)), number)
-    within = np.arange(len(prediction)) - np.repeat(np.cumsum(number) - number, number)
-    window = (np.cumsum(sizes) - sizes)[ordered.query[prediction]] + within
-    shares = iou(ordered.times[prediction], windows[window])
-    near = ~(shares < THRESHOLDS[0])  # NaN, 0/0, is near: the evaluator takes it for a hit
+    first = (np.cumsum(true.sizes) - true.sizes)[ordered.query] - (np.cumsum(number) - number)
+    window = np.arange(len(prediction)) + np.repeat(first, number)
+    shares = iou(ordered.times[prediction], true.times[window])
+    near = ~(shares < THRESHOLDS[0])
     prediction, window, shares = prediction[near], window[near], shares[near]
     order = np.lexsort((-window, np.where(np.isnan(shares), -np.inf, -shares), prediction))
-    prediction, window, shares = prediction[order], window[order], shares[order]
+    return _Near(prediction[order], window[order], ~(shares[order, None] < THRESHOLDS))
+
+
+def _average_precision(ordered: _Ordered, near: _Near, inside: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Average precision of every query, float64 [queries, thresholds], 0 for those without a window.
+
+    ``inside`` [windows] says which windows count, ``sizes`` [queries] how many each query has of them. Pairs of the
+    same rank and choice are handled at once for all queries and thresholds, as no two of them are of one query.
+    """
+    precision = np.zeros((len(sizes), len(THRESHOLDS)))
+    counts = inside[near.window]
+    prediction, window, fits = near.prediction[counts], near.window[counts], near.fits[counts]
+    if not len(prediction):
+        return precision
+    starts = np.searchsorted(ordered.query, np.arange(len(sizes)))
+    rank = np.arange(len(ordered.query)) - starts[ordered.query]
     choice = np.arange(len(prediction)) - np.searchsorted(prediction, prediction)
-    fits = ~(shares[:, None] < THRESHOLDS)
-    hits = np.zeros((len(ordered.times), len(THRESHOLDS)), dtype=bool)
-    taken = np.zeros((len(windows), len(THRESHOLDS)), dtype=bool)
-    turn = rank[prediction] * (choice.max(initial=0) + 1) + choice
+    turn = rank[prediction] * (choice.max() + 1) + choice
     by_turn = np.argsort(turn, kind="stable")
-    for rows in np.split(by_turn, np.flatnonzero(np.diff(turn[by_turn])) + 1):  # at most one row of a query
+    hits = np.zeros((len(ordered.times), len(THRESHOLDS)), dtype=bool)
+    taken = np.zeros((len(inside), len(THRESHOLDS)), dtype=bool)
+    for rows in np.split(by_turn, np.flatnonzero(np.diff(turn[by_turn])) + 1):
         new = fits[rows] & ~hits[prediction[rows]] & ~taken[window[rows]]
         hits[prediction[rows]] |= new
         taken[window[rows]] |= new
-    right = np.zeros((len(sizes), PREDICTIONS, len(THRESHOLDS)))
-    wrong = np.zeros_like(right)
-    right[ordered.query, rank], wrong[ordered.query, rank] = hits, ~hits
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = right.cumsum(axis=1) / sizes[:, None, None]
-        found = recall * sizes[:, None, None]
-        precision = found / (found + wrong.cumsum(axis=1))
-    precision[np.isnan(precision)] = 0  # without a prediction
-    highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    return (np.diff(recall, axis=1, prepend=0) * highest).sum(axis=1)
+    found, row = np.unique(ordered.query[prediction], return_inverse=True)  # the other queries have no hit
+    right = np.zeros((PREDICTIONS, len(found), len(THRESHOLDS)))
+    right[rank[prediction], row] = hits[prediction]
+    windows = sizes[found][:, None]
+    predicted = np.bincount(ordered.query, minlength=len(sizes))[found][:, None]
+    recall, highest = np.zeros((PREDICTIONS + 1, *right.shape[1:])), np.zeros((PREDICTIONS + 1, *right.shape[1:]))
+    so_far = np.zeros(right.shape[1:])
+    for place in range(PREDICTIONS):
+        so_far += right[place]
+        recall[place + 1] = so_far / windows
+        share = recall[place + 1] * windows
+        highest[place] = share / (share + (np.minimum(place + 1, predicted) - so_far))
+    for place in reversed(range(PREDICTIONS)):
+        np.maximum(highest[place], highest[place + 1], out=highest[place])
+        precision[found] += (recall[place + 1] - recall[place]) * highest[place]
+    return precision
 
 
 def _checked(
@@ -433,12 +459,12 @@ def _flat(which: str, given: list, queries: list, named: Named) -> tuple[_Flat, 
         values = np.array(list(chain.from_iterable(given)), dtype=float)
         if not len(values):
             return empty, []
-        if values.ndim == 2 and values.shape[1] in ((2, 3) if which == "predicted" else (2,)):
-            if np.isfinite(values).all():
-                return _Flat(values[:, :2], values[:, 2] if values.shape[1] == 3 else None, sizes), []
+        width = values.shape[1] if values.ndim == 2 and np.isfinite(values).all() else 0
+        if width == 2 or (width == 3 and which == "predicted"):
+            return _Flat(values[:, :2], values[:, 2] if width == 3 else None, sizes), []
     except (TypeError, ValueError):
         pass  # each window is looked at
-    offenders, widths = [], {}
+    offenders, widths = [], dict[int, str]()
     for query, windows in zip(queries, given, strict=True):
         if isinstance(windows, str | bytes | Mapping) or not hasattr(windows, "__len__"):
             offenders.append(f"query {query!r}: {described(windows)}; a list of windows is needed")
@@ -507,10 +533,10 @@ def _notes(
     if number := int((~found.falls).sum()):
         other = "default" if protocol == "lighthouse" else "lighthouse"
         figures = _figures(wanted, full, _ranges(found, true, other, ["full"])["full"])
-        ways = {"default": "sorted by score", "lighthouse": "in the order of the file, as lighthouse takes them,"}
+        ways = {"default": "sorted by score", "lighthouse": "in the order of the file, as lighthouse has them"}
         queries = counted(number, "query", "queries")
         text = f"The predictions of {queries} are not written by falling score. The figures are those of the "
-        text += f"predictions {ways[protocol]}; {ways[other]} they would give"
+        text += f"predictions {ways[protocol]}; {ways[other]}, they would give"
         notes += [f"{text} {figures}."] if figures else []
     empty = found.sizes[full.rows] == 0
     if number := int(empty.sum()):
