@@ -352,3 +352,14 @@ def test_losses_and_captions_of_wsac_that_differ_are_found(wsac):
     for compared in (lambda: bench.epoch(1), lambda: bench.decoding(1, 3)):
         with pytest.raises(AssertionError):
             compared()
+
+
+@pytest.mark.parametrize("part", ["full", "lengths"])
+def test_moments_and_the_loop_give_the_same(module, part, monkeypatch):
+    benchmark = module("moments")
+    row = benchmark.measured(part, queries=12, repetitions=1)  # raises when a figure differs
+    assert benchmark.LABELS[part] in benchmark.table([row], benchmark.LABELS, benchmark.EXPECTED)
+    real = benchmark.precision_of_query
+    monkeypatch.setattr(benchmark, "precision_of_query", lambda *given: [value + 1e-6 for value in real(*given)])
+    with pytest.raises(AssertionError, match=part):
+        benchmark.measured(part, queries=12, repetitions=1)

@@ -34,7 +34,9 @@ def drawn(seed, queries=40):
     references, predictions = {}, {}
     for query in range(queries):
         starts = generator.integers(0, 60, generator.integers(1, 14))
-        references[query] = [(int(s), int(s + n)) for s, n in zip(starts, generator.integers(1, 45, len(starts)))]
+        references[query] = [
+            (int(s), int(e)) for s, e in zip(starts, starts + generator.integers(1, 45, len(starts)), strict=True)
+        ]
         near = [references[query][n] for n in generator.integers(0, len(starts), generator.integers(0, 14))]
         windows = [(s + round(generator.normal(), 1) / 2, e + abs(round(generator.normal(), 1)) + 1) for s, e in near]
         predictions[query] = [(s, max(s + 0.1, e), float(generator.integers(0, 5))) for s, e in windows]
@@ -94,6 +96,7 @@ def test_metrics_by_name_and_set():
         ({"a": [(0, 1, 0.5), (0, 1)]}, {"a": [(0, 1)]}, ["window 1", "window 2", "score"]),
         ({"a": [(0, float("nan"))], "b": [(0, "x")]}, {"a": [(0, 1)], "b": [(0, 1)]}, ["'a'", "nan", "'b'", "'x'"]),
         ({"a": [(0,)]}, {"a": [(0, 1, 2)]}, ["predicted window 1", "1 value", "reference window 1", "3 values"]),
+        ({"a": [(0, 10**400)], "b": [{0: 1, 2: 3}]}, {"a": [(0, 1)], "b": [(0, 1)]}, ["'a'", "end", "'b'"]),
         ({"a": "0 1"}, {"a": [(0, 1)]}, ["'a'", "'0 1'"]),
         ({"a": [5, 6]}, {"a": [(0, 1)]}, ["window 1", "5 (int)", "window 2"]),
     ],

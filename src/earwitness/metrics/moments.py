@@ -24,6 +24,7 @@ gives where that differs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +44,7 @@ PROTOCOLS = ("default", "lighthouse")
 THRESHOLDS = np.arange(50, 100, 5) / 100  # of IoU
 RANGES = {"full": (0, 1500), "short": (0, 10), "middle": (10, 30), "long": (30, 150)}  # s; low excluded, high included
 PREDICTIONS = 10  # of a query that count for mAP
+BLOCK = 1 << 13  # pairs of prediction and window compared at a time
 NAMES = [metric.name for metric in of_kind("moments")]
 MAIN = NAMES[:5]  # over all lengths
 SETS = {
@@ -136,10 +138,13 @@ def iou(windows: Any, others: Any) -> np.ndarray:
     >>> iou([(0, 10), (0, 10)], [(5, 15), (20, 30)]).round(3).tolist()
     [0.333, 0.0]
     """
-    windows, others = np.asarray(windows, dtype=float), np.asarray(others, dtype=float)
-    both = np.maximum(np.minimum(windows[:, 1], others[:, 1]) - np.maximum(windows[:, 0], others[:, 0]), 0)
+    return _iou(*np.asarray(windows, dtype=float).T, *np.asarray(others, dtype=float).T)
+
+
+def _iou(start: np.ndarray, end: np.ndarray, other_start: np.ndarray, other_end: np.ndarray) -> np.ndarray:
+    both = np.maximum(np.minimum(end, other_end) - np.maximum(start, other_start), 0)
     with np.errstate(invalid="ignore"):
-        return both / ((windows[:, 1] - windows[:, 0]) + (others[:, 1] - others[:, 0]) - both)
+        return both / ((end - start) + (other_end - other_start) - both)
 
 
 def average_precision(predictions: Sequence, references: Sequence) -> np.ndarray:
@@ -265,30 +270,36 @@ def brief(evaluation: Evaluation) -> dict[str, float]:
     return {f"MR-full-{name}": value for name, value in named.items()}
 
 
-class _Flat(NamedTuple):
+@dataclass(frozen=True)
+class _Flat:
     """Windows of all queries, one query after another."""
 
     times: np.ndarray  # float64 [windows, 2]
     scores: np.ndarray | None  # float64 [windows], None where there are none: the order counts
     sizes: np.ndarray  # int64 [queries]
 
-    @property
+    @cached_property
     def query(self) -> np.ndarray:
+        """The query of each window."""
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
-    @property
+    @cached_property
+    def first(self) -> np.ndarray:
+        """The index of each query's first window."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
     def place(self) -> np.ndarray:
         """The place of each window among those of its query."""
-        return np.arange(len(self.times)) - np.repeat(np.cumsum(self.sizes) - self.sizes, self.sizes)
+        return np.arange(len(self.times)) - np.repeat(self.first, self.sizes)
 
-    @property
-    def falls(self) -> np.ndarray:
-        """bool [queries] whether the windows are written by falling score."""
-        rises = np.zeros(len(self.sizes), dtype=bool)
-        if self.scores is not None and len(self.scores):
-            query = self.query
-            rises[query[1:][(np.diff(self.scores) > 0) & (query[1:] == query[:-1])]] = True
-        return ~rises
+    @cached_property
+    def rises(self) -> np.ndarray:
+        """The queries whose windows are not written by falling score: int64."""
+        if self.scores is None:
+            return np.zeros(0, dtype=np.int64)
+        rows = np.flatnonzero(self.scores[1:] > self.scores[:-1]) + 1
+        return np.unique(self.query[rows[self.place[rows] > 0]])
 
 
 class _Ordered(NamedTuple):
@@ -306,17 +317,15 @@ def _range_of(name: str) -> str:
 def _ordered(found: _Flat, protocol: str) -> _Ordered:
     """The predictions in the order in which a protocol takes them."""
     query, place = found.query, found.place
-    scores = -place.astype(float) if found.scores is None else found.scores
+    rows = np.arange(len(place))
     first = np.full((len(found.sizes), 2), np.nan)
-    if protocol == "lighthouse":
-        first[query[place == 0]] = found.times[place == 0]
-        rows = np.flatnonzero(place < PREDICTIONS)
-        rows = rows[np.lexsort((-scores[rows], query[rows]))]
-    else:
-        rows = np.lexsort((-scores, query))  # stable; the places by query stay those of ``place``
-        first[query[place == 0]] = found.times[rows[place == 0]]
-        rows = rows[place < PREDICTIONS]
-    return _Ordered(found.times[rows], query[rows], first)
+    if protocol == "default" and len(found.rises):
+        rows = np.lexsort((-found.scores, query))  # type: ignore[operator]  # stable; ``query`` and ``place`` stay
+    first[query[place == 0]] = found.times[rows[place == 0]]
+    rows, query = rows[place < PREDICTIONS], query[place < PREDICTIONS]
+    if protocol == "lighthouse" and len(found.rises):
+        rows = rows[np.lexsort((-found.scores[rows], query))]  # type: ignore[index]
+    return _Ordered(found.times[rows], query, first)
 
 
 def _ranges(found: _Flat, true: _Flat, protocol: str, lengths: Sequence[str]) -> dict[str, Range]:
@@ -365,14 +374,20 @@ class _Near(NamedTuple):
 
 
 def _near(ordered: _Ordered, true: _Flat) -> _Near:
-    """All such pairs, whatever the windows' lengths."""
+    """All such pairs, whatever the windows' lengths; looked for ``BLOCK`` pairs at a time, which stay in the cache."""
     number = true.sizes[ordered.query]
-    prediction = np.repeat(np.arange(len(ordered.times)), number)
-    first = (np.cumsum(true.sizes) - true.sizes)[ordered.query] - (np.cumsum(number) - number)
-    window = np.arange(len(prediction)) + np.repeat(first, number)
-    shares = iou(ordered.times[prediction], true.times[window])
-    near = ~(shares < THRESHOLDS[0])
-    prediction, window, shares = prediction[near], window[near], shares[near]
+    before = np.cumsum(number) - number
+    cuts = np.searchsorted(before, np.arange(BLOCK, number.sum(), BLOCK))
+    (start, end), (true_start, true_end) = np.ascontiguousarray(ordered.times.T), np.ascontiguousarray(true.times.T)
+    found = []
+    for rows in np.split(np.arange(len(number)), cuts):
+        prediction = np.repeat(rows, number[rows])
+        window = np.repeat(true.first[ordered.query[rows]] - before[rows], number[rows])
+        window += np.arange(len(window)) + before[rows[:1]].sum()
+        shares = _iou(start[prediction], end[prediction], true_start[window], true_end[window])
+        near = np.flatnonzero(~(shares < THRESHOLDS[0]))
+        found.append((prediction[near], window[near], shares[near]))
+    prediction, window, shares = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.lexsort((-window, np.where(np.isnan(shares), -np.inf, -shares), prediction))
     return _Near(prediction[order], window[order], ~(shares[order, None] < THRESHOLDS))
 
@@ -388,32 +403,35 @@ def _average_precision(ordered: _Ordered, near: _Near, inside: np.ndarray, sizes
     prediction, window, fits = near.prediction[counts], near.window[counts], near.fits[counts]
     if not len(prediction):
         return precision
-    starts = np.searchsorted(ordered.query, np.arange(len(sizes)))
-    rank = np.arange(len(ordered.query)) - starts[ordered.query]
-    choice = np.arange(len(prediction)) - np.searchsorted(prediction, prediction)
-    turn = rank[prediction] * (choice.max() + 1) + choice
+    rank = (np.arange(len(ordered.query)) - np.searchsorted(ordered.query, ordered.query))[prediction]
+    changes = np.flatnonzero(np.diff(prediction, prepend=-1))
+    choice = np.arange(len(prediction)) - np.repeat(changes, np.diff(changes, append=len(prediction)))
+    turn = rank * (choice.max() + 1) + choice
     by_turn = np.argsort(turn, kind="stable")
     hits = np.zeros((len(ordered.times), len(THRESHOLDS)), dtype=bool)
     taken = np.zeros((len(inside), len(THRESHOLDS)), dtype=bool)
     for rows in np.split(by_turn, np.flatnonzero(np.diff(turn[by_turn])) + 1):
-        new = fits[rows] & ~hits[prediction[rows]] & ~taken[window[rows]]
-        hits[prediction[rows]] |= new
-        taken[window[rows]] |= new
+        these, those = prediction[rows], window[rows]
+        new = fits[rows] & ~hits[these] & ~taken[those]
+        hits[these] |= new
+        taken[those] |= new
     found, row = np.unique(ordered.query[prediction], return_inverse=True)  # the other queries have no hit
     right = np.zeros((PREDICTIONS, len(found), len(THRESHOLDS)))
-    right[rank[prediction], row] = hits[prediction]
-    windows = sizes[found][:, None]
+    right[rank, row] = hits[prediction]
+    windows = sizes[found][:, None].astype(float)
     predicted = np.bincount(ordered.query, minlength=len(sizes))[found][:, None]
-    recall, highest = np.zeros((PREDICTIONS + 1, *right.shape[1:])), np.zeros((PREDICTIONS + 1, *right.shape[1:]))
+    recall, highest = np.zeros((2, PREDICTIONS + 1, *right.shape[1:]))
     so_far = np.zeros(right.shape[1:])
     for place in range(PREDICTIONS):
         so_far += right[place]
         recall[place + 1] = so_far / windows
         share = recall[place + 1] * windows
         highest[place] = share / (share + (np.minimum(place + 1, predicted) - so_far))
+    total = np.zeros(right.shape[1:])
     for place in reversed(range(PREDICTIONS)):
         np.maximum(highest[place], highest[place + 1], out=highest[place])
-        precision[found] += (recall[place + 1] - recall[place]) * highest[place]
+        total += (recall[place + 1] - recall[place]) * highest[place]
+    precision[found] = total
     return precision
 
 
@@ -456,13 +474,15 @@ def _flat(which: str, given: list, queries: list, named: Named) -> tuple[_Flat, 
     empty = _Flat(np.zeros((0, 2)), None, np.zeros(len(queries), dtype=np.int64))
     try:
         sizes = np.fromiter(map(len, given), dtype=np.int64, count=len(given))
-        values = np.array(list(chain.from_iterable(given)), dtype=float)
-        if not len(values):
+        rows = list(chain.from_iterable(given))
+        if not rows:
             return empty, []
-        width = values.shape[1] if values.ndim == 2 and np.isfinite(values).all() else 0
+        width = len(rows[0]) if len(set(map(len, rows))) == 1 and not {str, dict} & set(map(type, rows)) else 0
         if width == 2 or (width == 3 and which == "predicted"):
-            return _Flat(values[:, :2], values[:, 2] if width == 3 else None, sizes), []
-    except (TypeError, ValueError):
+            values = np.fromiter(chain.from_iterable(rows), dtype=float, count=width * len(rows)).reshape(-1, width)
+            if np.isfinite(values).all():
+                return _Flat(values[:, :2], values[:, 2] if width == 3 else None, sizes), []
+    except (OverflowError, TypeError, ValueError):
         pass  # each window is looked at
     offenders, widths = [], dict[int, str]()
     for query, windows in zip(queries, given, strict=True):
@@ -476,13 +496,13 @@ def _flat(which: str, given: list, queries: list, named: Named) -> tuple[_Flat, 
                 widths.setdefault(len(window), named(which, query, number))
     if len(widths) > 1:
         offenders.append(f"{widths[3]} has a score, {widths[2]} has none: give a score for all windows, or for none")
-    return empty, offenders
+    return empty, offenders or [f"the {which} windows are not all (start, end) in numbers"]
 
 
 def _problem(window: Any, which: str) -> str:
     """What is wrong with a window; "" for nothing."""
     most = 3 if which == "predicted" else 2
-    if isinstance(window, str | bytes) or not hasattr(window, "__len__"):
+    if isinstance(window, str | bytes | Mapping) or not hasattr(window, "__len__"):
         return f"{described(window)}; (start, end) in seconds is needed"
     if len(window) < 2 or len(window) > most:
         parts = "(start, end, score)" if most == 3 else "(start, end)"
@@ -491,7 +511,7 @@ def _problem(window: Any, which: str) -> str:
     wrong = [
         f"the {name} is {described(value)}, not a finite number"
         for name, value in zip(names, window, strict=False)
-        if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value))
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max
     ]
     return "; ".join(wrong)
 
@@ -508,14 +528,14 @@ def _without_length(which: str, windows: _Flat, queries: list, named: Named) -> 
 
 
 def _counts(found: _Flat, true: _Flat, owners: list, full: Range) -> dict[str, int]:
-    seconds = np.diff(true.times, axis=1)[:, 0]
+    seconds = true.times[:, 1] - true.times[:, 0]
     counts = {"clips": len(set(owners)), "queries": len(full.rows), "moments": len(true.times)}
     counts |= {"queries_without_moments": len(true.sizes) - len(full.rows)}
     counts |= {"moments_over_1500_s": int(np.count_nonzero(seconds > RANGES["full"][1]))}
     counts |= {"moments_without_length": int(np.count_nonzero(seconds <= 0))}
     counts |= {"predictions": len(found.times), "queries_without_predictions": int((found.sizes == 0).sum())}
     counts |= {"predictions_after_the_tenth": int(np.maximum(found.sizes - PREDICTIONS, 0).sum())}
-    length = np.diff(found.times, axis=1)[:, 0]
+    length = found.times[:, 1] - found.times[:, 0]
     counts |= {"predictions_without_length": int((length == 0).sum()), "predictions_inverted": int((length < 0).sum())}
     kept = ("clips", "queries", "moments", "predictions")
     return {name: number for name, number in counts.items() if number or name in kept}
@@ -530,7 +550,7 @@ def _notes(
         notes.append(f"{counted(number, 'query has', 'queries have')} no moment to find and no part in any metric.")
     if number := counts.get("moments_over_1500_s"):
         notes.append(f"{counted(number, 'moment')} of more than 1500 s do not count, as in lighthouse.")
-    if number := int((~found.falls).sum()):
+    if number := len(found.rises):
         other = "default" if protocol == "lighthouse" else "lighthouse"
         figures = _figures(wanted, full, _ranges(found, true, other, ["full"])["full"])
         ways = {"default": "sorted by score", "lighthouse": "in the order of the file, as lighthouse has them"}
