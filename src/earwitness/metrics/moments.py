@@ -511,7 +511,7 @@ def _problem(window: Any, which: str) -> str:
     wrong = [
         f"the {name} is {described(value)}, not a finite number"
         for name, value in zip(names, window, strict=False)
-        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max
+        if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max  # type: ignore[operator]
     ]
     return "; ".join(wrong)
 
