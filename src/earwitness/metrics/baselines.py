@@ -128,7 +128,7 @@ def constant_window(
         first = np.flatnonzero([n == 0 or rows[n][0] != rows[n - 1][0] for n in range(len(rows))])
         tried = np.unique(np.round(times / step) * step, axis=0)
         tried = tried[tried[:, 1] > tried[:, 0]]
-        for some in np.array_split(tried, -(-len(tried) * len(times) // BLOCK)):
+        for some in np.array_split(tried, -(-len(tried) * len(times) // BLOCK)) if len(tried) else ():
             pairs = iou(np.repeat(some, len(times), axis=0), np.tile(times, (len(some), 1)))
             best = np.maximum.reduceat(pairs.reshape(len(some), len(times)), first, axis=1)
             hits = np.stack([(best >= at).sum(axis=1) for at in (0.5, 0.7)], axis=1)

@@ -44,6 +44,7 @@ PROTOCOLS = ("default", "lighthouse")
 THRESHOLDS = np.arange(50, 100, 5) / 100  # of IoU
 RANGES = {"full": (0, 1500), "short": (0, 10), "middle": (10, 30), "long": (30, 150)}  # s; low excluded, high included
 PREDICTIONS = 10  # of a query that count for mAP
+LONGEST = 1e9  # s, thirty years: no time is later
 BLOCK = 1 << 13  # pairs of prediction and window compared at a time
 NAMES = [metric.name for metric in of_kind("moments")]
 MAIN = NAMES[:5]  # over all lengths
@@ -480,7 +481,7 @@ def _flat(which: str, given: list, queries: list, named: Named) -> tuple[_Flat, 
         width = len(rows[0]) if len(set(map(len, rows))) == 1 and not {str, dict} & set(map(type, rows)) else 0
         if width == 2 or (width == 3 and which == "predicted"):
             values = np.fromiter(chain.from_iterable(rows), dtype=float, count=width * len(rows)).reshape(-1, width)
-            if np.isfinite(values).all():
+            if np.isfinite(values).all() and np.abs(values[:, :2]).max() <= LONGEST:
                 return _Flat(values[:, :2], values[:, 2] if width == 3 else None, sizes), []
     except (OverflowError, TypeError, ValueError):
         pass  # each window is looked at
@@ -513,7 +514,8 @@ def _problem(window: Any, which: str) -> str:
         for name, value in zip(names, window, strict=False)
         if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= sys.float_info.max  # type: ignore[operator]
     ]
-    return "; ".join(wrong)
+    far = [] if wrong else [f"{value:g} s is no time in a recording" for value in window[:2] if abs(value) > LONGEST]
+    return "; ".join([*wrong, *far])
 
 
 def _without_length(which: str, windows: _Flat, queries: list, named: Named) -> list[str]:

@@ -133,6 +133,8 @@ def test_lighthouse_prints_its_own_figures(scored, write):
         (lines(FOUND), changed(TRUE, 0, relevant_windows=[[1, 2, 3]]), ["r.jsonl, row 1", "'[1, 2, 3]'"]),
         (changed(FOUND, 0, pred_relevant_windows=[[80, 90]]), lines(TRUE), ["row 2, window 1", "row 1, window 1"]),
         (changed(FOUND, 0, pred_relevant_windows=[[80, 90, float("nan")]]), lines(TRUE), ["the score", "'nan'"]),
+        (lines(FOUND), changed(TRUE, 0, relevant_windows=[[0, 1e300]]), ["r.jsonl, row 1, window 1", "1e+300"]),
+        (lines(FOUND), changed(TRUE, 0, duration=1e300), ["r.jsonl, row 1", "'1e+300'"]),
         (lines(FOUND), changed(TRUE, 0, duration="long"), ["r.jsonl, row 1", "'long'"]),
         (lines([{"query": "a dog", "pred_relevant_windows": []}]), lines(TRUE), ["p.jsonl", "qid"]),
         (lines([{"qid": "a_1", "windows_found": []}]), lines(TRUE), ["p.jsonl", "starts of moments"]),
@@ -201,6 +203,13 @@ def test_queries_without_a_recording_are_drawn_by_themselves(scored, write):
     content = scored("moments", write("p.csv", PREDICTED), write("r.csv", table))
     assert content["counts"]["clips"] == 3 and any("vid" in note for note in content["notes"])
     assert list(content["baselines"]) == ["True windows (upper bound)"]  # the lengths are not known
+
+
+def test_without_all_lengths_of_recordings_there_are_no_baselines_of_them(scored, write, given):
+    path = write("r.jsonl", changed(TRUE, 0, duration=None))
+    assert list(scored("moments", given[0], path)["baselines"]) == ["True windows (upper bound)"]
+    found = scored("moments", given[0], path, "--training", write("t.jsonl", changed(TRUE, 1, duration=None)))
+    assert list(found["baselines"])[0].startswith("Constant window (0 to 60 s from the beginning")
 
 
 def test_texts_that_differ_are_told(scored, write, given):

@@ -248,7 +248,7 @@ def _add(
         moments.problems.append(f"{where}: the recording of {shown(query)} is {clip}, in a row above {known}")
     if seconds is not None and not _blank(seconds):
         length, _ = _seconds(seconds)
-        if length is None or length <= 0:
+        if length is None or not 0 < length <= metrics.LONGEST:
             what = f"the duration {shown(str(seconds))} is not a positive number of seconds"
             moments.problems.append(f"{where}: {what}")
         else:
@@ -335,7 +335,7 @@ def _other_texts(found: Moments, true: Moments, names: Mapping[str, str]) -> lis
 
 def _refuse_other_unit(found: Moments, windows: Mapping[str, list], seconds: Mapping[str, float]) -> None:
     """EarwitnessError where every prediction ends long after its recording."""
-    ends = [(query, max(w[1] for w in given), seconds[query]) for query, given in windows.items() if given and seconds]
+    ends = [(q, max(w[1] for w in given), seconds[q]) for q, given in windows.items() if given and q in seconds]
     if ends and len(seconds) == len(windows) and all(end > FAR * length for _, end, length in ends):
         query, end, length = ends[0]
         raise EarwitnessError(
