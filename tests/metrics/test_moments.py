@@ -138,6 +138,13 @@ def test_notes_tell_the_other_protocol_where_it_differs_and_only_there():
     assert "1 prediction" in note
 
 
+def test_a_query_that_holds_nowhere_needs_no_prediction():
+    for protocol in moments.PROTOCOLS:
+        result = moments.evaluate({"a": [(0, 9)], "b": []}, {"a": [(0, 10)], "b": []}, protocol=protocol)
+        assert result.metrics["map_75"]["value"] == 1 and result.counts["queries_without_moments"] == 1
+        assert "queries_without_moments" not in moments.evaluate([[(0, 9)]], [[(0, 9)]], protocol=protocol).counts
+
+
 @pytest.fixture(scope="module")
 def castella():
     """The true windows and the seconds of the recording of each query of CASTELLA's test and validation table."""

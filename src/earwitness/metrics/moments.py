@@ -464,7 +464,9 @@ def _checked(
         flat.append(windows)
     if protocol == "lighthouse" and not offenders:
         what = "has no predictions, which stops lighthouse's evaluator; the default protocol counts it as 0"
-        offenders += [f"query {queries[row]!r} {what}" for row in np.flatnonzero(flat[0].sizes == 0)]
+        seconds = flat[1].times[:, 1] - flat[1].times[:, 0]
+        asked = np.unique(flat[1].query[(seconds > RANGES["full"][0]) & (seconds <= RANGES["full"][1])])
+        offenders += [f"query {queries[row]!r} {what}" for row in asked if not flat[0].sizes[row]]
     if offenders:
         raise EarwitnessError(listed("These moments cannot be scored:", offenders))
     return flat[0], flat[1], queries

@@ -209,7 +209,7 @@ def test_without_all_lengths_of_recordings_there_are_no_baselines_of_them(scored
     path = write("r.jsonl", changed(TRUE, 0, duration=None))
     assert list(scored("moments", given[0], path)["baselines"]) == ["True windows (upper bound)"]
     found = scored("moments", given[0], path, "--training", write("t.jsonl", changed(TRUE, 1, duration=None)))
-    assert list(found["baselines"])[0].startswith("Constant window (0 to 60 s from the beginning")
+    assert next(iter(found["baselines"])).startswith("Constant window (0 to 60 s from the beginning")
 
 
 def test_texts_that_differ_are_told(scored, write, given):
