@@ -362,3 +362,14 @@ def test_tracking_changes_no_training(module, monkeypatch, capsys):
     content = benchmark.measure(chosen, width=8)  # raises when weights differ
     assert [len(sides) for sides in content["sides"].values()] == [1, 1] and content["epochs"] == 1
     assert "share of tracking" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("part", ["full", "lengths"])
+def test_moments_and_the_loop_give_the_same(module, part, monkeypatch):
+    benchmark = module("moments")
+    row = benchmark.measured(part, queries=12, repetitions=1)  # raises when a figure differs
+    assert benchmark.LABELS[part] in benchmark.table([row], benchmark.LABELS, benchmark.EXPECTED)
+    real = benchmark.precision_of_query
+    monkeypatch.setattr(benchmark, "precision_of_query", lambda *given: [value + 1e-6 for value in real(*given)])
+    with pytest.raises(AssertionError, match=part):
+        benchmark.measured(part, queries=12, repetitions=1)

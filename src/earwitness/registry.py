@@ -130,6 +130,7 @@ KINDS = {
     ),
     "retrieval": KindEntry("earwitness.evaluation.retrieval:Retrieval", "earwitness.report.retrieval:RetrievalPage"),
     "grounding": KindEntry("earwitness.evaluation.grounding:Grounding", "earwitness.report.grounding:GroundingPage"),
+    "moments": KindEntry("earwitness.evaluation.moments:Moments"),
 }
 
 

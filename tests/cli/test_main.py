@@ -92,6 +92,7 @@ def test_the_help_of_score_states_the_defaults_of_the_library(capsys, kind):
             "captions": {"spice_jars", "spice_minutes", "sentence_model", "fluency_model", "match"},
             "retrieval": {"ties", "match"},
             "grounding": {"threshold", "silent", "collar", "offset_share", "segment", "match"},
+            "moments": {"protocol", "match"},
         }[kind]
     )
 

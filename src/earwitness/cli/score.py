@@ -23,7 +23,7 @@ FORMATS += "matrices: these, .npz and .npy."
 
 def add_commands(commands: Any) -> None:
     """Add ``score`` to what ``ArgumentParser.add_subparsers`` returned."""
-    score = commands.add_parser("score", help="score captions, retrieval or phrase grounding of any system")
+    score = commands.add_parser("score", help="score captions, retrieval, phrase grounding or moments of any system")
     kinds = score.add_subparsers(required=True, metavar="KIND")
     for name, (what, files, add_arguments) in KINDS.items():
         texts = {"help": what, "description": f"Score {what}.", "epilog": FORMATS}
@@ -126,10 +126,26 @@ def _grounding(parser: argparse.ArgumentParser) -> str:
     return "ignore pairs without frame scores"
 
 
+def _moments(parser: argparse.ArgumentParser) -> str:
+    """Add the arguments of ``MomentFiles``; what ``--subset`` does."""
+    what = "predicted windows: lighthouse's jsonl, with scores or as the DCASE challenge has it without (best first), "
+    what += "json {id: [[start, end, score], ...]}, or a table: query id, start, end in seconds [, score]"
+    parser.add_argument("predictions", type=Path, metavar="PREDICTIONS", help=what)
+    what = "true windows: lighthouse's jsonl, CASTELLA's json, or a table: query id, start, end [, vid, duration]"
+    parser.add_argument("references", type=Path, metavar="REFERENCES", help=what)
+    what = "true windows of the training split, to choose the best constant window, a baseline"
+    parser.add_argument("--training", type=Path, metavar="TABLE", help=what)
+    what = "predictions by score, none counts 0, windows without length are refused; or lighthouse's evaluator, as in "
+    what += "published figures"
+    parser.add_argument("--protocol", choices=("default", "lighthouse"), help=f"{what} (default: default)")
+    return "ignore queries without predictions"
+
+
 KINDS: dict[str, tuple[str, str, Callable[[argparse.ArgumentParser], str]]] = {
     "captions": ("generated captions against references", "CaptionFiles", _captions),
     "retrieval": ("a similarity matrix, or ranked lists, of captions and clips", "RetrievalFiles", _retrieval),
     "grounding": ("frame scores or events of phrases or classes, against annotations", "GroundingFiles", _grounding),
+    "moments": ("ranked moments that texts name in recordings, against annotations", "MomentFiles", _moments),
 }
 
 

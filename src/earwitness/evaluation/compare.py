@@ -25,7 +25,9 @@ from earwitness.metrics import bootstrap, catalogue
 from earwitness.metrics.statistics import Statistic
 
 MOVED = 5  # number of listed clips with the largest differences
-SCORED_BY_COMMAND = {"score captions": "captioning", "score retrieval": "retrieval", "score grounding": "grounding"}
+SCORED_BY_COMMAND = {"score captions": "captioning"} | {
+    f"score {kind}": kind for kind in ("retrieval", "grounding", "moments")
+}
 OF_FILES = ("match", "subset", "candidate_columns", "reference_columns")  # settings of reading, not of scoring
 
 

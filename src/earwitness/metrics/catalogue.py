@@ -13,7 +13,7 @@ from typing import Any
 
 from earwitness.errors import EarwitnessError, listed, nearest
 
-KINDS = ("captioning", "retrieval", "grounding")
+KINDS = ("captioning", "retrieval", "grounding", "moments")
 CUTS = (1, 5, 10, 50)  # k of R@k
 # Names from other tables whose corpus value is not the mean of the clips' values, by their letters and digits.
 _NO_MEAN = re.compile(
@@ -121,12 +121,26 @@ def _grounding() -> Iterable[Metric]:
         yield metric(f"psds_400_{control}", f"PSDS of {name} (400 false detections per hour)", references=psds, **shown)
 
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_captioning(), *_retrieval(), *_grounding())}
+def _moments() -> Iterable[Metric]:
+    names = {"r1_50": "R1@0.5", "r1_70": "R1@0.7", "map_50": "mAP@0.5", "map_75": "mAP@0.75", "map_avg": "mAP"}
+    lengths = {"short": "up to 10 s", "middle": "10 to 30 s", "long": "30 to 150 s"}
+    for name, label in names.items():
+        yield Metric(name, f"{label} of moments", "moments", references=("lei2021detecting",))
+    for length, seconds in lengths.items():
+        for name, label in names.items():
+            more: dict[str, Any] = {"column": False if name == "map_avg" else None, "references": ("lei2021detecting",)}
+            yield Metric(f"{name}_{length}", f"{label} of moments of {seconds}", "moments", **more)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (*_captioning(), *_retrieval(), *_grounding(), *_moments())
+}
 # By kind the metrics whose clips are shown as those that moved most, the first that is there.
 HEADLINES: dict[str, tuple[str, ...]] = {
     "captioning": ("spider", "cider_d"),
     "retrieval": ("t2a_map10", "t2a_r10", "t2a_r1"),
     "grounding": ("miou",),
+    "moments": ("r1_70", "map_avg", "r1_50"),
 }
 
 
