@@ -78,7 +78,10 @@ def together(count: int, function: Callable[..., Result], *arguments: Any) -> Re
     except EarwitnessError:
         raise
     except Exception as error:
-        wait([process.sentinel for process in others], timeout=5)
+        gone = wait([process.sentinel for process in others], timeout=5)
+        for process in others:
+            if process.sentinel in gone:
+                process.join()  # its exit code comes a moment later
         if any(process.exitcode is not None for process in others):
             raise EarwitnessError(_loss(others, store)) from error
         raise
