@@ -47,7 +47,7 @@ TARGET = "results/tiny/comparison.html"
 MARK = "EARWITNESS_FAULTS"  # in the environment of all processes of a run: its folder
 DISK_MB = 400
 LONGEST, GRACE = 600, 15  # seconds that a struck run, and processes that it leaves, may take to end
-AHEAD = 4  # a fault strikes one of so many stages that come next
+AHEAD = 2  # a fault strikes one of so many stages that come next
 
 
 @dataclass
@@ -171,11 +171,10 @@ def _terminate(run: Run, random: Random, disk: Path) -> None:
 def _fill(run: Run, random: Random, disk: Path) -> None:
     """Fill the disk until the run has ended."""
     filler = disk / "filler"
-    with filler.open("wb") as file:
+    with filler.open("wb", buffering=0) as file:
         while not run.over() and run.seconds < LONGEST:
-            with suppress(OSError):
+            with suppress(OSError):  # the disk is full
                 file.write(bytes(1 << 20 if free(disk) > 1 << 20 else 1 << 12))
-                file.flush()
             if free(disk) < 1 << 12:
                 time.sleep(0.05)
     filler.unlink()
@@ -267,10 +266,16 @@ def hash_of(text: str) -> str:
 
 
 class Harness:
-    """Strikes the runs of a folder."""
+    """Strikes the runs of a folder.
 
-    def __init__(self, folder: Path, seed: int, systems: list[str], say: Callable[[str], None] = print):
-        self.folder, self.seed, self.say = folder.resolve(), seed, say
+    Args:
+        systems: of ``SYSTEMS``; whole: whether the first round makes everything, rather than a few stages.
+    """
+
+    def __init__(
+        self, folder: Path, seed: int, systems: list[str], whole: bool = True, say: Callable[[str], None] = print
+    ):
+        self.folder, self.seed, self.whole, self.say = folder.resolve(), seed, whole, say
         folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "config.yaml"
         options = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
@@ -288,7 +293,7 @@ class Harness:
         """Go on until so many faults have struck; returns all of them."""
         self._make_reference()
         with self._mounted():
-            workflow, attempt = Workflow(self.struck), 0
+            workflow, attempt = self._first_round(), 0
             while True:
                 number, pending = len(self.faults), len(self.faults) < faults
                 random = Random(f"{self.seed} {number} {attempt}")
@@ -317,6 +322,18 @@ class Harness:
                     self.say(f"{number} of {faults}: a run completed, and its results are the same")
                     self._remove_stages(workflow, random)
                 attempt += 1
+
+    def _first_round(self) -> Workflow:
+        if self.whole:
+            return Workflow(self.struck)
+        workflow = self.reference.copy(self.struck)
+        with closing(sqlite3.connect(workflow / "results/mlflow.db")) as store:
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                places = [str(self.reference.folder), str(workflow.folder)]
+                store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", places)
+            store.commit()
+        self._remove_stages(workflow, Random(self.seed))
+        return workflow
 
     def _start(self, workflow: Workflow, number: int, attempt: int) -> Run:
         return Run(workflow, self.config, self.folder / "printed" / f"{number:05d}-{attempt}.txt", TARGET)
@@ -442,7 +459,7 @@ class Harness:
         kept = self.folder / "kept" / f"{self.faults[-1].number:05d}"
         shutil.rmtree(kept, ignore_errors=True)
         shutil.move(workflow.folder, kept)
-        Workflow(workflow.folder)
+        self._first_round()
 
     def _record(self, fault: Fault) -> None:
         self.faults.append(fault)
@@ -482,7 +499,7 @@ if __name__ == "__main__":
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     arguments = parser.parse_args()
     harness = Harness(
-        arguments.folder, arguments.seed, arguments.systems,
+        arguments.folder, arguments.seed, arguments.systems, True,
         lambda text: print(f"{time.strftime('%H:%M:%S')} {text}", flush=True),
     )  # fmt: skip
     print(summary(harness.run(arguments.faults)))
