@@ -2,10 +2,11 @@
 
     python -m tests.workflow.faults --faults 200 --seed 0 --folder DIR
 
-In ``DIR/run`` the DAG of ``faults.yaml``, which has every stage and all four systems, is struck again and again: kill
--9 of everything or of one job, SIGTERM to Snakemake or to one job, Ctrl-C once or twice, a full disk. After each fault
-no process may be left, and the same command is run again with the next fault pending. When a run completes, all results
-must be those of ``DIR/reference``; then the outputs of a few random stages are removed, and the next round begins.
+In ``DIR/disk/run`` the DAG of ``faults.yaml``, which has every stage and all four systems, is struck again and again:
+kill -9 of everything or of one job, SIGTERM to Snakemake or to one job, Ctrl-C once or twice, a full disk. After each
+fault no process may be left, and the same command is run again with the next fault pending. When a run completes, all
+results must be those of ``DIR/reference``; then the outputs of a random stage and of all that follow are removed, and
+the next round begins.
 
 The same command, killed or not, goes on after the last fault in ``DIR/faults.jsonl``. What each run printed is in
 ``DIR/printed``. Full disks need the right to mount a tmpfs, and are left out without it.
@@ -340,9 +341,9 @@ class Harness:
 
     def _make_reference(self) -> None:
         """The undisturbed run, with start and duration of each stage and its outputs."""
-        about = self.folder / "reference.json"
-        if about.exists():
-            self.about = read_json(about)
+        record = self.folder / "reference.json"
+        if record.exists():
+            self.about = read_json(record)
             if self.about["code"] != code_version():
                 sys.exit(f"The code has changed since {self.reference.folder} was made. Choose another folder.")
             return
@@ -361,11 +362,12 @@ class Harness:
         for row in csv.DictReader(done.stdout.splitlines(), delimiter="\t"):
             name = row["log-file(s)"].removeprefix("logs/").removesuffix(".log")
             start, end = spans.get(name, [0, 1])
-            stages.setdefault(name, {"rule": row["rule"], "start": start, "seconds": end - start, "outputs": []})
-            stages[name]["outputs"].append(row["output_file"])
+            inputs = row["input-file(s)"].split(",")
+            about = {"rule": row["rule"], "start": start, "seconds": end - start, "inputs": inputs, "outputs": []}
+            stages.setdefault(name, about)["outputs"].append(row["output_file"])
         stages = dict(sorted(stages.items(), key=lambda item: item[1]["start"]))
         self.about = {"code": code_version(), "seconds": run.seconds, "stages": stages}
-        write_json(about, self.about)
+        write_json(record, self.about)
         self.say(f"the reference took {run.seconds:.0f} s, {len(stages)} jobs")
 
     @contextmanager
@@ -435,18 +437,22 @@ class Harness:
             subprocess.run(command, cwd=workflow.folder, env=environment(), capture_output=True, check=False)
 
     def _remove_stages(self, workflow: Workflow, random: Random) -> None:
-        """Remove the outputs of one to four stages; with MLflow's store all that was published in it."""
+        """Remove the outputs of a stage and of all that follow; with MLflow's store what was published in it."""
         stages = self.about["stages"]
-        chosen = [stages[name] for name in random.sample(list(stages), random.randint(1, min(4, len(stages))))]
-        if any(stage["rule"] == "tracking_store" for stage in chosen):
-            chosen += [stage for stage in stages.values() if stage["rule"] == "result"]
+        removed = {random.choice(list(stages))}
+        files = {path for name in removed for path in stages[name]["outputs"]}
+        while following := {name for name in stages.keys() - removed if files.intersection(stages[name]["inputs"])}:
+            removed |= following
+            files |= {path for name in following for path in stages[name]["outputs"]}
+        if "results/mlflow-store.json" in files:
             (workflow / "results/mlflow.db").unlink()
             shutil.rmtree(workflow / "results/mlflow-artifacts")
-        for path in (workflow / path for stage in chosen for path in stage["outputs"]):
+        for path in (workflow / name for name in files):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        self.say(f"removed: {', '.join(sorted(removed))}")
 
     def _problem(self, problems: list[str], workflow: Workflow) -> None:
         """Record what went wrong after the last fault, keep its folder, and begin anew."""
