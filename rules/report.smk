@@ -31,7 +31,7 @@ def files_of_other(wildcards):
 rule other:
     input:
         files_of_other,
-        store=ancient("results/mlflow-store.json"),
+        store="results/mlflow-store.json",
     output:
         "results/{dataset}/others/{other}.json",
     log:

@@ -49,6 +49,7 @@ MARK = "EARWITNESS_FAULTS"  # in the environment of all processes of a run: its 
 DISK_MB = 400
 LONGEST, GRACE = 600, 15  # seconds that a struck run, and processes that it leaves, may take to end
 AHEAD = 2  # a fault strikes one of so many stages that come next
+POLL = 0.1  # seconds
 
 
 @dataclass
@@ -177,7 +178,7 @@ def _fill(run: Run, random: Random, disk: Path) -> None:
             with suppress(OSError):  # the disk is full
                 file.write(bytes(1 << 20 if free(disk) > 1 << 20 else 1 << 12))
             if free(disk) < 1 << 12:
-                time.sleep(0.05)
+                time.sleep(POLL)
     filler.unlink()
 
 
@@ -353,7 +354,7 @@ class Harness:
         while not run.over():
             for stage in run.jobs():
                 spans.setdefault(stage, [run.seconds, 0])[1] = run.seconds
-            time.sleep(0.02)
+            time.sleep(POLL)
         if run.wait() != 0:
             sys.exit(f"The undisturbed run failed: {run.printed}")
         command = self.reference.command("--detailed-summary", TARGET, configfile=self.config)
@@ -397,7 +398,7 @@ class Harness:
             while stage not in run.jobs():
                 if run.over():
                     return False
-                time.sleep(0.02)
+                time.sleep(POLL)
             until = run.seconds + random.uniform(0, self.about["stages"][stage]["seconds"])
         else:
             first = min(entry["start"] for entry in self.about["stages"].values())
@@ -406,7 +407,7 @@ class Harness:
         while run.seconds < until:
             if run.over():
                 return False
-            time.sleep(0.01)
+            time.sleep(min(POLL, max(0.0, until - run.seconds)))
         jobs = run.jobs()
         kinds = [kind for kind in self.kinds if jobs or kind not in JOB_KINDS]
         fault.kind, fault.stages, fault.after = random.choice(kinds), sorted(jobs), round(run.seconds, 2)
