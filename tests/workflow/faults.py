@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import re
@@ -126,7 +127,7 @@ class Run:
 def stage_of(process: psutil.Process) -> str:
     """The stage whose script a process runs, as its log is named; "" for none."""
     with suppress(psutil.Error):
-        if process.status() != psutil.STATUS_ZOMBIE and process.ppid() != os.getpid():
+        if process.status() != psutil.STATUS_ZOMBIE:
             return stage_of_script(next((part for part in process.cmdline() if "/.snakemake/scripts/" in part), ""))
     return ""
 
@@ -252,16 +253,10 @@ def tracked(results: Path) -> Counter[str]:
             tags = store.execute("SELECT key FROM tags WHERE run_uuid = ?", [run_id]).fetchall()
             root = Path(artifacts.removeprefix("file://"))
             kept = sorted((str(path.relative_to(root)), str(content(path))) for path in root.rglob("*.*"))
-            key = json.dumps([sorted(points), sorted(params), sorted(tags), kept])
+            key = hashlib.sha256(json.dumps([sorted(points), sorted(params), sorted(tags), kept]).encode())
             counts = f"{len(points)} metric points, {len(params)} params, {len(kept)} artifacts"
-            runs[f"{name} ({status}; {counts}; {hash_of(key)})"] += 1
+            runs[f"{name} ({status}; {counts}; {key.hexdigest()[:8]})"] += 1
     return runs
-
-
-def hash_of(text: str) -> str:
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 # --- the harness ------------------------------------------------------------------------------------------------------
@@ -457,10 +452,9 @@ class Harness:
 
     def _problem(self, problems: list[str], workflow: Workflow) -> None:
         """Record what went wrong after the last fault, keep its folder, and begin anew."""
-        if self.faults:
-            self.faults[-1].problems += problems
-        else:
-            self.faults.append(Fault(-1, "none", problems=problems))
+        if not self.faults:
+            sys.exit("Without any fault: " + "\n  ".join(problems))
+        self.faults[-1].problems += problems
         self._write()
         self.say(f"after fault {self.faults[-1].number}: " + "\n  ".join(problems))
         kept = self.folder / "kept" / f"{self.faults[-1].number:05d}"
