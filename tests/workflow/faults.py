@@ -3,10 +3,10 @@
     python -m tests.workflow.faults --faults 200 --seed 0 --folder DIR
 
 In ``DIR/disk/run`` the DAG of ``faults.yaml``, which has every stage and all four systems, is struck again and again:
-kill -9 of everything or of one job, SIGTERM to Snakemake or to one job, Ctrl-C once or twice, a full disk. After each
-fault no process may be left, and the same command is run again with the next fault pending. When a run completes, all
-results must be those of ``DIR/reference``; then the outputs of a random stage and of all that follow are removed, and
-the next round begins.
+kill -9 of everything, of Snakemake or of one job, SIGTERM to Snakemake or to one job, Ctrl-C once or twice, a full
+disk. After each fault no process may be left, and the same command is run again with the next fault pending. When a run
+completes, all results must be those of ``DIR/reference``; then the outputs of a random stage and of all that follow are
+removed, and the next round begins.
 
 The same command, killed or not, goes on after the last fault in ``DIR/faults.jsonl``. What each run printed is in
 ``DIR/printed``. Full disks need the right to mount a tmpfs, and are left out without it.
@@ -171,6 +171,12 @@ def _terminate(run: Run, random: Random, disk: Path) -> None:
     run.process.terminate()
 
 
+def _orphan(run: Run, random: Random, disk: Path) -> None:
+    """Kill Snakemake alone; its jobs go on, as when memory ran out."""
+    run.process.kill()
+    psutil.wait_procs(run.left(), LONGEST)
+
+
 def _fill(run: Run, random: Random, disk: Path) -> None:
     """Fill the disk until the run has ended."""
     filler = disk / "filler"
@@ -194,11 +200,13 @@ JOB_KINDS: dict[str, Callable[[Run, Random, Path], None]] = {
 }
 KINDS = JOB_KINDS | {
     "kill -9 of all": _group(signal.SIGKILL),
+    "kill -9 of Snakemake": _orphan,
     "SIGTERM to Snakemake": _terminate,
     "Ctrl-C": _group(signal.SIGINT),
     "Ctrl-C twice": _group(signal.SIGINT, (0.05, 2)),
 }
 FULL_DISK = {"full disk": _fill}
+UNLOCKED = ("kill -9 of all", "kill -9 of Snakemake")  # after these, `snakemake --unlock` is run, as the README says
 
 
 # --- what is compared -------------------------------------------------------------------------------------------------
@@ -299,7 +307,7 @@ class Harness:
                 if pending and self._strike(run, fault, random):
                     self._record(fault)
                     attempt = 0
-                    if fault.kind == "kill -9 of all":
+                    if fault.kind in UNLOCKED:
                         self._unlock(workflow, number)
                     continue
                 code, left = run.wait(), run.end()
