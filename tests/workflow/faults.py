@@ -396,6 +396,8 @@ class Harness:
     def _strike(self, run: Run, fault: Fault, random: Random) -> bool:
         """Strike at a random moment, of the time left or of one of the next stages; False if the run ended first."""
         left = [name for name, stage in self.about["stages"].items() if self._is_missing(stage)]
+        if not left and random.random() < 0.75:  # nothing is to be made
+            return False
         stage = random.choice(left[:AHEAD]) if left and random.random() < 0.75 else ""
         if stage:
             while stage not in run.jobs():
