@@ -274,7 +274,7 @@ class Harness:
     """Strikes the runs of a folder.
 
     Args:
-        systems: of ``SYSTEMS``; whole: whether the first round makes everything, rather than a few stages.
+        systems: of ``SYSTEMS``; whole: whether the first round makes everything, rather than what begins with training.
     """
 
     def __init__(
@@ -325,7 +325,7 @@ class Harness:
                         return self.faults
                 else:
                     self.say(f"{number} of {faults}: a run completed, and its results are the same")
-                    self._remove_stages(workflow, random)
+                    self._remove(workflow, random.choice(list(self.about["stages"])))
                 attempt += 1
 
     def _first_round(self) -> Workflow:
@@ -337,7 +337,7 @@ class Harness:
                 places = [str(self.reference.folder), str(workflow.folder)]
                 store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", places)
             store.commit()
-        self._remove_stages(workflow, Random(self.seed))
+        self._remove(workflow, next(name for name in self.about["stages"] if name.endswith("/train")))
         return workflow
 
     def _start(self, workflow: Workflow, number: int, attempt: int) -> Run:
@@ -442,11 +442,10 @@ class Harness:
             command = [sys.executable, "-m", "earwitness", "--results", str(workflow / "results"), "publish"]
             subprocess.run(command, cwd=workflow.folder, env=environment(), capture_output=True, check=False)
 
-    def _remove_stages(self, workflow: Workflow, random: Random) -> None:
+    def _remove(self, workflow: Workflow, stage: str) -> None:
         """Remove the outputs of a stage and of all that follow; with MLflow's store what was published in it."""
         stages = self.about["stages"]
-        removed = {random.choice(list(stages))}
-        files = {path for name in removed for path in stages[name]["outputs"]}
+        removed, files = {stage}, set(stages[stage]["outputs"])
         while following := {name for name in stages.keys() - removed if files.intersection(stages[name]["inputs"])}:
             removed |= following
             files |= {path for name in following for path in stages[name]["outputs"]}
