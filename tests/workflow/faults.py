@@ -240,7 +240,8 @@ def content(path: Path) -> Any:
     """What a file holds, without times and random ids."""
     match path.name:
         case "events.jsonl":
-            return [{key: value for key, value in event.items() if key != "time"} for event in read_events(path)]
+            events = [event for event in read_events(path) if "params" in event or "metrics" in event]
+            return [{key: value for key, value in event.items() if key != "time"} for event in events]
         case "tracking.json":
             return {**(record := read_json(path)), "runs": sorted(record.get("runs", {}))}
         case "mlflow-store.json":
@@ -256,9 +257,10 @@ def tracked(results: Path) -> Counter[str]:
     with closing(sqlite3.connect(f"file:{results / 'mlflow.db'}?mode=ro", uri=True)) as store:
         rows = "SELECT run_uuid, name, status, artifact_uri FROM runs WHERE lifecycle_stage = 'active'"
         for run_id, name, status, artifacts in store.execute(rows).fetchall():
-            points = store.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ?", [run_id]).fetchall()
+            values = "SELECT key, step, value FROM metrics WHERE run_uuid = ? AND key NOT LIKE 'system/%'"
+            points = store.execute(values, [run_id]).fetchall()
             params = store.execute("SELECT key, value FROM params WHERE run_uuid = ?", [run_id]).fetchall()
-            tags = store.execute("SELECT key FROM tags WHERE run_uuid = ?", [run_id]).fetchall()
+            tags = store.execute("SELECT key FROM tags WHERE run_uuid = ? AND value != ''", [run_id]).fetchall()
             root = Path(artifacts.removeprefix("file://"))
             kept = sorted((str(path.relative_to(root)), str(content(path))) for path in root.rglob("*.*"))
             key = hashlib.sha256(json.dumps([sorted(points), sorted(params), sorted(tags), kept]).encode())

@@ -27,14 +27,14 @@ TABLES = """
 CREATE TABLE runs (run_uuid, name, status, artifact_uri, lifecycle_stage);
 CREATE TABLE metrics (run_uuid, key, step, value);
 CREATE TABLE params (run_uuid, key, value);
-CREATE TABLE tags (run_uuid, key);
+CREATE TABLE tags (run_uuid, key, value);
 """
 
 
 def results(folder: Path, run_id: str, time: float) -> Path:
     """A folder of results with one run in MLflow."""
     write_json(folder / "a/metrics.json", {"value": 1})
-    (folder / "a/events.jsonl").write_text(f'{{"step": 1, "time": {time}}}\n', encoding="utf-8")
+    (folder / "a/events.jsonl").write_text(f'{{"metrics": {{"loss": 1}}, "time": {time}}}\n', encoding="utf-8")
     write_json(folder / "a/tracking.json", {"published": True, "runs": {"0": run_id}})
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
         store.executescript(TABLES)
