@@ -276,7 +276,9 @@ class Harness:
     """Strikes the runs of a folder.
 
     Args:
-        systems: of ``SYSTEMS``; whole: whether the first round makes everything, rather than what begins with training.
+        systems: of ``SYSTEMS``.
+        whole: whether the first round makes everything, rather than what begins with a training; without it, the
+            others are shorter, too.
     """
 
     def __init__(
@@ -327,7 +329,8 @@ class Harness:
                         return self.faults
                 else:
                     self.say(f"{number} of {faults}: a run completed, and its results are the same")
-                    self._remove(workflow, random.choice(list(self.about["stages"])))
+                    stages = random.sample(list(self.about["stages"]), 1 if self.whole else 3)
+                    self._remove(workflow, min(map(self._outputs_from, stages), key=len))
                 attempt += 1
 
     def _first_round(self) -> Workflow:
@@ -339,7 +342,9 @@ class Harness:
                 places = [str(self.reference.folder), str(workflow.folder)]
                 store.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", places)
             store.commit()
-        self._remove(workflow, next(name for name in self.about["stages"] if name.endswith("/train")))
+        self._remove(
+            workflow, self._outputs_from(next(name for name in self.about["stages"] if name.endswith("/train")))
+        )
         return workflow
 
     def _start(self, workflow: Workflow, number: int, attempt: int) -> Run:
@@ -444,13 +449,18 @@ class Harness:
             command = [sys.executable, "-m", "earwitness", "--results", str(workflow / "results"), "publish"]
             subprocess.run(command, cwd=workflow.folder, env=environment(), capture_output=True, check=False)
 
-    def _remove(self, workflow: Workflow, stage: str) -> None:
-        """Remove the outputs of a stage and of all that follow; with MLflow's store what was published in it."""
-        stages = self.about["stages"]
-        removed, files = {stage}, set(stages[stage]["outputs"])
-        while following := {name for name in stages.keys() - removed if files.intersection(stages[name]["inputs"])}:
-            removed |= following
-            files |= {path for name in following for path in stages[name]["outputs"]}
+    def _outputs_from(self, stage: str) -> set[str]:
+        """The outputs of a stage and of all that follow."""
+        files, before = set(self.about["stages"][stage]["outputs"]), 0
+        while len(files) > before:
+            before = len(files)
+            for other in self.about["stages"].values():
+                if files.intersection(other["inputs"]):
+                    files.update(other["outputs"])
+        return files
+
+    def _remove(self, workflow: Workflow, files: set[str]) -> None:
+        """Remove outputs; with the record of MLflow's store also the store."""
         if "results/mlflow-store.json" in files:
             (workflow / "results/mlflow.db").unlink()
             shutil.rmtree(workflow / "results/mlflow-artifacts")
@@ -459,7 +469,6 @@ class Harness:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        self.say(f"removed: {', '.join(sorted(removed))}")
 
     def _problem(self, problems: list[str], workflow: Workflow) -> None:
         """Record what went wrong after the last fault, keep its folder, and begin anew."""
