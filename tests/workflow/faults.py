@@ -277,8 +277,8 @@ class Harness:
 
     Args:
         systems: of ``SYSTEMS``.
-        whole: whether the first round makes everything, rather than what begins with a training; without it, the
-            others are shorter, too.
+        whole: whether the first round makes everything, rather than what begins with a training; without it, other
+            rounds are shorter, too, and faults strike early in a stage.
     """
 
     def __init__(
@@ -403,6 +403,7 @@ class Harness:
     def _strike(self, run: Run, fault: Fault, random: Random) -> bool:
         """Strike at a random moment, of the time left or of one of the next stages; False if the run ended first."""
         left = [name for name, stage in self.about["stages"].items() if self._is_missing(stage)]
+        share = 1 if self.whole else 0.4
         if not left and random.random() < 0.75:  # nothing is to be made
             return False
         stage = random.choice(left[:AHEAD]) if left and random.random() < 0.75 else ""
@@ -411,11 +412,11 @@ class Harness:
                 if run.over():
                     return False
                 time.sleep(POLL)
-            until = run.seconds + random.uniform(0, self.about["stages"][stage]["seconds"])
+            until = run.seconds + random.uniform(0, share * self.about["stages"][stage]["seconds"])
         else:
             first = min(entry["start"] for entry in self.about["stages"].values())
             rest = sum(self.about["stages"][name]["seconds"] for name in left) / 2
-            until = random.uniform(0, first + min(rest, 10 * first))
+            until = random.uniform(0, first + share * min(rest, 10 * first))
         while run.seconds < until:
             if run.over():
                 return False
