@@ -35,7 +35,7 @@ localrules:
 rule other:
     input:
         files_of_other,
-        store=ancient("results/mlflow-store.json"),
+        store="results/mlflow-store.json",
     output:
         "results/{dataset}/others/{other}.json",
     log:

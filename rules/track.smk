@@ -1,4 +1,4 @@
-"""Tracking: one job prepares the MLflow store; after a failure, the next run does so again."""
+"""Tracking: one job prepares the MLflow store; after a failure, the next run does so again, and publishes again."""
 
 from earwitness.tracking.store import next_attempt
 

@@ -21,6 +21,7 @@ from earwitness.files import (
     provenance,
     read_json,
     refuse_unwritable,
+    remove_torn,
     require_match,
     sha256,
     write_json,
@@ -207,3 +208,13 @@ def test_another_error_while_hdf5_is_written(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_hdf5(tmp_path / "a.h5") as file:
         file["a"] = 1 / 0
     assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed(tmp_path):
+    for name in (".a.csv.x1.tmp", ".a.csv.x2.tmp", ".b.csv.x3.tmp"):
+        (tmp_path / name).mkdir() if "x2" in name else (tmp_path / name).touch()
+    (tmp_path / ".a.csv.x2.tmp" / "scores.csv").touch()
+    remove_torn(tmp_path, "a.csv")
+    assert [path.name for path in tmp_path.iterdir()] == [".b.csv.x3.tmp"]
+    remove_torn(tmp_path)
+    assert not list(tmp_path.iterdir())

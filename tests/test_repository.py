@@ -71,6 +71,11 @@ def test_every_job_is_announced_with_its_wildcards_and_its_log():
             ]
 
 
+def test_no_input_is_ancient_with_which_snakemake_can_leave_out_the_target():
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        assert not re.search(r'ancient\(["f]', path.read_text(encoding="utf-8")), path
+
+
 def test_captions_of_the_report_exist_and_are_used():
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
     named = set(re.findall(r'"report/(\w+)\.rst"', rules)) | set(re.findall(r'shown\(\s*f?"[^"]*",\s*"(\w+)"', rules))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from glob import escape
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,15 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_torn(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left in a folder of the file ``name`` that they were writing, or of any file."""
+    for torn in folder.glob(f".{escape(name) or '*'}.*.tmp"):
+        if torn.is_dir():
+            shutil.rmtree(torn, ignore_errors=True)
+        else:
+            torn.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -28,7 +28,10 @@ RUNNING = (
 def test_ctrl_c_while_a_script(code, status, message, tmp_path):
     listening = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background jobs ignore it
     code = f"import os, signal, sys, time\n{listening}\nsys.path.insert(0, {str(ROOT / 'workflow/scripts')!r})\n{code}"
+    torn = tmp_path / ".a.json.x.tmp"  # of a process that was killed
+    torn.touch()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().startswith(message) and done.stderr.count("Interrupted") == bool(message)
+    assert torn.exists() == (RUNNING not in code)

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 from _interrupt import INTERRUPTED, raise_again
 from _mock import from_command_line
 from earwitness.errors import EarwitnessError
+from earwitness.files import remove_torn
 
 
 class _Both:
@@ -59,6 +60,7 @@ def stage(script: dict) -> Iterator:
         snakemake = script.get("snakemake") or from_command_line(Path(script["__file__"]))
         for path in (*snakemake.log, *snakemake.output):
             Path(path).parent.mkdir(parents=True, exist_ok=True)  # as Snakemake does
+            remove_torn(Path(path).parent, Path(path).name)
         log = Path(snakemake.log[0]).open("w", encoding="utf-8")  # noqa: SIM115 (closing may fail on a full disk)
         sys.stderr = _Both(terminal, log)
         yield snakemake

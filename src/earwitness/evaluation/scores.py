@@ -99,7 +99,7 @@ def write_scores(
     """
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame({CLIP: list(evaluation.ids), **(columns or {}), **evaluation.by_clip})
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".new.") as staging:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".scores.csv.", suffix=".tmp") as staging:
         new = Path(staging)
         write_table(new / "scores.csv", table)
         _write_statistics(new / "statistics.h5", evaluation)

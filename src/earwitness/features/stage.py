@@ -22,8 +22,8 @@ from earwitness.extractors.interface import Extractor
 from earwitness.extractors.options import PUBLIC
 from earwitness.extractors.published import state
 from earwitness.features.store import FeatureStore, write
-from earwitness.features.workers import Shard, extractor_of, make, remove_torn, storage_of
-from earwitness.files import SCHEMA, code_version
+from earwitness.features.workers import Shard, extractor_of, make, storage_of
+from earwitness.files import SCHEMA, code_version, remove_torn
 from earwitness.options import FeatureOptions
 
 
@@ -61,7 +61,6 @@ def extract(
     folder = out.with_suffix(".shards")
     shards = list(shards_of(options, clips, root, folder, provenance))
     remove_torn(folder)
-    remove_torn(out.parent, out.name)
     _make_missing(shards, extractor, cores, memory_mb, f"{out.parent.name} {split}")
     sizes: dict[str, Any] = {
         "fill": extractor.fill,

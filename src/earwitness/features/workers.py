@@ -16,7 +16,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, Thr
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
-from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from earwitness.audio.decode import load
 from earwitness.errors import CorpusError, EarwitnessError, listed
 from earwitness.extractors.interface import Extractor
 from earwitness.features.store import write
-from earwitness.files import sha256
+from earwitness.files import remove_torn, sha256
 from earwitness.options import FeatureOptions
 
 AHEAD = 8  # recordings that each decoder reads before the network asks for them
@@ -127,12 +126,6 @@ def _finished(pool: ProcessPoolExecutor, shards: Iterable[Shard], processes: int
             return
         done, running = wait(running, POLL, FIRST_COMPLETED)
         yield done
-
-
-def remove_torn(folder: Path, name: str = "") -> None:
-    """Remove partial files of killed processes from a folder: those of the file ``name``, or all of them."""
-    for torn in folder.glob(f".{escape(name) or '*'}.*.tmp"):
-        torn.unlink(missing_ok=True)
 
 
 def _raise_first(
