@@ -162,6 +162,14 @@ def test_an_experiment_that_lacks_an_option_is_left_out_of_its_plot(written, tmp
     assert "cider_d-over-optim.lr.svg" in {path.name for path in (tmp_path / "studies" / "x").iterdir()}
 
 
+def test_experiments_of_which_none_has_all_options_have_a_plot_of_their_scores(written, tmp_path):
+    content = made(GRID)
+    for number, experiment in enumerate(content["experiments"][1:]):
+        del experiment["settings"][list(GRID)[number % 2]]
+    written(content)
+    assert [path.name for path in (tmp_path / "studies" / "x").iterdir()] == ["cider_d-scores.svg"]
+
+
 @pytest.mark.parametrize(("values", "middle"), [([0.001, 0.01, 0.1], 0.5), ([1, 2, 9], 0.125)])
 def test_values_that_span_decades_have_a_logarithmic_axis(values, middle):
     svg = plots.axis_plot("k", "t", {"": [(value, 0.5, None) for value in values]}, ("lr", "m"))

@@ -203,7 +203,7 @@ def _plots(content: Mapping[str, Any], metric: Metric) -> Iterator[tuple[str, tu
     members = [e for e in experiments if e["member"] and found[e["name"]]["value"] is not None]
     varied = [axis for axis in content["axes"] if len(_labels(members, axis)) > 1]
     whole = [e for e in members if e["settings"].keys() >= {*varied}]
-    numeric = [axis for axis in varied if all(_is_number(e["settings"][axis]["value"]) for e in whole)]
+    numeric = [axis for axis in varied if whole and all(_is_number(e["settings"][axis]["value"]) for e in whole)]
     cells = {tuple(e["settings"][axis]["label"] for axis in varied): found[e["name"]]["value"] for e in whole}
     if len(varied) == 2 and len(cells) == len(whole) > 3:
         title = f"{metric.label} by {varied[0]} and {varied[1]}"
