@@ -79,6 +79,8 @@ def test_a_full_disk_leaves_the_scores_before_or_none(folder, tmp_path, monkeypa
 def test_without_statistics_the_means_remain(folder):
     (folder / "statistics.h5").unlink()
     assert read_scores(folder).statistics.keys() == {"miou"}
+    other = read_scores(folder, ["cider_d"])  # the metrics of another kind of prediction
+    assert other.ids == IDS and not other.by_clip and not other.statistics and other.metrics["miou"] == {"value": 0.2}
 
 
 def test_files_that_do_not_belong_together_are_refused(folder):

@@ -40,9 +40,9 @@ def write_experiment(folder, per_seed, ids=None, references="x", settings=None, 
     (folder / "metrics.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def made(results, experiments, baseline="a", **more):
+def made(results, experiments, baseline="a"):
     settings = {name: {"pooling": {"label": name, "value": name}} for name in experiments}
-    return study(results, "grid", baseline, [*experiments], ["pooling"], settings, **more)
+    return study(results, "grid", baseline, [*experiments], ["pooling"], settings)
 
 
 def entries(content, metric="cider_d"):

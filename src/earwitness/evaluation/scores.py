@@ -166,10 +166,11 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True, metrics: Colle
 
     The clip ids are in a column with a usual name (``CLIP_COLUMNS``), else in the first one. Each column of numbers is
     a metric whose value is the mean; BLEU, METEOR, F1, medians and others that are not such means are None with the
-    reason. A clip without a value has an empty cell or one of ``EMPTY``.
+    reason. A clip without a value has an empty cell or one of ``EMPTY``. ``metrics`` are the columns that are read; None
+    reads all.
 
-    Raises EarwitnessError for a table without clips, with duplicate clips, with other text in a column of numbers, or
-    without any numbers if ``numbers_needed``.
+    Raises EarwitnessError for a table without clips, with duplicate clips, with other text in a column that is read, or
+    without any column of numbers if ``numbers_needed``.
     """
     table = _table(path)
     named = {column.strip().lower(): column for column in reversed(table.columns)}
@@ -183,13 +184,13 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True, metrics: Colle
     offenders = [f"clip {clip!r} has {number} rows" for clip, number in Counter(ids).items() if number > 1]
     if offenders:
         raise EarwitnessError(listed(f"{path} needs one row for each clip:", offenders))
-    wanted = [name for name in table.columns if metrics is None or name in metrics]
-    columns = {name: _numbers(table[name]) for name in wanted if name not in (clips, CAPTION)}
+    others = [name for name in table.columns if name not in (clips, CAPTION)]
+    columns = {name: _numbers(table[name]) for name in others if metrics is None or name in metrics}
     offenders = [f"row {row}, {name}: {cell!r}" for name, (_, bad) in columns.items() for row, cell in bad]
     if offenders:
         raise EarwitnessError(listed(f"{path} has cells that are not finite numbers:", offenders))
     by_clip = {name: values for name, (values, _) in columns.items() if values is not None}
-    if not by_clip and numbers_needed:
+    if numbers_needed and not by_clip and all(_numbers(table[name])[0] is None for name in others):
         raise EarwitnessError(f"{path} has no column of numbers: {', '.join(table.columns)}.")
     means = {name: values for name, values in by_clip.items() if catalogue.find(name).is_mean}
     values_of = {

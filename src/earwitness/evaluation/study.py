@@ -32,7 +32,6 @@ def study(
     members: Sequence[str],
     axes: Sequence[str],
     experiments: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    metrics: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Compare the experiments of a sweep with a baseline, for the headline metrics of all they predict.
 
@@ -42,7 +41,6 @@ def study(
         baseline: one of the experiments; members: all of them but a baseline from elsewhere.
         axes, experiments: the options that the sweep varies, and for each experiment their label and value, as
             ``Config.study`` returns them.
-        metrics: None: the headline metrics of each kind of prediction.
 
     Returns:
         A dictionary with ``study``, ``dataset``, ``baseline``, ``axes``, ``metrics`` (name -> kind of prediction),
@@ -68,9 +66,7 @@ def study(
         raise MismatchError(listed("These results are of another data set or experiment:", others, "Make them again."))
     kinds = dict.fromkeys(kind for result in found.values() for kind in kinds_of(result))
     scored = {metric for result in found.values() for metric in result["metrics"]}
-    of_kinds = {
-        metric: kind for kind in kinds for metric in metrics or registry.kind(kind).headlines if metric in scored
-    }
+    of_kinds = {metric: kind for kind in kinds for metric in registry.kind(kind).headlines if metric in scored}
     runs = {experiment: read_run(path, of_kinds) for experiment, path in paths.items()}
     entries = {
         experiment: {metric: _scores(run, metric, kind) for metric, kind in of_kinds.items()}
