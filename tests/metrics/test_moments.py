@@ -56,6 +56,17 @@ def test_all_queries_at_once_are_as_one_by_one(seed):
     assert full.iou == pytest.approx(np.array(first), abs=1e-12)
 
 
+def test_one_query_with_and_without_scores():
+    windows = [(0, 10, 0.8), (20, 30, 0.9)]
+    for given in (windows, np.array(windows), [(20, 30), (0, 10)]):
+        assert moments.average_precision(given, [(20, 30)]).tolist() == [1.0] * 10
+    assert moments.average_precision([(0, 10, 0.9), (20, 30, 0.8)], [(20, 30)]).tolist() == [0.5] * 10
+    assert not moments.average_precision([], [(20, 30)]).any() and not moments.average_precision(windows, []).any()
+    for found, true in (([(0, 1, 2, 3)], [(0, 1)]), ([(0, 1)], [(0, 1, 2)]), ([0, 1], [(0, 1)])):
+        with pytest.raises(EarwitnessError, match="window 1"):
+            moments.average_precision(found, true)
+
+
 def test_scores_in_any_order_give_the_same_by_default():
     predictions, references = drawn(5)
     distinct = {q: [(s, e, n) for n, (s, e, _) in enumerate(windows)] for q, windows in predictions.items()}

@@ -152,17 +152,21 @@ def average_precision(predictions: Sequence, references: Sequence) -> np.ndarray
     """Average precision of one query at each of ``THRESHOLDS``, float64 [thresholds].
 
     Args:
-        predictions: (start, end) of each, best first; those after the tenth do not count.
+        predictions: (start, end) of each, best first, or (start, end, score) in any order; those after the tenth do not
+            count.
         references: (start, end) of each.
+
+    Raises EarwitnessError for windows that are not two or, with a score, three finite numbers.
 
     >>> average_precision([(0, 10), (50, 60), (20, 28)], [(0, 10), (20, 30)])[[0, 6, 7]].round(3).tolist()
     [0.833, 0.833, 0.5]
     """
-    times, windows = (np.asarray(given, dtype=float).reshape(-1, 2) for given in (predictions, references))
-    sizes, times = np.array([len(windows)]), times[:PREDICTIONS]
-    ordered = _Ordered(times, np.zeros(len(times), dtype=np.int64), times[:0])
-    near = _near(ordered, _Flat(windows, None, sizes))
-    return _average_precision(ordered, near, np.ones(len(windows), dtype=bool), sizes)[0]
+    found, wrong = _flat("predicted", [predictions], [0], _named)
+    true, others = _flat("reference", [references], [0], _named)
+    if wrong or others:
+        raise EarwitnessError(listed("These moments cannot be scored:", [*wrong, *others]))
+    ordered = _ordered(found, "default")
+    return _average_precision(ordered, _near(ordered, true), np.ones(len(true.times), dtype=bool), true.sizes)[0]
 
 
 def evaluate(
@@ -445,7 +449,7 @@ def _checked(
     if is_named(predictions) != is_named(references) or (clips is not None and is_named(clips) != is_named(references)):
         raise EarwitnessError("Predictions, references and clips are given by name, or all as lists in one order.")
     found, true = by_name("The predictions", predictions), by_name("The references", references)
-    named = named or (lambda which, query, number: f"{which} window {number + 1} of query {query!r}")
+    named = named or _named
     offenders = [f"query {query!r} has no predictions, not even an empty list" for query in true if query not in found]
     offenders += [f"query {query!r} has no references" for query in found if query not in true]
     if clips is not None:
@@ -470,6 +474,11 @@ def _checked(
     if offenders:
         raise EarwitnessError(listed("These moments cannot be scored:", offenders))
     return flat[0], flat[1], queries
+
+
+def _named(which: str, query: Any, number: int) -> str:
+    """How messages name a window where the caller has no name for it."""
+    return f"{which} window {number + 1} of query {query!r}"
 
 
 def _flat(which: str, given: list, queries: list, named: Named) -> tuple[_Flat, list[str]]:
