@@ -166,8 +166,8 @@ def read_table_of_scores(path: Path, numbers_needed: bool = True, metrics: Colle
 
     The clip ids are in a column with a usual name (``CLIP_COLUMNS``), else in the first one. Each column of numbers is
     a metric whose value is the mean; BLEU, METEOR, F1, medians and others that are not such means are None with the
-    reason. A clip without a value has an empty cell or one of ``EMPTY``. ``metrics`` are the columns that are read; None
-    reads all.
+    reason. A clip without a value has an empty cell or one of ``EMPTY``. ``metrics`` are the columns to read; None is
+    all.
 
     Raises EarwitnessError for a table without clips, with duplicate clips, with other text in a column that is read, or
     without any column of numbers if ``numbers_needed``.
