@@ -185,6 +185,20 @@ def test_a_query_that_holds_nowhere_is_left_out_and_counted(scored, write, given
     assert main_values(content)["map_50"] == 1
 
 
+@pytest.mark.parametrize("protocol", ["default", "lighthouse"])
+def test_a_query_that_holds_nowhere_needs_no_predictions(scored, score, write, protocol):
+    references = write("r.jsonl", changed(TRUE, 2, relevant_windows=[]))
+    given = [write("p.jsonl", lines(FOUND[1:])), references, "--protocol", protocol]
+    content = scored("moments", *given)
+    assert content["counts"]["queries_without_moments"] == 1 and "queries_left_out" not in content["counts"]
+    assert any("p.jsonl" in note and "'b_1'" in note for note in content["notes"])
+    empty = scored("moments", write("e.jsonl", changed(FOUND, 0, pred_relevant_windows=[])), *given[1:])
+    assert main_values(content) == main_values(empty) and content["counts"] == empty["counts"]
+    assert scored("moments", *given, "--subset")["counts"]["queries_left_out"] == 1
+    code, _, err = score("moments", write("q.jsonl", lines(FOUND[2:])), *given[1:])
+    assert code == 1 and "'a_1'" in err and "'b_1'" not in err
+
+
 def test_subset_and_ids_spelt_otherwise(scored, write, given):
     content = scored("moments", write("p.jsonl", lines(FOUND[1:])), given[1], "--subset")
     assert content["counts"]["queries_left_out"] == 1 and content["counts"]["queries"] == 2

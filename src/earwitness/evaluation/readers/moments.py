@@ -54,7 +54,8 @@ class MomentFiles:
         training: the true windows of the training split, from which the best constant window is chosen.
         protocol: ``default`` or ``lighthouse`` (``earwitness.metrics.moments``).
         match: how query ids are compared: ``exact``, or ``stem``: without letter case and blanks.
-        subset: ignore queries without predictions (they are counted); otherwise they are an error.
+        subset: ignore queries without predictions (they are counted); otherwise they are an error, but for those
+            without a moment to find.
     """
 
     predictions: Path
@@ -94,10 +95,12 @@ def score(files: MomentFiles) -> Scored:
     read = [found, true, *([training] if training else [])]
     refuse([problem for one in read for problem in one.problems])
     names = _matched(found, true, files)
-    windows = {query: found.windows[name] for query, name in names.items()}
-    references = {query: true.windows[query] for query in names}
-    clips = {query: true.clips.get(query) or found.clips.get(name) or query for query, name in names.items()}
-    seconds = {query: true.seconds[query] for query in names if query in true.seconds}
+    queries = list(names if files.subset else true.rows)
+    absent = [query for query in queries if query not in names]  # without a moment to find
+    windows = {query: found.windows[names[query]] if query in names else [] for query in queries}
+    references = {query: true.windows[query] for query in queries}
+    clips = {q: true.clips.get(q) or (found.clips.get(names[q]) if q in names else None) or q for q in queries}
+    seconds = {query: true.seconds[query] for query in queries if query in true.seconds}
     _refuse_other_unit(found, windows, seconds)
 
     def named(which: str, query: str, number: int) -> str:
@@ -105,9 +108,12 @@ def score(files: MomentFiles) -> Scored:
 
     evaluation = metrics.evaluate(windows, references, clips=clips, protocol=files.protocol, named=named)
     controls = _controls(references, seconds, training, files.protocol)
-    left = len(true.rows) - len(names)
+    left = len(true.rows) - len(queries)
     counts = {**evaluation.counts, "queries_left_out": left, "recordings_without_captions": true.without_captions}
     notes = [*evaluation.notes, *_notes(read, clips, true, found, names)]
+    if absent:
+        what = counted(len(absent), "query without a moment to find is", "queries without a moment to find are")
+        notes.append(f"{what} not in {files.predictions.name}, such as {shown(absent[0])}: no predictions are needed.")
     for name, values in controls.items():
         notes.append(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in values.items()))
     more: dict[str, Any] = {"baselines": controls}
@@ -298,7 +304,12 @@ def _matched(found: Moments, true: Moments, files: MomentFiles) -> dict[str, str
     matched = ids.match(found.rows, true.rows, files.match, key=lambda name: stem(name))
     theirs = {query: name for name, query in matched.found.items()}
     names = {query: theirs[query] for query in true.rows if query in theirs}
-    left = [query for query in true.rows if query not in names]
+    low, high = metrics.RANGES["full"]
+    left = [
+        query
+        for query in true.rows
+        if query not in names and any(low < end - start <= high for start, end in true.windows[query])
+    ]
     where, other = found.path.name, true.path.name
     problems = list(matched.problems)
     if not names:
