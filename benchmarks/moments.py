@@ -1,18 +1,24 @@
-"""R1 and mAP of moments, all queries at once, against a loop over queries, predictions and thresholds.
+"""R1 and mAP of moments, all queries at once, against one query after another.
 
 full     R1 and mAP over all lengths at ten thresholds, as the public evaluators of moments print them
 lengths  the same over all lengths and over three ranges of lengths
 
-The loop is written as the public evaluators are: for each query its predictions are sorted, for each prediction the IoU
-with all windows of the query is computed by NumPy and its windows are tried one by one at each threshold. Both sides
-start from lists as json gives them, and the benchmark stops if a figure differs. Sides take turns; a figure is the
-median of the repetitions. The data are drawn: 1,347 queries, as CASTELLA's test split has, with one to ten windows and
-ten predictions each, half of which are near a window.
+The other side is lighthouse's evaluator in one process where it can be imported (``standalone_eval``, in lighthouse's
+folder ``training``: put that on PYTHONPATH), else a loop written as it is: for each query its predictions are sorted,
+for each prediction the IoU with all windows of the query is computed by NumPy and its windows are tried one by one at
+each threshold. The table says which. Both sides start from lists as json gives them, and the benchmark stops if a
+figure differs. Sides take turns; a figure is the median of the repetitions.
+
+The data are those of the golden file (tests/golden/data/metrics_moments.json), repeated to 1,347 queries, as CASTELLA's
+test split has: one to twelve predictions a query, as written there, not all of them by falling score.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +27,13 @@ from common import Row, from_command_line, machine, side_by_side, table
 
 from earwitness.metrics import moments
 
-QUERIES, WINDOWS, PREDICTIONS = 1347, 10, 10
+try:
+    from standalone_eval import eval as evaluator
+except ImportError:
+    evaluator = None
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "data" / "metrics_moments.json"
+QUERIES, PREDICTIONS = 1347, 10
 LABELS = {"full": "R1 and mAP, all lengths", "lengths": "and in three ranges of lengths"}
 EXPECTED = {"full": 20.0, "lengths": 20.0}
 
@@ -29,20 +41,15 @@ Windows = dict[str, list[list[float]]]
 Figures = dict[str, dict[str, float]]
 
 
-def drawn(queries: int, seed: int = 0) -> tuple[Windows, Windows]:
-    """Predictions with scores, in any order, and references."""
-    generator = np.random.default_rng(seed)
-    references, predictions = {}, {}
-    for number in range(queries):
-        start = generator.integers(0, 280, generator.integers(1, 1 + WINDOWS))
-        windows = np.stack([start, start + np.ceil(generator.lognormal(1.5, 1.2, len(start)))], axis=1)
-        near = windows[generator.integers(0, len(windows), PREDICTIONS)] + generator.normal(0, 1, (PREDICTIONS, 2))
-        anywhere = np.sort(generator.uniform(0, 300, (PREDICTIONS, 2)), axis=1)
-        chosen = np.where(generator.random((PREDICTIONS, 1)) < 0.5, near, anywhere)
-        chosen[:, 1] = np.maximum(chosen[:, 1], chosen[:, 0] + 0.1)
-        scored = np.concatenate([chosen, generator.random((PREDICTIONS, 1))], axis=1)
-        references[str(number)], predictions[str(number)] = windows.tolist(), scored.tolist()
-    return predictions, references
+def repeated(queries: int) -> tuple[Windows, Windows]:
+    """Predictions and references of the golden file, again and again under other names."""
+    sets = json.loads(GOLDEN.read_text(encoding="utf-8"))["sets"].values()
+    predictions = {entry["qid"]: entry["pred_relevant_windows"] for given in sets for entry in given["predictions"]}
+    references = {entry["qid"]: entry["relevant_windows"] for given in sets for entry in given["ground_truth"]}
+    chosen = [
+        (f"{query}-{number // len(references)}", query) for number, query in zip(range(queries), cycle(references))
+    ]
+    return {name: predictions[query] for name, query in chosen}, {name: references[query] for name, query in chosen}
 
 
 def overlaps(window: list[float], others: np.ndarray) -> np.ndarray:
@@ -96,6 +103,16 @@ def by_loop(predictions: Windows, references: Windows, lengths: list[str]) -> di
     return figures
 
 
+def by_evaluator(submission: list[dict], truth: list[dict], lengths: list[str]) -> dict[str, Figures]:
+    """R1 and mAP in per cent with two decimals, by lighthouse's evaluator."""
+    figures = {}
+    for length in lengths:
+        some = evaluator.get_data_by_range(submission, truth, list(moments.RANGES[length]))
+        precision = evaluator.compute_mr_ap(*some, num_workers=1)
+        figures[length] = {"R1": evaluator.compute_mr_r1(*some), "mAP": precision}
+    return figures
+
+
 def at_once(predictions: Windows, references: Windows, lengths: list[str]) -> dict[str, Figures]:
     """The same by the library."""
     found = moments.evaluate(predictions, references, protocol="lighthouse", metrics=lengths)
@@ -104,16 +121,19 @@ def at_once(predictions: Windows, references: Windows, lengths: list[str]) -> di
 
 def measured(part: str, queries: int, repetitions: int) -> Row:
     """Time one part; AssertionError where a figure differs."""
-    predictions, references = drawn(queries)
-    # By falling score, as systems write them: the notes on the other order would be no part of the comparison.
-    predictions = {query: sorted(windows, key=lambda window: -window[2]) for query, windows in predictions.items()}
+    predictions, references = repeated(queries)
     lengths = ["full"] if part == "full" else list(moments.RANGES)
-    sides = [lambda how=how: how(predictions, references, lengths) for how in (at_once, by_loop)]
-    row, ours, theirs = side_by_side(part, *sides, repetitions)
+    other, note, within = partial(by_loop, predictions, references), "against the loop", 1e-9
+    if evaluator is not None:
+        submission = [{"qid": query, "pred_relevant_windows": windows} for query, windows in predictions.items()]
+        truth = [{"qid": query, "relevant_windows": windows} for query, windows in references.items()]
+        other, note, within = partial(by_evaluator, submission, truth), "against lighthouse's evaluator", 0.00501
+    sides = partial(at_once, predictions, references, lengths), partial(other, lengths)
+    row, ours, theirs = side_by_side(part, *sides, repetitions, note=note)
     for length in lengths:
         for what in ("R1", "mAP"):
-            one, other = (np.array(list(figures[length][what].values())) for figures in (ours, theirs))
-            assert np.allclose(one, other, rtol=0, atol=1e-9), f"{part}: {what} of {length} moments differs"
+            one, two = (np.array(list(figures[length][what].values())) for figures in (ours, theirs))
+            assert np.allclose(one, two, rtol=0, atol=within), f"{part}: {what} of {length} moments differs"
     return row
 
 

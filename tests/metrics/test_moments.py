@@ -149,6 +149,22 @@ def test_notes_tell_the_other_protocol_where_it_differs_and_only_there():
     assert "1 prediction" in note
 
 
+@pytest.mark.parametrize("protocol", moments.PROTOCOLS)
+def test_notes_have_the_figures_of_the_other_protocol(protocol):
+    predictions, references = drawn(3)
+    predictions = {query: windows for query, windows in predictions.items() if windows}
+    predictions |= {query: sorted(predictions[query], key=lambda w: -w[2]) for query in list(predictions)[::2]}
+    references = {query: references[query] if query % 5 else [] for query in predictions}
+    ours = moments.evaluate(predictions, references, protocol=protocol)
+    (other,) = {*moments.PROTOCOLS} - {protocol}
+    theirs = moments.evaluate(predictions, references, protocol=other)
+    (note,) = [note for note in ours.notes if "falling score" in note]
+    for name in ("r1_50", "r1_70", "map_50", "map_75", "map_avg"):
+        one, two = (result.metrics[name]["value"] for result in (ours, theirs))
+        assert (f"{name} {two:.4f} (not {one:.4f})" in note) == (one != two)
+    assert "map_avg" in note and "r1_70" in note
+
+
 def test_a_query_that_holds_nowhere_needs_no_prediction():
     for protocol in moments.PROTOCOLS:
         result = moments.evaluate({"a": [(0, 9)], "b": []}, {"a": [(0, 10)], "b": []}, protocol=protocol)

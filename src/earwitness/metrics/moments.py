@@ -306,6 +306,11 @@ class _Flat:
         rows = np.flatnonzero(self.scores[1:] > self.scores[:-1]) + 1
         return np.unique(self.query[rows[self.place[rows] > 0]])
 
+    def of(self, queries: np.ndarray) -> _Flat:
+        """The windows of some queries alone: int64, rising."""
+        rows = np.isin(self.query, queries)
+        return _Flat(self.times[rows], None if self.scores is None else self.scores[rows], self.sizes[queries])
+
 
 class _Ordered(NamedTuple):
     """What counts of the predictions: at most ten a query, by query and then by falling score; and the first ones."""
@@ -565,7 +570,7 @@ def _notes(
         notes.append(f"{counted(number, 'moment')} of more than 1500 s do not count, as in lighthouse.")
     if number := len(found.rises):
         other = "default" if protocol == "lighthouse" else "lighthouse"
-        figures = _figures(wanted, full, _ranges(found, true, other, ["full"])["full"])
+        figures = _figures(wanted, full, _in_other_order(found, true, other, full))
         ways = {"default": "sorted by score", "lighthouse": "in the order of the file, as lighthouse has them"}
         queries = counted(number, "query", "queries")
         text = f"The predictions of {queries} are not written by falling score. The figures are those of the "
@@ -584,6 +589,15 @@ def _notes(
         text = f"{counted(number, 'prediction ends', 'predictions end')} before the start: a miss, but one as long as "
         notes.append(text + "a moment (0/0) is a hit for mAP at every threshold. The default protocol refuses them.")
     return notes
+
+
+def _in_other_order(found: _Flat, true: _Flat, protocol: str, full: Range) -> Range:
+    """What another protocol gives: only queries whose predictions are not written by falling score may change."""
+    new = _ranges(found.of(found.rises), true.of(found.rises), protocol, ["full"])["full"]
+    places = np.searchsorted(full.rows, found.rises[new.rows])
+    other = Range(full.rows, full.iou.copy(), full.window.copy(), full.ap.copy())
+    other.iou[places], other.window[places], other.ap[places] = new.iou, new.window, new.ap
+    return other
 
 
 def _figures(names: Sequence[str], ours: Range, other: Range) -> str:
