@@ -104,6 +104,21 @@ def test_only_a_sweep_has_a_baseline():
     assert expand({"a": BASE, "x": {"extends": "a", "baseline": "a"}}).entries["x"]["baseline"] == "a"
 
 
+def test_options_of_one_group_vary_by_themselves():
+    entry = {**BASE, "sweep": {"loss": {"soft": {"hard": False}, "hard": {"hard": True}}, "loss.margin": [1, 2]}}
+    found = expand({"a": {**entry, "lossy": {"sweep": [3]}}})
+    assert not found.problems and len(found.sweeps["a"]) == 4
+    assert found.entries["a-hard-2-3"]["loss"] == {"margin": 2, "hard": True}
+
+
+def test_two_experiments_of_a_sweep_with_the_same_options_are_refused():
+    written = [{"label": "p", "pooling": "max"}, {"label": "q", "loss.hard": False}, {"label": "r", "pooling": "mean"}]
+    found = expand({"a": BASE, "x": {"extends": "a", "sweep": written}})
+    assert found.sweeps["x"] == ["x-p", "x-q"]
+    (problem,) = found.problems
+    assert problem.startswith("experiments.x.sweep: ") and "'x-r'" in problem and "'x-q'" in problem
+
+
 def test_two_experiments_of_one_name_are_refused():
     ambiguous = {"p": {"b": 1, "b-c": 2}, "q": {"c-d": 1, "d": 2}}
     found = expand({"a": {**BASE, "sweep": ambiguous}, "a-b": {**BASE, "sweep": {"p": {"d": 1}}}})
@@ -131,6 +146,26 @@ def test_two_experiments_of_one_name_are_refused():
             {"extends": "a", "pooling": {"sweep": ["b"]}, "sweep": {"pooling": ["c"]}},
             "experiments.x.sweep.pooling",
             "twice",
+        ),
+        (
+            {"extends": "a", "pooling": {"sweep": ["b"]}, "sweep": [{"pooling": "c", "lr": 1}, {"lr": 2}]},
+            "experiments.x.sweep",
+            "'pooling'",
+        ),
+        (
+            {"extends": "a", "sweep": [{"pooling": "c", "lr": 1}], "pooling": {"sweep": ["b"]}},
+            "experiments.x.pooling.sweep",
+            "'pooling'",
+        ),
+        (
+            {"extends": "a", "sweep": {"optim": {"a": {"lr": 1}, "b": {"lr": 2}}, "optim.lr": [3, 4]}},
+            "experiments.x.sweep.optim.lr",
+            "'optim.lr'",
+        ),
+        (
+            {"extends": "a", "sweep": {"loss.margin": [3, 4], "loss": {"none": None}}},
+            "experiments.x.sweep.loss",
+            "'loss'",
         ),
         ({"extends": "a", "sweep": {"pooling": {"sweep": ["max"]}}}, "experiments.x.sweep.pooling", "'sweep'"),
         ({"extends": {"sweep": ["a", "y"]}}, "experiments.x.extends", "sweep"),

@@ -12,7 +12,7 @@ several such options are a grid::
 
 are ``atr-grid-mean-cnn14``, ``atr-grid-mean-vggish``, ``atr-grid-max-cnn14`` and ``atr-grid-max-vggish``. Keys with
 dots reach into nested options (``loss.contrastive_weight: [0, 1]``). A list under ``sweep`` has the combinations
-themselves, each with a ``label`` where its values cannot serve as one::
+themselves, each with a ``label`` where its values cannot serve as one. An option varies in one place alone::
 
     atr-some:
       extends: atr
@@ -107,7 +107,12 @@ def expand(experiments: Mapping[str, Any]) -> Expanded:
             changes: dict[str, Any] = {}
             for point in points:
                 changes = merge(changes, point.changes, kinds={})
-            expanded.entries[label], expanded.origin[label] = merge(resolved, changes), name
+            options = merge(resolved, changes)
+            same = [known for known in expanded.sweeps.get(name, []) if expanded.entries[known] == options]
+            if same:
+                expanded.problems.append(f"experiments.{name}.sweep: {label!r} has the same options as {same[0]!r}")
+                continue
+            expanded.entries[label], expanded.origin[label] = options, name
             expanded.chains[label] = chain
             expanded.depth[label] = len(chain) - 1 + swept
             if swept:
@@ -189,7 +194,7 @@ def _without_axes(entry: Mapping[str, Any], place: str, inside: str, axes: list[
 def _add_axes(sweep: Any, place: str, axes: list[list[_Point]]) -> None:
     """Append what stands under ``sweep``: an axis for each key of a mapping, or one of the combinations in a list."""
     if isinstance(sweep, list) and sweep:
-        axes.append(_combinations(sweep, place))
+        _append(_combinations(sweep, place), place, axes)
         return
     if not isinstance(sweep, Mapping) or not sweep:
         forms = "lists of values by key, such as {pooling: [mean, max]}, or a list of options, such as [{pooling: max}]"
@@ -208,14 +213,28 @@ def _add_axis(key: str, values: Any, place: str, axes: list[list[_Point]]) -> No
     """Append the axis of one option."""
     if not isinstance(values, list | Mapping) or not values:
         raise _Problems(f"{place}: {values!r}; expected a list of values, or a mapping of labels to values")
-    if any(key in point.labels for points in axes for point in points):
-        raise _Problems(f"{place}: {key!r} is varied twice; write all of its values in one place")
     labelled = values if isinstance(values, Mapping) else {label_of(value): value for value in values}
     if len(labelled) < len(values):
         raise _Problems(f"{place}: two values have the same label; write {{label: value, ...}}")
     if bad := [label for label in map(str, labelled) if not _NAME.fullmatch(label) or label == "sweep"]:
         raise _Problems(f"{place}: {bad[0]!r} cannot be part of a name; write {{label: value, ...}}")
-    axes.append([_Point(str(label), {key: str(label)}, _nested(key, value)) for label, value in labelled.items()])
+    points = [_Point(str(label), {key: str(label)}, _nested(key, value)) for label, value in labelled.items()]
+    _append(points, place, axes)
+
+
+def _append(points: list[_Point], place: str, axes: list[list[_Point]]) -> None:
+    """Append an axis that varies no option of another one: not the same, nor one inside the other."""
+    others = {key for axis in axes for point in axis for key in flat(point.changes)}
+    twice = {
+        key: None
+        for point in points
+        for key in flat(point.changes)
+        if any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in others)
+    }
+    if twice:
+        named = ", ".join(map(repr, twice))
+        raise _Problems(f"{place}: {named} varied twice; write all values of an option in one place")
+    axes.append(points)
 
 
 def _combinations(written: Sequence[Any], place: str) -> list[_Point]:
