@@ -6,7 +6,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,12 @@ def train_model(
                 _write(work, content, run_key, system, chosen, files, out)
             with atomic(out["events"]) as temporary:
                 shutil.copyfile(events.path, temporary)
-        (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
-        shutil.rmtree(work)
+        # What stays behind harms no one: on NFS the folder does, whose lock is still open.
+        with suppress(OSError):
+            (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
+            shutil.rmtree(work, ignore_errors=True)
+    with suppress(OSError):
+        work.rmdir()
 
 
 def _trained(
