@@ -85,6 +85,23 @@ def test_a_stopped_indexing_goes_on_where_it_was(tones, model, tmp_path, monkeyp
     assert not (tmp_path / ".of.h5.parts").exists()
 
 
+def test_parts_whose_folder_cannot_be_removed_harm_no_indexing(tones, model, tmp_path, monkeypatch):
+    """As on NFS, where a file that is open keeps its folder."""
+
+    def refused(path, *args, **kwargs):
+        if str(path).endswith(".parts"):
+            raise OSError(39, "Directory not empty", str(path))
+        remove(path, *args, **kwargs)
+
+    remove = os.rmdir
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refused)
+        assert update(tones, model, tmp_path / "of.h5").counts["new"] == len(NAMES)
+    assert not list((tmp_path / ".of.h5.parts").rglob("*.h5"))
+    assert update(tones, model, tmp_path / "of.h5").counts["unchanged"] == len(NAMES)
+    assert not (tmp_path / ".of.h5.parts").exists()
+
+
 def test_parts_of_another_model_are_not_taken(tones, model, tmp_path):
     other = write_model(tmp_path / "other", scale=2.0)
     update(tones, other, tmp_path / "other.h5")

@@ -1,5 +1,7 @@
 """Training and prediction as stages, with CL4AC on a few short clips: from files to files, through a kill."""
 
+import os
+
 import pytest
 from safetensors.torch import load_file
 
@@ -39,10 +41,10 @@ def stages(corpus, tmp_path, monkeypatch):
     class Stages:
         files = {name: path for name, path in corpus.items() if name != "evaluation"}
 
-        def train(self, name, options, seed=0):
+        def train(self, name, options, seed=0, left=False):
             out = {kind: tmp_path / name / file for kind, file in MODEL_FILES.items()}
             train_model("mini", "cl4ac", options, seed, self.files, out, tmp_path / name / "work", threads=1)
-            assert not list((tmp_path / name / "work").iterdir())
+            assert not list((tmp_path / name / "work").iterdir()) or left
             return out
 
         def predict(self, made, options=options()):  # noqa: B008 (frozen)
@@ -108,6 +110,26 @@ def test_a_training_that_still_runs_is_not_trained_twice(stages, monkeypatch):
     monkeypatch.setattr(Cl4acSystem, "losses", once_more)
     stages.train("same", options())
     assert refused
+
+
+@pytest.mark.parametrize("fails", ["rmdir", "unlink"])
+def test_a_work_folder_that_cannot_be_removed_harms_no_training(stages, tmp_path, monkeypatch, fails):
+    """On NFS a file that is open keeps its folder; where nothing can be removed, the training counts as finished."""
+    remove, losses, steps = getattr(os, fails), Cl4acSystem.losses, []
+
+    def refused(path, *args, **kwargs):
+        if fails == "rmdir" or str(path).endswith("last.ckpt"):
+            raise OSError(39, "Directory not empty", str(path))
+        remove(path, *args, **kwargs)
+
+    monkeypatch.setattr(Cl4acSystem, "losses", lambda task, batch: steps.append(1) or losses(task, batch))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, fails, refused)
+        weights = stages.train("a", options(), left=True)["weights"].read_bytes()
+    (left,) = (tmp_path / "a" / "work").iterdir()
+    assert (left / "last.ckpt").exists() == (left / "best.safetensors").exists() == (fails == "unlink")
+    assert stages.train("a", options())["weights"].read_bytes() == weights
+    assert len(steps) == (3 if fails == "unlink" else 6) * STEPS
 
 
 def test_the_number_of_workers_does_not_change_the_weights(stages):

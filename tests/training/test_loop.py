@@ -220,6 +220,20 @@ def test_on_sigterm_a_training_ends_with_a_failure_and_resumes(tmp_path, monkeyp
     assert resumed.step == (EPOCHS - 1) * STEPS
 
 
+def test_ctrl_c_comes_out_of_a_training_as_such(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+
+    class Interrupted(Toy):
+        def losses(self, batch):
+            if self.step == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().losses(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Interrupted(), options(), 0, tmp_path)
+    assert signal.getsignal(signal.SIGINT) == before and (tmp_path / "last.ckpt").exists()
+
+
 def test_a_training_killed_twice_gives_the_same_weights(tmp_path, undisturbed):
     for kill_at in (8, 7):  # the second time in the third epoch
         with pytest.raises(Killed):

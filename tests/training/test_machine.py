@@ -27,6 +27,16 @@ def test_start_and_end_are_recorded(log):
     assert ended["ended"]["peak_memory_bytes"] > 1e7 and 0 <= ended["ended"]["seconds"] < 60
 
 
+def test_memory_of_processes_that_train_together_is_summed_and_that_of_gpus_is_not(log, monkeypatch):
+    def took(memory, gpu):
+        return {"peak_memory_bytes": memory, "peak_gpu_memory_bytes": gpu}
+
+    monkeypatch.setattr(machine, "peaks", lambda: took(5, 2))
+    with recorded(log, "key") as others:
+        others += [took(3, None), took(4, 7)]
+    assert list(read_events(log.path))[-1]["ended"].items() >= took(12, 7).items()
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,11 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(900)]  # two minutes on 
 
 
 def command(*arguments: str) -> str:
-    """What a command of Slurm prints; empty where it fails."""
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=20).stdout.strip()
+    """What a command of Slurm prints; empty where it fails, or gives no answer."""
+    try:
+        return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=20).stdout.strip()
+    except subprocess.TimeoutExpired:
+        return ""
 
 
 def lacking() -> str | None:
@@ -111,34 +115,36 @@ def slurm(tmp_path_factory) -> Iterator[None]:
     (folder / "key").chmod(0o600)
     files = {"socket": "munge.socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
     munged = ["munged", "--force", "--foreground", *(f"--{key}={folder / name}" for key, name in files.items())]
-    daemons = []
     CONF.parent.mkdir(exist_ok=True)
     conf = TEMPLATE.format(host=socket.gethostname().split(".")[0], ports=free_ports(2), folder=folder)
-    CONF.write_text(MARK + conf, encoding="utf-8")
-    try:
-        with (folder / "daemons.log").open("w") as log:
-            for arguments in (munged, ["slurmctld", "-D", "-i"], ["slurmd", "-D"]):
-                start = [str(program(arguments[0])), *arguments[1:]]
-                daemons.append(subprocess.Popen(start, stdout=log, stderr=log, start_new_session=True))
-                time.sleep(0.5)
-            wait_for(lambda: "idle" in command("sinfo", "--noheader", "--format=%T"), 30)
-        if "idle" not in command("sinfo", "--noheader", "--format=%T"):
+    with ExitStack() as ends:  # all of them, whatever fails
+        ends.callback(CONF.unlink, missing_ok=True)
+        CONF.write_text(MARK + conf, encoding="utf-8")
+        log = ends.enter_context((folder / "daemons.log").open("w"))
+        for arguments in (munged, ["slurmctld", "-D", "-i"], ["slurmd", "-D"]):
+            start = [str(program(arguments[0])), *arguments[1:]]
+            ends.callback(end, subprocess.Popen(start, stdout=log, stderr=log, start_new_session=True))
+            time.sleep(0.5)
+        ends.callback(cancel_all)
+        if not wait_for(lambda: "idle" in command("sinfo", "--noheader", "--format=%T"), 30):
             pytest.skip("Slurm does not start here:\n" + (folder / "daemons.log").read_text(encoding="utf-8")[-2000:])
         yield
-    finally:
-        if daemons:
-            command("scancel", "--user=root", "--signal=KILL", "--full")
-            command("scancel", "--user=root")
-            wait_for(lambda: not command("squeue", "--noheader"), 10)
-        for daemon in reversed(daemons):
-            daemon.terminate()
-        for daemon in daemons:
-            try:
-                daemon.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(daemon.pid, signal.SIGKILL)
-                daemon.wait()
-        CONF.unlink()
+
+
+def cancel_all() -> None:
+    command("scancel", "--user=root", "--signal=KILL", "--full")
+    command("scancel", "--user=root")
+    wait_for(lambda: not command("squeue", "--noheader"), 10)
+
+
+def end(daemon: subprocess.Popen) -> None:
+    """End a daemon, with all that it started where it does not end by itself."""
+    daemon.terminate()
+    try:
+        daemon.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(daemon.pid, signal.SIGKILL)
+        daemon.wait()
 
 
 def wait_for(condition, seconds: float) -> bool:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from earwitness.errors import EarwitnessError
-from earwitness.nn.parallel import sharers
+from earwitness.nn.parallel import ALONE, sharers
 
 
 class ContextGating(nn.Module):
@@ -22,9 +22,7 @@ class ContextGating(nn.Module):
         gates = self.fc(x)
         if self.batch_norm is not None:
             if self.training and len(x) < 2 and sharers() == 1:
-                raise EarwitnessError(
-                    "A batch of one has no statistics for batch normalisation: training needs at least two clips."
-                )
+                raise EarwitnessError(ALONE)
             gates = self.batch_norm(gates)
         return x * torch.sigmoid(gates)
 

@@ -19,6 +19,10 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from earwitness.errors import EarwitnessError
+
+ALONE = "A batch of one has no statistics for batch normalisation: training needs at least two clips."
+
 
 def processes() -> int:
     """The number of processes that train together."""
@@ -135,6 +139,8 @@ def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
     row = torch.cat([*here, values.new_tensor([number])])
     variances, means, counts = gathered(row[None], sharers()).split([channels, channels, 1], dim=1)
     total = counts.sum()
+    if number < 2 and total < 2:  # in this order: a GPU need not be waited for
+        raise EarwitnessError(ALONE)
     mean = (counts * means).sum(dim=0) / total
     variance = (counts * (variances + (means - mean).square())).sum(dim=0) / total
     if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:

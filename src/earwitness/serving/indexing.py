@@ -77,13 +77,13 @@ def update(folder: Path, model: Path, out: Path, weights: Sequence[Path] = (), c
     try:
         with hold(parts / "lock", f"Another process is at work on {out}; wait for it."):
             done = _update(root, found, unreadable, known, model, out, old, parts, weights, cores)
-            shutil.rmtree(parts)
+            shutil.rmtree(parts, ignore_errors=True)  # on NFS the folder stays, whose lock is still open
             return done
     except PermissionError as error:
         raise EarwitnessError(f"{out} cannot be written: {error.strerror}. Give another place.") from error
     finally:
         with suppress(OSError):
-            parts.rmdir()  # when nothing was begun
+            parts.rmdir()  # when nothing was begun, or nothing is left
 
 
 def _old(out: Path, root: Path, model: Path) -> Index | None:

@@ -51,7 +51,7 @@ def train(system: System, options: TrainingOptions, seed: int, work: Path, name:
         last two are None without validation. The selected weights are in ``work/best.safetensors``.
 
     Raises EarwitnessError if the loss is not finite, or validation never gives a number; SystemExit with code 143 when
-    SIGTERM, with which clusters preempt jobs, ended the training after a step.
+    SIGTERM, with which clusters preempt jobs, ended the training after a step; KeyboardInterrupt on Ctrl-C.
     """
     work.mkdir(parents=True, exist_ok=True)
     progress = Checkpoints(system, work, options.epochs)
@@ -63,9 +63,11 @@ def train(system: System, options: TrainingOptions, seed: int, work: Path, name:
         loop, trainer = Loop(system, options, seed, work, progress), _trainer(options, work, [progress], name)
         try:
             trainer.fit(loop, ckpt_path=last if last.exists() else None, weights_only=True)
-        except (Exception, SystemExit):
+        except (Exception, SystemExit) as error:
             if trainer.received_sigterm:  # Lightning ends with the step, as if all were well: with exit code 0
                 sys.exit(128 + signal.SIGTERM)
+            if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None  # of which Lightning makes exit code 1
             raise
     return progress.chosen()
 

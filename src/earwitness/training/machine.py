@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import distributions
 from pathlib import Path
@@ -30,25 +30,30 @@ from earwitness.training.events import NO_END, EventLog, read_events, unended
 
 RAPL = Path("/sys/class/powercap")  # counters of processors, which mostly root alone can read
 SAMPLED = 60.0  # seconds; RAPL's counters start again after some ten minutes of full load at the earliest
+Peaks = dict[str, int | None]  # as in `peaks`
 SIGNAL = "Stopped by Ctrl-C or a signal."
 
 
 @contextmanager
-def recorded(log: EventLog, run_key: str) -> Iterator[None]:
-    """Record the start of a process that trains, and its end: FINISHED, FAILED (an error) or KILLED (a signal)."""
+def recorded(log: EventLog, run_key: str) -> Iterator[list[Peaks]]:
+    """Record the start of a process that trains, and its end: FINISHED, FAILED (an error) or KILLED (a signal).
+
+    Yields a list for the `peaks` of the others, where several processes train together.
+    """
     log.cut_back(math.inf)  # a kill may have left an incomplete line
     if last := unended(events := list(read_events(log.path))):
         seconds = round(events[-1]["time"] - last["time"], 3)
         log.append(time=events[-1]["time"], ended={"status": "KILLED", "message": NO_END, "seconds": seconds})
     began, energy = time.monotonic(), Energy()
     log.append(started={"run_key": run_key, **environment()})
+    others: list[Peaks] = []
 
     def end(status: str, message: str | None = None) -> None:
-        taken = {"seconds": round(time.monotonic() - began, 3), **_peaks(), **energy.used()}
+        taken = {"seconds": round(time.monotonic() - began, 3), **_joint([peaks(), *others]), **energy.used()}
         log.append(ended={"status": status, "message": message, **taken})
 
     try:
-        yield
+        yield others
     except BaseException as error:
         # Ctrl-C and SIGTERM come as KeyboardInterrupt and SystemExit.
         with suppress(EarwitnessError, OSError):  # on a full disk, what matters is the first error
@@ -112,10 +117,17 @@ class Energy:
                     self.last[name] = now
 
 
-def _peaks() -> dict[str, int | None]:
+def peaks() -> Peaks:
     """Peak memory of this process in bytes, and that of tensors on its GPU that needed most."""
     gpus = [torch.cuda.max_memory_allocated(number) for number in range(torch.cuda.device_count())]
     return {"peak_memory_bytes": _peak_memory(), "peak_gpu_memory_bytes": max(gpus) if gpus else None}
+
+
+def _joint(all_peaks: Sequence[Peaks]) -> Peaks:
+    """Of processes that share a machine and have a GPU each: memory of all together, and that of one GPU."""
+    gpus = [known for one in all_peaks if (known := one["peak_gpu_memory_bytes"]) is not None]
+    memory = sum(one["peak_memory_bytes"] or 0 for one in all_peaks)
+    return {"peak_memory_bytes": memory, "peak_gpu_memory_bytes": max(gpus, default=None)}
 
 
 def _peak_memory() -> int:

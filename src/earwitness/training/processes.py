@@ -32,6 +32,7 @@ from earwitness.nn.parallel import processes
 TIMEOUT = timedelta(hours=6)  # longer than a validation, for which the others wait; a dead process is noticed at once
 GRACE = 60  # seconds for an error to come out of a training that another process has left
 HOST = "127.0.0.1"
+INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")  # or torch would listen to the network of the host's name
 
 Result = TypeVar("Result")
 
@@ -61,7 +62,7 @@ def together(count: int, function: Callable[..., Result], *arguments: Any) -> Re
         context.Process(target=_member, args=(number, count, port, method, function, arguments))
         for number in range(1, count)
     ]
-    ended = threading.Event()
+    joined, ended = threading.Event(), threading.Event()
     try:
         for process in others:
             process.start()
@@ -69,8 +70,11 @@ def together(count: int, function: Callable[..., Result], *arguments: Any) -> Re
             if any(process.exitcode is not None for process in others):
                 raise EarwitnessError(_loss(others, store))
             time.sleep(0.05)
-        threading.Thread(target=_watch, args=(others, store, ended), daemon=True).start()
+        # With its own connection: the other one is busy as long as this process waits.
+        own = distributed.TCPStore(HOST, port, is_master=False, timeout=TIMEOUT)
+        threading.Thread(target=_watch, args=(others, own, joined, ended), daemon=True).start()
         _join(store, 0, count)
+        joined.set()
         result = function(*arguments)
         for process in others:
             process.join(GRACE)
@@ -82,7 +86,7 @@ def together(count: int, function: Callable[..., Result], *arguments: Any) -> Re
         for process in others:
             if process.sentinel in gone:
                 process.join()  # its exit code comes a moment later
-        if any(process.exitcode is not None for process in others):
+        if any(process.exitcode for process in others):
             raise EarwitnessError(_loss(others, store)) from error
         raise
     finally:
@@ -101,7 +105,14 @@ def _join(store: distributed.Store, number: int, count: int) -> None:
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         settings = {"backend": "nccl", "device_id": device}
-    distributed.init_process_group(store=store, rank=number, world_size=count, timeout=TIMEOUT, **settings)
+    local = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    added = {name: local[0] for name in INTERFACES if local and name not in os.environ}
+    os.environ.update(added)
+    try:
+        distributed.init_process_group(store=store, rank=number, world_size=count, timeout=TIMEOUT, **settings)
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _member(
@@ -119,32 +130,41 @@ def _member(
         _join(store, number, count)
         function(*arguments)
     except BaseException:
-        store.set(f"error {number}", traceback.format_exc())
-        store.get(f"error {number}")  # it has arrived
+        place = f"error {store.add('errors', 1)}"
+        store.set(place, f"{number} {traceback.format_exc()}")
+        store.get(place)  # it has arrived
         os._exit(1)
 
 
 def _loss(others: Sequence[BaseProcess], store: distributed.Store) -> str:
-    """The message on the first process that ended early."""
-    number, code = next((place, p.exitcode) for place, p in enumerate(others, start=1) if p.exitcode is not None)
+    """The message on the process that ended early, and made others do so.
+
+    That is one that a signal ended, of which others see lost connections, else the one with the earliest error.
+    """
+    ended = {number: process.exitcode for number, process in enumerate(others, start=1) if process.exitcode is not None}
+    number, said = min(ended, key=lambda number: ended[number] >= 0), ""
+    if ended[number] >= 0 and store.check(["error 1"]):
+        place, _, text = store.get("error 1").decode().rstrip().partition(" ")
+        number, said = int(place), f"\n{text}"
+    code = ended.get(number, 1)  # what has told its error ends a moment later
     how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
     if code == -signal.SIGKILL:
         how += ", often for lack of memory"
-    key = f"error {number}"
-    said = "\n" + store.get(key).decode().rstrip() if store.check([key]) else ""
     return (
         f"Process {number} of the {len(others) + 1} that train together, from 0, has ended ({how}). Run the same "
         f"command again: the training resumes where it stopped.{said}"
     )
 
 
-def _watch(others: Sequence[BaseProcess], store: distributed.Store, ended: threading.Event) -> None:
-    """End this process where it waits for one that has ended, as it does on GPUs and in a long validation."""
+def _watch(
+    others: Sequence[BaseProcess], store: distributed.Store, joined: threading.Event, ended: threading.Event
+) -> None:
+    """End this process where it waits for one that has ended: while they join, on GPUs and in a long validation."""
     running = list(others)
     while running and not ended.is_set():
         wait([process.sentinel for process in running], timeout=1)
         if any(process.exitcode for process in running):
-            if not ended.wait(GRACE):
+            if not ended.wait(GRACE if joined.is_set() else 2):
                 print(f"\n{_loss(others, store)}\n", file=sys.stderr, flush=True)
                 os._exit(1)
             return

@@ -6,7 +6,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from earwitness.options import ExperimentOptions
 from earwitness.systems.interface import MODEL_FILES, MODEL_SCHEMA, System, read_model, system_class
 from earwitness.training.events import EventLog, read_events
 from earwitness.training.loop import train
-from earwitness.training.machine import recorded
-from earwitness.training.processes import together
+from earwitness.training.machine import Peaks, peaks, recorded
+from earwitness.training.processes import collected, together
 
 
 def train_model(
@@ -75,16 +75,21 @@ def train_model(
             events.cut_back(0)  # a kill may have left an incomplete line
             events.append(params=content)
         with watch(events.path):
-            with recorded(events, run_key):
-                system, chosen = together(
+            with recorded(events, run_key) as others:
+                system, chosen, taken = together(
                     options.train.devices, _trained, options, dict(files), seed, tools, threads, work, experiment
                 )
+                others += taken[1:]
                 torch.set_num_threads(threads)
                 _write(work, content, run_key, system, chosen, files, out)
             with atomic(out["events"]) as temporary:
                 shutil.copyfile(events.path, temporary)
-        (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
-        shutil.rmtree(work)
+        # What stays behind harms no one: on NFS the folder does, whose lock is still open.
+        with suppress(OSError):
+            (work / "last.ckpt").unlink()  # first: without it a kill leaves nothing that would count as finished
+            shutil.rmtree(work, ignore_errors=True)
+    with suppress(OSError):
+        work.rmdir()
 
 
 def _trained(
@@ -95,14 +100,15 @@ def _trained(
     threads: int,
     work: Path,
     experiment: str,
-) -> tuple[System, dict[str, Any]]:
-    """The system after training, and the selected epoch: in each of the processes that train together."""
+) -> tuple[System, dict[str, Any], list[Peaks]]:
+    """The system after training, the selected epoch, and, in the first of several processes, what memory each took."""
     # Lightning's hints on workers and devices address authors of training loops, not users.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     torch.set_num_threads(max(1, threads // processes()))
     system = system_class(options.system)(options, files, seed, tools)
-    return system, train(system, options.train, seed, work, f"{experiment} seed {seed}")
+    chosen = train(system, options.train, seed, work, f"{experiment} seed {seed}")
+    return system, chosen, collected([peaks()]) or []
 
 
 def _write(
