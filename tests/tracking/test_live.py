@@ -95,6 +95,14 @@ def test_a_run_has_what_is_known_of_its_training(store, tmp_path):
     assert files == {"environment.json", "requirements.txt", "training.yaml"}
 
 
+def test_a_training_whose_machine_could_not_be_described(store, tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(params={"dataset": "mini", "experiment": "cl4ac", "seed": 3, "options": {}})
+    log.append(started={"run_key": "key", "error": "KeyError: METADATA"})
+    log.append(ended=ENDED)
+    assert publish_training(store, log.path, alive=False) == "FINISHED"
+
+
 def test_four_trainings_at_once_lose_nothing(store, tmp_path, monkeypatch):
     monkeypatch.setattr(live, "EVERY", 0.05)
     monkeypatch.setattr(live, "SHARE", 0.0)

@@ -112,16 +112,17 @@ class TrainingRun:
         if not (starts := [event["started"] for event in events if "started" in event]):
             return
         last = starts[-1]
-        tags = {f"earwitness.{key}": last[key] for key in ("host", "platform", "cpu", "python")}
-        tags |= {"earwitness.gpus": ", ".join(last["gpus"]), "earwitness.processes": len(starts)}
-        tags |= (
-            {"earwitness.commit": last["commit"], "mlflow.source.git.commit": last["commit"]} if last["commit"] else {}
-        )
+        tags = {f"earwitness.{key}": last[key] for key in ("host", "platform", "cpu", "python") if key in last}
+        tags |= {"earwitness.processes": len(starts)}
+        if "gpus" in last:
+            tags |= {"earwitness.gpus": ", ".join(last["gpus"])}
+        if commit := last.get("commit"):
+            tags |= {"earwitness.commit": commit, "mlflow.source.git.commit": commit}
         client.log_batch(self.run_id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
         client.log_dict(self.run_id, params.get("options", {}), "training.yaml")
         places = [{key: start[key] for key in start if key != "packages"} for start in starts]
         client.log_dict(self.run_id, {"processes": places}, "environment.json")
-        packages = "".join(f"{name}=={version}\n" for name, version in last["packages"].items())
+        packages = "".join(f"{name}=={version}\n" for name, version in last.get("packages", {}).items())
         client.log_text(self.run_id, packages, "requirements.txt")
 
 

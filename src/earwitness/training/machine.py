@@ -1,7 +1,7 @@
 """What only the machine that trains knows: its environment, and what a training took of it.
 
 Each process that trains, or resumes, adds two events to ``events.jsonl``: ``{"started": {...}}`` with host, processor,
-GPUs, versions, commit and the run key, and ``{"ended": {...}}`` with status, message, duration, peak memory and energy.
+GPUs, versions, commit (or the error in finding them) and the run key, and ``{"ended": {...}}`` with status, message, duration, peak memory and energy.
 A process that was killed leaves no second one; the next process, or the reader, takes its end from its last event.
 """
 
@@ -41,7 +41,11 @@ def recorded(log: EventLog, run_key: str) -> Iterator[None]:
         seconds = round(events[-1]["time"] - last["time"], 3)
         log.append(time=events[-1]["time"], ended={"status": "KILLED", "message": NO_END, "seconds": seconds})
     began, energy = time.monotonic(), Energy()
-    log.append(started={"run_key": run_key, **environment()})
+    try:
+        here = environment()
+    except Exception as error:  # a machine that cannot be described fails no training
+        here = {"error": f"{type(error).__name__}: {error}"}
+    log.append(started={"run_key": run_key, **here})
 
     def end(status: str, message: str | None = None) -> None:
         taken = {"seconds": round(time.monotonic() - began, 3), **_peaks(), **energy.used()}
@@ -71,7 +75,8 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": dict(sorted({found.name: found.version for found in distributions()}.items(), key=str)),
+        # What a broken installation left has no name.
+        "packages": dict(sorted({found.name: found.version for found in distributions() if found.name}.items())),
     }
 
 
