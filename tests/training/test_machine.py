@@ -86,9 +86,20 @@ def test_the_environment_has_names_and_versions_alone():
     assert "/" not in json.dumps(found["packages"])
 
 
-def test_what_a_broken_installation_left_fails_no_training(log, tmp_path, monkeypatch):
-    (tmp_path / "broken-1.0.dist-info").mkdir()
-    monkeypatch.syspath_prepend(tmp_path)
+@pytest.mark.parametrize("error", [None, KeyError("METADATA")])
+def test_what_a_broken_installation_left_fails_no_training(log, monkeypatch, error):
+    """Its name is None, or with importlib_metadata an error."""
+
+    class Broken:
+        version = None
+
+        @property
+        def name(self):
+            if error:
+                raise error
+
+    real = machine.distributions
+    monkeypatch.setattr(machine, "distributions", lambda: [*real(), Broken()])
     monkeypatch.setattr(machine, "environment", environment)
     with recorded(log, "key"):
         pass
