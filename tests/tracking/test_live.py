@@ -188,6 +188,13 @@ def test_a_server_that_is_down_fails_no_training(store, tmp_path, capsys, monkey
 
 def test_the_process_beside_a_training(store, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(live, "LAST", 120.0)
+    real, commands = live.subprocess.Popen, []
+
+    def start(command, **given):
+        commands.append(command)
+        return real(command, **given)
+
+    monkeypatch.setattr(live.subprocess, "Popen", start)
     log = training_in(tmp_path / "work")
     with shown(store, 0.0, log.path):
         steps(log, 1, 5)
@@ -195,6 +202,7 @@ def test_the_process_beside_a_training(store, tmp_path, monkeypatch, capfd):
     (run,) = runs(store)
     assert run.info.status == "FAILED" and run.data.tags["earwitness.message"] == "The loss became nan."
     assert steps_of(store, run) == dict.fromkeys(range(1, 6), 1) and capfd.readouterr() == ("", "")
+    assert len(commands) == 1 and store not in " ".join(commands[0])  # it may have a password
 
 
 def test_a_short_training_starts_no_process(tmp_path, monkeypatch):

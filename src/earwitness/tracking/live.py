@@ -56,12 +56,13 @@ def shown(uri: str, after: float, record: Path) -> Iterator[None]:
         with suppress(OSError):
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", __name__, uri, str(record), str(os.getpid())],
+                    [sys.executable, "-m", __name__, str(record), str(os.getpid())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,  # signals to the training are none to it
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                    # All users of a machine can read arguments, and the store's address may have a password.
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MLFLOW_TRACKING_URI": uri},
                 )
             )
 
@@ -125,4 +126,4 @@ def _end(process: subprocess.Popen) -> None:
 
 if __name__ == "__main__":
     os.nice(10)
-    follow(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.stdin)
+    follow(os.environ["MLFLOW_TRACKING_URI"], Path(sys.argv[1]), int(sys.argv[2]), sys.stdin)
