@@ -166,6 +166,20 @@ def test_a_killed_training_is_seen_resumes_and_is_scored_as_one_run(store, tmp_p
     assert "earwitness.message" not in run.data.tags
 
 
+def test_a_training_that_was_seen_killed_and_is_scored_has_no_message(store, tmp_path):
+    result = result_in(tmp_path / "results/mini/cl4ac")
+    (result.with_name("seed-3") / "events.jsonl").unlink()
+    log = training_in(result.with_name("seed-3"), options=OPTIONS)
+    assert publish_training(store, log.path, alive=False) == "KILLED"
+    (killed,) = runs(store)
+    log.append(started=STARTED)
+    log.append(ended=ENDED)
+    assert publish(store, result, [result.with_name("seed-3")], result.with_name("tracking.json"))
+    (run,) = (run for run in runs(store) if run.info.run_id == killed.info.run_id)
+    assert run.info.status == "FINISHED" and "earwitness.message" in killed.data.tags
+    assert "earwitness.message" not in run.data.tags
+
+
 def test_another_scoring_of_a_training_is_another_run(store, tmp_path):
     result = result_in(tmp_path / "results/mini/cl4ac")
     seed = result.with_name("seed-3")
@@ -221,6 +235,9 @@ def test_publish_shows_unfinished_trainings_with_their_status(store, tmp_path, c
     status = {run.info.run_name.removesuffix(" seed 3"): run.info.status for run in runs(store)}
     assert status == {"killed": "KILLED", "failed": "FAILED", "running": "RUNNING"}
     assert "FAILED" in capsys.readouterr().err
+    with hold(results / ".work/running/lock"):
+        assert main(["publish", str(results), "--uri", store]) == 0
+    assert "published already" in (said := capsys.readouterr().err) and "FAILED" not in said
 
 
 def test_results_of_another_machine_are_published_to_this_ones_store(store, tmp_path):

@@ -81,16 +81,17 @@ def shown(uri: str, after: float, record: Path) -> Iterator[None]:
 
 
 def publish_training(uri: str, record: Path, alive: bool) -> str:
-    """Publish a training without scores from its ``events.jsonl``; returns the status of its run, ``""`` without one.
+    """Publish a training without scores from its ``events.jsonl``; returns the status of its run.
 
-    A training whose run has scores has nothing to be published. Raises what the store raises.
+    ``""`` where nothing was to be published: its run has scores, or lacked nothing. Raises what the store raises.
     """
     events = list(read_events(record))
     if not events or not any("started" in event for event in events):
         return ""
     with opened(uri, record.parent) as client:
         run = TrainingRun.of(client, uri, events)
-        return "" if run is None else run.log(client, events, alive)
+        status = run.log(client, events, alive) if run else ""
+        return status if run and run.changed else ""
 
 
 def follow(uri: str, record: Path, parent: int, pipe: Any) -> None:
