@@ -46,6 +46,17 @@ def test_publish_takes_up_scores_made_elsewhere(projects):
     assert read_json(record)["published"]
 
 
+def test_scores_made_elsewhere_that_stayed_there_are_named_and_the_rest_goes_on(projects, capsys):
+    record = projects / "there/results/mini/others/theirs.json"
+    write_json(record, {"folder": "/far/scores/theirs", "published": False, "reason": "it was down"})
+    result = result_in(projects / "there/results/mini/later")
+    write_json(result.with_name("tracking.json"), {"published": False, "reason": "it was down"})
+    assert main(["--results", "../there/results", "publish"]) == 1
+    said = capsys.readouterr().err
+    assert "theirs.json" in said and "/far/scores/theirs" in said and "FileNotFoundError" not in said
+    assert read_json(result.with_name("tracking.json"))["published"] and not read_json(record)["published"]
+
+
 def test_ui_uses_the_store_of_the_results(projects, monkeypatch, capsys):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -66,11 +77,17 @@ def test_ui_of_results_without_a_store(projects, capsys):
     assert not (projects / "there/results/mlflow.db").exists()
 
 
-def test_a_store_that_was_named_is_used_as_it_is(projects, made):
+def test_a_store_that_was_named_is_used_as_it_is(projects, made, monkeypatch):
     shutil.copy(made, projects / "here/mine.db")
     assert main(["--results", "../there/results", "publish", "--uri", "sqlite:///mine.db"]) == 0
     assert experiments(projects / "here/mine.db") == {"Default", "mini"}
     assert experiments(projects / "there/results/mlflow.db") == {"Default"}
+    record = projects / "there/results/mini/cl4ac/tracking.json"
+    assert not read_json(record)["published"], "the store of the results lacks them still"
+    monkeypatch.chdir(projects / "there")
+    assert main(["publish", "--uri", "sqlite:///results/mlflow.db"]) == 0
+    assert experiments(projects / "there/results/mlflow.db") == {"Default", "mini"}
+    assert read_json(record)["published"]
 
 
 def test_ui_says_why_a_store_cannot_be_opened(projects, capsys):

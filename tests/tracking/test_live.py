@@ -95,6 +95,14 @@ def test_a_run_has_what_is_known_of_its_training(store, tmp_path):
     assert files == {"environment.json", "requirements.txt", "training.yaml"}
 
 
+def test_a_training_whose_machine_could_not_be_described(store, tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(params={"dataset": "mini", "experiment": "cl4ac", "seed": 3, "options": {}})
+    log.append(started={"run_key": "key", "error": "KeyError: METADATA"})
+    log.append(ended=ENDED)
+    assert publish_training(store, log.path, alive=False) == "FINISHED"
+
+
 def test_four_trainings_at_once_lose_nothing(store, tmp_path, monkeypatch):
     monkeypatch.setattr(live, "EVERY", 0.05)
     monkeypatch.setattr(live, "SHARE", 0.0)
@@ -158,6 +166,20 @@ def test_a_killed_training_is_seen_resumes_and_is_scored_as_one_run(store, tmp_p
     assert "earwitness.message" not in run.data.tags
 
 
+def test_a_training_that_was_seen_killed_and_is_scored_has_no_message(store, tmp_path):
+    result = result_in(tmp_path / "results/mini/cl4ac")
+    (result.with_name("seed-3") / "events.jsonl").unlink()
+    log = training_in(result.with_name("seed-3"), options=OPTIONS)
+    assert publish_training(store, log.path, alive=False) == "KILLED"
+    (killed,) = runs(store)
+    log.append(started=STARTED)
+    log.append(ended=ENDED)
+    assert publish(store, result, [result.with_name("seed-3")], result.with_name("tracking.json"))
+    (run,) = (run for run in runs(store) if run.info.run_id == killed.info.run_id)
+    assert run.info.status == "FINISHED" and "earwitness.message" in killed.data.tags
+    assert "earwitness.message" not in run.data.tags
+
+
 def test_another_scoring_of_a_training_is_another_run(store, tmp_path):
     result = result_in(tmp_path / "results/mini/cl4ac")
     seed = result.with_name("seed-3")
@@ -180,6 +202,13 @@ def test_a_server_that_is_down_fails_no_training(store, tmp_path, capsys, monkey
 
 def test_the_process_beside_a_training(store, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(live, "LAST", 120.0)
+    real, commands = live.subprocess.Popen, []
+
+    def start(command, **given):
+        commands.append(command)
+        return real(command, **given)
+
+    monkeypatch.setattr(live.subprocess, "Popen", start)
     log = training_in(tmp_path / "work")
     with shown(store, 0.0, log.path):
         steps(log, 1, 5)
@@ -187,6 +216,7 @@ def test_the_process_beside_a_training(store, tmp_path, monkeypatch, capfd):
     (run,) = runs(store)
     assert run.info.status == "FAILED" and run.data.tags["earwitness.message"] == "The loss became nan."
     assert steps_of(store, run) == dict.fromkeys(range(1, 6), 1) and capfd.readouterr() == ("", "")
+    assert len(commands) == 1 and store not in " ".join(commands[0])  # it may have a password
 
 
 def test_a_short_training_starts_no_process(tmp_path, monkeypatch):
@@ -205,6 +235,9 @@ def test_publish_shows_unfinished_trainings_with_their_status(store, tmp_path, c
     status = {run.info.run_name.removesuffix(" seed 3"): run.info.status for run in runs(store)}
     assert status == {"killed": "KILLED", "failed": "FAILED", "running": "RUNNING"}
     assert "FAILED" in capsys.readouterr().err
+    with hold(results / ".work/running/lock"):
+        assert main(["publish", str(results), "--uri", store]) == 0
+    assert "published already" in (said := capsys.readouterr().err) and "FAILED" not in said
 
 
 def test_results_of_another_machine_are_published_to_this_ones_store(store, tmp_path):

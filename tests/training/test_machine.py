@@ -96,6 +96,36 @@ def test_the_environment_has_names_and_versions_alone():
     assert "/" not in json.dumps(found["packages"])
 
 
+@pytest.mark.parametrize("error", [None, KeyError("METADATA")])
+def test_what_a_broken_installation_left_fails_no_training(log, monkeypatch, error):
+    """Its name is None, or with importlib_metadata an error."""
+
+    class Broken:
+        version = None
+
+        @property
+        def name(self):
+            if error:
+                raise error
+
+    real = machine.distributions
+    monkeypatch.setattr(machine, "distributions", lambda: [*real(), Broken()])
+    monkeypatch.setattr(machine, "environment", environment)
+    with recorded(log, "key"):
+        pass
+    started = next(event["started"] for event in read_events(log.path) if "started" in event)
+    assert started["packages"]["torch"] and not {None, "null", "None"} & set(started["packages"])
+
+
+def test_a_machine_that_cannot_be_described_fails_no_training(log, monkeypatch):
+    monkeypatch.setattr(machine, "environment", lambda: {}["METADATA"])
+    with recorded(log, "key"):
+        pass
+    params, started, ended = read_events(log.path)
+    assert started["started"]["run_key"] == "key" and "METADATA" in started["started"]["error"]
+    assert "params" in params and ended["ended"]["status"] == "FINISHED"
+
+
 def test_energy_of_processors_beyond_the_end_of_their_counter(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RAPL", tmp_path)
     for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):  # two processors, and a part of the first

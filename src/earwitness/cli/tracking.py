@@ -38,17 +38,27 @@ def _publish_all(options: argparse.Namespace, again: bool) -> int:
     """
     from earwitness.files import read_json, write_json
     from earwitness.tracking.publish import publish, publish_other
+    from earwitness.tracking.store import FOLDER, uri_below
 
     results, others = (sorted(options.results.glob(f"*/{names}.json")) for names in ("*/tracking", "others/*"))
     trainings = _trainings(options.results)
     if not results and not others and not trainings:
         raise EarwitnessError(f"There are no results in {options.results}; --results DIR names another folder.")
+    foreign = options.uri is not None and uri_below(Path(FOLDER), options.uri) != _store_of(options.results)
     outcomes: list[bool | None] = []
     for record in (*results, *others):
         if (before := read_json(record))["published"] and not again:
             continue
         if record in others:  # scores made elsewhere
             folder = Path(before["folder"])
+            if not folder.is_dir():
+                print(
+                    f"{record}: there is no {folder} here, where its scores are. Copy that folder here, to the same "
+                    "path, or publish it on the machine that has it.",
+                    file=sys.stderr,
+                )
+                outcomes.append(False)
+                continue
             done = publish_other(_uri(options), record.parents[1].name, record.stem, folder, record)
         else:
             folder = record.parent
@@ -56,7 +66,7 @@ def _publish_all(options: argparse.Namespace, again: bool) -> int:
             done = publish(_uri(options), folder / "metrics.json", seeds, record)
         outcomes.append(done)
         print(f"{folder}: {'published' if done else read_json(record)['reason']}", file=sys.stderr)
-        if before["published"] and not done:  # to another store
+        if foreign or (before["published"] and not done):  # the record is about the store of the results alone
             write_json(record, before)
     outcomes += [_publish_training(options, training) for training in trainings]
     pages = {record.parents[1] for record in results if (record.parents[1] / "plots").is_dir()}
@@ -103,14 +113,19 @@ def _attempt(what: Path, publish: Callable[[], Any], done: str) -> bool | None:
 
 
 def _uri(options: argparse.Namespace) -> str:
-    """The store of ``--uri``, else that of the environment, of the last run of the DAG, or the default."""
+    """The store of ``--uri``, else that of the results."""
+    return options.uri or _store_of(options.results)
+
+
+def _store_of(results: Path) -> str:
+    """The store of the environment, of the last run of the DAG, or the default."""
     from earwitness.files import read_json
     from earwitness.options import TrackingOptions
     from earwitness.tracking.store import store_uri, uri_below
 
-    record = options.results / "mlflow-store.json"
+    record = results / "mlflow-store.json"
     made_with = read_json(record)["uri"] if record.exists() else TrackingOptions().uri
-    return options.uri or store_uri(uri_below(options.results, made_with))
+    return store_uri(uri_below(results, made_with))
 
 
 def _ui(options: argparse.Namespace) -> int:

@@ -56,12 +56,13 @@ def shown(uri: str, after: float, record: Path) -> Iterator[None]:
         with suppress(OSError):
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", __name__, uri, str(record), str(os.getpid())],
+                    [sys.executable, "-m", __name__, str(record), str(os.getpid())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,  # signals to the training are none to it
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                    # All users of a machine can read arguments, and the store's address may have a password.
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MLFLOW_TRACKING_URI": uri},
                 )
             )
 
@@ -80,16 +81,17 @@ def shown(uri: str, after: float, record: Path) -> Iterator[None]:
 
 
 def publish_training(uri: str, record: Path, alive: bool) -> str:
-    """Publish a training without scores from its ``events.jsonl``; returns the status of its run, ``""`` without one.
+    """Publish a training without scores from its ``events.jsonl``; returns the status of its run.
 
-    A training whose run has scores has nothing to be published. Raises what the store raises.
+    ``""`` where nothing was to be published: its run has scores, or lacked nothing. Raises what the store raises.
     """
     events = list(read_events(record))
     if not events or not any("started" in event for event in events):
         return ""
     with opened(uri, record.parent) as client:
         run = TrainingRun.of(client, uri, events)
-        return "" if run is None else run.log(client, events, alive)
+        status = run.log(client, events, alive) if run else ""
+        return status if run and run.changed else ""
 
 
 def follow(uri: str, record: Path, parent: int, pipe: Any) -> None:
@@ -125,4 +127,4 @@ def _end(process: subprocess.Popen) -> None:
 
 if __name__ == "__main__":
     os.nice(10)
-    follow(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.stdin)
+    follow(os.environ["MLFLOW_TRACKING_URI"], Path(sys.argv[1]), int(sys.argv[2]), sys.stdin)

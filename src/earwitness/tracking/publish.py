@@ -261,7 +261,7 @@ def _log_seed(
             client.log_artifact(run_id, str(folder / name))
         for name in ("metrics.json", "scores.csv", *registry.kind(kind).score_files, PREDICTION):
             client.log_artifact(run_id, str(folder / kind / name), kind)
-    client.set_terminated(run_id, end_time=end if events else None)
+    training.state(client, "FINISHED", None, end if events else None)
 
 
 def _evaluated_on(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from earwitness.training.events import NO_END, summary
 KEY = "earwitness.run_key"
 TRAINING = "earwitness.training_key"
 MESSAGE = "earwitness.message"
+PROCESSES = "earwitness.processes"
 METRIC_BATCH, PARAM_BATCH = 1000, 100  # MLflow's limits for one call
 PARAM_LENGTH, TAG_LENGTH = 500, 5000
 DIGEST_LENGTH = 32  # MLflow keeps 36 characters of the digest of a data set
@@ -31,12 +32,14 @@ class TrainingRun:
 
     Attributes:
         run_id: of MLflow.
+        changed: whether the run lacked anything that it was given.
     """
 
     def __init__(self, client: Any, run: Any):
         self.run_id: str = run.info.run_id
-        self._run, self._status, self._described = run, run.info.status, 0
-        self._told = MESSAGE in run.data.tags
+        self.changed = False
+        self._run, self._status, self._message = run, run.info.status, run.data.tags.get(MESSAGE)
+        self._described = int(run.data.tags.get(PROCESSES, 0))
         self._known = {
             (name, point.step) for name in run.data.metrics for point in client.get_metric_history(self.run_id, name)
         }
@@ -63,25 +66,34 @@ class TrainingRun:
         found = summary(events)
         if found["status"] == "RUNNING" and not alive:
             found |= {"status": "KILLED", "message": NO_END}
-        status, message = found["status"], found["message"]
-        if message:
-            client.set_tag(self.run_id, MESSAGE, message[:TAG_LENGTH])
-        elif self._told:
-            client.delete_tag(self.run_id, MESSAGE)
-        self._told = bool(message)
+        self.state(client, found["status"], found["message"], milliseconds(events[-1]))
+        return found["status"]
+
+    def state(self, client: Any, status: str, message: str | None, end: int | None) -> None:
+        """Set status and message, where they are others.
+
+        Args:
+            message: why it failed; None: it did not; end: in ms; now by default.
+        """
+        message = message[:TAG_LENGTH] if message else None
+        if message != self._message:
+            if message:
+                client.set_tag(self.run_id, MESSAGE, message)
+            else:
+                client.delete_tag(self.run_id, MESSAGE)
+            self._message, self.changed = message, True
         if status != self._status:
             if status == "RUNNING":
                 client.update_run(self.run_id, status)
             else:
-                client.set_terminated(self.run_id, status, milliseconds(events[-1]))
-            self._status = status
-        return status
+                client.set_terminated(self.run_id, status, end)
+            self._status, self.changed = status, True
 
     def add(self, client: Any, events: Sequence[Mapping[str, Any]]) -> None:
         """Log what the run lacks of parameters, environment, inputs, curves, and what the training took."""
         if self._described != (processes := sum("started" in event for event in events)):
             self._describe(client, events)
-            self._described = processes
+            self._described, self.changed = processes, True
         points = [
             (name, value, milliseconds(event), event["step"])
             for event in events
@@ -102,6 +114,7 @@ class TrainingRun:
             batch = lacking[start : start + METRIC_BATCH]
             client.log_batch(self.run_id, metrics=[Metric(*point) for point in batch])
             self._known |= {(name, step) for name, _, _, step in batch}
+            self.changed = True
 
     def _describe(self, client: Any, events: Sequence[Mapping[str, Any]]) -> None:
         from mlflow.entities import RunTag
@@ -112,17 +125,18 @@ class TrainingRun:
         if not (starts := [event["started"] for event in events if "started" in event]):
             return
         last = starts[-1]
-        tags = {f"earwitness.{key}": last[key] for key in ("host", "platform", "cpu", "python")}
-        tags |= {"earwitness.gpus": ", ".join(last["gpus"]), "earwitness.processes": len(starts)}
-        tags |= (
-            {"earwitness.commit": last["commit"], "mlflow.source.git.commit": last["commit"]} if last["commit"] else {}
-        )
+        tags = {f"earwitness.{key}": last[key] for key in ("host", "platform", "cpu", "python") if key in last}
+        if "gpus" in last:
+            tags |= {"earwitness.gpus": ", ".join(last["gpus"])}
+        if commit := last.get("commit"):
+            tags |= {"earwitness.commit": commit, "mlflow.source.git.commit": commit}
         client.log_batch(self.run_id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
         client.log_dict(self.run_id, params.get("options", {}), "training.yaml")
         places = [{key: start[key] for key in start if key != "packages"} for start in starts]
         client.log_dict(self.run_id, {"processes": places}, "environment.json")
-        packages = "".join(f"{name}=={version}\n" for name, version in last["packages"].items())
+        packages = "".join(f"{name}=={version}\n" for name, version in last.get("packages", {}).items())
         client.log_text(self.run_id, packages, "requirements.txt")
+        client.set_tag(self.run_id, PROCESSES, str(len(starts)))  # at last: a run with it has all above
 
 
 def training_key(dataset: str, experiment: str, run_key: str) -> str:

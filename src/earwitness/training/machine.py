@@ -1,8 +1,9 @@
 """What only the machine that trains knows: its environment, and what a training took of it.
 
 Each process that trains, or resumes, adds two events to ``events.jsonl``: ``{"started": {...}}`` with host, processor,
-GPUs, versions, commit and the run key, and ``{"ended": {...}}`` with status, message, duration, peak memory and energy.
-A process that was killed leaves no second one; the next process, or the reader, takes its end from its last event.
+GPUs, versions, commit (or the error in finding them) and the run key, and ``{"ended": {...}}`` with status, message,
+duration, peak memory and energy. A process that was killed leaves no second one; the next process, or the reader, takes
+its end from its last event.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def recorded(log: EventLog, run_key: str) -> Iterator[list[Peaks]]:
         seconds = round(events[-1]["time"] - last["time"], 3)
         log.append(time=events[-1]["time"], ended={"status": "KILLED", "message": NO_END, "seconds": seconds})
     began, energy = time.monotonic(), Energy()
-    log.append(started={"run_key": run_key, **environment()})
+    try:
+        here = environment()
+    except Exception as error:  # a machine that cannot be described fails no training
+        here = {"error": f"{type(error).__name__}: {error}"}
+    log.append(started={"run_key": run_key, **here})
     others: list[Peaks] = []
 
     def end(status: str, message: str | None = None) -> None:
@@ -76,7 +81,7 @@ def environment() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": dict(sorted({found.name: found.version for found in distributions()}.items(), key=str)),
+        "packages": _packages(),
     }
 
 
@@ -136,6 +141,17 @@ def _peak_memory() -> int:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _packages() -> dict[str, str]:
+    """The versions of installed packages."""
+    found = {}
+    for package in distributions():
+        # What a broken installation left has no name, or reading it is an error: of importlib_metadata where imported.
+        with suppress(Exception):
+            if package.name:
+                found[package.name] = package.version
+    return dict(sorted(found.items()))
 
 
 def _processor() -> str:
