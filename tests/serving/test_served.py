@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -285,6 +286,26 @@ def test_what_changed_is_a_new_version(trained, published, store, capsys):  # no
     ]
 
 
+def test_the_store_is_that_of_the_results_and_the_command_can_be_pasted(model, monkeypatch, capsys):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    asked = []
+
+    def register(uri, folder, name, index, weights):
+        asked.append((uri, folder))
+        return registering.Registered(name or "mine", "1", "run", False)
+
+    monkeypatch.setattr(registering, "register", register)
+    for folder in (model, model.parent):  # a seed's own folder, and the experiment's
+        assert main(["register", str(folder)]) == 0
+    assert asked == [(f"sqlite:///{model.parents[2]}/mlflow.db", model)] * 2
+    capsys.readouterr()
+    assert main(["register", str(model), "--uri", "http://me:secret@host/a b", "--name", "a dog"]) == 0
+    told = capsys.readouterr().err
+    assert "secret" not in told and asked[2][0] == "http://me:secret@host/a b"
+    words = shlex.split(told)
+    assert words[0] == "MLFLOW_TRACKING_URI=http://me:***@host/a b" and words[5] == "models:/a dog/1"
+
+
 def test_what_cannot_be_registered(trained, tmp_path, capsys):
     def refused(*words):
         assert main(["register", *map(str, words)]) == 1
@@ -295,7 +316,7 @@ def test_what_cannot_be_registered(trained, tmp_path, capsys):
     (tmp_path / "results/mini/zeroshot").mkdir()
     write_json(tmp_path / "results/mini/zeroshot/metrics.json", {})
     assert "zeroshot" in refused(tmp_path / "results/mini/zeroshot")
-    assert "'a/b'" in refused(trained, "--name", "a/b")
+    assert "'a/b'" in refused(trained, "--name", "a/b") and "it's" in refused(trained, "--name", "it's")
     assert "index" in refused(trained, "--index", tmp_path / "index.h5")
     (tmp_path / "down.db").write_text("no database\n" * 100)
     assert "down.db" in refused(trained, "--uri", f"sqlite:///{tmp_path / 'down.db'}")

@@ -29,7 +29,7 @@ from earwitness.serving.recordings import BLOCK, Features, retriever_options
 from earwitness.serving.served import INPUTS, OUTPUTS, PARAMETERS, Served
 from earwitness.systems.interface import PREDICTION, options_of
 from earwitness.tracking.publish import publish
-from earwitness.tracking.store import opened
+from earwitness.tracking.store import opened, without_password
 
 KEY = "earwitness.served_sha256"  # digest of all that a version was made of
 CODE = Path(__file__).with_name("pyfunc.py")
@@ -74,8 +74,8 @@ def register(
     """
     experiment = folder.resolve().parent
     name = f"{experiment.parent.name}-{experiment.name}" if name is None else name
-    if not name.strip() or any(mark in name for mark in "/:"):
-        raise EarwitnessError(f"The name {name!r} cannot be used: a model's name in MLflow has no `/` and no `:`.")
+    if not name.strip() or any(mark in name for mark in "/:'"):
+        raise EarwitnessError(f"The name {name!r} cannot be used: a model's name here has no `/`, no `:` and no `'`.")
     known = identity(folder)
     if known["weights"] is None or not options_of(folder).TRAINED:
         raise EarwitnessError(f"{folder} has nothing to register: the system {known['system']} is not trained.")
@@ -112,9 +112,8 @@ def register(
     except EarwitnessError:
         raise
     except Exception as error:  # a store may be of any kind
-        raise EarwitnessError(
-            f"{folder} cannot be registered in MLflow's store {uri}: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"{type(error).__name__}: {error}".replace(uri, shown := without_password(uri))
+        raise EarwitnessError(f"{folder} cannot be registered in MLflow's store {shown}: {reason}") from error
 
 
 def requirements() -> list[str]:
@@ -140,7 +139,7 @@ def _run_of(uri: str, folder: Path) -> str:
         record = Path(scratch) / "tracking.json"
         if not publish(uri, result, [result.with_name(f"seed-{seed}") for seed in seeds], record):
             raise EarwitnessError(
-                f"{result} cannot be published to MLflow's store {uri}: {read_json(record)['reason']}"
+                f"{result} cannot be published to MLflow's store {without_password(uri)}: {read_json(record)['reason']}"
             )
         return str(read_json(record)["runs"][str(number)])
 
