@@ -1,11 +1,13 @@
 """Requests of threads are answered together, each once, in order, and an error reaches those it belongs to."""
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from earwitness.errors import EarwitnessError
 from earwitness.serving.batches import Batches
 
 
@@ -27,6 +29,18 @@ def test_threads_are_answered_together_and_each_has_its_own():
     assert batches([]) == []
 
 
+@pytest.mark.parametrize("most", [0, -1, "4", 1.5, None, True])
+def test_batches_of_no_size_are_refused(most):
+    with pytest.raises(EarwitnessError, match=re.escape(repr(most))):
+        Batches(list, most=most)
+
+
+def test_nothing_waits_for_nobody():
+    batches = Batches(list)
+    with batches._busy:
+        assert batches([]) == []
+
+
 def test_an_error_is_that_of_the_requests_of_its_call():
     def refuse(requests):
         if "bad" in requests:
@@ -37,6 +51,22 @@ def test_an_error_is_that_of_the_requests_of_its_call():
     with pytest.raises(ValueError, match="bad"):
         batches(["good", "bad"])
     assert batches(["good"]) == ["good"]
+    tried, started = [], threading.Event()
+
+    def fail(requests):
+        started.set()
+        time.sleep(0.05)  # meanwhile the others gather
+        tried.append(len(requests))
+        return refuse(requests)
+
+    batches = Batches(fail, most=8)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(batches, ["first"])
+        started.wait()
+        found = [pool.submit(batches, [name]) for name in ("a", "bad", "b", "c")]
+        assert isinstance(found.pop(1).exception(), ValueError)
+        assert [first.result(), *(one.result() for one in found)] == [["first"], ["a"], ["b"], ["c"]]
+    assert max(tried) > 1
     with pytest.raises(ValueError, match="shorter"):  # too few answers
         Batches(lambda requests: [])(["good"])
 
