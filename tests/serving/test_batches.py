@@ -36,9 +36,46 @@ def test_batches_of_no_size_are_refused(most):
 
 
 def test_nothing_waits_for_nobody():
-    batches = Batches(list)
-    with batches._busy:
-        assert batches([]) == []
+    started, go = threading.Event(), threading.Event()
+
+    def held(requests):
+        if requests == ["second"]:
+            started.set()
+            assert go.wait(5)
+        return requests
+
+    batches = Batches(held, most=1)
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(batches, ["first", "second"])
+        started.wait()
+        assert batches([]) == [] and not long.done()
+        go.set()
+
+
+def test_an_answer_does_not_wait_for_what_comes_after_it():
+    arrived, answered = threading.Semaphore(0), threading.Semaphore(0)
+
+    def held(requests):
+        if requests == [0]:
+            assert all(arrived.acquire(timeout=5) for _ in range(7))
+            time.sleep(0.02)  # until they are in the queue
+        elif held.calls == 7:  # the last one: all others have their answers
+            assert all(answered.acquire(timeout=5) for _ in range(7))
+        held.calls += 1
+        return requests
+
+    held.calls = 0
+    batches = Batches(held, most=1)
+
+    def ask(number):
+        if number:
+            arrived.release()
+        found = batches([number])
+        answered.release()
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [[number] for number in range(8)]
 
 
 def test_an_error_is_that_of_the_requests_of_its_call():

@@ -19,12 +19,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests
 import soundfile
 from PIL import Image
 
 from earwitness.cli.main import main
+from earwitness.errors import FullDiskError, MismatchError
 from earwitness.files import write_json
 from earwitness.serving import register as registering
 from earwitness.serving.indexing import update
@@ -78,6 +80,16 @@ def posted(tmp_path, monkeypatch):
         return post
 
     return of
+
+
+@pytest.fixture
+def served(model, monkeypatch):
+    """MLflow's model of a retriever without an index."""
+    from earwitness.serving.pyfunc import EarwitnessModel
+
+    loaded = EarwitnessModel()
+    loaded.served = Served(model)
+    return loaded
 
 
 def test_recordings_are_captioned(posted, tmp_path):
@@ -141,6 +153,31 @@ def test_a_recording_and_a_text_are_compared(posted, model):
     assert status == 200 and rows[0]["similarity"] > 0.9 and "query" in rows[1]["error"]
     status, (row,) = post({"audio": encoded(6), "query": "nan"})  # a similarity that JSON does not have
     assert status == 200 and row["similarity"] is None and row["error"] is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no"), KeyError("no"), ImportError("no"), RuntimeError("CUDA error: no"), MismatchError("no"),
+     FullDiskError("no")],
+)  # fmt: skip
+def test_a_fault_of_the_server_is_no_fault_of_a_request_nor_of_others(served, monkeypatch, error):
+    embed = Bands.embed_texts
+
+    def failing(self, texts):
+        if "band 9" in texts:
+            raise error
+        return embed(self, texts)
+
+    monkeypatch.setattr(Bands, "embed_texts", failing)
+    queries, context = ["band 6", "band 9"] * 4, None
+    with ThreadPoolExecutor(8) as pool:
+        rows = [pd.DataFrame([{"audio": encoded(6), "query": query}]) for query in queries]
+        found = [pool.submit(served.predict, context, row) for row in rows]
+        for one, query in zip(found, queries, strict=True):
+            if query == "band 6":
+                assert one.result()[0]["similarity"] > 0.9
+            else:
+                assert one.exception().get_http_status_code() == 500 and type(error).__name__ in str(one.exception())
 
 
 def test_phrases_are_located(posted, tmp_path):

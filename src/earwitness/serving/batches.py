@@ -41,20 +41,27 @@ class Batches(Generic[Request, Answer]):
         if type(most) is not int or most < 1:
             raise EarwitnessError(f"`batch` is {most!r}; how many rows are answered together is an integer from 1 on.")
         self._function, self._most, self._pause = function, most, pause
-        self._queue, self._busy = deque[_Waiting[Request, Answer]](), threading.Lock()
+        self._queue, self._busy, self._changed = deque[_Waiting[Request, Answer]](), False, threading.Condition()
 
     def __call__(self, requests: Sequence[Request]) -> list[Answer]:
         """The answers to requests, in order. Raises what the function raised for one of them by itself."""
-        if not requests:
-            return []
         own = [_Waiting[Request, Answer](request) for request in requests]
         self._queue.extend(own)
-        with self._busy:
-            while not all(one.done for one in own):
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._busy or all(one.done for one in own))
+                if all(one.done for one in own):
+                    break
+                self._busy = True
+            try:
                 if len(self._queue) < self._most:
                     time.sleep(self._pause)
-                # Only this thread takes from the queue, and those that were before its own go first.
+                # Only this thread takes from the queue now, and those that were before its own go first.
                 self._answer([self._queue.popleft() for _ in range(min(self._most, len(self._queue)))])
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
         if errors := [one.error for one in own if one.error is not None]:
             raise errors[0]
         return [one.answer for one in own]  # type: ignore[misc]
