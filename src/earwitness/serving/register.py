@@ -35,8 +35,8 @@ KEY = "earwitness.served_sha256"  # digest of all that a version was made of
 CODE = Path(__file__).with_name("pyfunc.py")
 PACKAGES = (  # what serving imports, of some kinds of models
     "mlflow", "torch", "numpy", "scipy", "pandas", "h5py", "safetensors", "pydantic", "pyyaml", "librosa", "soundfile",
-    "soxr", "av", "matplotlib", "gensim", "simplemma", "tqdm", "psutil", "lightning", "requests", "pyarrow",
-    "transformers", "sentence-transformers",
+    "soxr", "av", "matplotlib", "gensim", "simplemma", "symspellpy", "tqdm", "psutil", "lightning", "requests",
+    "pyarrow", "transformers", "tokenizers", "sentence-transformers",
 )  # fmt: skip
 
 
