@@ -29,8 +29,9 @@ from PIL import Image
 
 from earwitness import registry
 from earwitness.cli.main import main
-from earwitness.errors import FullDiskError, MismatchError
-from earwitness.files import write_json
+from earwitness.errors import EarwitnessError, FullDiskError, MismatchError
+from earwitness.files import sha256, write_json
+from earwitness.lock import is_held
 from earwitness.serving import register as registering
 from earwitness.serving.indexing import update
 from earwitness.serving.register import PACKAGES, example_of, save, staged
@@ -209,14 +210,23 @@ def test_phrases_are_located(posted, tmp_path):
 
 def test_a_version_has_the_files_that_its_features_were_made_of(model, tmp_path):
     other = write_model(tmp_path / "elsewhere/seed-4", scale=2.0)
-    (tmp_path / "cnn.pth").write_bytes(b"weights")
+    places = [tmp_path / "one/cnn.pth", tmp_path / "two/cnn.pth"]
+    for place in places:
+        place.parent.mkdir()
+        place.write_text(str(place))
     features = SimpleNamespace(
         retrievers={"clap": SimpleNamespace(folder=other)},
         made_by={"clap": {"settings": {"experiment": "dual", "dataset": "big", "seed": 4, "other": 1}}},
-        options={"cnn": SimpleNamespace(checkpoints=lambda: {"weights": tmp_path / "cnn.pth"}), "mel": object()},
+        options={
+            "cnn": SimpleNamespace(checkpoints=lambda: {"weights": places[0]}),
+            "other": SimpleNamespace(checkpoints=lambda: {"weights": places[1]}),
+            "mel": object(),
+        },
     )
-    found = staged(tmp_path / "version", model, features, tmp_path / "cnn.pth")
-    assert sorted(found) == ["index", "results", "weights"] and (found["weights"] / "cnn.pth").is_file()
+    found = staged(tmp_path / "version", model, features, places[0])
+    assert sorted(found) == ["index", "results", "weights"]
+    copies = {path.parent.name: path.read_text() for path in found["weights"].glob("*/cnn.pth")}
+    assert copies == {sha256(place): str(place) for place in places}
     names = ["model.json", "model.safetensors"]
     for place in ("tones/bands/seed-0", "big/dual/seed-4"):
         assert sorted(path.name for path in (found["results"] / place).iterdir()) == names
@@ -350,6 +360,47 @@ def test_what_changed_is_a_new_version(trained, published, store, capsys):  # no
         "models:/mine/1",
         *["models:/mine/2"] * 2,
     ]
+
+
+def test_a_kill_leaves_no_second_copy_and_nobody_waits_for_one(model, store, monkeypatch):  # noqa: F811
+    from mlflow import MlflowClient
+
+    log, held, client = MlflowClient.log_model_artifacts, [], MlflowClient(store)
+
+    def killed(self, *words):
+        held.append(is_held(Path(store.removeprefix("sqlite:///")).with_name(".mlflow.db.lock")))
+        if len(held) == 1:
+            raise KeyboardInterrupt
+        log(self, *words)
+
+    run = client.create_run("0").info.run_id
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", killed)
+    monkeypatch.setattr(registering, "_run_of", lambda *_: run)
+    monkeypatch.setattr(registering, "save", lambda out, *_: write_json(out / "MLmodel", {}))
+    write_json(model.parent / "metrics.json", {})
+    with pytest.raises(KeyboardInterrupt):
+        registering.register(store, model)
+    assert not client.search_model_versions("name = 'tones-bands'")
+    found = [registering.register(store, model, name) for name in (None, None, "other")]
+    assert [(one.uri, one.before) for one in found] == [
+        ("models:/tones-bands/1", False), ("models:/tones-bands/1", True), ("models:/other/1", False),
+    ]  # fmt: skip
+    (logged,) = client.search_logged_models(experiment_ids=["0"])
+    assert str(logged.status) == "READY" and held == [False, False]
+
+
+def test_what_a_training_replaces_meanwhile_is_not_registered(model, monkeypatch, store):  # noqa: F811
+    write_json(model.parent / "metrics.json", {"seeds": [0]})
+    stage = registering.staged
+
+    def replaced(*words):
+        other = write_model(model.parent / "seed-1", scale=2.0)
+        shutil.copy(other / "model.safetensors", model)
+        return stage(*words)
+
+    monkeypatch.setattr(registering, "staged", replaced)
+    with pytest.raises(EarwitnessError, match=str(model)):
+        registering.register(store, model)
 
 
 def test_the_store_is_that_of_the_results_and_the_command_can_be_pasted(model, monkeypatch, capsys):

@@ -20,10 +20,7 @@ class EarwitnessModel(PythonModel):
         from earwitness.serving.served import Served
 
         artifacts = {name: Path(path) for name, path in context.artifacts.items()}
-        weights = sorted(artifacts["weights"].iterdir()) if "weights" in artifacts else []
-        index = artifacts["index"] / "index.h5" if "index" in artifacts else None
-        config = context.model_config
-        self.served = Served(artifacts["results"] / config["model"], index, weights, config["batch"])
+        self.served = Served.of(artifacts, context.model_config["model"], context.model_config["batch"])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -109,6 +109,13 @@ class Served:
         self.tasks = [task for task in INPUTS if task in self._handlers]
         self._batches = Batches[Request, Answer](self._together, most)
 
+    @classmethod
+    def of(cls, artifacts: Mapping[str, Path], model: str, most: int = BLOCK) -> Served:
+        """The model of a registered version: of its artifacts by name, and ``model`` as a path below its results."""
+        weights = sorted(artifacts["weights"].glob("*/*")) if "weights" in artifacts else []
+        index = artifacts["index"] / "index.h5" if "index" in artifacts else None
+        return cls(artifacts["results"] / model, index, weights, most)
+
     def answer(self, rows: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None) -> list[dict]:
         """The reply to each row, as JSON content: the columns of ``OUTPUTS`` of all tasks, and ``error``.
 
