@@ -315,7 +315,9 @@ def test_a_server_answers_all_clients(trained, published, store, tmp_path, capsy
     names["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     serve = ["-m", "mlflow", "models", "serve", "-m", "models:/mini-cl4ac/1", "--env-manager", "local"]
     rng = np.random.default_rng(0)
-    sounds = [of_samples(rng.normal(0, 0.1, 8000), "FLAC") for _ in range(6)]
+    noise = [rng.normal(0, 0.1, shape) for shape in [8000, 8000, (8000, 2), 60 * 8000]]  # mono, stereo, and 60 s
+    sounds = [of_samples(samples, "FLAC") for samples in [np.zeros(8000), *noise]]
+    turns = [4 if number % 20 == 0 else number % 4 for number in range(200)]
     wanted = [row["caption"] for row in Served(trained / "seed-3").answer({"audio": sound} for sound in sounds)]
     url, log = f"http://127.0.0.1:{port}", tmp_path / "serve.log"
     with log.open("wb") as file:
@@ -332,16 +334,16 @@ def test_a_server_answers_all_clients(trained, published, store, tmp_path, capsy
             except requests.ConnectionError:
                 time.sleep(0.1)
 
-        def post(number):
-            body = {"dataframe_records": [{"audio": sounds[number % 6]}]}
+        def post(turn):
+            body = {"dataframe_records": [{"audio": sounds[turn]}]}
             return requests.post(f"{url}/invocations", json=body, timeout=60)
 
         with ThreadPoolExecutor(8) as pool:
-            replies = list(pool.map(post, range(48)))
+            replies = list(pool.map(post, turns))
         assert {reply.status_code for reply in replies} == {200}
         found = [reply.json()["predictions"][0]["caption"] for reply in replies]
-        assert found == [wanted[number % 6] for number in range(48)]
-        run_examples(url, base64.b64decode(sounds[0]), wanted[0], tmp_path, capsys, monkeypatch)
+        assert found == [wanted[turn] for turn in turns]
+        run_examples(url, base64.b64decode(sounds[1]), wanted[1], tmp_path, capsys, monkeypatch)
         refused = requests.post(f"{url}/invocations", json={"dataframe_records": [{"audio": "§"}]}, timeout=60)
         assert refused.status_code == 400 and "row 1" in refused.json()["message"]
     finally:
