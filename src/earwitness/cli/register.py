@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -34,9 +35,10 @@ def _register(options: argparse.Namespace) -> int:
     from earwitness.cli.tracking import _uri
     from earwitness.serving.indexing import update
     from earwitness.serving.register import register
+    from earwitness.tracking.store import without_password
 
     folders = _seeds(options.experiment, options.seed)
-    options.results = options.experiment.resolve().parents[1]
+    options.results = folders[0].resolve().parents[2]
     uri = _uri(options)
     for folder in folders:
         with tempfile.TemporaryDirectory(prefix="earwitness-") as scratch:
@@ -49,8 +51,8 @@ def _register(options: argparse.Namespace) -> int:
                     print(listed("Left out, as they cannot be used:", list(map(str, done.unreadable))), file=sys.stderr)
             made = register(uri, folder, options.name, index, options.weights)
         print(f"{made.uri} ({'as before' if made.before else 'new'}), {folder}, run {made.run}")
-        serve = f"mlflow models serve -m {made.uri} --env-manager local --port 5001"
-        print(f"MLFLOW_TRACKING_URI={uri} {serve}", file=sys.stderr)
+        serve = f"mlflow models serve -m {shlex.quote(made.uri)} --env-manager local --port 5001"
+        print(f"MLFLOW_TRACKING_URI={shlex.quote(without_password(uri))} {serve}", file=sys.stderr)
     return 0
 
 

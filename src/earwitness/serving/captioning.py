@@ -23,7 +23,7 @@ from earwitness.audio.formats import EXTENSIONS
 from earwitness.audio.sound import AudioError
 from earwitness.corpora.paths import recordings_below
 from earwitness.corpora.state import is_passed_over
-from earwitness.errors import EarwitnessError, MismatchError
+from earwitness.errors import EarwitnessError, FullDiskError, MismatchError
 from earwitness.prediction.clips import Clips
 from earwitness.serving.models import load_captioner
 from earwitness.serving.recordings import Features, Recording, placed
@@ -123,7 +123,7 @@ class FileCaptioner:
                         for recording, result in zip(part, self._finite_captions(clips), strict=True):
                             del left[recording.path]
                             yield recording, result
-            except MismatchError:  # features that are not the model's: so are those of all recordings
+            except (MismatchError, FullDiskError):  # features that are not the model's: it fails for all recordings
                 raise
             except AudioError as error:
                 failed = left.pop(str(Path(error.path).relative_to(root)))

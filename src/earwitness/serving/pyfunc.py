@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
 
 
@@ -19,21 +20,22 @@ class EarwitnessModel(PythonModel):
         from earwitness.serving.served import Served
 
         artifacts = {name: Path(path) for name, path in context.artifacts.items()}
-        weights = sorted(artifacts["weights"].iterdir()) if "weights" in artifacts else []
-        index = artifacts["index"] / "index.h5" if "index" in artifacts else None
-        config = context.model_config
-        self.served = Served(artifacts["results"] / config["model"], index, weights, config["batch"])
+        self.served = Served.of(artifacts, context.model_config["model"], context.model_config["batch"])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """As of ``Served.answer``; bad input is MLflow's error of status 400."""
-        from earwitness.errors import EarwitnessError
+        """As of ``Served.answer``; bad input is MLflow's error of status 400, and any other fault that of 500."""
+        from earwitness.serving.served import BadRequest
 
         try:
             return self.served.answer(model_input.to_dict("records"), params)
-        except EarwitnessError as error:
+        except BadRequest as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        except Exception as error:
+            logging.getLogger("earwitness").exception("A request could not be answered.")
+            what = f"The server could not answer ({type(error).__name__}); its log says why."
+            raise MlflowException(what, error_code=INTERNAL_ERROR) from error
 
 
 set_model(EarwitnessModel())

@@ -29,14 +29,14 @@ from earwitness.serving.recordings import BLOCK, Features, retriever_options
 from earwitness.serving.served import INPUTS, OUTPUTS, PARAMETERS, Served
 from earwitness.systems.interface import PREDICTION, options_of
 from earwitness.tracking.publish import publish
-from earwitness.tracking.store import opened
+from earwitness.tracking.store import opened, without_password
 
 KEY = "earwitness.served_sha256"  # digest of all that a version was made of
 CODE = Path(__file__).with_name("pyfunc.py")
 PACKAGES = (  # what serving imports, of some kinds of models
     "mlflow", "torch", "numpy", "scipy", "pandas", "h5py", "safetensors", "pydantic", "pyyaml", "librosa", "soundfile",
-    "soxr", "av", "matplotlib", "gensim", "simplemma", "tqdm", "psutil", "lightning", "requests", "pyarrow",
-    "transformers", "sentence-transformers",
+    "soxr", "av", "matplotlib", "gensim", "simplemma", "symspellpy", "tqdm", "psutil", "lightning", "requests",
+    "pyarrow", "transformers", "tokenizers", "sentence-transformers",
 )  # fmt: skip
 
 
@@ -60,7 +60,8 @@ def register(
 ) -> Registered:
     """Log the model of a seed's folder in the run of that seed, and register it; no new version of what is there.
 
-    The run is published first where it is not in the store. A kill leaves no version, or a complete one.
+    The run is published first where it is not in the store. A kill leaves no version, or a complete one; a
+    rerun goes on with what it has logged.
 
     Args:
         uri: MLflow's store.
@@ -74,47 +75,93 @@ def register(
     """
     experiment = folder.resolve().parent
     name = f"{experiment.parent.name}-{experiment.name}" if name is None else name
-    if not name.strip() or any(mark in name for mark in "/:"):
-        raise EarwitnessError(f"The name {name!r} cannot be used: a model's name in MLflow has no `/` and no `:`.")
+    if not name.strip() or any(mark in name for mark in "/:'"):
+        raise EarwitnessError(f"The name {name!r} cannot be used: a model's name here has no `/`, no `:` and no `'`.")
     known = identity(folder)
     if known["weights"] is None or not options_of(folder).TRAINED:
         raise EarwitnessError(f"{folder} has nothing to register: the system {known['system']} is not trained.")
     if not (experiment / "metrics.json").is_file():
         target = "/".join((experiment / "metrics.json").parts[-4:])
         raise EarwitnessError(f"{experiment} has no metrics.json, whose run the model belongs to: make {target} first.")
-    served = Served(folder, index, weights)
-    example = example_of(served, experiment.parent / "corpus")
-    served.answer([example])  # what cannot be answered here cannot be elsewhere
-    from mlflow.exceptions import MlflowException
-
+    features = Served(folder, index, weights).features
     try:
         with tempfile.TemporaryDirectory(prefix="earwitness-") as scratch:
-            artifacts = staged(Path(scratch), folder, served.features, index)
-            files = {
-                str(path.relative_to(scratch)): sha256(path) for path in Path(scratch).rglob("*.*") if path.is_file()
-            }
-            key = digest({"files": files, "code": code_version(), "packages": requirements()})
-            run = _run_of(uri, folder)
-            with opened(uri, experiment / "tracking.json") as client:
-                for there in client.search_model_versions(f"name = '{name}'"):
-                    if there.tags.get(KEY) == key:
-                        return Registered(name, str(there.version), str(there.run_id), True)
-                model = _logged(client, run, name, folder, served, artifacts, example)
-                try:
-                    client.create_registered_model(name)
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                # Without a server, MLflow 3.17 looks a `models:/` source up in another store than the client's.
-                source = f"models:/{model.model_id}" if uri.startswith("http") else model.artifact_location
-                made = client.create_model_version(name, source, run, tags={KEY: key}, model_id=model.model_id)
-                return Registered(name, str(made.version), run, False)
+            artifacts = staged(Path(scratch), folder, features, index)
+            try:  # the copies, as a training may replace the files meanwhile
+                served = Served.of(artifacts, _place(folder))
+            except EarwitnessError as error:
+                reason = str(error).replace(f"{artifacts['results'] / _place(folder)}", str(folder))
+                raise EarwitnessError(f"{folder} changed while it was copied: {reason}") from error
+            example = example_of(served, experiment.parent / "corpus")
+            served.answer([example])  # what cannot be answered here cannot be elsewhere
+            return _registered(uri, folder, name, served, artifacts, example)
     except EarwitnessError:
         raise
     except Exception as error:  # a store may be of any kind
-        raise EarwitnessError(
-            f"{folder} cannot be registered in MLflow's store {uri}: {type(error).__name__}: {error}"
-        ) from error
+        reason = f"{type(error).__name__}: {error}".replace(uri, shown := without_password(uri))
+        raise EarwitnessError(f"{folder} cannot be registered in MLflow's store {shown}: {reason}") from error
+
+
+def _registered(
+    uri: str,
+    folder: Path,
+    name: str,
+    served: Served,
+    artifacts: Mapping[str, Path],
+    example: Mapping[str, str],
+) -> Registered:
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    files = {
+        f"{part}/{path.relative_to(artifact)}": sha256(path)
+        for part, artifact in artifacts.items()
+        for path in sorted(artifact.rglob("*"))
+        if path.is_file()
+    }
+    key = digest({"files": files, "code": code_version(), "packages": requirements()})
+    run, record = _run_of(uri, folder), folder.resolve().with_name("tracking.json")
+    with opened(uri, record) as client:
+        if there := _version(client, name, key):
+            return there
+        logged = _logged_model(client, run, name, key)
+    if str(logged.status) != "READY":  # the store is not held meanwhile, as this takes time
+        with tempfile.TemporaryDirectory(prefix="earwitness-") as scratch:
+            model = Model(run_id=run, model_id=logged.model_id, artifact_path=logged.artifact_location)
+            save(Path(scratch) / "model", folder, served, artifacts, example, model)
+            client.log_model_artifacts(logged.model_id, f"{scratch}/model")
+    with opened(uri, record) as client:
+        client.finalize_logged_model(logged.model_id, "READY")
+        outputs = client.get_run(run).outputs
+        if logged.model_id not in {one.model_id for one in (outputs.model_outputs if outputs else ())}:
+            client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
+        if there := _version(client, name, key):  # by another process
+            return there
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # Without a server, MLflow 3.17 looks a `models:/` source up in another store than the client's.
+        source = f"models:/{logged.model_id}" if uri.startswith("http") else logged.artifact_location
+        made = client.create_model_version(name, source, run, tags={KEY: key}, model_id=logged.model_id)
+        return Registered(name, str(made.version), run, False)
+
+
+def _version(client: Any, name: str, key: str) -> Registered | None:
+    """The version of a registered model that was made of the same."""
+    found = (one for one in client.search_model_versions(f"name = '{name}'") if one.tags.get(KEY) == key)
+    return next((Registered(name, str(one.version), str(one.run_id), True) for one in found), None)
+
+
+def _logged_model(client: Any, run: str, name: str, key: str) -> Any:
+    """MLflow's LoggedModel of a run that is made of the same, such as one that a kill left unfinished, or a new one."""
+    experiment = client.get_run(run).info.experiment_id
+    there = client.search_logged_models(experiment_ids=[experiment], filter_string=f"tags.`{KEY}` = '{key}'")
+    return next((one for one in there if one.source_run_id == run), None) or client.create_logged_model(
+        experiment, name, source_run_id=run, model_type="earwitness", tags={KEY: key}
+    )
 
 
 def requirements() -> list[str]:
@@ -140,7 +187,7 @@ def _run_of(uri: str, folder: Path) -> str:
         record = Path(scratch) / "tracking.json"
         if not publish(uri, result, [result.with_name(f"seed-{seed}") for seed in seeds], record):
             raise EarwitnessError(
-                f"{result} cannot be published to MLflow's store {uri}: {read_json(record)['reason']}"
+                f"{result} cannot be published to MLflow's store {without_password(uri)}: {read_json(record)['reason']}"
             )
         return str(read_json(record)["runs"][str(number)])
 
@@ -156,7 +203,7 @@ def staged(scratch: Path, folder: Path, features: Features | None, index: Path |
             files |= {other / file: retriever.folder / file for file in FILES.values()}
         for options in features.options.values():
             for path in getattr(options, "checkpoints", dict)().values():
-                files[scratch / "weights" / path.name] = path
+                files[scratch / "weights" / sha256(path) / path.name] = path
     if index is not None:
         files[scratch / "index" / "index.h5"] = index
     for copy, path in files.items():  # MLflow refuses links
@@ -203,30 +250,6 @@ def save(
     )
     for cache in out.rglob("__pycache__"):
         shutil.rmtree(cache)
-
-
-def _logged(
-    client: Any,
-    run: str,
-    name: str,
-    folder: Path,
-    served: Served,
-    artifacts: Mapping[str, Path],
-    example: Mapping[str, str],
-) -> Any:
-    """Log a model in a run; MLflow's LoggedModel."""
-    from mlflow.entities import LoggedModelOutput
-    from mlflow.models import Model
-
-    experiment = client.get_run(run).info.experiment_id
-    logged = client.create_logged_model(experiment, name, source_run_id=run, model_type="earwitness")
-    with tempfile.TemporaryDirectory(prefix="earwitness-") as scratch:
-        model = Model(run_id=run, model_id=logged.model_id, artifact_path=logged.artifact_location)
-        save(Path(scratch) / "model", folder, served, artifacts, example, model)
-        client.log_model_artifacts(logged.model_id, f"{scratch}/model")
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run, [LoggedModelOutput(logged.model_id, step=0)])
-    return logged
 
 
 def example_of(served: Served, corpus: Path) -> dict[str, str]:

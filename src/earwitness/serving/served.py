@@ -29,7 +29,7 @@ import numpy as np
 from earwitness.audio.check import contents
 from earwitness.audio.formats import FORMATS
 from earwitness.audio.sound import AudioError
-from earwitness.errors import EarwitnessError, listed
+from earwitness.errors import EarwitnessError, FullDiskError, MismatchError, listed
 from earwitness.report.pictures import Row, draw, spectrogram
 from earwitness.serving.batches import Batches
 from earwitness.serving.captioning import Captioned, FileCaptioner
@@ -49,7 +49,11 @@ OUTPUTS = {
 PARAMETERS: dict[str, dict[str, Any]] = {CAPTION: {}, SEARCH: {"top": 10}, SIMILARITY: {}, GROUND: {"picture": False}}
 DIGITS = 6  # of numbers in replies
 
-Answer = dict[str, Any] | str  # the columns of a reply, or why there is none
+Answer = dict[str, Any] | str | Exception  # columns of a reply; why it has none; a fault that is not of the request
+
+
+class BadRequest(EarwitnessError):
+    """A request that cannot be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,13 @@ class Served:
         self.tasks = [task for task in INPUTS if task in self._handlers]
         self._batches = Batches[Request, Answer](self._together, most)
 
+    @classmethod
+    def of(cls, artifacts: Mapping[str, Path], model: str, most: int = BLOCK) -> Served:
+        """The model of a registered version: of its artifacts by name, and ``model`` as a path below its results."""
+        weights = sorted(artifacts["weights"].glob("*/*")) if "weights" in artifacts else []
+        index = artifacts["index"] / "index.h5" if "index" in artifacts else None
+        return cls(artifacts["results"] / model, index, weights, most)
+
     def answer(self, rows: Iterable[Mapping[str, Any]], parameters: Mapping[str, Any] | None = None) -> list[dict]:
         """The reply to each row, as JSON content: the columns of ``OUTPUTS`` of all tasks, and ``error``.
 
@@ -114,20 +125,23 @@ class Served:
             rows: strings by column; other values are as none.
             parameters: ``top``, how many recordings a search finds; ``picture``, whether pictures are drawn.
 
-        Raises EarwitnessError where no row can be answered.
+        Raises BadRequest where no row can be answered; anything else is a fault that is not of the rows.
         """
         known = {name: value for task in self.tasks for name, value in PARAMETERS[task].items()}
         chosen = known | {name: value for name, value in (parameters or {}).items() if name in known}
         if "top" in chosen and chosen["top"] < 1:
-            raise EarwitnessError(f"top is {chosen['top']}; at least one result is needed.")
+            raise BadRequest(f"top is {chosen['top']}; at least one result is needed.")
         parsed = [self._parsed(row, chosen) for row in rows]
         if not parsed:
-            raise EarwitnessError(f"The request has no row with a known column; {self._advice()}.")
+            raise BadRequest(f"The request has no row with a known column; {self._advice()}.")
         found = iter(self._batches([request for request in parsed if isinstance(request, Request)]))
         answers = [next(found) if isinstance(one, Request) else one for one in parsed]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
         if all(isinstance(answer, str) for answer in answers):
             reasons = [f"row {number}: {answer}" for number, answer in enumerate(answers, 1)]
-            raise EarwitnessError(listed("No row can be answered:", reasons))
+            raise BadRequest(listed("No row can be answered:", reasons))
         columns = dict.fromkeys([column for task in self.tasks for column in OUTPUTS[task]] + ["error"])
         return [columns | ({"error": answer} if isinstance(answer, str) else _finite(answer)) for answer in answers]
 
@@ -274,14 +288,18 @@ class Served:
 
 
 def _apart(function: Callable[[Sequence[Request]], list[Answer]], requests: Sequence[Request]) -> list[Answer]:
-    """The answers of a function; where it fails, of each half by itself, so that one request does not harm others."""
+    """The answers of a function; where it fails, of each half by itself, so that one request does not harm others.
+
+    What fails by itself is answered with the reason, or with the error where that is not of the request.
+    """
     if not requests:
         return []
     try:
         return function(requests)
-    except (EarwitnessError, RuntimeError, ValueError) as error:  # torch raises the others
+    except Exception as error:  # a model may raise any
         if len(requests) == 1:
-            return [str(error) or type(error).__name__]
+            own = isinstance(error, EarwitnessError) and not isinstance(error, (MismatchError, FullDiskError))
+            return [str(error) if own else error]
     middle = len(requests) // 2
     return _apart(function, requests[:middle]) + _apart(function, requests[middle:])
 

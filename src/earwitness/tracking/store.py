@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -48,6 +49,17 @@ def uri_below(results: Path, uri: str) -> str:
     located = results.joinpath(*path.parts[1:]) if path.parts[:1] == (FOLDER,) else results.parent / path
     _, mark, query = uri.partition("?")
     return f"{SQLITE}{located}{mark}{query}"
+
+
+def without_password(uri: str) -> str:
+    """The store's address, to be shown.
+
+    >>> without_password("postgresql://me:secret@host:5432/runs")
+    'postgresql://me:***@host:5432/runs'
+    >>> without_password("http://127.0.0.1:5000")
+    'http://127.0.0.1:5000'
+    """
+    return re.sub(r"(://[^:/@]*:).*@", r"\1***@", uri)
 
 
 def prepare_store(uri: str, out: Path, attempt: int = 1) -> bool:
