@@ -2,9 +2,14 @@
 
 import errno
 import os
+import signal
 import sys
 
 import pytest
+
+# A shell's background job, and all that it starts, would ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Read when the libraries are imported, by the processes that tests start too: with a thread for each core, small
 # arrays spend their time in switching, and tests that run beside other work time out.
