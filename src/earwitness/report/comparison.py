@@ -28,9 +28,9 @@ from earwitness.leaks.audit import describe
 from earwitness.metrics.catalogue import Metric
 from earwitness.report import plots
 from earwitness.report.differences import CLEAR, Differences
-from earwitness.report.files import write_metrics, write_plots
+from earwitness.report.files import rendered, write_metrics, write_plots
 from earwitness.report.interface import Experiment, KindPage
-from earwitness.report.notes import Notes, code
+from earwitness.report.notes import Notes
 from earwitness.report.settings import settings_of
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
@@ -72,8 +72,6 @@ def write_comparison(
 
     Raises EarwitnessError if a file is missing, and MismatchError if a result is of another data set or other clips.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     kinds_of_others(others or {})  # names all folders that cannot be read
     report = read_report(_present(results / "corpus", ["report.json", "clips.csv", "captions.csv"])[0])
     found = [_experiment(results, name, report) for name in experiments]
@@ -98,15 +96,7 @@ def write_comparison(
         "unchecked": _unchecked(found),
         "clear": CLEAR,
     }
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = code
-    write_text(out, environment.get_template("comparison.html").render(content))
+    write_text(out, rendered("comparison.html", content))
     baselines = {kind: read_baselines(results / "baselines" / f"{kind}.json") for kind in kinds}
     write_metrics(out.with_suffix(".csv"), found, baselines)
     drawn = {"loss": content["loss_plot"]}

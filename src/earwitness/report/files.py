@@ -1,4 +1,4 @@
-"""What the comparison page shows, as files for papers and other programs: a table of all metrics, and the plots."""
+"""Files of the report: pages from templates; a table of all metrics, and the plots, for papers and other programs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,26 @@ from earwitness.corpora.tables import write_rows
 from earwitness.evaluation.interface import Baseline
 from earwitness.files import write_text
 from earwitness.report.interface import Experiment
+from earwitness.report.notes import code
 from earwitness.report.plots import COLOURS
 
 COLUMNS = ["name", "is", "kind", "metric", "value", "low", "high", "seeds", "reason"]
 _STYLE = Path(__file__).with_name("comparison.html")
+
+
+def rendered(template: str, content: Mapping[str, Any]) -> str:
+    """A page from a template of this folder; texts are escaped, and what stands between backticks is code."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_STYLE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = code
+    return environment.get_template(template).render(content)
 
 
 def write_metrics(out: Path, found: Sequence[Experiment], baselines: Mapping[str, Sequence[Baseline]]) -> None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from earwitness import registry
 from earwitness.corpora.tables import write_rows
 from earwitness.evaluation.interface import SPLIT
@@ -20,8 +18,8 @@ from earwitness.leaks.audit import describe
 from earwitness.metrics.catalogue import Metric
 from earwitness.report import plots
 from earwitness.report.differences import CLEAR
-from earwitness.report.files import write_plots
-from earwitness.report.notes import Notes, code
+from earwitness.report.files import rendered, write_plots
+from earwitness.report.notes import Notes
 
 COLUMNS = (
     *("metric", "value", "low", "high", "sd_over_seeds", "seeds", "clips", "per_seed"),
@@ -58,14 +56,6 @@ def write_study(content: Mapping[str, Any], out: Path) -> None:
     """
     sections = [_section(content, metric, kind) for metric, kind in content["metrics"].items()]
     numbers = sorted({len(experiment["seeds"]) for experiment in content["experiments"]})
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = code
     shown = {
         "study": content["study"],
         "dataset": content["dataset"],
@@ -76,7 +66,7 @@ def write_study(content: Mapping[str, Any], out: Path) -> None:
         "sections": sections,
         "clear": CLEAR,
     }
-    write_text(out, environment.get_template("study.html").render(shown))
+    write_text(out, rendered("study.html", shown))
     options = [f"option.{axis}" for axis in content["axes"]]
     write_rows(out.with_suffix(".csv"), ["experiment", "baseline", *options, *COLUMNS], list(_csv_rows(content)))
     drawn = {name: plot for section in sections for name, plot in section["drawn"].items()}
